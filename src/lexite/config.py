@@ -1,0 +1,172 @@
+"""One configuration per thing: frozen dataclasses that are options, recipe keys and saved JSON at the same time.
+
+A field is declared with :func:`option`, which carries its help text and its limits. The command line generates its options
+from the same fields, and a recipe file (YAML) holds the same keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from lexite.errors import ConfigError
+
+T = TypeVar("T")
+_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    count: bool = False,
+    hidden: bool = False,
+) -> Any:
+    """Declares a field of a configuration dataclass.
+
+    Args:
+        default: the default value.
+        help: one sentence for ``--help`` and the documentation.
+        minimum: smallest value allowed.
+        maximum: largest value allowed.
+        count: an integer that may be written with a suffix: ``500k``, ``10M``.
+        hidden: not offered on the command line (set by the program, not by a person).
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "count": count, "hidden": hidden}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse_count(value: Any) -> int:
+    """Reads an integer that may carry a suffix.
+
+    >>> parse_count("10M"), parse_count("1.5k"), parse_count(7)
+    (10000000, 1500, 7)
+
+    Raises:
+        ConfigError: it is not a whole number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmMgGbB]?)\s*", str(value))
+    if match:
+        number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()]
+        if number == int(number):
+            return int(number)
+    raise ConfigError(f"{value!r} is not a count. Write a whole number, or one such as 500k or 10M.")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """All fields of a configuration, as JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
+    """Builds a configuration from a mapping, with every key and type checked.
+
+    Args:
+        cls: a dataclass whose fields were declared with :func:`option`.
+        values: keys and values; missing keys keep their default.
+        where: what the values were read from, for error messages.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type, or one outside its limits.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = [key for key in values if key not in fields]
+    if unknown:
+        raise ConfigError(f"{where}: {unknown_key(unknown[0], fields)}")
+    checked = {key: check_value(hints[key], fields[key], value, where) for key, value in values.items()}
+    return cls(**checked)
+
+
+def unknown_key(key: str, known: typing.Iterable[str]) -> str:
+    """A sentence about an unknown key, with the nearest known one."""
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    return f"unknown key '{key}'." + (f" Did you mean '{near[0]}'?" if near else "")
+
+
+def check_value(hint: Any, field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """Converts ``value`` to the type of ``field`` and checks its limits; raises :class:`ConfigError`."""
+    name, metadata = field.name, field.metadata
+    if metadata.get("count") and value is not None:
+        try:
+            value = parse_count(value)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {name}: {error}") from None
+    value = _convert(hint, value, f"{where}: {name}")
+    if value is not None and not isinstance(value, (str, bool)):
+        low, high = metadata.get("minimum"), metadata.get("maximum")
+        if low is not None and not value >= low:
+            raise ConfigError(f"{where}: {name} is {value}, but must be at least {low}.")
+        if high is not None and not value <= high:
+            raise ConfigError(f"{where}: {name} is {value}, but must be at most {high}.")
+    return value
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        return _convert(next(o for o in options if o is not type(None)), value, where)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(map(str, choices))}.")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint in (int, float, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{where} is {value!r}, but must be {_NOUNS[hint]}.")
+    return value
+
+
+_NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, each as ``key: old -> new``."""
+    keys = [*old, *(key for key in new if key not in old)]
+    return [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+
+
+def load_recipe(path: str | Path) -> dict[str, Any]:
+    """Reads a recipe: a YAML mapping with the same keys as the command's options (``-`` or ``_`` between words).
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a mapping; with the line.
+    """
+    import yaml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"The recipe {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The recipe {path} cannot be read: {error}.") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is a list of 'key: value' lines, but this file holds a {type(values).__name__}.")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}

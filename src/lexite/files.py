@@ -1,0 +1,166 @@
+"""Writing files so that a crash, a full disk or a kill never leaves half of one.
+
+A file is written beside its place, flushed to the disk and renamed. A folder that belongs together is written beside its
+place and swapped in. Checksums are SHA-256 in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from lexite.errors import LexiteError, ModelError, StorageError
+
+_MESSAGES = {
+    errno.ENOSPC: "the disk is full; free some space and run the command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+    errno.EACCES: "permission denied; choose a folder that you may write to",
+    errno.EPERM: "permission denied; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
+    errno.EISDIR: "a folder is in the way; choose another name",
+    errno.EFBIG: "the file would be larger than the file system or the user limit allows",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the operating system's errors while writing ``path`` into a :class:`StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = _MESSAGES.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f"Cannot write {path}: {reason}.") from error
+
+
+def fsync_folder(path: str | os.PathLike[str]) -> None:
+    """Makes renames inside ``path`` durable. Does nothing where folders cannot be opened (Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Opens a file for writing that appears under ``path`` whole, or not at all.
+
+    Args:
+        path: the final place. Its folder is created when missing.
+        mode: ``"wb"`` or ``"w"`` (UTF-8, newlines as written).
+
+    Raises:
+        StorageError: the file cannot be written; what was at ``path`` before is still there.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    text = {"encoding": "utf-8", "newline": "\n"} if "b" not in mode else {}
+    try:
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            fsync_folder(target.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes ``value`` as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+
+
+def read_json(path: str | os.PathLike[str], error: type[LexiteError] = ModelError) -> Any:
+    """Reads a JSON file; raises ``error`` with the file's name and line when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} does not exist.") from None
+    except json.JSONDecodeError as problem:
+        raise error(f"{path}, line {problem.lineno}: not valid JSON ({problem.msg}). The file is damaged.") from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path} cannot be read: {problem}.") from problem
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256_stream(file)
+
+
+def _sha256_stream(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def check_output_folder(path: str | os.PathLike[str], marker: str, *, overwrite: bool = False) -> Path:
+    """Refuses an output folder that holds something else, before any work is done.
+
+    A folder is usable when it does not exist, is empty, or (with ``overwrite``) holds the file ``marker`` that shows that
+    lexite wrote it.
+
+    Args:
+        path: the folder.
+        marker: name of the file that every folder of this kind holds.
+        overwrite: whether one of the same kind may be replaced.
+
+    Raises:
+        StorageError: it holds something else, is a file, or cannot be written to.
+    """
+    folder = Path(path)
+    with storage_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise StorageError(f"{folder} is a file, not a folder. Choose another output folder.")
+        if folder.is_dir() and any(folder.iterdir()):
+            if not (folder / marker).exists():
+                raise StorageError(f"{folder} is not empty and was not written by this command. Choose another output folder.")
+            if not overwrite:
+                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
+        ancestor = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+        if not ancestor.is_dir():
+            raise StorageError(f"{ancestor} is a file, so {folder} cannot be made. Choose another output folder.")
+        if not os.access(ancestor, os.W_OK):
+            raise StorageError(f"Cannot write {folder}: permission denied; choose a folder that you may write to.")
+    return folder
+
+
+@contextlib.contextmanager
+def replace_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields an empty folder beside ``path`` that takes its place when the block ends without an error.
+
+    A folder that was at ``path`` is moved aside first and deleted last, so that a whole one is always on the disk.
+    """
+    target = Path(path).absolute()
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            yield fresh
+            if target.exists():
+                os.replace(target, aside)
+            os.replace(fresh, target)
+            fsync_folder(target.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""Progress of long work, on stderr: a bar on a terminal, a line now and then anywhere else, nothing when switched off."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+logger = logging.getLogger("lexite")
+LOG_EVERY_SECONDS = 30.0
+
+
+class ProgressBar:
+    """Counts what was done and shows it.
+
+    Args:
+        description: what is being done ("Encoding").
+        total: how many units there will be, when known.
+        unit: plural noun of what is counted ("documents").
+    """
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = 0
+        self._started = self._last_line = time.monotonic()
+
+    def advance(self, amount: int, note: str = "") -> None:
+        """Adds ``amount`` units; ``note`` is shown beside the bar (the current loss, say)."""
+        self.done += amount
+        now = time.monotonic()
+        if now - self._last_line >= LOG_EVERY_SECONDS:
+            self._last_line = now
+            of = f" of {self.total:,}" if self.total else ""
+            rate = self.done / max(now - self._started, 1e-9)
+            logger.info("%s: %s%s %s, %s/s %s", self.description, f"{self.done:,}", of, self.unit, f"{rate:,.0f}", note)
+
+
+class _TerminalBar(ProgressBar):
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        super().__init__(description, total, unit)
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.live = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self.live.add_task(description, total=total, rate="", note="")
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self.done += amount
+        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        self.live.update(self._task, advance=amount, rate=f"{rate:,.0f}/s", note=note)
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None = None, unit: str = "documents", show: bool = True) -> Iterator[ProgressBar]:
+    """Shows the progress of the block on stderr.
+
+    >>> with progress("Counting", total=3, show=False) as bar:
+    ...     bar.advance(3)
+    >>> bar.done
+    3
+    """
+    if show and sys.stderr.isatty():
+        terminal_bar = _TerminalBar(description, total, unit)
+        with terminal_bar.live:
+            yield terminal_bar
+    else:
+        bar = ProgressBar(description, total, unit)
+        if not show:
+            bar._last_line = float("inf")
+        yield bar
