@@ -1,0 +1,166 @@
+"""Finding id, text and title in the records of one source, and checking their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from lexite.corpus.options import BadRecord, ReadOptions
+from lexite.errors import CorpusError
+
+
+class KnownFields(NamedTuple):
+    """Field names that are tried when none was chosen, in this order."""
+
+    id: tuple[str, ...]
+    text: tuple[str, ...]
+    title: tuple[str, ...]
+
+
+DOCUMENT_FIELDS = KnownFields(
+    id=("_id", "id", "docid", "doc_id", "pid"),
+    text=("text", "body", "contents", "content", "passage", "abstract"),
+    title=("title",),
+)
+QUERY_FIELDS = KnownFields(id=("_id", "id", "qid", "query_id", "query-id"), text=("text", "query", "question"), title=())
+
+_TITLE_CHECK = 1000  # records after which a title field that never occurred is taken for a mistake
+_MISSING = object()
+_NOUNS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number with a fraction",
+    list: "a list",
+    dict: "an object",
+    bytes: "not valid UTF-8",
+}
+
+
+class FieldNames(NamedTuple):
+    """The fields of one source. No id: records are numbered. No title: there is none."""
+
+    id: str | None
+    text: str
+    title: str | None
+
+
+class FieldReader:
+    """Reads id, text and title of each record of one source.
+
+    The names are settled by the first record that has a text (the header, in a table) and hold for the whole source: a
+    later record that lacks its id or text is bad.
+
+    Args:
+        options: names chosen by the user.
+        known: names tried for those that were not chosen.
+    """
+
+    def __init__(self, options: ReadOptions, known: KnownFields = DOCUMENT_FIELDS) -> None:
+        self._options, self._known = options, known
+        self._names: FieldNames | None = None
+        self._untitled = 0  # records read before the chosen title field occurred for the first time
+        self._title_due = options.title_field is not None and bool(known.title)
+
+    def choose(self, columns: Iterable[str]) -> FieldNames:
+        """Settles the names by what a record (or a header) holds.
+
+        Raises:
+            BadRecord: there is no text field, or a chosen id field is missing.
+        """
+        options, known = self._options, self._known
+        present = dict.fromkeys(columns)
+        text = options.text_field or next((name for name in known.text if name in present), None)
+        if text is None:
+            raise BadRecord(f"no text field among {_listed(present)}. Name it with --text-field.")
+        for name, flag in ((text, "--text-field"), (options.id_field, "--id-field")):
+            if name is not None and name not in present:
+                raise BadRecord(f"the field {name!r} is missing; there is {_listed(present)}. Choose it with {flag}.")
+        id = options.id_field or next((name for name in known.id if name in present), None)
+        title = (options.title_field or known.title[0]) if known.title else None
+        self._names = FieldNames(id, text, title)
+        return self._names
+
+    def choose_columns(self, columns: Iterable[str], where: str) -> FieldNames:
+        """Settles the names by the header of a table; raises :class:`CorpusError`, since no record can be read without."""
+        present = list(columns)
+        try:
+            names = self.choose(present)
+        except BadRecord as problem:
+            raise CorpusError(f"{where}: {problem}") from None
+        if self._title_due and names.title not in present:
+            raise CorpusError(f"{where}: the field {names.title!r} is missing; there is {_listed(present)}.")
+        self._title_due = False
+        return names
+
+    def choose_plain_text(self) -> None:
+        """Settles the names for plain lines, which have no fields: the text is all there is."""
+        self._names = FieldNames(None, "text", None)
+        self._title_due = False
+
+    def read(self, record: Mapping[str, object], number: int) -> tuple[str, str, str]:
+        """Id, text and title of a record.
+
+        Args:
+            record: its fields.
+            number: stands in for the id where records have none.
+
+        Raises:
+            BadRecord: a field is missing or of the wrong type, or the id is empty.
+            CorpusError: the title field that was chosen does not occur in the first 1,000 records.
+        """
+        names = self._names or self.choose(record)
+        text = record.get(names.text, _MISSING)
+        if type(text) is not str:
+            raise _wrong(names.text, text)
+        title = record.get(names.title) if names.title else None
+        if title is None:
+            title = ""
+        elif type(title) is not str:
+            raise _wrong(str(names.title), title)
+        if self._title_due:
+            self._watch_title(str(names.title), record)
+        return self._id(names, record, number), text, title
+
+    def finish(self, where: str) -> None:
+        """Called at the end of a source; raises :class:`CorpusError` when the chosen title field never occurred."""
+        if self._title_due and self._untitled:
+            raise CorpusError(f"{where}: no record has the field '{self._options.title_field}'. Choose it with --title-field.")
+
+    def _id(self, names: FieldNames, record: Mapping[str, object], number: int) -> str:
+        if names.id is None:
+            late = next((name for name in self._known.id if name in record), None)
+            if late is not None:
+                raise BadRecord(f"the record has an id in {late!r}, but the first one had none; give all records one, or none.")
+            return str(number)
+        value = record.get(names.id, _MISSING)
+        if type(value) is int:
+            return str(value)
+        if type(value) is not str:
+            raise _wrong(names.id, value, "text or a whole number")
+        if not value or value.isspace():
+            raise BadRecord(f"the id in {names.id!r} is empty.")
+        return value
+
+    def _watch_title(self, name: str, record: Mapping[str, object]) -> None:
+        if name in record:
+            self._title_due = False
+            return
+        self._untitled += 1
+        if self._untitled >= _TITLE_CHECK:
+            raise CorpusError(f"No title field {name!r} in the first {_TITLE_CHECK:,} records. Choose it with --title-field.")
+
+
+def _wrong(name: str, value: object, wanted: str = "text") -> BadRecord:
+    if value is _MISSING:
+        return BadRecord(f"the field {name!r} is missing.")
+    noun = _NOUNS.get(type(value), type(value).__name__)
+    return BadRecord(f"the field {name!r} is {noun}, but must be {wanted}.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Up to eight names in quotes."""
+    quoted = [f"{name!r}" for name in names]
+    if not quoted:
+        return "no field at all"
+    return ", ".join(quoted[:8]) + (f" and {len(quoted) - 8} more" if len(quoted) > 8 else "")
