@@ -1,0 +1,1 @@
+"""The few hot loops. Each has a plain reference beside it that defines what it must return."""

@@ -1,0 +1,107 @@
+"""The k largest positive pre-activations of each token.
+
+Positive floats are ordered like their bit patterns read as integers, and negative floats are negative integers. So the
+selection runs on integers, also for bf16, which numpy and numba do not know: columns are put in interleaved groups, one
+pass takes each group's maximum, the k-th largest of these maxima bounds the k-th largest entry from below, and only groups
+that reach the bound are looked into.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from lexite.kernels.threads import parallel_ranges
+
+_INTEGER_VIEW = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
+
+
+def select_topk_reference(preactivations: torch.Tensor, k: int) -> torch.Tensor:
+    """The plain definition of :func:`select_topk`, on any device."""
+    values, indices = torch.sort(preactivations, dim=1, descending=True, stable=True)
+    return torch.where(values[:, :k] > 0, indices[:, :k], -1).to(torch.int32)
+
+
+def select_topk(preactivations: torch.Tensor, k: int) -> torch.Tensor:
+    """Indices of the k largest positive entries of each row, largest first; ties go to the lower index.
+
+    Args:
+        preactivations: (n, n_latents), bf16, fp16 or fp32, without NaN.
+        k: how many to keep.
+
+    Returns:
+        (n, k) int32; -1 fills the rows that have fewer than k positive entries.
+    """
+    if preactivations.device.type != "cpu":
+        values, indices = torch.topk(preactivations, k, dim=1)
+        return torch.where(values > 0, indices, -1).to(torch.int32)
+    indices = torch.empty(preactivations.shape[0], k, dtype=torch.int32)
+    select_topk_into(preactivations, indices)
+    return indices
+
+
+def select_topk_into(preactivations: torch.Tensor, indices: torch.Tensor) -> None:
+    """:func:`select_topk` on the CPU into ``indices`` (n, k), which is not reallocated."""
+    bits = preactivations.view(_INTEGER_VIEW[preactivations.dtype]).numpy()
+    n, n_latents = bits.shape
+    group = max(1, min(64, n_latents // (4 * indices.shape[1])))
+    parallel_ranges(_select_rows, n, bits, group, indices.numpy())
+
+
+@njit(cache=True, nogil=True)
+def _insert(values: Any, columns: Any, value: Any, column: int) -> None:  # pragma: no cover - compiled
+    """Puts an entry in its place in a list that is sorted by falling value, then rising column; the last one drops out."""
+    place = values.shape[0] - 1
+    while place > 0 and (values[place - 1] < value or (values[place - 1] == value and columns[place - 1] > column)):
+        values[place] = values[place - 1]
+        columns[place] = columns[place - 1]
+        place -= 1
+    values[place] = value
+    columns[place] = column
+
+
+@njit(cache=True, nogil=True)
+def _lower_bound(maxima: Any, largest: Any) -> Any:  # pragma: no cover - compiled
+    """The k-th largest positive group maximum, or zero when there are fewer than k; ``largest`` is scratch of size k."""
+    k = largest.shape[0]
+    largest[:] = 0
+    for j in range(maxima.shape[0]):
+        value = maxima[j]
+        if value > largest[k - 1]:
+            place = k - 1
+            while place > 0 and largest[place - 1] < value:
+                largest[place] = largest[place - 1]
+                place -= 1
+            largest[place] = value
+    return largest[k - 1]
+
+
+@njit(cache=True, nogil=True)
+def _select_rows(bits: Any, group: int, indices: Any, start: int, stop: int) -> None:  # pragma: no cover - compiled
+    n_latents, k = bits.shape[1], indices.shape[1]
+    n_groups = n_latents // group  # group j holds the columns j, j + n_groups, j + 2 n_groups, …
+    maxima = np.empty(n_groups, bits.dtype)
+    largest = np.empty(k, bits.dtype)
+    values = np.empty(k, bits.dtype)
+    for row in range(start, stop):
+        entries, columns = bits[row], indices[row]
+        maxima[:] = entries[:n_groups]
+        for g in range(1, group):
+            part = entries[g * n_groups : (g + 1) * n_groups]
+            for j in range(n_groups):
+                maxima[j] = max(maxima[j], part[j])
+        bound = _lower_bound(maxima, largest)
+        values[:] = 0
+        columns[:] = -1
+        for j in range(n_groups):
+            if maxima[j] >= bound and maxima[j] > 0:
+                for g in range(group):
+                    value, column = entries[g * n_groups + j], g * n_groups + j
+                    if value > values[k - 1] or (value == values[k - 1] and value > 0 and column < columns[k - 1]):
+                        _insert(values, columns, value, column)
+        for column in range(n_groups * group, n_latents):
+            if entries[column] > values[k - 1]:
+                _insert(values, columns, entries[column], column)

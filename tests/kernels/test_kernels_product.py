@@ -1,0 +1,102 @@
+"""The tiled product with its selection, against the dense formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lexite.kernels import hardware, product
+from lexite.kernels.product import EncoderProduct
+from lexite.kernels.threads import parallel_ranges
+from lexite.kernels.topk import select_topk_reference
+
+
+def make(n: int, d: int, latents: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    draw = [torch.randn(shape, generator=generator) for shape in ((n, d), (latents, d), (latents,))]
+    return draw[0], draw[1], draw[2]
+
+
+def test_fp32_selects_what_the_dense_formula_selects() -> None:
+    states, weight, bias = make(50, 24, 300)
+    expected = select_topk_reference(states @ weight.t() + bias, 8)
+    assert torch.equal(EncoderProduct(weight, bias, torch.float32).select(states, 8), expected)
+
+
+def test_bf16_selects_the_same_but_for_near_ties() -> None:
+    states, weight, bias = make(200, 64, 500)
+    dense = states @ weight.t() + bias
+    selected = EncoderProduct(weight, bias, torch.bfloat16).select(states, 8).long()
+    best = dense.topk(8, dim=1).values
+    assert bool((best.sum(1) - dense.gather(1, selected).sum(1) < 0.02 * best.sum(1)).all())
+
+
+def test_the_bias_keeps_full_precision_in_bf16() -> None:
+    bias = torch.tensor([1000.0, 1000.0 + 1 / 256])  # not told apart by bf16, whose step at 1000 is 4
+    made = EncoderProduct(torch.zeros(2, 8), bias, torch.bfloat16)
+    assert torch.equal(made.matrix[:, 8:11].double().sum(1), bias.double())
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 65, 200])
+def test_tiles_do_not_change_the_result(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, weight, bias = make(n, 16, 128)
+    whole = EncoderProduct(weight, bias, torch.float32).select(states, 4)
+    monkeypatch.setattr(product, "TILE_BYTES", 1)
+    assert torch.equal(EncoderProduct(weight, bias, torch.float32).select(states, 4), whole)
+
+
+def test_preactivations_exist_for_one_tile_only() -> None:
+    states, weight, bias = make(5000, 8, 4096)
+    made = EncoderProduct(weight, bias, torch.float32)
+    made.select(states, 4)
+    assert made._tile.numel() * made._tile.element_size() <= product.TILE_BYTES
+
+
+def test_ranges_cover_all_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "3")
+    seen: list[int] = []
+    parallel_ranges(lambda start, stop: seen.extend(range(start, stop)), 1000)
+    assert sorted(seen) == list(range(1000))
+
+
+def test_an_error_in_a_range_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "2")
+
+    def fail(start: int, stop: int) -> None:
+        if start:
+            raise ValueError("the second half")
+
+    with pytest.raises(ValueError, match="second half"):
+        parallel_ranges(fail, 1000)
+
+
+def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "7")
+    assert hardware.n_threads() == 7
+    monkeypatch.setenv("LEXITE_THREADS", "many")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert hardware.n_threads() == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert hardware.n_threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [("flags\t\t: fpu avx512_bf16 sse\n", True), ("flags : fpu amx_bf16\n", True), ("flags : fpu avx2\n", False), ("", False)],
+)
+def test_fast_bf16_reads_the_processor(text: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware.Path, "read_text", lambda self, **kwargs: text)
+    hardware._processor_flags.cache_clear()
+    assert hardware.fast_bf16("cpu") is fast
+    hardware._processor_flags.cache_clear()
+
+
+def test_bf16_is_not_assumed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, **kwargs: object) -> str:
+        raise OSError
+
+    assert hardware.fast_bf16("mps") is False
+    monkeypatch.setattr(hardware.Path, "read_text", fail)
+    hardware._processor_flags.cache_clear()
+    assert hardware.fast_bf16("cpu") is False
+    hardware._processor_flags.cache_clear()
