@@ -1,0 +1,36 @@
+"""Sparse codes of tokens: which latents are active, and how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class SparseCodes:
+    """The active latents of each token.
+
+    Attributes:
+        values: (n, k) fp32, at least 0; 0 marks a slot that is not used.
+        indices: (n, k) int32, latents; -1 in slots that are not used. No latent occurs twice in a row.
+        n_latents: size of the dictionary.
+    """
+
+    values: torch.Tensor
+    indices: torch.Tensor
+    n_latents: int
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents per token: the count of values above zero over the number of tokens."""
+        return float((self.values > 0).sum()) / max(len(self.values), 1)
+
+    def to_dense(self) -> torch.Tensor:
+        """(n, n_latents) fp32; for looking at a few tokens, not for corpora."""
+        import torch
+
+        dense = torch.zeros(len(self.values), self.n_latents, device=self.values.device)
+        return dense.scatter_add_(1, self.indices.clamp(min=0).long(), self.values)

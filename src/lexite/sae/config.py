@@ -1,0 +1,43 @@
+"""Size of a sparse autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lexite.config import option
+from lexite.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SAEConfig:
+    """Shape of a TopK sparse autoencoder.
+
+    Attributes:
+        d_model: width of a token state; the backbone's.
+        n_latents: size of the dictionary, which is the size of the vocabulary.
+        k: latents kept per token.
+
+    Raises:
+        ConfigError: k is larger than the number of latents.
+
+    >>> SAEConfig(d_model=384).n_latents
+    16384
+    """
+
+    d_model: int = option(0, "Width of a token state.", minimum=1, hidden=True)
+    n_latents: int = option(16384, "Latents in the dictionary: the size of the vocabulary.", minimum=1, count=True)
+    k: int = option(16, "Latents kept per token while training.", minimum=1)
+
+    def __post_init__(self) -> None:
+        check_k(self.k, self.n_latents)
+
+
+def check_k(k: int, n_latents: int) -> int:
+    """Returns ``k`` when so many latents can be kept.
+
+    Raises:
+        ConfigError: it is below 1 or above the number of latents.
+    """
+    if not 1 <= k <= n_latents:
+        raise ConfigError(f"k is {k}, but must be from 1 to the number of latents, {n_latents}.")
+    return k
