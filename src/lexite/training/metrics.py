@@ -1,0 +1,82 @@
+"""The metrics log of a run: one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lexite.files import storage_errors
+from lexite.training.step import StepMetrics
+
+
+class MetricsLog:
+    """Sums what steps measured and writes a record every so many tokens.
+
+    A record holds: ``tokens`` seen; ``fvu``, the fraction of variance unexplained, Σ‖x - x^‖² / Σ‖x - mean(x)‖² with the
+    mean of each batch, over the tokens since the last record; ``l0``, mean active latents per token; ``dead_share``, share of
+    latents not active in the last ``dead_after_tokens`` tokens; ``aux_loss`` and ``gradient_norm``, means over the steps;
+    ``learning_rate`` of the last step; ``tokens_per_second`` since the last record, all work included; ``seconds`` since
+    this process began to train.
+
+    Args:
+        path: the JSONL file; it is opened for appending.
+        n_latents: size of the dictionary.
+        keep_bytes: how much of an existing file belongs to this run; what is behind it is cut off.
+    """
+
+    def __init__(self, path: Path, n_latents: int, keep_bytes: int = 0) -> None:
+        self._n_latents = n_latents
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a+b")  # noqa: SIM115  (open for as long as the run goes on)
+            self._file.truncate(keep_bytes)
+        self._path = path
+        self._start = self._last = time.perf_counter()
+        self.sums = {"squared_error": 0.0, "variance": 0.0, "active": 0.0, "tokens": 0.0, "aux_loss": 0.0, "gradient_norm": 0.0}
+        self.steps = self._n_dead = 0
+        self.newest: dict[str, Any] = {}
+
+    def add(self, metrics: StepMetrics) -> None:
+        """Counts one step."""
+        for name in self.sums:
+            self.sums[name] += getattr(metrics, name)
+        self.steps += 1
+        self._n_dead = metrics.n_dead
+
+    def write(self, tokens: int, learning_rate: float) -> None:
+        """Writes a record over the steps since the last one, if there were any."""
+        if not self.steps:
+            return
+        now, sums = time.perf_counter(), self.sums
+        self.newest = {
+            "tokens": tokens,
+            "fvu": sums["squared_error"] / max(sums["variance"], 1e-30),
+            "l0": sums["active"] / max(sums["tokens"], 1),
+            "dead_share": self._n_dead / self._n_latents,
+            "aux_loss": sums["aux_loss"] / self.steps,
+            "gradient_norm": sums["gradient_norm"] / self.steps,
+            "learning_rate": learning_rate,
+            "tokens_per_second": sums["tokens"] / max(now - self._last, 1e-9),
+            "seconds": now - self._start,
+        }
+        with storage_errors(self._path):
+            self._file.write(json.dumps(self.newest).encode() + b"\n")
+            self._file.flush()
+        self._last, self.steps = now, 0
+        self.sums = dict.fromkeys(sums, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs."""
+        return {"bytes": self._path.stat().st_size, "sums": self.sums, "steps": self.steps, "newest": self.newest}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the sums of an earlier process; its part of the file was kept with ``keep_bytes``."""
+        self.sums, self.steps, self.newest = dict(state["sums"]), int(state["steps"]), dict(state["newest"])
+        self._n_dead = round(float(self.newest.get("dead_share", 0)) * self._n_latents)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

@@ -1,0 +1,294 @@
+"""A training run: states through the shuffled buffer into optimizer steps, with a log and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from lexite.config import differences, to_dict
+from lexite.errors import TrainingError
+from lexite.kernels.hardware import fast_bf16
+from lexite.progress import ProgressBar, progress
+from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.training.buffer import ShuffleBuffer
+from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from lexite.training.config import STORAGE_ONLY, TrainingConfig
+from lexite.training.metrics import MetricsLog
+from lexite.training.schedule import learning_rate
+from lexite.training.sources import Chunk, StateSource
+from lexite.training.step import StepMetrics, TrainingState
+
+logger = logging.getLogger("lexite")
+METRICS_FILE = "metrics.jsonl"
+BUFFER_FILE = "buffer.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished run.
+
+    Attributes:
+        autoencoder: the trained autoencoder.
+        summary: tokens, passes over the text, the last record of the metrics log, seconds, number format.
+    """
+
+    autoencoder: SparseAutoencoder
+    summary: dict[str, Any]
+
+
+def train_autoencoder(
+    source: StateSource,
+    folder: Path,
+    sae: SAEConfig,
+    config: TrainingConfig,
+    *,
+    description: Mapping[str, Any] | None = None,
+    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    device: str = "cpu",
+    resume: bool = False,
+    show_progress: bool = True,
+) -> TrainingResult:
+    """Trains a sparse autoencoder on a stream of token states.
+
+    Args:
+        source: the states.
+        folder: for the metrics log and the checkpoints.
+        sae: sizes; ``d_model`` must be the width of the states.
+        config: the recipe.
+        description: further options that must not change when the run is resumed.
+        precision: of the wide products.
+        device: where the weights are.
+        resume: go on from the newest checkpoint in ``folder``, if there is one.
+        show_progress: a progress bar on stderr.
+
+    Raises:
+        TrainingError: there are no tokens, the loss is not finite, or a checkpoint does not fit or is damaged.
+        KeyboardInterrupt: after a checkpoint was written, on SIGINT or SIGTERM.
+    """
+    run = _Run(source, folder, sae, config, description or {}, precision, device)
+    checkpoint = latest_checkpoint(folder) if resume else None
+    if checkpoint is not None:
+        run.restore(load_checkpoint(checkpoint))
+        logger.info("Going on from %s, at %s tokens.", checkpoint, f"{run.done:,}")
+    try:
+        with _stop_signals() as stop, progress("Training", config.tokens, "tokens", show_progress) as bar:
+            bar.advance(run.done)
+            run.loop(bar, stop)
+    finally:
+        run.close()
+    return TrainingResult(run.state.autoencoder(), run.summary())
+
+
+class _Run:
+    """Everything that changes while a run goes on."""
+
+    def __init__(
+        self,
+        source: StateSource,
+        folder: Path,
+        sae: SAEConfig,
+        config: TrainingConfig,
+        description: Mapping[str, Any],
+        precision: str,
+        device: str,
+    ) -> None:
+        bf16 = fast_bf16(device) if precision == "auto" else precision == "bf16"
+        self.precision = "bf16" if bf16 else "fp32"
+        self.source, self.folder, self.config = source, folder, config
+        self.configuration = {
+            **to_dict(sae),
+            **{key: value for key, value in to_dict(config).items() if key not in STORAGE_ONLY},
+            **description,
+            "training_precision": self.precision,
+            "sources": list(source.identity),
+        }
+        self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device)
+        self._buffer_file = folder / BUFFER_FILE if config.buffer == "disk" else None
+        folder.mkdir(parents=True, exist_ok=True)
+        self.buffer = ShuffleBuffer(config.buffer_tokens, sae.d_model, self._buffer_file)
+        self.generator = np.random.default_rng(config.seed)
+        self.done, self.total = 0, config.tokens
+        self._most_passes = config.epochs if source.repeatable else 1
+        self.passes = self.texts_read = self.tokens_read = 0
+        self._chunks: Iterator[Chunk] | None = None
+        self._log: MetricsLog | None = None
+        self._log_state: dict[str, Any] = {}
+        self._started = time.perf_counter()
+        self._seconds_before = 0.0
+
+    @property
+    def log(self) -> MetricsLog:
+        """The metrics log, opened at its first use so that a refused resume leaves it alone."""
+        if self._log is None:
+            keep = int(self._log_state.get("bytes", 0))
+            self._log = MetricsLog(self.folder / METRICS_FILE, self.state.sae.n_latents, keep)
+            if self._log_state:
+                self._log.restore(self._log_state)
+        return self._log
+
+    def loop(self, bar: ProgressBar, stop: threading.Event) -> None:
+        """Steps until the token budget, or the text, is used up."""
+        config = self.config
+        while self.done < self.total:
+            self._refill()
+            batch = self.buffer.draw(min(config.batch_tokens, self.total - self.done), self.generator)
+            if not len(batch):
+                break
+            before, self.done = self.done, self.done + len(batch)
+            warmup = round(0.05 * self.total) if config.warmup_tokens is None else config.warmup_tokens
+            rate = learning_rate(self.done, self.total, config.learning_rate, warmup)
+            metrics = self.state.step(batch, rate)
+            self._check(metrics)
+            self.log.add(metrics)
+            if self.done // config.log_tokens > before // config.log_tokens or self.done >= self.total:
+                self.log.write(self.done, rate)
+            bar.total = self.total
+            bar.advance(len(batch), self._note(metrics))
+            due = self.done // config.checkpoint_tokens > before // config.checkpoint_tokens
+            if self.done < self.total and (due or stop.is_set()):
+                self.save()
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+    def _refill(self) -> None:
+        """Fills the buffer when it is half empty, but never past the tokens that are still to be trained on."""
+        left = self.total - self.done
+        if self.buffer.size < min(self.config.buffer_tokens // 2, left):
+            self.buffer.refill(self._next_chunk, left)
+        if not self.done:
+            if not self.buffer.size:
+                raise TrainingError("The text gave no token to train on. Check the sources.")
+            self.state.set_mean(self.buffer.rows[: self.config.init_tokens].float().mean(0))
+
+    def _next_chunk(self) -> torch.Tensor | None:
+        while True:
+            if self._chunks is None:
+                if self.passes >= self._most_passes:
+                    return None
+                self._chunks = self.source.chunks(self.texts_read)
+            chunk = next(self._chunks, None)
+            if chunk is not None:
+                self.texts_read += chunk.n_texts
+                self.tokens_read += len(chunk.states)
+                return chunk.states
+            if not self.tokens_read:
+                return None
+            self._end_pass()
+
+    def _end_pass(self) -> None:
+        """Notes the end of a pass; after the first it is known how many tokens the text can give in all."""
+        self.passes, self.texts_read, self._chunks = self.passes + 1, 0, None
+        if self.passes == 1:
+            available = self.tokens_read * self._most_passes
+            if available < self.total:
+                logger.info("The text gives %s tokens in all, fewer than asked for.", f"{available:,}")
+                self.total = available
+
+    def _check(self, metrics: StepMetrics) -> None:
+        if not math.isfinite(metrics.squared_error + metrics.gradient_norm):
+            raise TrainingError(
+                f"The loss is no longer a finite number after {self.done:,} tokens. Lower the learning rate; "
+                "checkpoints from before are kept."
+            )
+
+    def _note(self, metrics: StepMetrics) -> str:
+        fvu = metrics.squared_error / max(metrics.variance, 1e-30)
+        dead = metrics.n_dead / self.state.sae.n_latents
+        return f"FVU {fvu:.3f}  L0 {metrics.active / metrics.tokens:.1f}  dead {dead:.1%}"
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        info = {
+            "configuration": self.configuration,
+            "done": self.done,
+            "total": self.total,
+            "steps": self.state.steps,
+            "passes": self.passes,
+            "texts_read": self.texts_read,
+            "tokens_read": self.tokens_read,
+            "generator": self.generator.bit_generator.state,
+            "log": self.log.state(),
+            "seconds": self.seconds,
+            "threads": torch.get_num_threads(),
+        }
+        save_checkpoint(self.folder, self.done, Checkpoint(self.state.tensors, self.buffer.state(), info))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes over everything from a checkpoint.
+
+        Raises:
+            TrainingError: it was made with another configuration; the message names the keys.
+        """
+        info = checkpoint.info
+        changed = differences(info["configuration"], self.configuration)
+        if changed:
+            raise TrainingError(
+                f"The run in {self.folder} was started with another configuration ({'; '.join(changed)}). "
+                "Resume with the same options, or start anew with --overwrite."
+            )
+        if info["threads"] != torch.get_num_threads():
+            logger.warning("The run had %s threads before: its last bits will differ.", info["threads"])
+        self.state.restore(checkpoint.state, info["steps"])
+        self.buffer.restore(checkpoint.buffer)
+        self.done, self.total = info["done"], info["total"]
+        self.passes, self.texts_read, self.tokens_read = info["passes"], info["texts_read"], info["tokens_read"]
+        self.generator.bit_generator.state = info["generator"]
+        self._log_state, self._seconds_before = info["log"], info["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, over all processes that worked on the run."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def summary(self) -> dict[str, Any]:
+        """See :class:`TrainingResult`."""
+        last = {key: value for key, value in self.log.newest.items() if key in ("fvu", "l0", "dead_share")}
+        rate = self.done / max(self.seconds, 1e-9)
+        return {
+            "tokens": self.done,
+            "passes": self.passes + 1 if self.texts_read else self.passes,
+            **last,
+            "seconds": round(self.seconds, 1),
+            "tokens_per_second": round(rate, 1),
+            "precision": self.precision,
+        }
+
+    def close(self) -> None:
+        """Closes the log and removes the buffer's file."""
+        if self._log is not None:
+            self._log.close()
+        if self._buffer_file is not None:
+            self._buffer_file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a run stops between two steps; a second signal stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        logger.warning("Stopping after this step, with a checkpoint. Press again to stop at once.")
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,143 @@
+"""Where the token states of a run come from: text through a backbone, or states that were computed before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from lexite.backbone import Backbone, StateStore
+from lexite.corpus import Document, ReadOptions, read_documents
+from lexite.corpus.sources import find_source
+from lexite.errors import CorpusError
+
+CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, little beside the buffer
+MAX_CHUNK_TEXTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """States of some texts.
+
+    Attributes:
+        states: (n, d_model).
+        n_texts: how many texts they come from.
+    """
+
+    states: torch.Tensor
+    n_texts: int
+
+
+class StateSource(Protocol):
+    """A stream of token states that can be read again from any text on.
+
+    Attributes:
+        repeatable: whether it can be read more than once.
+        identity: what is compared when a run is resumed.
+    """
+
+    repeatable: bool
+    identity: list[str]
+
+    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
+        """Chunks in order, from the text with that number on. Chunks begin at the same texts however much is skipped."""
+        ...
+
+
+class TextSource:
+    """Documents of one or more sources, through a backbone.
+
+    Several sources are mixed: the next document comes from the one that has given the fewest characters so far, so that
+    every part of a run sees all of them, until each is read to its end.
+
+    Args:
+        sources: as :func:`lexite.corpus.read_documents` takes them.
+        backbone: gives the states.
+        options: field names, and whether bad records are skipped.
+
+    Raises:
+        CorpusError: a source does not exist.
+    """
+
+    def __init__(self, sources: Sequence[str | Path], backbone: Backbone, options: ReadOptions | None = None) -> None:
+        self.sources = [str(source) for source in sources]
+        if not self.sources:
+            raise CorpusError("No text to train on was named.")
+        for source in self.sources:
+            find_source(source)
+        self.options = options or ReadOptions()
+        self.backbone = backbone
+        self.repeatable = "-" not in self.sources
+        self.identity = [describe_source(source) for source in self.sources] + [f"backbone {backbone.fingerprint}"]
+
+    def texts(self) -> Iterator[str]:
+        """The texts of the documents, mixed."""
+        return mix([read_documents([source], self.options) for source in self.sources])
+
+    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
+        """See :class:`StateSource`. Skipped texts are read, but do not go through the backbone."""
+        position = 0
+        for texts in text_chunks(self.texts()):
+            position += len(texts)
+            if position > skip_texts:
+                states = self.backbone.encode(texts, "document").check(first_text=position - len(texts))
+                yield Chunk(states.states, len(texts))
+
+
+class StoreSource:
+    """Token states from a folder.
+
+    Args:
+        store: an opened folder of states.
+    """
+
+    repeatable = True
+
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
+        self.identity = [f"states {store.fingerprint}"]
+
+    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
+        """See :class:`StateSource`."""
+        position = 0
+        for states in self.store.iterate(MAX_CHUNK_TEXTS):
+            if position >= skip_texts:
+                yield Chunk(states.check(first_text=position).states, states.n_texts)
+            position += states.n_texts
+
+
+def describe_source(source: str) -> str:
+    """A source's name with its size, so that another file under the same name is noticed."""
+    path = Path(source)
+    return f"{source} ({path.stat().st_size} bytes)" if path.is_file() else source
+
+
+def mix(streams: Sequence[Iterator[Document]]) -> Iterator[str]:
+    """Documents of several streams, always from the stream that has given the fewest characters; ties go to the first."""
+    given = dict.fromkeys(range(len(streams)), 0)
+    while given:
+        number = min(given, key=lambda n: (given[n], n))
+        document = next(streams[number], None)
+        if document is None:
+            del given[number]
+            continue
+        text = document.full_text
+        given[number] += len(text)
+        yield text
+
+
+def text_chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+    """Groups texts so that each group has about as many characters, in order."""
+    chunk: list[str] = []
+    characters = 0
+    for text in texts:
+        chunk.append(text)
+        characters += len(text)
+        if characters >= CHUNK_CHARACTERS or len(chunk) == MAX_CHUNK_TEXTS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
