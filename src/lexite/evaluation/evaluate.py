@@ -1,0 +1,183 @@
+"""The evaluation of a vocabulary on judged collections, beside its baselines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexite.config import to_dict
+from lexite.corpus import ReadOptions
+from lexite.errors import ConfigError
+from lexite.evaluation.cache import StateCache
+from lexite.evaluation.dense import DenseSystem
+from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
+from lexite.evaluation.latent import LatentSystem
+from lexite.evaluation.lexical import LexicalSystem
+from lexite.evaluation.measures import MeasuredRun, evaluate_run, import_ir_measures
+from lexite.evaluation.rankings import to_run
+from lexite.evaluation.report import TESTED, EvaluationReport, Row
+from lexite.evaluation.significance import paired_test
+from lexite.evaluation.systems import Costs, System
+from lexite.evaluation.trec import RunFolder
+
+if TYPE_CHECKING:
+    from lexite.backbone.base import Backbone
+    from lexite.terms import BM25Config, LatentTermEncoder
+
+logger = logging.getLogger("lexite")
+LATENT = "latent"
+DEFAULT_BASELINES = ("dense", "bm25")
+LEAST_TOP_K = 100
+BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
+    "dense": DenseSystem,
+    "bm25": lambda backbone, cache, show_progress: LexicalSystem(),
+}
+
+
+def evaluate_collections(
+    encoder: LatentTermEncoder,
+    paths: Sequence[str | Path],
+    *,
+    baselines: Sequence[str] = DEFAULT_BASELINES,
+    scoring: BM25Config | None = None,
+    k_documents: int | None = None,
+    k_queries: int | None = None,
+    top_k: int = LEAST_TOP_K,
+    split: str = "test",
+    cache: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008  (frozen)
+    show_progress: bool = False,
+) -> EvaluationReport:
+    """Measures a vocabulary on judged collections.
+
+    Queries without judgements are left out. A query for which a system returns nothing counts as 0. A document whose id equals
+    the query's is dropped from the ranking (BEIR's rule).
+
+    Args:
+        encoder: the vocabulary, with its backbone.
+        paths: BEIR folders; a collection is called as its folder.
+        baselines: what it is compared with: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s).
+        scoring: BM25's numbers for latent terms; None takes the vocabulary's.
+        k_documents: latents kept per token of a document; None takes the vocabulary's.
+        k_queries: the same for queries.
+        top_k: documents ranked per query, at least 100, which R@100 needs.
+        split: name of the file of judgements, ``qrels/SPLIT.tsv``.
+        cache: a folder where token states and dense vectors are kept, so that the next evaluation with the same backbone
+            (another k, scoring, or sparse autoencoder) does not run it; None keeps nothing.
+        runs_dir: a folder where runs and qrels are written in TREC form, ``COLLECTION.SYSTEM.run`` and ``COLLECTION.qrels``.
+        options: how documents are read (field names, whether bad records are skipped).
+        show_progress: whether progress is shown on stderr.
+
+    Raises:
+        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name.
+        CorpusError: a collection is missing, holds bad records or no queries, or its qrels name unknown documents.
+        MissingExtraError: ir-measures or bm25s is not installed.
+        StorageError: the cache, the runs or temporary files cannot be written.
+    """
+    _check(baselines, top_k)
+    import_ir_measures()
+    opened = open_collections(paths, split)
+    folder = None if runs_dir is None else RunFolder(runs_dir)
+    states = None if cache is None else StateCache(cache, encoder, show_progress)
+    systems: dict[str, System] = {LATENT: LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress)}
+    systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
+    results: dict[str, dict[str, _Result]] = {}
+    for collection in [read_collection(each, options) for each in opened]:  # all are checked before the first is run
+        results[collection.name] = _evaluate(systems, collection, top_k, folder)
+    return _report(encoder, results, _settings(encoder, scoring, k_documents, k_queries, top_k, split))
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One system on one collection."""
+
+    measured: MeasuredRun
+    costs: Costs
+    seconds: float
+
+
+def _check(baselines: Sequence[str], top_k: int) -> None:
+    strange = next((name for name in baselines if name not in BASELINES), None)
+    if strange is not None:
+        raise ConfigError(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
+    if top_k < LEAST_TOP_K:
+        raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
+
+
+def _evaluate(
+    systems: Mapping[str, System], collection: JudgedCollection, top_k: int, folder: RunFolder | None
+) -> dict[str, _Result]:
+    if folder is not None:
+        folder.write_qrels(collection)
+    results = {}
+    for name, system in systems.items():
+        started = time.perf_counter()
+        ranked = system.run(collection, top_k + 1)  # one more than is kept, for BEIR's rule
+        seconds = time.perf_counter() - started
+        run = to_run([query.id for query in collection.queries], ranked.rankings, collection.document_ids, top_k)
+        if folder is not None:
+            folder.write_run(collection, name, run)
+        results[name] = _Result(evaluate_run(collection.qrels, run), ranked.costs, seconds)
+        value = results[name].measured.mean[TESTED]
+        logger.info("%s: %s has %s %.4f (%.0f seconds)", collection.name, name, TESTED, value, seconds)
+    return results
+
+
+def _report(
+    encoder: LatentTermEncoder, results: Mapping[str, Mapping[str, _Result]], settings: dict[str, Any]
+) -> EvaluationReport:
+    differences = {name: _differences(row) for name, row in results.items()}
+    baselines = list(next(iter(differences.values())))
+    return EvaluationReport(
+        vocabulary=encoder.name,
+        collections={name: {system: _row(result) for system, result in row.items()} for name, row in results.items()},
+        significance={
+            name: {baseline: paired_test([values]) for baseline, values in row.items()} for name, row in differences.items()
+        },
+        mean_significance={baseline: paired_test([row[baseline] for row in differences.values()]) for baseline in baselines},
+        per_query={
+            name: {system: result.measured.per_query for system, result in row.items()} for name, row in results.items()
+        },
+        settings=settings,
+        seconds={name: {system: round(result.seconds, 3) for system, result in row.items()} for name, row in results.items()},
+    )
+
+
+def _row(result: _Result) -> Row:
+    return {**result.measured.mean, **asdict(result.costs)}
+
+
+def _differences(row: Mapping[str, _Result]) -> dict[str, list[float]]:
+    """For each baseline, the latent terms' nDCG@10 minus its own, per query."""
+    values = {system: result.measured.per_query[TESTED] for system, result in row.items()}
+    own = values.pop(LATENT)
+    return {baseline: [own[query] - other[query] for query in own] for baseline, other in values.items()}
+
+
+def _settings(
+    encoder: LatentTermEncoder,
+    scoring: BM25Config | None,
+    k_documents: int | None,
+    k_queries: int | None,
+    top_k: int,
+    split: str,
+) -> dict[str, Any]:
+    """What the numbers were made with, as JSON values."""
+    return {
+        "split": split,
+        "top_k": top_k,
+        "vocabulary_fingerprint": encoder.fingerprint,
+        "n_latents": encoder.n_latents,
+        "pooling": encoder.terms.pooling,
+        "k_documents": encoder.k_for("document", k_documents),
+        "k_queries": encoder.k_for("query", k_queries),
+        "scoring": to_dict(encoder.scoring if scoring is None else scoring),
+        "backbone": encoder.backbone.name,
+        "backbone_fingerprint": encoder.backbone.fingerprint,
+        "precision": encoder.backbone.precision,
+    }

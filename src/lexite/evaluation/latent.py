@@ -1,0 +1,104 @@
+"""The system under test: BM25 over latent terms, indexed as `lexite index` does it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array, vstack
+
+from lexite.corpus import Document
+from lexite.evaluation.judged import JudgedCollection
+from lexite.evaluation.rankings import Ranking
+from lexite.evaluation.systems import Costs, SystemResult
+from lexite.files import storage_errors
+from lexite.index import BM25Index, VocabularyInfo
+from lexite.progress import progress
+
+if TYPE_CHECKING:
+    from lexite.backbone.config import Kind
+    from lexite.evaluation.cache import StateCache
+    from lexite.terms import BM25Config, LatentTermEncoder
+
+
+class LatentSystem:
+    """Encodes the documents, writes a real index into a temporary folder, and searches it.
+
+    Args:
+        encoder: the vocabulary under test.
+        scoring: BM25's numbers; None takes the encoder's own.
+        k_documents: latents kept per token of a document; None takes the encoder's own.
+        k_queries: the same for queries.
+        cache: where token states are kept between runs; None: nowhere.
+        show_progress: whether progress is shown on stderr.
+
+    Raises:
+        ConfigError: a k below 1 or above the number of latents.
+    """
+
+    def __init__(
+        self,
+        encoder: LatentTermEncoder,
+        scoring: BM25Config | None = None,
+        k_documents: int | None = None,
+        k_queries: int | None = None,
+        cache: StateCache | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.encoder, self.cache, self.show_progress = encoder, cache, show_progress
+        self.scoring = encoder.scoring if scoring is None else scoring
+        self.k: dict[Kind, int] = {
+            "document": encoder.k_for("document", k_documents),
+            "query": encoder.k_for("query", k_queries),
+        }
+
+    def run(self, collection: JudgedCollection, top_k: int) -> SystemResult:
+        """Encodes, indexes and searches a collection.
+
+        Raises:
+            StorageError: the folder for temporary files (TMPDIR) has no room.
+        """
+        queries = vstack(list(self._weights(collection, "query")), format="csr")
+        with storage_errors(tempfile.gettempdir()):
+            folder = tempfile.TemporaryDirectory(prefix="lexite-eval-", ignore_cleanup_errors=True)
+        with folder as name:
+            index = self._build_index(Path(name) / "index", collection)
+            documents, scores = index.search_arrays(queries, top_k, scoring=self.scoring)
+            postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
+            del index  # its files are mapped
+        return SystemResult(
+            [_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
+            Costs(postings, queries.nnz / queries.shape[0], size),
+        )
+
+    def _build_index(self, path: Path, collection: JudgedCollection) -> BM25Index:
+        documents = (Document(identifier, "") for identifier in collection.document_ids)  # texts are not stored
+        info = VocabularyInfo(self.encoder.fingerprint, self.encoder.name, self.encoder.n_latents)
+        shown = progress(f"{collection.name}: latent terms", len(collection.document_ids), show=self.show_progress)
+        with shown as bar, BM25Index.create(path, info, self.scoring, store_text=False) as writer:
+            for weights in self._weights(collection, "document"):
+                writer.add(list(islice(documents, weights.shape[0])), weights)
+                bar.advance(weights.shape[0])
+            writer.commit()
+        return BM25Index.open(path)
+
+    def _weights(self, collection: JudgedCollection, kind: Kind) -> Iterator[csr_array]:
+        """Raw weights of the documents or queries, chunk by chunk."""
+        k = self.k[kind]
+        if self.cache is not None:
+            states = self.cache.states(collection, kind)
+            yield from (self.encoder.encode_states(chunk, kind, k=k, raw=True) for chunk in states)
+        elif kind == "document":
+            yield from self.encoder.iterate_documents(collection.texts(), k=k, raw=True)
+        else:
+            yield self.encoder.encode_queries(collection.query_texts, k=k, raw=True)
+
+
+def _ranking(documents: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> Ranking:
+    found = documents >= 0  # rows with fewer hits than columns are filled with -1
+    return Ranking(documents[found].astype(np.int64), scores[found])
