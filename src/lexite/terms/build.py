@@ -1,0 +1,231 @@
+"""From text to a finished vocabulary: train, measure, save."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lexite.backbone import Backbone, BackboneConfig, StateStore, TokenStates, iterate_states, load_backbone
+from lexite.backbone.precomputed import PrecomputedBackbone
+from lexite.backbone.store import is_store
+from lexite.config import to_dict
+from lexite.corpus import ReadOptions
+from lexite.errors import BackboneError, StorageError, TrainingError
+from lexite.files import check_output_folder, replace_folder, storage_errors, write_json
+from lexite.sae import SAEConfig
+from lexite.terms.config import SavingConfig, TermsConfig
+from lexite.terms.encoder import LatentTermEncoder
+from lexite.terms.folder import save_encoder
+from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
+from lexite.terms.measure import measure_states
+from lexite.terms.scoring import BM25Config
+from lexite.training.checkpoint import latest_checkpoint
+from lexite.training.config import TrainingConfig
+from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
+from lexite.training.sources import StoreSource, TextSource
+
+logger = logging.getLogger("lexite")
+WORK_FOLDER = "training"
+WORK_MARKER = "run.json"
+RECIPE_FILE = "recipe.yaml"
+SAMPLE_TOKENS = 1_000_000
+"""Tokens of the training text over which frequencies and labels of the finished terms are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """The backbone of a run and the stream that it trains on."""
+
+    backbone: Backbone
+    stream: TextSource | StoreSource
+
+    def sample(self) -> Iterator[TokenStates]:
+        """Token states from the beginning of the stream, until there are enough."""
+        seen = 0
+        for states in self._states():
+            yield states
+            seen += states.n_tokens
+            if seen >= SAMPLE_TOKENS:
+                return
+
+    def _states(self) -> Iterator[TokenStates]:
+        if isinstance(self.stream, StoreSource):
+            return self.stream.store.iterate()
+        return iterate_states(self.backbone, self.stream.texts(), "document", texts_per_chunk=64)
+
+
+def train(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    backbone: BackboneConfig | None = None,
+    sae: SAEConfig | None = None,
+    training: TrainingConfig | None = None,
+    terms: TermsConfig | None = None,
+    scoring: BM25Config | None = None,
+    read: ReadOptions | None = None,
+    saving: SavingConfig | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Trains a vocabulary on texts, without labels, and saves it.
+
+    The run keeps its checkpoints and its log under ``output/training``; when it is done, the finished vocabulary takes the
+    place of the folder, with the log and the recipe beside it.
+
+    Args:
+        sources: as :func:`lexite.read_documents` takes them, or one folder of precomputed token states.
+        output: folder of the vocabulary.
+        backbone: the dense model; default all-MiniLM-L6-v2.
+        sae: size of the dictionary; ``d_model`` is taken from the backbone.
+        training: the recipe.
+        terms: pooling and k, saved with the vocabulary.
+        scoring: saved with the vocabulary.
+        read: field names of the sources, and whether bad records are skipped.
+        saving: number format and card of the saved vocabulary.
+        resume: go on from the last checkpoint in ``output``.
+        overwrite: replace a vocabulary or a run in ``output``.
+        show_progress: progress on stderr.
+
+    Returns:
+        A summary of the run: ``output``, ``name``, ``fingerprint``, ``tokens``, ``passes``, ``fvu``, ``l0``, ``dead_share``,
+        ``seconds``, ``tokens_per_second``, ``precision``, ``settings``.
+
+    Raises:
+        CorpusError: a source is missing or bad.
+        ConfigError: options do not fit together.
+        TrainingError: training cannot start, go on or be resumed.
+        StorageError: ``output`` holds something else, or cannot be written.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    folder = Path(output)
+    training = training or TrainingConfig()
+    _check_folder(folder, resume, overwrite)
+    given = _open_input(sources, backbone or BackboneConfig(), read)
+    sae = replace(sae or SAEConfig(), d_model=given.backbone.d_model)
+    saving = saving or SavingConfig()
+    settings = _settings(given, sae, training, terms or TermsConfig(), scoring or BM25Config(), saving)
+    _claim(folder, settings, keep=resume)
+    described = {key: settings[key] for key in to_dict(given.backbone.config) if key in settings}
+    with _nothing_left_behind(folder):
+        result = train_autoencoder(
+            given.stream,
+            folder / WORK_FOLDER,
+            sae,
+            training,
+            description=described,
+            precision=given.backbone.config.precision,
+            device=str(given.backbone.info().get("device", "cpu")),
+            resume=resume,
+            show_progress=show_progress,
+        )
+    details = ModelDetails(saving.name or folder.absolute().name, saving.licence, saving.training_data, settings)
+    encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
+    encoder.vocabulary = measure_states(encoder, given.sample(), source="the training text", show_progress=show_progress)
+    return _publish(encoder, folder, result, saving, settings)
+
+
+def _open_input(sources: Sequence[str | Path], config: BackboneConfig, read: ReadOptions | None) -> _Input:
+    """Loads the backbone and opens the stream; a folder of states brings the model that made them along."""
+    stores = [source for source in sources if is_store(str(source))]
+    if stores and len(sources) > 1:
+        raise TrainingError("A folder of token states is trained on alone. Name it as the only source.")
+    if not stores:
+        model = load_backbone(config)
+        if isinstance(model, PrecomputedBackbone):
+            raise TrainingError(f"{config.model} holds token states, not a model. Name it as the source of the training.")
+        return _Input(model, TextSource(sources, model, read))
+    store = StateStore.open(stores[0])
+    return _Input(_model_of(store), StoreSource(store))
+
+
+def _model_of(store: StateStore) -> Backbone:
+    """The model that made some states where it can be loaded, so that terms get labels; else what the folder knows of it."""
+    recorded = PrecomputedBackbone(store)
+    if isinstance(store.backbone.get("config"), dict):
+        try:
+            model = load_backbone(recorded.config)
+            if model.fingerprint == recorded.fingerprint:
+                return model
+        except BackboneError as error:
+            logger.info("The model that made the states is not here, so the terms get no labels (%s)", error)
+    return recorded
+
+
+def _settings(
+    given: _Input, sae: SAEConfig, training: TrainingConfig, terms: TermsConfig, scoring: BM25Config, saving: SavingConfig
+) -> dict[str, Any]:
+    """All options of a run under the keys of a recipe, with the sources."""
+    sources = given.stream.sources if isinstance(given.stream, TextSource) else [str(given.stream.store.path)]
+    values = {"sources": sources}
+    for config in (given.backbone.config, sae, training, terms, scoring, saving):
+        values.update(to_dict(config))
+    values.pop("d_model")
+    return values
+
+
+def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuses a folder that holds something else, or a run or vocabulary that nobody asked to go on or to replace."""
+    work = folder / WORK_FOLDER
+    if latest_checkpoint(work):
+        if not (resume or overwrite):
+            raise StorageError(
+                f"{folder} holds an unfinished training run. Go on with --resume, or start anew with --overwrite."
+            )
+    elif not (work / WORK_MARKER).is_file() or (folder / MANIFEST).exists():  # a run without a checkpoint is no loss
+        check_output_folder(folder, MANIFEST, overwrite=overwrite)
+
+
+def _claim(folder: Path, settings: dict[str, Any], *, keep: bool) -> None:
+    """Makes the work folder, without what an earlier run left there unless it is to be kept."""
+    work = folder / WORK_FOLDER
+    with storage_errors(work):
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+    if not (work / WORK_MARKER).exists():
+        write_json(work / WORK_MARKER, {"format": "lexite-training-run", "format_version": 1, "settings": settings})
+
+
+@contextlib.contextmanager
+def _nothing_left_behind(folder: Path) -> Iterator[None]:
+    """Removes the work folder of a run that ended with an error before it had a checkpoint."""
+    try:
+        yield
+    except BaseException:
+        if not latest_checkpoint(folder / WORK_FOLDER):
+            shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it holds more than that
+                folder.rmdir()
+        raise
+
+
+def _publish(
+    encoder: LatentTermEncoder, folder: Path, result: TrainingResult, saving: SavingConfig, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Puts the finished vocabulary in the place of the folder of the run, as a whole."""
+    import yaml
+
+    with replace_folder(folder) as fresh:
+        shutil.copy2(folder / WORK_FOLDER / METRICS_FILE, fresh / METRICS_FILE)
+        (fresh / RECIPE_FILE).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        saved = fresh / "vocabulary"
+        name = folder.absolute().name
+        save_encoder(encoder, saved, encoder_only=saving.encoder_only, dtype=saving.weights, load_name=name)
+        fingerprint = read_manifest(saved)["fingerprint"]
+        for path in saved.iterdir():
+            path.rename(fresh / path.name)
+        saved.rmdir()
+    return {
+        "output": str(folder),
+        "name": encoder.name,
+        "fingerprint": fingerprint,
+        **result.summary,
+        "settings": settings,
+    }

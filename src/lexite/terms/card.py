@@ -1,0 +1,137 @@
+"""The model card of a vocabulary: README.md with the header that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TAGS = ["lexite", "latent-terms", "sparse-autoencoder", "sparse-retrieval", "bm25"]
+SYSTEMS = {"latent": "latent terms", "dense": "dense cosine", "bm25": "lexical BM25"}
+QUALITY = ("nDCG@10", "R@100", "MRR@10")
+SIZE = {
+    "postings_per_document": "postings per document",
+    "terms_per_query": "terms per query",
+    "bytes_per_document": "bytes per document",
+}
+
+_USAGE = """\
+from lexite import BM25Index, LatentTermEncoder
+
+encoder = LatentTermEncoder.from_pretrained({name!r})
+texts = ["The bank raised its interest rates again.", "Otters live along the river bank."]
+index = BM25Index.in_memory(encoder.encode_documents(texts, raw=True), ["rates", "otters"], scoring=encoder.scoring)
+
+query = "animals near water"
+for hit in index.search(encoder.encode_queries([query], raw=True), top_k=2)[0]:
+    print(hit.rank, hit.id, round(hit.score, 2))
+for term, label, weight in encoder.query_terms(query)[:5]:
+    print(term, label, round(weight, 2))
+"""
+
+
+def usage(name: str) -> str:
+    """The example of the card, as Python code that runs when a vocabulary can be loaded by ``name``."""
+    return _USAGE.format(name=name)
+
+
+def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
+    """Writes the card from a manifest's values.
+
+    Args:
+        manifest: the values of ``lexite.json``.
+        load_name: what the example loads: a folder, or ``owner/name`` on the hub.
+
+    Returns:
+        Markdown with a YAML header.
+    """
+    details, backbone, measured = manifest["details"], manifest["backbone"], manifest.get("measured_on")
+    sae, model = manifest["sae"], manifest["backbone"]["config"]["model"]
+    facts = {
+        "dense model": model,
+        "latents": f"{sae['n_latents']:,}",
+        "latents per token (k)": sae["k"],
+        "k for documents, for queries": f"{_or(manifest['terms']['k_documents'], sae['k'])}, "
+        f"{_or(manifest['terms']['k_queries'], sae['k'])}",
+        "pooling over tokens": manifest["terms"]["pooling"],
+        "scoring": ", ".join(f"{key} {value}" for key, value in manifest["scoring"].items()),
+        "fingerprint": f"`{manifest['fingerprint'][:16]}`",
+    }
+    if measured:
+        facts["latents that fired"] = f"{measured['latents_used']:,} on {measured['n_documents']:,} documents"
+        facts["labels and frequencies from"] = measured["source"] or "a sample of text"
+    parts = [
+        _header(details["licence"], model),
+        f"# {manifest['name']}",
+        f"A sparse vocabulary of {sae['n_latents']:,} *latent terms* for {backbone['name']}, made by "
+        f"[lexite](https://pypi.org/project/lexite/) {manifest['lexite_version']}. A sparse autoencoder finds a few latents "
+        "for each token of a text; their sums over the tokens are weights that BM25 indexes and scores.",
+        "## Use",
+        f"    pip install lexite\n\n```python\n{usage(load_name)}```",
+        "## What it is",
+        _table(["", ""], [[key, value] for key, value in facts.items()]),
+        "## Training",
+        details["training_data"] or "What it was trained on was not recorded.",
+        _table(["recipe", ""], [[f"`{key}`", value] for key, value in details["recipe"].items()]) if details["recipe"] else "",
+        "## Measured",
+        results_section(details["results"]) if details["results"] else "Not measured yet; `lexite eval` does it.",
+        "## Licence",
+        f"{details['licence']}. The dense model and the training text keep their own licences.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def results_section(results: Mapping[str, Any]) -> str:
+    """Tables of measured results: quality of each system on each collection and in the mean, and the size of the index."""
+    collections: dict[str, Mapping[str, Any]] = dict(results["collections"])
+    if len(collections) > 1 and results.get("mean"):
+        collections["**mean**"] = results["mean"]
+    systems = [system for system in SYSTEMS if any(system in rows for rows in collections.values())]
+    tables = []
+    for measure in QUALITY:
+        rows = [[name, *(_number(table, system, measure, 4) for system in systems)] for name, table in collections.items()]
+        tables.append(_table([measure, *(SYSTEMS[system] for system in systems)], rows))
+    rows = [[name, *(_number(table, "latent", key, 1) for key in SIZE)] for name, table in collections.items()]
+    tables.append(_table(["latent terms", *SIZE.values()], rows))
+    said = (
+        "Measured by `lexite eval` with the settings above; measures by ir-measures. nDCG@10: ranking quality of the first "
+        "ten; R@100: share of the relevant documents among the first hundred; MRR@10: mean of one over the rank of the first "
+        "relevant document, 0 after the tenth."
+    )
+    return "\n\n".join([said, *tables])
+
+
+def hub_name(model: str) -> str | None:
+    """The name of a dense model on the hub, or None for a folder of this machine.
+
+    >>> hub_name("all-MiniLM-L6-v2"), hub_name("/data/model")
+    ('sentence-transformers/all-MiniLM-L6-v2', None)
+    """
+    if Path(model).is_absolute() or model.startswith(".") or model.count("/") > 1 or "\\" in model:
+        return None
+    return model if "/" in model else f"sentence-transformers/{model}"
+
+
+def _header(licence: str, model: str) -> str:
+    values: dict[str, Any] = {"license": licence, "library_name": "lexite", "pipeline_tag": "feature-extraction", "tags": TAGS}
+    if base := hub_name(model):
+        values["base_model"] = base
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
+
+
+def _number(table: Mapping[str, Any], system: str, measure: str, decimals: int) -> str:
+    value = table.get(system, {}).get(measure)
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

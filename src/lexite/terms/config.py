@@ -1,0 +1,49 @@
+"""How the codes of tokens become the weights of a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lexite.config import option
+
+Pooling = Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class TermsConfig:
+    """How the codes of a text's tokens are made into its terms.
+
+    Attributes:
+        pooling: the raw weight of a latent in a text is the ``sum`` of its activations over the tokens, or their ``max``.
+        k_documents: latents kept per token of a document; None takes the k of the sparse autoencoder.
+        k_queries: the same for queries.
+
+    >>> TermsConfig()
+    TermsConfig(pooling='sum', k_documents=None, k_queries=None)
+    """
+
+    pooling: Pooling = option("sum", "Weight of a latent in a text: sum or max of its activations over the tokens.")
+    k_documents: int | None = option(
+        None, "Latents kept per token of a document; fewer make a smaller index (default: as trained).", minimum=1
+    )
+    k_queries: int | None = option(None, "Latents kept per token of a query (default: as trained).", minimum=1)
+
+
+@dataclass(frozen=True)
+class SavingConfig:
+    """How a trained vocabulary is saved, and what its model card says.
+
+    Attributes:
+        name: short name, for tables and for an index to remember; the folder's by default.
+        licence: SPDX identifier of the vocabulary.
+        training_data: what it was trained on, with the licences of the text; Markdown.
+        encoder_only: leave out the decoder, which encoding does not need.
+        weights: number format of the saved matrices. bf16 halves the file; rounding changes terms a little.
+    """
+
+    name: str | None = option(None, "Short name of the vocabulary (default: the folder's).")
+    licence: str = option("apache-2.0", "Licence of the vocabulary, an SPDX identifier.")
+    training_data: str = option("", "What it was trained on, and under which licence, for the model card.")
+    encoder_only: bool = option(False, "Save without the decoder, which encoding does not need.")
+    weights: Literal["fp32", "bf16"] = option("fp32", "Number format of the saved weights; bf16 halves the file.")

@@ -1,0 +1,41 @@
+"""How weights become a score: the numbers of BM25 and the transforms of both sides' weights.
+
+A saved vocabulary carries one :class:`BM25Config`, so that queries cannot be scored in another way than was meant. All of it
+acts on the raw weights that an index keeps, and can be changed at search time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lexite.config import option
+
+Transform = Literal["sqrt", "log1p", "none"]
+IdfForm = Literal["lucene", "robertson", "bm25+"]
+
+
+@dataclass(frozen=True)
+class BM25Config:
+    """BM25 over latent terms.
+
+    Attributes:
+        k1: how late the weight of a term saturates.
+        b: how much a long document is discounted; 0 not at all, 1 fully.
+        idf: the inverse document frequency, with N documents of which df hold the term.
+            ``lucene``: log(1 + (N - df + 0.5) / (df + 0.5)); ``robertson``: max(0, log((N - df + 0.5) / (df + 0.5)));
+            ``bm25+``: log((N + 1) / df), together with ``delta``.
+        delta: what ``bm25+`` adds for every term that matches; the other forms do not use it.
+        document_transform: applied to the raw sums of a document before anything else; its length is the sum of the results.
+        query_transform: applied to the raw sums of a query; the results multiply the score of each term.
+
+    >>> BM25Config().k1
+    1.5
+    """
+
+    k1: float = option(1.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0)
+    b: float = option(0.75, "How much long documents are discounted (BM25's b).", minimum=0.0, maximum=1.0)
+    idf: IdfForm = option("lucene", "Form of the inverse document frequency.")
+    delta: float = option(1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0)
+    document_transform: Transform = option("sqrt", "Transform of the weights of documents.")
+    query_transform: Transform = option("sqrt", "Transform of the weights of queries.")

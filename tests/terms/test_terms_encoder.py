@@ -1,0 +1,160 @@
+"""The encoder: rows, kinds, k, streaming, explanation, and arguments that are wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lexite.backbone.config import BackboneConfig
+from lexite.errors import ArgumentError, BackboneError, ConfigError, LexiteError, ModelError
+from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary
+
+
+def reference_rows(encoder, texts, kind, k):
+    """Raw weights the slow way: codes of each text alone, dense."""
+    rows = np.zeros((len(texts), encoder.n_latents))
+    for number, text in enumerate(texts):
+        states = encoder.backbone.encode([text], kind)
+        if states.n_tokens:
+            rows[number] = encoder.sae.encode(states.states, k).to_dense().double().sum(0).numpy()
+    return rows
+
+
+@pytest.mark.parametrize("pooling", ["sum", "max"])
+def test_documents_are_pooled_codes(encoder, texts, pooling):
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, TermsConfig(pooling=pooling))
+    raw = encoder.encode_documents(texts, raw=True)
+    assert raw.shape == (len(texts), encoder.n_latents) and raw.dtype == np.float32
+    assert raw[[1]].nnz == 0, "a text without a token has no terms"
+    if pooling == "sum":
+        np.testing.assert_allclose(raw.toarray(), reference_rows(encoder, texts, "document", 4), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(encoder.encode_documents(texts).toarray(), np.sqrt(raw.toarray()))
+
+
+def test_queries_have_their_own_prompt_k_and_transform(encoder, texts):
+    terms, scoring = TermsConfig(k_documents=3, k_queries=2), BM25Config(query_transform="log1p", document_transform="none")
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, scoring)
+    raw = encoder.encode_queries(texts, raw=True).toarray()
+    np.testing.assert_allclose(raw, reference_rows(encoder, texts, "query", 2), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(encoder.encode_queries(texts).toarray(), np.log1p(raw))
+    documents = encoder.encode_documents(texts)
+    np.testing.assert_allclose(documents.toarray(), reference_rows(encoder, texts, "document", 3), rtol=1e-5, atol=1e-5)
+    assert encoder.encode_documents(texts, k=1).nnz < documents.nnz
+
+
+def test_any_chunking_gives_the_same_rows(encoder, texts):
+    whole = encoder.encode_documents(texts)
+    for size in (1, 2, 3):
+        chunks = list(encoder.iterate_documents(iter(texts), texts_per_chunk=size))
+        assert [chunk.shape[0] for chunk in chunks] == [min(size, len(texts) - i) for i in range(0, len(texts), size)]
+    assert (encoder.encode_documents(iter(texts), texts_per_chunk=2) != whole).nnz == 0
+
+
+def test_a_stream_is_read_no_further_than_needed(encoder):
+    taken = []
+
+    def stream():
+        for number in range(10**9):
+            taken.append(number)
+            yield f"text {number}"
+
+    chunks = encoder.iterate_documents(stream(), texts_per_chunk=5)
+    next(chunks)
+    assert len(taken) <= 6
+
+
+def test_long_texts_make_smaller_chunks(encoder, monkeypatch):
+    monkeypatch.setattr("lexite.terms.encoder.BYTES_PER_CHUNK", 40)
+    assert encoder.encode_documents(["word " * 7, "ä" * 19, "aa", "b", "c " * 50]).shape[0] == 5
+    assert encoder.backbone.chunks == [1, 2, 1, 1]
+
+
+def test_no_texts_give_no_rows(encoder):
+    assert encoder.encode_documents([]).shape == (0, 64)
+    assert encoder.encode_queries(iter(())).shape == (0, 64)
+
+
+def test_states_that_are_there_already_give_the_same_rows(encoder, texts):
+    states = encoder.backbone.encode(texts, "query")
+    assert (encoder.encode_states(states, "query", k=3) != encoder.encode_queries(texts, k=3)).nnz == 0
+
+
+def test_a_query_is_explained_by_its_terms(encoder):
+    counts = np.ones(64, dtype=np.int64)
+    labels = tuple((f"word{i}", "x", "y", "z") for i in range(64))
+    vocabulary = Vocabulary(counts, counts, 2, 3, 4, labels)
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, vocabulary=vocabulary)
+    explained = encoder.query_terms("river bank")
+    row = encoder.encode_queries(["river bank"]).toarray()[0]
+    assert {term: weight for term, _, weight in explained} == {i: row[i] for i in np.flatnonzero(row)}
+    weights = [weight for _, _, weight in explained]
+    assert weights == sorted(weights, reverse=True)
+    assert all(label == f"word{term}, x, y" for term, label, _ in explained)
+
+
+def test_without_a_vocabulary_terms_are_numbers(encoder):
+    assert encoder.label(7) == "latent 7"
+    assert encoder.query_terms("") == []
+
+
+@pytest.mark.parametrize("call", ["encode_documents", "encode_queries", "iterate_documents"])
+def test_one_text_instead_of_a_list_is_refused_with_advice(encoder, call):
+    with pytest.raises(ArgumentError, match=rf"{call}\(\[text\]\)") as caught:
+        getattr(encoder, call)("one text")
+    assert isinstance(caught.value, TypeError) and isinstance(caught.value, LexiteError)
+
+
+def test_what_is_not_text_is_refused(encoder):
+    with pytest.raises(ArgumentError, match="Text 1 .* is a NoneType"):
+        encoder.encode_documents(["a", None])
+    with pytest.raises(ArgumentError, match="not a int"):
+        encoder.encode_documents(3)
+    with pytest.raises(ArgumentError, match="one text"):
+        encoder.query_terms(["a"])
+
+
+@pytest.mark.parametrize("k", [0, 65])
+def test_k_outside_the_latents_is_refused(encoder, k):
+    with pytest.raises(ConfigError, match="between 1 and 64"):
+        encoder.encode_documents(["a"], k=k)
+    with pytest.raises(ConfigError, match="between 1 and 64"):
+        LatentTermEncoder(encoder.backbone, encoder.sae, TermsConfig(k_queries=k))
+
+
+def test_nan_states_are_refused_with_the_number_of_the_text(encoder):
+    with pytest.raises(BackboneError, match="text 3"):
+        encoder.encode_documents(["a", "b", "c", "d nan"], texts_per_chunk=2)
+
+
+def test_parts_that_do_not_fit_are_refused(encoder, make_backbone, make_sae):
+    with pytest.raises(ModelError, match="width 8"):
+        LatentTermEncoder(make_backbone(), make_sae(d_model=8))
+    counts = np.zeros(3, dtype=np.int64)
+    with pytest.raises(ModelError, match="describes 3 terms"):
+        LatentTermEncoder(make_backbone(), make_sae(), vocabulary=Vocabulary(counts, counts, 1, 1, 1, ((), (), ())))
+    narrow = make_backbone().encode(["a"], "document")
+    with pytest.raises(ModelError, match="width 12"):
+        LatentTermEncoder.codes(_Wide(make_sae(d_model=8)), narrow, 2)
+
+
+class _Wide:
+    def __init__(self, sae):
+        self.sae = sae
+
+
+def test_the_fingerprint_is_what_decides_terms_but_not_k(encoder, make_backbone, make_sae):
+    def fingerprint(backbone=None, sae=None, **terms):
+        return LatentTermEncoder(backbone or make_backbone(), sae or make_sae(), TermsConfig(**terms)).fingerprint
+
+    same = {encoder.fingerprint, fingerprint(), fingerprint(k_documents=1, k_queries=2)}
+    others = [
+        fingerprint(pooling="max"),
+        fingerprint(sae=make_sae(seed=1)),
+        fingerprint(backbone=make_backbone(BackboneConfig(model="fake-model", document_prompt="passage: "))),
+    ]
+    assert len(same) == 1 and len({*same, *others}) == 4
+
+
+def test_it_shows_what_it_is(encoder):
+    assert repr(encoder) == "LatentTermEncoder('tiny', fake, 64 latents, k 4)"
+    assert encoder.config_dict()["sae"] == {"d_model": 12, "n_latents": 64, "k": 4}
