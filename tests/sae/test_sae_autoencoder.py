@@ -89,6 +89,14 @@ def test_save_and_load_are_identical(tmp_path: Path) -> None:
     assert loaded.config == sae.config
 
 
+def test_tied_weights_can_be_saved(tmp_path: Path) -> None:
+    weight = torch.randn(8, 4)
+    SparseAutoencoder(SAEConfig(4, 8, 2), weight, torch.zeros(8), weight, torch.zeros(4)).save(tmp_path)
+    loaded = SparseAutoencoder.load(tmp_path)
+    assert loaded.decoder_weight is not None
+    assert torch.equal(loaded.decoder_weight, loaded.encoder_weight)
+
+
 def test_saved_in_bf16_without_decoder(tmp_path: Path) -> None:
     sae = make()
     saved = sae.save(tmp_path, encoder_only=True, dtype="bf16")

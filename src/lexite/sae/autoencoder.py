@@ -160,7 +160,7 @@ class SparseAutoencoder:
         if self.decoder_weight is not None and not encoder_only:
             tensors["decoder_weight"] = self.decoder_weight.to(matrices)
         with atomic_write(folder / WEIGHTS_FILE) as file:
-            file.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+            file.write(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}))  # tied ones too
         info = {
             "format": "lexite-sae",
             "format_version": FORMAT_VERSION,

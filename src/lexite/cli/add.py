@@ -1,0 +1,60 @@
+"""``lexite add``: more documents into an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.common import (
+    RUNTIME,
+    RUNTIME_HEADING,
+    JsonFlag,
+    Sources,
+    feed,
+    load_encoder_of,
+    need_sources,
+    open_documents,
+    report_skipped,
+)
+from lexite.cli.options import Overrides, configured
+from lexite.cli.output import print_json
+from lexite.corpus.options import ReadOptions
+
+
+@configured(only={"model": RUNTIME}, read="Reading", model=RUNTIME_HEADING)
+def add_verb(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
+    sources: Sources = None,
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Let documents take the place of those with the same id.")] = False,
+    vocabulary: Annotated[
+        str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
+    ] = None,
+    as_json: JsonFlag = False,
+    read: ReadOptions,
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Add documents to an index, or replace them.
+
+    They are encoded as the documents of the index were, and can be found at once when the command ends. All of them are added,
+    or none. A document whose id is in the index already is an error without --replace.
+    """
+    from lexite.index import BM25Index
+
+    sources = need_sources(sources, f"add {index}")
+    opened = BM25Index.open(index)
+    documents, report = open_documents(sources, read)
+    encoder = load_encoder_of(opened, vocabulary, model)
+    k = opened.vocabulary.terms_config.get("k_documents")
+    with BM25Index.writer(index, vocabulary=encoder.fingerprint) as writer:
+        added = feed(writer, encoder, documents, k=k, replace=replace)
+        writer.commit()
+    report_skipped(report)
+    total = BM25Index.open(index).n_documents
+    if as_json:
+        print_json({"index": str(index), "added": added, "skipped": report.skipped, "documents": total})
+    else:
+        print(f"{added:,} documents added; {index} holds {total:,}.")

@@ -1,0 +1,141 @@
+"""The application: which verbs there are, and how errors end."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+from typer.main import get_command
+
+import lexite
+from lexite.cli.help import SectionedCommand
+from lexite.cli.output import set_verbosity
+from lexite.errors import LexiteError
+
+logger = logging.getLogger("lexite")
+
+VERBS = {
+    "demo": "Index the documentation of Python and answer questions about it.",
+    "index": "Build an index from documents.",
+    "search": "Search an index.",
+    "add": "Add documents to an index, or replace them.",
+    "delete": "Delete documents from an index.",
+    "merge": "Bring an index into one segment.",
+    "info": "Describe an index, a vocabulary, a checkpoint or a folder of token states.",
+    "encode": "Turn texts into weights of latent terms.",
+    "eval": "Measure a vocabulary on test collections, beside its baselines.",
+    "train": "Train a vocabulary on texts.",
+}
+_HELP = "Takes a dense text retriever apart into latent terms that BM25 can index. Start with 'lexite demo'."
+_INTERRUPTED = 130
+_INTERNAL = 70
+
+
+def build_app(verb: str | None = None) -> typer.Typer:
+    """The typer application.
+
+    Args:
+        verb: the verb that is about to run; only its file is imported, so that ``lexite --help`` is quick and ``lexite
+            search`` does not import what training needs. None imports all.
+    """
+    app = typer.Typer(
+        name="lexite",
+        help=_HELP,
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_start)
+    for name, summary in VERBS.items():
+        if verb is None or name == verb:
+            function = getattr(importlib.import_module(f"lexite.cli.{name}"), f"{name}_verb")
+            app.command(name, short_help=summary, cls=SectionedCommand)(function)
+        else:
+            app.command(name, short_help=summary)(_elsewhere)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status.
+
+    0 done; 1 an error that the message explains; 2 wrong usage; 70 an error of lexite itself; 130 interrupted.
+
+    Args:
+        arguments: words after ``lexite``; those of this process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    set_verbosity()
+    named = next((word for word in words if not word.startswith("-")), "")
+    completing = "_LEXITE_COMPLETE" in os.environ
+    try:
+        command = get_command(build_app(None if completing else named))
+        status = command.main(args=words, prog_name="lexite", standalone_mode=False)
+        sys.stdout.flush()
+        if status == _INTERRUPTED:  # typer makes this status out of Ctrl-C
+            raise KeyboardInterrupt
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        _close_stdout()
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("Interrupted. What was committed before is kept.", _INTERRUPTED)
+    except typer.TyperException as wrong:
+        return _usage_error(wrong, named)
+    except LexiteError as error:
+        return _fail(str(error), 1)
+    except MemoryError:
+        return _fail("Not enough memory. Try smaller batches or fewer documents at once.", 1)
+    except Exception as error:  # the last resort: people get one line, and the traceback on request
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _fail(f"{text}. This is a fault in lexite; LEXITE_TRACEBACK=1 shows where.", _INTERNAL)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lexite {lexite.__version__}")
+        raise typer.Exit
+
+
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and errors only, and show no progress.")] = False,
+) -> None:
+    if verbose or quiet:
+        set_verbosity(verbose, quiet)
+
+
+def _elsewhere() -> NoReturn:
+    raise AssertionError("a verb that was not imported cannot run")
+
+
+def _fail(message: str, status: int) -> int:
+    if os.environ.get("LEXITE_TRACEBACK"):
+        traceback.print_exc()
+    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _usage_error(wrong: typer.TyperException, verb: str) -> int:
+    text = wrong.format_message().rstrip()
+    if not text:  # no verb was given, and the help was shown
+        return wrong.exit_code
+    hint = f"lexite {verb} --help" if verb in VERBS else "lexite --help"
+    return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} See '{hint}'.", wrong.exit_code)
+
+
+def _close_stdout() -> None:
+    """The reader went away: nothing more is written, not even at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

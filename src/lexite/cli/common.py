@@ -1,0 +1,172 @@
+"""Steps that several verbs share: load a vocabulary, read documents, encode them and hand them to an index."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.options import Overrides
+from lexite.cli.output import is_quiet
+from lexite.errors import ConfigError, IndexFormatError
+from lexite.progress import progress
+
+if TYPE_CHECKING:
+    from lexite.corpus import Document, ReadOptions, ReadReport
+    from lexite.index import BM25Index, IndexWriter, VocabularyInfo
+    from lexite.terms import LatentTermEncoder
+
+logger = logging.getLogger("lexite")
+T = TypeVar("T")
+
+DOCUMENTS_PER_CHUNK = 1024
+RUNTIME = ("device", "precision", "trust_remote_code")
+RUNTIME_HEADING = "Model"
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="BEIR folders, JSONL, CSV, TSV, Parquet, text or Markdown files (also .gz, .xz, .zst), folders of text, "
+        "builtin:python, or - for standard input.",
+        metavar="SOURCES...",
+        show_default=False,
+    ),
+]
+VocabularyOption = Annotated[
+    str, typer.Option("--vocabulary", help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="NAME")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of the same kind that exists already.")]
+
+
+def need_sources(sources: Sequence[str] | None, verb: str) -> list[str]:
+    """The sources, when there are any.
+
+    Raises:
+        ConfigError: there are none, neither on the command line nor in a recipe.
+    """
+    if not sources:
+        raise ConfigError(f"No documents were named. Give files or folders: lexite {verb} SOURCES..., or - for standard input.")
+    return list(sources)
+
+
+def need_output(output: Path | None) -> Path:
+    """The output, when there is one.
+
+    Raises:
+        ConfigError: there is none, neither on the command line nor in a recipe.
+    """
+    if output is None:
+        raise ConfigError("No output was named. Give one with -o.")
+    return output
+
+
+def load_encoder(vocabulary: str, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
+    """Loads a vocabulary with its backbone; imports torch."""
+    from lexite.terms import LatentTermEncoder
+
+    return LatentTermEncoder.from_pretrained(vocabulary, **model.values)
+
+
+def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
+    """Loads the vocabulary that made an index.
+
+    Args:
+        index: the index.
+        vocabulary: where the vocabulary is now; None looks where it was when the index was built.
+        model: how the backbone runs.
+
+    Raises:
+        IndexFormatError: ``vocabulary`` is another one, or the index does not say where its own is.
+    """
+    made_by = index.vocabulary
+    if vocabulary is None and not made_by.model:
+        raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
+    encoder = load_encoder(vocabulary or made_by.model, model)
+    if encoder.fingerprint != made_by.fingerprint:
+        raise IndexFormatError(
+            f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
+            f"'{vocabulary or made_by.model}' is another one ({encoder.fingerprint[:12]}). Name its own with --vocabulary."
+        )
+    return encoder
+
+
+def chunks(items: Iterable[T], size: int = DOCUMENTS_PER_CHUNK) -> Iterator[list[T]]:
+    """Consecutive lists of ``size`` items; the last may be shorter.
+
+    >>> list(chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    stream = iter(items)
+    while chunk := list(islice(stream, size)):
+        yield chunk
+
+
+def feed(
+    writer: IndexWriter,
+    encoder: LatentTermEncoder,
+    documents: Iterable[Document],
+    *,
+    k: int | None = None,
+    replace: bool = False,
+    total: int | None = None,
+) -> int:
+    """Encodes a stream of documents into an index, chunk by chunk.
+
+    Args:
+        writer: an open writer; it is not committed here.
+        encoder: the index's vocabulary.
+        documents: any iterable, read once.
+        k: latents kept per token; None takes the vocabulary's own.
+        replace: whether documents whose ids are in the index take their place.
+        total: how many documents there are, when known.
+
+    Returns:
+        How many documents were added.
+    """
+    added = 0
+    with progress("Indexing", total=total, unit="documents", show=not is_quiet()) as bar:
+        for chunk in chunks(documents):
+            weights = encoder.encode_documents([document.full_text for document in chunk], k=k, raw=True)
+            if replace:
+                writer.replace(chunk, weights)
+            else:
+                writer.add(chunk, weights)
+            added += len(chunk)
+            bar.advance(len(chunk))
+    return added
+
+
+def report_skipped(report: ReadReport) -> None:
+    """Warns about records that were skipped, with the first messages."""
+    if report.skipped:
+        for message in report.messages:
+            logger.warning("%s", message)
+        logger.warning("%s bad records were skipped, %s were read.", f"{report.skipped:,}", f"{report.read:,}")
+
+
+def vocabulary_info(encoder: LatentTermEncoder, k: int) -> VocabularyInfo:
+    """What an index records about its vocabulary; ``k`` is what documents are encoded with."""
+    from lexite.index import VocabularyInfo
+
+    return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, {"k_documents": k}, encoder.source)
+
+
+def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:
+    """A stream of documents and the report that fills while it is read. The first is read at once, to fail early."""
+    from lexite.corpus import ReadReport, read_documents
+
+    report = ReadReport()
+    stream = read_documents(sources, options, report)
+    first = list(islice(stream, 1))
+
+    def documents() -> Iterator[Document]:
+        yield from first
+        yield from stream
+
+    return documents(), report

@@ -1,0 +1,35 @@
+"""``lexite delete``: documents out of an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexite.cli.common import JsonFlag
+from lexite.cli.options import configured
+from lexite.cli.output import print_json
+
+
+@configured()
+def delete_verb(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
+    ids: Annotated[list[str], typer.Argument(help="Ids of the documents.", metavar="ID...")],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete documents from an index.
+
+    All of them are deleted, or none: an id that is not in the index is an error. Statistics are right at once.
+    """
+    from lexite.index import BM25Index
+
+    with BM25Index.writer(index) as writer:
+        writer.delete(ids)
+        writer.commit()
+    total = BM25Index.open(index).n_documents
+    if as_json:
+        print_json({"index": str(index), "deleted": len(ids), "documents": total})
+    else:
+        print(f"{len(ids):,} documents deleted; {index} holds {total:,}.")

@@ -1,0 +1,123 @@
+"""``lexite demo``: real text, real questions, in about a minute and without a network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.common import RUNTIME, RUNTIME_HEADING, JsonFlag, VocabularyOption, feed, load_encoder, vocabulary_info
+from lexite.cli.options import Overrides, configured
+from lexite.cli.output import console
+from lexite.cli.search import Searcher
+from lexite.corpus.records import Query
+from lexite.errors import LexiteError, StorageError
+
+if TYPE_CHECKING:
+    from lexite.index import BM25Index
+    from lexite.terms import LatentTermEncoder
+
+logger = logging.getLogger("lexite")
+
+QUESTIONS = (
+    "turn a string of JSON into Python objects",
+    "run another program and capture what it prints",
+    "delete a folder with everything inside it",
+    "count how often each item occurs in a list",
+    "how long does a small piece of code take to run",
+    "make a file that disappears when it is closed",
+    "send an e-mail",
+    "pick an element at random",
+)
+
+
+@configured(only={"model": RUNTIME}, model=RUNTIME_HEADING)
+def demo_verb(
+    *,
+    questions: Annotated[
+        int, typer.Option("--questions", help="How many of the built-in questions to answer.", min=0, max=len(QUESTIONS))
+    ] = 3,
+    top_k: Annotated[int, typer.Option("--top-k", help="Documents per question.", min=1)] = 3,
+    interactive: Annotated[
+        bool | None,
+        typer.Option(
+            "--interactive/--no-interactive",
+            help="Ask for your questions afterwards (default: on a terminal).",
+            show_default=False,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Build the index again, even when the last one is still there.")
+    ] = False,
+    vocabulary: VocabularyOption = "default",
+    as_json: JsonFlag = False,
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Index the documentation of Python and answer questions about it.
+
+    The documents are the docstrings of the standard library of the Python that runs: every module, class and function, some
+    6,600 documents. The index is kept in the user's cache folder, so that the next demo starts at once.
+    """
+    encoder = load_encoder(vocabulary, model)
+    index = _index(encoder, fresh)
+    searcher = Searcher(index, encoder, index.scoring, top_k)
+    asked = [Query(str(number), text) for number, text in enumerate(QUESTIONS[:questions], start=1)]
+    searcher.answer(asked, as_json, headings=True)
+    if as_json:
+        return
+    if interactive if interactive is not None else sys.stdin.isatty() and sys.stdout.isatty():
+        console().print(Text("\nNow your own: how would you ask for a function of Python's library?", "dim"))
+        searcher.converse()
+    else:
+        print("\nYour own documents: lexite index FOLDER -o my.lexite && lexite search my.lexite")
+
+
+def cache_folder() -> Path:
+    """Where lexite keeps what it can make again: ``$XDG_CACHE_HOME/lexite``, or ``~/.cache/lexite``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "lexite" if base else Path.home() / ".cache" / "lexite"
+
+
+def _index(encoder: LatentTermEncoder, fresh: bool) -> BM25Index:
+    """The demo's index: the one in the cache when it fits, else a new one there, else one in a temporary folder."""
+    from lexite.index import BM25Index
+
+    place = cache_folder() / f"demo-python{platform.python_version()}-{encoder.fingerprint[:12]}"
+    if place.is_dir() and not fresh:
+        try:
+            return BM25Index.open(place)
+        except LexiteError as error:
+            logger.warning("The index of the last demo cannot be used and is built again. %s", error)
+    try:
+        return _build(place, encoder)
+    except StorageError as error:
+        logger.warning("%s The index goes into a temporary folder.", error)
+    return _build(Path(tempfile.mkdtemp(prefix="lexite-demo-")) / "index", encoder)
+
+
+def _build(place: Path, encoder: LatentTermEncoder) -> BM25Index:
+    from lexite.corpus import builtin_documents
+    from lexite.index import BM25Index
+
+    documents = list(builtin_documents())
+    precision = encoder.backbone.precision
+    logger.info(
+        "Indexing %s docstrings of Python's library with %s (%s).", f"{len(documents):,}", encoder.backbone.name, precision
+    )
+    started = time.monotonic()
+    with BM25Index.create(
+        place, vocabulary_info(encoder, encoder.k_for("document")), encoder.scoring, overwrite=True
+    ) as writer:
+        feed(writer, encoder, documents, total=len(documents))
+        writer.commit()
+    logger.info("Indexed in %.0f s: %s", time.monotonic() - started, place)
+    return BM25Index.open(place)

@@ -1,0 +1,162 @@
+"""How a hit is shown: title, score, the passage that explains it, and the latent terms that matched."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lexite.index import BM25Index, Hit
+    from lexite.index.config import SparseRows
+    from lexite.terms import BM25Config, LatentTermEncoder
+
+PASSAGE_CHARACTERS = 240
+MOST_PASSAGES = 64
+TERMS_SHOWN = 5
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*#])")
+
+
+@dataclass(frozen=True)
+class MatchedTerm:
+    """A term that a document shares with the query.
+
+    Attributes:
+        term: number of the latent.
+        label: words for people.
+        contribution: its part of the document's score; the parts of all shared terms add up to it.
+    """
+
+    term: int
+    label: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class ShownHit:
+    """A hit with what people want to see of it; ``snippet`` is empty when the index keeps no text."""
+
+    rank: int
+    id: str
+    score: float
+    title: str
+    snippet: str
+    terms: list[MatchedTerm]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, with the numbers rounded to what float32 carries."""
+        values = asdict(self)
+        values["score"] = round(self.score, 6)
+        for term in values["terms"]:
+            term["contribution"] = round(term["contribution"], 6)
+        return values
+
+
+def passages(text: str, characters: int = PASSAGE_CHARACTERS) -> list[str]:
+    """Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
+
+    >>> passages("One. Two is here. Three.", 14)
+    ['One.', 'Two is here.', 'Three.']
+    """
+    parts: list[str] = []
+    for sentence in _SENTENCE_END.split(text):
+        words = " ".join(sentence.split())
+        while len(words) > characters:
+            cut = words.rfind(" ", 1, characters)
+            cut = characters if cut < 1 else cut
+            parts.append(words[:cut])
+            words = words[cut:].lstrip()
+        if words:
+            parts.append(words)
+    joined: list[str] = []
+    for part in parts:
+        if joined and len(joined[-1]) + 1 + len(part) <= characters:
+            joined[-1] += f" {part}"
+        else:
+            joined.append(part)
+    return joined[:MOST_PASSAGES]
+
+
+def show_hits(
+    index: BM25Index,
+    encoder: LatentTermEncoder,
+    query: SparseRows,
+    hits: Sequence[Hit],
+    scoring: BM25Config,
+    *,
+    snippets: bool = True,
+) -> list[ShownHit]:
+    """Adds titles, snippets and matched terms to hits.
+
+    Args:
+        index: where the hits were found.
+        encoder: its vocabulary; encodes the passages of the hits.
+        query: raw weights of the query, one row.
+        hits: what the search gave.
+        scoring: what it was searched with.
+        snippets: whether the best passage of each document is looked for; otherwise its beginning is shown.
+    """
+    explained = [index.explain(query, hit.document, scoring=scoring) for hit in hits]
+    stored = [index.stored(hit.document) for hit in hits]
+    parts = [passages(document.text) for document in stored]
+    best = _best_passages(encoder, parts, explained) if snippets else [0] * len(hits)
+    shown = []
+    for hit, document, contributions, pieces, number in zip(hits, stored, explained, parts, best, strict=True):
+        terms = [MatchedTerm(term, encoder.label(term), value) for term, value in contributions[:TERMS_SHOWN]]
+        shown.append(ShownHit(hit.rank, hit.id, hit.score, document.title, pieces[number] if pieces else "", terms))
+    return shown
+
+
+def _best_passages(
+    encoder: LatentTermEncoder, parts: Sequence[Sequence[str]], explained: Sequence[Sequence[tuple[int, float]]]
+) -> list[int]:
+    """For each document, the passage that holds the largest share of its score.
+
+    A term's contribution to the score is shared among the passages in proportion to the term's raw weight in each.
+    """
+    texts = [text for pieces in parts if len(pieces) > 1 for text in pieces]
+    if not texts:
+        return [0] * len(parts)
+    weights = encoder.encode_documents(texts, raw=True)
+    best, row = [], 0
+    for pieces, contributions in zip(parts, explained, strict=True):
+        if len(pieces) < 2:
+            best.append(0)
+            continue
+        own = weights[row : row + len(pieces)]
+        row += len(pieces)
+        share = np.zeros(own.shape[1])
+        for term, value in contributions:
+            share[term] = value
+        totals: NDArray[np.float64] = np.asarray(own.sum(axis=0), dtype=np.float64).ravel()
+        share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
+        best.append(int(np.argmax(np.asarray(own @ share))))
+    return best
+
+
+def print_hits(console: Console, hits: Sequence[ShownHit]) -> None:
+    """Writes hits for people: wrapped on a terminal, a line for each part in a pipe."""
+    from rich.text import Text
+
+    if not hits:
+        console.print("No document shares a term with the query.")
+    for hit in hits:
+        head = Text.assemble((f"{hit.rank:>3}  ", "dim"), (hit.title or hit.id, "bold"), (f"  {hit.score:.2f}", "cyan"))
+        if hit.title and hit.title != hit.id:
+            head.append(f"  {hit.id}", "dim")
+        console.print(head)
+        matched = " · ".join(f"{term.label} {term.contribution:.2f}" for term in hit.terms)
+        for text, style in ((hit.snippet, ""), (matched, "green")):
+            for line in _wrapped(console, text):
+                console.print(Text(f"     {line}", style))
+
+
+def _wrapped(console: Console, text: str) -> list[str]:
+    return textwrap.wrap(text, max(console.width - 6, 20)) if console.is_terminal else [text] if text else []

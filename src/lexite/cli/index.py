@@ -1,0 +1,91 @@
+"""``lexite index``: documents into an index."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.common import (
+    RUNTIME,
+    RUNTIME_HEADING,
+    JsonFlag,
+    Overwrite,
+    Sources,
+    VocabularyOption,
+    feed,
+    load_encoder,
+    need_output,
+    need_sources,
+    open_documents,
+    report_skipped,
+    vocabulary_info,
+)
+from lexite.cli.options import Overrides, configured
+from lexite.cli.output import print_json
+from lexite.corpus.options import ReadOptions
+from lexite.files import check_output_folder
+from lexite.terms.config import TermsConfig
+from lexite.terms.scoring import BM25Config
+
+
+@configured(
+    recipe=True,
+    only={"terms": ("k_documents",), "model": RUNTIME},
+    read="Reading",
+    terms="Terms",
+    scoring="Scoring (default: what the vocabulary says; can be changed at search time)",
+    model=RUNTIME_HEADING,
+)
+def index_verb(
+    sources: Sources = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the index.", metavar="DIR")] = None,
+    vocabulary: VocabularyOption = "default",
+    overwrite: Overwrite = False,
+    text: Annotated[bool, typer.Option("--text/--no-text", help="Keep titles and texts, so that results show them.")] = True,
+    as_json: JsonFlag = False,
+    read: ReadOptions,
+    terms: Overrides[TermsConfig],
+    scoring: Overrides[BM25Config],
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Build an index from documents.
+
+    Documents are streamed: a corpus may be larger than memory. Nothing is committed until all of them are in, and a build
+    that is killed leaves what was there before.
+
+    Example: lexite index notes/ -o notes.lexite && lexite search notes.lexite
+    """
+    from lexite.index import BM25Index
+    from lexite.index.manifest import COMMIT_NAME
+
+    sources, output = need_sources(sources, "index"), need_output(output)
+    check_output_folder(output, COMMIT_NAME, overwrite=overwrite)
+    documents, report = open_documents(sources, read)
+    started = time.monotonic()
+    encoder = load_encoder(vocabulary, model)
+    k = encoder.k_for("document", terms.values.get("k_documents"))
+    info = vocabulary_info(encoder, k)
+    with BM25Index.create(output, info, scoring.over(encoder.scoring), overwrite=overwrite, store_text=text) as writer:
+        added = feed(writer, encoder, documents, k=k)
+        writer.commit()
+    report_skipped(report)
+    index = BM25Index.open(output)
+    seconds = time.monotonic() - started
+    summary = {
+        "index": str(output),
+        "documents": added,
+        "skipped": report.skipped,
+        "postings": index.n_postings,
+        "bytes": index.bytes,
+        "seconds": round(seconds, 2),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
+    print(f"Search it: lexite search {output}")

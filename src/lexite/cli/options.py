@@ -1,0 +1,217 @@
+"""Command-line options out of configuration dataclasses.
+
+A verb asks for whole configurations; :func:`configured` puts one option per field in its place (help text, limits, choices,
+default) and hands the verb built and checked dataclasses. The same keys may come from a recipe file; an option that was
+given wins over the recipe, which wins over the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, Union
+
+import typer
+
+from lexite.cli.output import set_verbosity
+from lexite.cli.recipes import read_recipe, recipe_keys
+from lexite.config import check_value
+from lexite.errors import ConfigError
+
+Config = TypeVar("Config")
+RECIPE_HELP = "YAML file with the same keys as the options below; options that are given win over it."
+_METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Overrides(Generic[Config]):
+    """The fields of a configuration that were given, to be laid over one that was saved with a vocabulary or an index.
+
+    Attributes:
+        values: the given fields, checked.
+    """
+
+    values: dict[str, Any]
+
+    def over(self, saved: Config) -> Config:
+        """``saved`` with the given fields in place of its own."""
+        return dataclasses.replace(saved, **self.values) if self.values else saved  # type: ignore[type-var]
+
+
+def configured(
+    *, recipe: bool = False, only: Mapping[str, Collection[str]] | None = None, **headings: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Turns parameters of a verb that are configurations into options.
+
+    Args:
+        recipe: whether ``--recipe FILE`` is offered.
+        only: by parameter name, the fields that are offered; all of them for a parameter that is not named.
+        headings: by parameter name, the heading of its options in ``--help``. The parameter is annotated with a configuration
+            dataclass, and gets one that is built and checked, or with ``Overrides[dataclass]``, and gets what was given.
+
+    Returns:
+        A decorator. What it returns has the signature that typer needs, with ``--verbose`` and ``--quiet``.
+    """
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        hints = typing.get_type_hints(verb, include_extras=True)
+        own = [p for p in inspect.signature(verb).parameters.values() if p.name not in headings]
+        groups = [_group(name, hints[name], heading, (only or {}).get(name)) for name, heading in headings.items()]
+        _check_clashes(groups, [p.name for p in own])
+        keys = recipe_keys(hints, [p.name for p in own])
+
+        @functools.wraps(verb)
+        def run(context: typer.Context, **values: Any) -> Any:
+            given = {name for name in values if _was_given(context, name)}
+            verbose, quiet = values.pop("verbose"), values.pop("quiet")
+            if verbose or quiet:
+                set_verbosity(verbose, quiet)
+            path = values.pop("recipe", None)
+            written = read_recipe(path, keys, [field.name for group in groups for field in group.fields])
+            values.update({key: value for key, value in written.items() if key in keys and key not in given})
+            for group in groups:
+                options = {field.name: values.pop(field.name) for field in group.fields}
+                options = {key: value for key, value in options.items() if key in given}
+                values[group.name] = _build(group, options, written, str(path))
+            return verb(**values)
+
+        parameters = [_context_parameter(), *_own_parameters(own, hints), *_recipe_parameter(recipe)]
+        parameters += [_parameter(field, group) for group in groups for field in group.fields]
+        parameters += _log_parameters()
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__  # typer would read the annotations of the verb itself
+        return run
+
+    return decorate
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """The options of one configuration."""
+
+    name: str
+    cls: type
+    heading: str
+    overrides: bool
+    fields: list[dataclasses.Field[Any]]
+
+
+def _group(name: str, hint: Any, heading: str, only: Collection[str] | None) -> _Group:
+    overrides = typing.get_origin(hint) is Overrides
+    cls = typing.get_args(hint)[0] if overrides else hint
+    return _Group(name, cls, heading, overrides, options_of(cls, only))
+
+
+def _check_clashes(groups: list[_Group], taken: list[str]) -> None:
+    seen = set(taken)
+    for group in groups:
+        for field in group.fields:
+            if field.name in seen:
+                raise TypeError(f"{group.cls.__name__}: the option {flag(field.name)} exists already in this verb")
+            seen.add(field.name)
+
+
+def options_of(cls: type, only: Collection[str] | None = None) -> list[dataclasses.Field[Any]]:
+    """The fields of a configuration that are offered on the command line, all or ``only`` some."""
+    offered = [field for field in dataclasses.fields(cls) if "help" in field.metadata and not field.metadata["hidden"]]
+    return [field for field in offered if only is None or field.name in only]
+
+
+def flag(name: str) -> str:
+    """The option of a field: ``long_texts`` is ``--long-texts``."""
+    return "--" + name.replace("_", "-")
+
+
+def short_count(value: int) -> str:
+    """Writes a count as it may be typed.
+
+    >>> short_count(10_000_000), short_count(2500), short_count(4096), short_count(0)
+    ('10M', '2500', '4096', '0')
+    """
+    for size, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value and value % size == 0:
+            return f"{value // size}{suffix}"
+    return str(value)
+
+
+def _own_parameters(parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> list[inspect.Parameter]:
+    """The verb's own parameters with their annotations resolved, all to be passed by name."""
+    return [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def _build(group: _Group, options: Mapping[str, Any], written: Mapping[str, Any], path: str) -> Any:
+    hints = typing.get_type_hints(group.cls)
+    checked = {}
+    for field in group.fields:
+        if field.name in options:
+            checked[field.name] = _check_option(hints[field.name], field, options[field.name])
+        elif field.name in written:
+            checked[field.name] = check_value(hints[field.name], field, written[field.name], path)
+    return Overrides(checked) if group.overrides else group.cls(**checked)
+
+
+def _check_option(hint: Any, field: dataclasses.Field[Any], value: Any) -> Any:
+    try:
+        return check_value(hint, field, value, "option")
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix("option: ").replace(field.name, flag(field.name), 1)) from None
+
+
+def _context_parameter() -> inspect.Parameter:
+    return inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+
+def _recipe_parameter(recipe: bool) -> list[inspect.Parameter]:
+    if not recipe:
+        return []
+    choice = typer.Option("--recipe", help=RECIPE_HELP, metavar="FILE", show_default=False)
+    annotation = typing.Annotated[Union[Path, None], choice]  # noqa: UP007
+    return [inspect.Parameter("recipe", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)]
+
+
+def _log_parameters() -> list[inspect.Parameter]:
+    verbose = typing.Annotated[bool, typer.Option("--verbose", "-v", help="Log details on stderr.")]
+    quiet = typing.Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only, and show no progress.")]
+    named = {"verbose": verbose, "quiet": quiet}
+    return [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=a) for n, a in named.items()]
+
+
+def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Parameter:
+    kind = _plain_type(typing.get_type_hints(group.cls)[field.name])
+    metadata = field.metadata
+    default: Any = None if group.overrides else field.default
+    settings: dict[str, Any] = {"help": metadata["help"], "rich_help_panel": group.heading}
+    settings["show_default"] = default not in (None, "")
+    names = [flag(field.name)]
+    if kind is bool:
+        names = [f"{flag(field.name)}/--no-{flag(field.name)[2:]}"]
+    elif metadata.get("count"):
+        kind, settings["metavar"] = str, "COUNT"
+        default = None if default is None else short_count(default)
+    elif kind in (int, float):
+        settings |= {"min": metadata.get("minimum"), "max": metadata.get("maximum"), "metavar": _METAVARS[kind]}
+    elif kind is str:
+        settings["metavar"] = _METAVARS[kind]
+    annotation = typing.Annotated[Union[kind, None], typer.Option(*names, **settings)]  # type: ignore[valid-type]  # noqa: UP007
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _plain_type(hint: Any) -> Any:
+    """The type of an option: ``X`` for ``X | None``, a choice for a Literal of words, and text for anything else."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        rest = [part for part in typing.get_args(hint) if part is not type(None)]
+        return _plain_type(rest[0]) if len(rest) == 1 else str
+    if typing.get_origin(hint) is Literal:
+        return hint
+    return hint if hint in (bool, int, float, str) else str

@@ -1,0 +1,94 @@
+"""What the command line writes: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lexite.files import atomic_write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+logger = logging.getLogger("lexite")
+
+
+class _LineFormatter(logging.Formatter):
+    """One line per record, with the level in front of what is more than information."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.capitalize()}: {text}"
+
+
+def set_verbosity(verbose: bool = False, quiet: bool = False) -> None:
+    """Sends the log of lexite to stderr: information by default, details with ``verbose``, warnings only with ``quiet``."""
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, show_level=False, markup=False)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter("%(message)s"))
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    if not verbose:
+        quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Keeps loading bars, advice and warnings of the libraries below off the terminal. Call it before they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.simplefilter("ignore")
+    for name in ("transformers", "sentence_transformers", "huggingface_hub", "bm25s", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_quiet() -> bool:
+    """Whether only warnings are wanted, and so no progress bars."""
+    return not logger.isEnabledFor(logging.INFO)
+
+
+def console() -> Console:
+    """A console on stdout as it is now. It writes no colours into files and pipes."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def standard_output() -> TextIO:
+    """Standard output as it is now."""
+    return sys.stdout
+
+
+def print_json(value: Any) -> None:
+    """Writes one JSON value on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """Writes one JSON value on one line of stdout."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes one JSON value to a file, or on stdout when the path is ``-``."""
+    if str(path) == "-":
+        print_json(value)
+        return
+    with atomic_write(path, "w") as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write("\n")

@@ -1,0 +1,173 @@
+"""``lexite search``: one question, a file of queries, or a conversation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of
+from lexite.cli.hits import ShownHit, print_hits, show_hits
+from lexite.cli.options import Overrides, configured
+from lexite.cli.output import console, print_json_line
+from lexite.terms.config import TermsConfig
+from lexite.terms.scoring import BM25Config
+
+if TYPE_CHECKING:
+    from lexite.corpus import Query
+    from lexite.index import BM25Index, Hit
+    from lexite.terms import LatentTermEncoder
+
+PROMPT = "\nquery> "
+
+
+@configured(
+    only={"terms": ("k_queries",), "model": RUNTIME},
+    terms="Terms",
+    scoring="Scoring (default: what the index says)",
+    model=RUNTIME_HEADING,
+)
+def search_verb(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(help="Words of one query. None: asks for queries, or reads them from a pipe.", metavar="QUERY..."),
+    ] = None,
+    *,
+    top_k: Annotated[int, typer.Option("--top-k", help="Documents per query.", min=1)] = 10,
+    queries: Annotated[
+        Path | None, typer.Option("--queries", help="File of queries: JSONL, CSV, TSV, or one a line.", metavar="FILE")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Write the ranking as a TREC run, with no text.", metavar="FILE")
+    ] = None,
+    snippets: Annotated[
+        bool, typer.Option("--snippets/--no-snippets", help="Look for the passage of each document that matches best.")
+    ] = True,
+    vocabulary: Annotated[
+        str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, each on a line.")] = False,
+    terms: Overrides[TermsConfig],
+    scoring: Overrides[BM25Config],
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Search an index.
+
+    With no query, asks for one after the other on a terminal, or takes one per line from a pipe.
+
+    Example: lexite search notes.lexite how do plants breathe
+    """
+    from lexite.corpus import Query, read_queries
+    from lexite.index import BM25Index
+
+    opened = BM25Index.open(index)
+    listed = list(read_queries(queries)) if queries else []
+    encoder = load_encoder_of(opened, vocabulary, model)
+    k = encoder.k_for("query", terms.values.get("k_queries"))
+    searcher = Searcher(opened, encoder, scoring.over(opened.scoring), top_k, k, snippets)
+    if query:
+        listed.insert(0, Query("query" if queries else "1", " ".join(query)))
+    if run is not None:
+        searcher.write_run(listed or list(_piped_queries()), run)
+    elif listed:
+        searcher.answer(listed, as_json, headings=len(listed) > 1)
+    elif sys.stdin.isatty() and not as_json:
+        searcher.converse()
+    else:
+        for piped in _piped_queries():
+            searcher.answer([piped], as_json, headings=True)
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """An index with its vocabulary and how it is searched.
+
+    Attributes:
+        index: the opened index.
+        encoder: its vocabulary.
+        scoring: what it is searched with.
+        top_k: documents per query.
+        k: latents kept per token of a query; None takes the vocabulary's own.
+        snippets: whether the best passage of each document is looked for.
+    """
+
+    index: BM25Index
+    encoder: LatentTermEncoder
+    scoring: BM25Config
+    top_k: int = 10
+    k: int | None = None
+    snippets: bool = True
+
+    def rank(self, texts: Sequence[str]) -> list[list[Hit]]:
+        """The documents of each query, the best first."""
+        weights = self.encoder.encode_queries(list(texts), k=self.k, raw=True)
+        fingerprint = self.encoder.fingerprint
+        return self.index.search(weights, self.top_k, scoring=self.scoring, vocabulary=fingerprint)
+
+    def search(self, text: str) -> list[ShownHit]:
+        """The documents of a query with title, snippet and matched terms."""
+        weights = self.encoder.encode_queries([text], k=self.k, raw=True)
+        hits = self.index.search(weights, self.top_k, scoring=self.scoring, vocabulary=self.encoder.fingerprint)[0]
+        return show_hits(self.index, self.encoder, weights, hits, self.scoring, snippets=self.snippets)
+
+    def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
+        """Prints the hits of queries."""
+        from rich.text import Text
+
+        out = console()
+        for query in queries:
+            hits = self.search(query.text)
+            if as_json:
+                print_json_line({"id": query.id, "query": query.text, "hits": [hit.to_json() for hit in hits]})
+                sys.stdout.flush()
+                continue
+            if headings:
+                out.print(Text(f"\n{query.text}", "bold magenta"))
+            print_hits(out, hits)
+
+    def converse(self) -> None:
+        """Asks for queries until the input ends."""
+        _enable_line_editing()
+        print("Type a query; an empty line ends.", end="")
+        while True:
+            try:
+                text = input(PROMPT).strip()
+            except (EOFError, KeyboardInterrupt):
+                print()
+                return
+            if not text:
+                return
+            print_hits(console(), self.search(text))
+
+    def write_run(self, queries: Sequence[Query], path: Path) -> None:
+        """Writes the rankings of queries as a TREC run."""
+        from lexite.index import run_from_hits, write_trec_run
+
+        hits = [found for chunk in chunks(queries) for found in self.rank([query.text for query in chunk])]
+        write_trec_run(path, run_from_hits([query.id for query in queries], hits))
+
+
+def _piped_queries() -> Iterator[Query]:
+    from lexite.corpus import Query
+    from lexite.errors import CorpusError
+
+    number = 0
+    for line in sys.stdin:
+        if line.strip():
+            number += 1
+            yield Query(str(number), line.strip())
+    if not number:
+        raise CorpusError("Standard input holds no queries. Give one on the command line, or one a line on standard input.")
+
+
+def _enable_line_editing() -> None:
+    try:
+        import readline  # noqa: F401  its import gives input() editing and history
+    except ImportError:  # not on every platform, and only a comfort
+        return

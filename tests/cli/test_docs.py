@@ -1,0 +1,53 @@
+"""The pages about the command line name what the command line has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.app import VERBS, build_app
+from lexite.cli.options import flag, options_of
+from lexite.corpus.options import ReadOptions
+from lexite.sae.config import SAEConfig
+from lexite.terms.config import SavingConfig, TermsConfig
+from lexite.terms.scoring import BM25Config
+from lexite.training.config import TrainingConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = {verb: f"{verb}.md" for verb in VERBS} | {"delete": "add.md", "merge": "add.md"}
+CONFIGURATIONS = (ReadOptions, TermsConfig, BM25Config, BackboneConfig, SAEConfig, TrainingConfig, SavingConfig)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / "cli" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cls", CONFIGURATIONS, ids=lambda cls: cls.__name__)
+def test_shared_options_are_all_described(cls: type) -> None:
+    described = re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)
+    assert {flag(field.name) for field in options_of(cls)} <= set(described)
+
+
+def test_no_option_is_described_that_is_gone() -> None:
+    known = {flag(field.name) for cls in CONFIGURATIONS for field in options_of(cls)}
+    assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)) == known
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_a_page_with_its_own_options(verb: str) -> None:
+    shared = {field.name for cls in CONFIGURATIONS for field in options_of(cls)} | {"verbose", "quiet", "help"}
+    (command,) = [c for name, c in get_command(build_app(verb)).commands.items() if name == verb]  # type: ignore[attr-defined]
+    own = [p for p in command.params if p.param_type_name == "option" and p.name not in shared]
+    text = page(PAGES[verb])
+    missing = [option.opts[-1] for option in own if not any(f"`{name}" in text for name in option.opts)]
+    assert text.startswith("# lexite ") and not missing
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for file in [ROOT / "README.md", *(ROOT / "docs" / "cli").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"

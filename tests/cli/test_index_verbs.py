@@ -1,0 +1,135 @@
+"""index, add, delete, merge: what they leave in the folder, and what they say."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lexite.index import BM25Index
+
+
+def ids(index: Path) -> list[str]:
+    return list(BM25Index.open(index).document_ids())
+
+
+def jsonl(path: Path, *records: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def test_index_says_what_it_did(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary)
+    assert done.status == 0 and done.err == ""
+    assert done.out.startswith("6 documents, ") and done.out.endswith(f"Search it: lexite search {tmp_path / 'i'}\n")
+    assert ids(tmp_path / "i") == ["d1", "d2", "d3", "d4", "d5", "d6"]
+
+
+def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    words = ["--k-documents", "2", "--k1", "3", "--no-text", "--json"]
+    done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words)
+    assert set(done.json) == {"index", "documents", "skipped", "postings", "bytes", "seconds"}
+    assert done.json["documents"] == 6 and done.json["skipped"] == 0
+    index = BM25Index.open(tmp_path / "i")
+    assert index.scoring.k1 == 3 and index.vocabulary.terms_config == {"k_documents": 2}
+    assert index.stored(0).text == "" and done.json["postings"] == index.n_postings
+
+
+def test_index_takes_a_recipe(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"sources: [{documents}]\noutput: {tmp_path / 'i'}\nidf: robertson\nk-documents: 3\n")
+    assert lexite("index", "--recipe", recipe, "--vocabulary", tiny_vocabulary, "--k1", "2").status == 0
+    index = BM25Index.open(tmp_path / "i")
+    assert (index.scoring.idf, index.scoring.k1, index.vocabulary.terms_config["k_documents"]) == ("robertson", 2.0, 3)
+
+
+def test_index_reads_standard_input_and_names_fields(lexite, tiny_vocabulary: Path, tmp_path: Path, monkeypatch) -> None:
+    text = '{"nr": "x", "words": "the cat drinks milk"}\n{"nr": "y", "words": "rain on the sea"}\n'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    words = ["--id-field", "nr", "--text-field", "words"]
+    assert lexite("index", "-", "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words).status == 0
+    assert ids(tmp_path / "i") == ["x", "y"]
+
+
+def test_an_index_is_replaced_only_on_request(lexite, own_index: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "n", "text": "new milk"})
+    again = ["index", source, "-o", own_index, "--vocabulary", tiny_vocabulary]
+    assert lexite(*again).error == f"{own_index} exists already. Choose another output folder, or replace it with --overwrite."
+    assert lexite(*again, "--overwrite").status == 0
+    assert ids(own_index) == ["n"]
+
+
+def test_skipped_records_are_counted_and_named(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    source = tmp_path / "some.jsonl"
+    source.write_text('{"_id": "a", "text": "milk"}\nnonsense\n{"_id": "c", "text": "bread"}\n')
+    done = lexite("index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, "--skip-bad", "--json")
+    assert done.json["documents"] == 2 and done.json["skipped"] == 1
+    assert f"{source}, line 2" in done.err and "1 bad records were skipped, 2 were read" in done.err
+
+
+def test_add_appends_and_is_found_at_once(lexite, own_index: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "n1", "text": "a virus in a cell"}, {"_id": "n2", "text": "horse"})
+    done = lexite("add", own_index, source, "--json")
+    assert done.json == {"index": str(own_index), "added": 2, "skipped": 0, "documents": 8}
+    hits = json.loads(lexite("search", own_index, "a virus in a cell", "--json", "--top-k", "1").out)["hits"]
+    assert [hit["id"] for hit in hits] == ["n1"]
+
+
+def test_add_encodes_as_the_index_was_encoded(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    path = tmp_path / "i"
+    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    source = jsonl(tmp_path / "same.jsonl", {"_id": "copy", "title": "Animals", "text": "The cat and the dog drink milk."})
+    assert lexite("add", path, source).out == f"1 documents added; {path} holds 7.\n"
+    before, after = tmp_path / "one", jsonl(tmp_path / "b.jsonl", json.loads(source.read_text()))
+    assert lexite("index", after, "-o", before, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    grown = BM25Index.open(path).n_postings - BM25Index.open(before).n_postings
+    fresh = tmp_path / "fresh"
+    assert lexite("index", documents, "-o", fresh, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    assert grown == BM25Index.open(fresh).n_postings
+
+
+def test_add_refuses_a_known_id_and_replace_takes_it(lexite, own_index: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "z", "text": "sun"}, {"_id": "d2", "title": "New", "text": "a fish"})
+    assert "The index has a document 'd2' already" in lexite("add", own_index, source).error
+    assert "z" not in ids(own_index), "none is added when one cannot be"
+    assert lexite("add", own_index, source, "--replace").status == 0
+    assert sorted(ids(own_index)) == ["d1", "d2", "d3", "d4", "d5", "d6", "z"]
+    index = BM25Index.open(own_index)
+    assert index.stored(index.find("d2")).title == "New"
+
+
+def test_delete_all_or_none(lexite, own_index: Path) -> None:
+    assert "no document 'd9'" in lexite("delete", own_index, "d1", "d9").error
+    assert len(ids(own_index)) == 6
+    assert lexite("delete", own_index, "d1", "d5", "--json").json == {"index": str(own_index), "deleted": 2, "documents": 4}
+    assert ids(own_index) == ["d2", "d3", "d4", "d6"]
+    assert lexite("delete", own_index, "d2").out == f"1 documents deleted; {own_index} holds 3.\n"
+
+
+def test_merge_leaves_one_segment(lexite, own_index: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "n1", "text": "a virus in a cell"})
+    assert lexite("add", own_index, source).status == 0
+    assert lexite("delete", own_index, "d1").status == 0
+    assert lexite("merge", own_index, "--json").json["documents"] == 6
+    facts = BM25Index.open(own_index, verify=True).info()
+    assert (facts["n_segments"], facts["n_deleted"]) == (1, 0)
+    assert lexite("merge", own_index).out == f"{own_index} holds 6 documents in one segment.\n"
+
+
+def test_a_moved_vocabulary_is_named(lexite, own_index: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(tiny_vocabulary, tmp_path / "moved"))
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "n", "text": "sun"})
+    assert lexite("add", own_index, source, "--vocabulary", moved).status == 0
+
+
+@pytest.mark.parametrize("words", [["index", "-o", "x"], ["add", "x"], ["encode"]])
+def test_sources_are_asked_for(lexite, words: list[str]) -> None:
+    assert lexite(*words).error.startswith("No documents were named.")
+
+
+def test_an_output_is_asked_for(lexite, documents: Path) -> None:
+    assert lexite("index", documents).error == "No output was named. Give one with -o."

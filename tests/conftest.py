@@ -1,0 +1,128 @@
+"""Small real things for the tests: a retriever of two layers, a vocabulary over it, documents, an index."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The first call of a compiled kernel takes a second, so single examples have no deadline.
+settings.register_profile("lexite", deadline=None)
+settings.load_profile("lexite")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+WORDS = """a an the of in on to and or is are was for with by from how what which does do not it this that
+cat dog bird fish horse cow milk meat bread cheese apple tree river lake sea ship wind rain snow sun moon star
+read write file open close parse json text word list sort search index query number sum count time date clock
+python module class function object string error value key table row column graph node edge path tree stack heap
+heart blood cell gene protein virus cancer drug dose trial patient risk study effect level rate test sample""".split()
+DOCUMENTS = [
+    ("d1", "Animals", "The cat and the dog drink milk. A bird eats bread. The cow gives milk and meat."),
+    ("d2", "Weather", "Rain and snow fall on the lake. The wind moves the ship on the sea."),
+    ("d3", "Reading JSON", "How to parse a json file: open the file, read the text, parse the string to an object."),
+    ("d4", "Sorting", "The sort function of the list takes a key. To search a table, sort the rows and count."),
+    ("d5", "Medicine", "The trial measures the effect of the drug dose on the risk of cancer in patients."),
+    ("d6", "", "The moon and the sun and the stars. Time is read from a clock by date and number."),
+]
+QUERIES = [("q1", "how to parse json text"), ("q2", "milk of the cow"), ("q3", "effect of the drug on cancer")]
+QRELS = [("q1", "d3", 1), ("q2", "d1", 2), ("q3", "d5", 1), ("q3", "d6", 0)]
+D_MODEL, N_LATENTS = 32, 64
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers folder: BERT with two layers of 32, mean pooling, a window of 32 tokens."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    root = tmp_path_factory.mktemp("model")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+    pieces += [chr(c) for c in range(33, 127)] + [f"##{chr(c)}" for c in range(97, 123)]
+    pieces = list(dict.fromkeys(piece.lower() for piece in pieces[5:]))
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
+    (root / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces), hidden_size=D_MODEL, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    config.max_position_embeddings = 64
+    transformer = root / "transformer"
+    BertModel(config).eval().save_pretrained(transformer)
+    BertTokenizerFast(str(root / "vocab.txt"), do_lower_case=True).save_pretrained(transformer)
+    module = Transformer(str(transformer), max_seq_length=32)
+    model = SentenceTransformer(modules=[module, Pooling(D_MODEL, pooling_mode="mean")], device="cpu")
+    model.save(str(root / "tiny"))
+    return root / "tiny"
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
+    """Writes records, one JSON object a line."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BEIR folder of six documents and three queries."""
+    folder = tmp_path_factory.mktemp("collections") / "tiny"
+    (folder / "qrels").mkdir(parents=True)
+    write_jsonl(folder / "corpus.jsonl", [{"_id": i, "title": title, "text": text} for i, title, text in DOCUMENTS])
+    write_jsonl(folder / "queries.jsonl", [{"_id": i, "text": text} for i, text in QUERIES])
+    lines = ["query-id\tcorpus-id\tscore", *(f"{q}\t{d}\t{g}" for q, d, g in QRELS)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def documents(collection: Path) -> Path:
+    """The documents of the collection as a JSONL file."""
+    return collection / "corpus.jsonl"
+
+
+@pytest.fixture(scope="session")
+def tiny_vocabulary(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved vocabulary: a random dictionary of 64 latents, 4 per token, over the tiny model, with labels."""
+    return make_vocabulary(tiny_model, tmp_path_factory.mktemp("vocabularies") / "tiny", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_vocabulary(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another vocabulary over the same model."""
+    return make_vocabulary(tiny_model, tmp_path_factory.mktemp("vocabularies") / "other", seed=1)
+
+
+def make_vocabulary(model: Path, path: Path, seed: int) -> Path:
+    """Saves a random dictionary over a model as a vocabulary."""
+    import torch
+
+    from lexite.backbone import BackboneConfig, load_backbone
+    from lexite.sae import SAEConfig, SparseAutoencoder
+    from lexite.terms import LatentTermEncoder, ModelDetails, measure_vocabulary
+
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.nn.functional.normalize(torch.randn(N_LATENTS, D_MODEL, generator=generator), dim=1)
+    biases = torch.zeros(N_LATENTS), torch.zeros(D_MODEL)
+    sae = SparseAutoencoder(SAEConfig(d_model=D_MODEL, n_latents=N_LATENTS, k=4), weights, biases[0], None, biases[1])
+    backbone = load_backbone(BackboneConfig(model=str(model), precision="fp32", overlap=4))
+    encoder = LatentTermEncoder(backbone, sae, details=ModelDetails(name=path.name))
+    encoder.vocabulary = measure_vocabulary(encoder, [text for _, _, text in DOCUMENTS])
+    encoder.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_index(tiny_vocabulary: Path, documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the six documents; it is not to be changed."""
+    from lexite.cli import main
+
+    path = tmp_path_factory.mktemp("indexes") / "tiny"
+    assert main(["-q", "index", str(documents), "-o", str(path), "--vocabulary", str(tiny_vocabulary)]) == 0
+    return path
