@@ -1,0 +1,34 @@
+"""The index: raw weights in posting lists, BM25 over them, files on disk, adding and removing documents.
+
+Opening and describing an index needs numpy only; the first search loads the compiled kernels.
+"""
+
+from __future__ import annotations
+
+from lexite.index.bm25 import BM25Index as BM25Index
+from lexite.index.config import BM25Config as BM25Config
+from lexite.index.config import Hit as Hit
+from lexite.index.config import StoredDocument as StoredDocument
+from lexite.index.config import VocabularyInfo as VocabularyInfo
+from lexite.index.folder import check_index_folder as check_index_folder
+from lexite.index.runs import Run as Run
+from lexite.index.runs import read_trec_run as read_trec_run
+from lexite.index.runs import run_from_hits as run_from_hits
+from lexite.index.runs import write_trec_qrels as write_trec_qrels
+from lexite.index.runs import write_trec_run as write_trec_run
+from lexite.index.writer import IndexWriter as IndexWriter
+
+__all__ = [
+    "BM25Config",
+    "BM25Index",
+    "Hit",
+    "IndexWriter",
+    "Run",
+    "StoredDocument",
+    "VocabularyInfo",
+    "check_index_folder",
+    "read_trec_run",
+    "run_from_hits",
+    "write_trec_qrels",
+    "write_trec_run",
+]

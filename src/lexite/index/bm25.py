@@ -1,0 +1,356 @@
+"""``BM25Index``: an opened index that can be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.config import to_dict
+from lexite.errors import CorpusError, IndexFormatError, ModelError
+from lexite.index.checks import check_vocabulary, check_weights
+from lexite.index.config import BM25Config, Hit, Rows, SparseRows, StoredDocument, Transform, VocabularyInfo
+from lexite.index.ids import encode_text, hash_ids
+from lexite.index.manifest import FORMAT_VERSION, SEGMENTS_NAME, Commit, read_commit
+from lexite.index.scorer import Scorer
+from lexite.index.segment import POSTING_FILES, Segment, open_segment, segment_in_memory
+from lexite.index.storage import verify_file
+from lexite.index.writer import POSTINGS_BUDGET, IndexWriter, create_index, open_writer
+
+OPEN_ATTEMPTS = 10
+
+
+class BM25Index:
+    """BM25 over weighted terms: a snapshot of an index folder, or an index in memory.
+
+    A snapshot is the state of the last commit when it was opened. Later commits do not change it; open the folder again to see
+    them. Its files are mapped into memory, so opening is quick, and processes that search the same index share them.
+    Searching is safe from several threads.
+
+    The score of a document is the sum over the query's terms of
+    ``T_q(query weight) · idf · tf / (tf + k1 · (1 - b + b · dl / avgdl))``, with ``tf = T_d(document weight)`` and dl the sum
+    of the document's tf; ``lexite.index.statistics`` has the forms of idf and what bm25+ changes. All additions are made in
+    float32 in ascending order of terms. Documents that share no term with the query are no hits. Equal scores are ordered by
+    document: the one added first comes first.
+
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> index = BM25Index.in_memory(csr_array(np.array([[0.0, 4.0], [1.0, 1.0]])), ["a", "b"])
+    >>> [[(hit.id, hit.rank) for hit in hits] for hits in index.search(csr_array(np.array([[1.0, 0.0], [0.0, 2.5]])))]
+    [[('b', 1)], [('a', 1), ('b', 2)]]
+    """
+
+    def __init__(self, commit: Commit, segments: Sequence[Segment], path: Path | None) -> None:
+        self._commit, self.path = commit, path
+        self._scorer = Scorer(segments, commit.vocabulary.n_terms)
+
+    @staticmethod
+    def create(
+        path: str | Path,
+        vocabulary: VocabularyInfo,
+        scoring: BM25Config | None = None,
+        *,
+        overwrite: bool = False,
+        store_text: bool = True,
+        postings_budget: int = POSTINGS_BUDGET,
+    ) -> IndexWriter:
+        """Starts a new index.
+
+        Args:
+            path: its folder.
+            vocabulary: what makes its terms.
+            scoring: how searches score unless told otherwise; None takes the defaults.
+            overwrite: whether an index at ``path`` may be replaced. It stays as it is until the first commit.
+            store_text: whether to keep titles and texts beside the ids.
+            postings_budget: postings held in memory, about 16 bytes for each.
+
+        Raises:
+            StorageError: the folder holds something else, cannot be written, or is being written by another process.
+        """
+        state = Commit(0, vocabulary, scoring or BM25Config(), store_text)
+        return create_index(path, state, postings_budget, overwrite=overwrite)
+
+    @staticmethod
+    def writer(path: str | Path, *, vocabulary: str | None = None, postings_budget: int = POSTINGS_BUDGET) -> IndexWriter:
+        """Opens an index to change it.
+
+        Args:
+            path: its folder.
+            vocabulary: fingerprint of the vocabulary that will make the weights; another than the index's is refused.
+            postings_budget: as in :meth:`create`.
+
+        Raises:
+            IndexFormatError: there is no index, it is damaged, or it was made with another vocabulary.
+            StorageError: it cannot be written, or is being written by another process.
+        """
+        return open_writer(path, vocabulary, postings_budget)
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> BM25Index:
+        """Opens an index for searching.
+
+        Args:
+            path: its folder.
+            verify: whether to compare every file with its checksum (:meth:`verify`).
+
+        Raises:
+            IndexFormatError: there is no index, or it is damaged; the message names the file.
+        """
+        folder = Path(path)
+        commit = read_commit(folder)
+        for attempt in range(OPEN_ATTEMPTS):
+            try:
+                index = cls(commit, _open_segments(folder, commit), folder)
+                break
+            except IndexFormatError:
+                newer = read_commit(folder)
+                if newer == commit or attempt == OPEN_ATTEMPTS - 1:
+                    raise
+                commit = newer  # a writer has committed meanwhile and removed what the commit before needed
+        if verify:
+            index.verify()
+        return index
+
+    @classmethod
+    def in_memory(
+        cls,
+        weights: SparseRows,
+        ids: Sequence[str],
+        scoring: BM25Config | None = None,
+        vocabulary: VocabularyInfo | None = None,
+    ) -> BM25Index:
+        """An index without files, for evaluation.
+
+        Args:
+            weights: raw weights, CSR, ``(len(ids), n_terms)``.
+            ids: ids of the documents.
+            scoring: as in :meth:`create`.
+            vocabulary: what made the terms, if that is to be checked.
+
+        Raises:
+            ModelError: a weight is NaN, infinite or negative.
+            CorpusError: an id is there twice, or not one for each row.
+        """
+        n_terms = int(weights.shape[1])
+        rows = check_weights(weights, n_terms, lambda row: f"document '{ids[row]}'")
+        if len(ids) != rows.n_rows or len(set(ids)) != len(ids):
+            raise CorpusError(f"{rows.n_rows} documents need as many different ids; there are {len(set(ids))}.")
+        commit = Commit(0, vocabulary or VocabularyInfo("", "", n_terms), scoring or BM25Config(), store_text=False)
+        return cls(commit, [segment_in_memory(rows, n_terms, [encode_text(identifier) for identifier in ids])], None)
+
+    def search(
+        self,
+        queries: SparseRows,
+        top_k: int = 10,
+        *,
+        scoring: BM25Config | None = None,
+        vocabulary: str | None = None,
+        exclude: Sequence[str | None] | None = None,
+    ) -> list[list[Hit]]:
+        """The best documents for each query.
+
+        Args:
+            queries: raw query weights, CSR, ``(n_queries, n_terms)``.
+            top_k: how many hits to return for each at most.
+            scoring: how to score; None takes what the index was made with.
+            vocabulary: fingerprint of what made the queries; another than the index's is refused.
+            exclude: for each query the id of a document that is no hit (BEIR leaves out a document with the query's own id).
+
+        Returns:
+            For each query its hits, best first.
+
+        Raises:
+            IndexFormatError: the queries come from another vocabulary, or the postings are damaged.
+            ModelError: a query weight is NaN, infinite or negative.
+        """
+        documents, scores = self.search_arrays(queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude)
+        return [
+            [
+                Hit(self.document_id(document), score, rank, document)
+                for rank, (document, score) in enumerate(zip(row.tolist(), row_scores.tolist(), strict=True), start=1)
+                if document >= 0
+            ]
+            for row, row_scores in zip(documents, scores, strict=True)
+        ]
+
+    def search_arrays(
+        self,
+        queries: SparseRows,
+        top_k: int = 10,
+        *,
+        scoring: BM25Config | None = None,
+        vocabulary: str | None = None,
+        exclude: Sequence[str | None] | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The same as :meth:`search`, as arrays.
+
+        Returns:
+            Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
+            the document is -1 and the score 0.
+        """
+        check_vocabulary(self._name, self.vocabulary, vocabulary)
+        if top_k < 0:
+            raise ModelError(f"top_k is {top_k}, but must not be negative.")
+        rows = self._query_rows(queries)
+        excluded = np.full(rows.n_rows, -1, dtype=np.int64)
+        if exclude is not None:
+            if len(exclude) != rows.n_rows:
+                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {len(exclude)}.")
+            wanted = [i for i, identifier in enumerate(exclude) if identifier is not None]
+            excluded[wanted] = self._find([str(exclude[i]) for i in wanted])
+        return self._scorer.top(rows, min(top_k, self.n_documents), scoring or self.scoring, excluded)
+
+    def explain(self, query: SparseRows, document: int, *, scoring: BM25Config | None = None) -> list[tuple[int, float]]:
+        """Which terms made the score of a document.
+
+        Args:
+            query: raw weights of one query, CSR, ``(1, n_terms)``.
+            document: number of the document (``Hit.document``).
+            scoring: as in :meth:`search`.
+
+        Returns:
+            The shared terms with what each adds to the score, largest first. Their sum is the score, up to rounding.
+        """
+        rows = self._query_rows(query)
+        if rows.n_rows != 1:
+            raise ModelError(f"One query is needed to explain a hit, not {rows.n_rows}.")
+        found = self._scorer.contributions(rows, document, scoring or self.scoring)
+        return sorted(found, key=lambda entry: -entry[1])
+
+    @property
+    def vocabulary(self) -> VocabularyInfo:
+        """Which vocabulary made the terms."""
+        return self._commit.vocabulary
+
+    @property
+    def scoring(self) -> BM25Config:
+        """How searches score unless told otherwise."""
+        return self._commit.scoring
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms."""
+        return self.vocabulary.n_terms
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents that are not deleted."""
+        return self._scorer.n_documents
+
+    @property
+    def n_postings(self) -> int:
+        """Number of postings of these documents."""
+        return int(self.document_frequency.sum())
+
+    @property
+    def document_frequency(self) -> NDArray[np.int64]:
+        """In how many documents each term occurs, (n_terms,)."""
+        return self._scorer.document_frequency
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the posting lists and document lengths, with those of deleted documents that were not merged away yet."""
+        return sum(
+            part.nbytes for segment in self._scorer.segments for part in (getattr(segment, name[:-4]) for name in POSTING_FILES)
+        )
+
+    def average_length(self, transform: Transform | None = None) -> float:
+        """Mean length of the documents: the sum of their transformed weights.
+
+        Args:
+            transform: of document weights; None takes that of :attr:`scoring`.
+        """
+        return self._scorer.average_length(transform or self.scoring.document_transform)
+
+    def stored(self, document: int) -> StoredDocument:
+        """Id, title and text of a document, by its number (``Hit.document``)."""
+        number, local = self._scorer.place(document)
+        return self._scorer.segments[number].stored(local)
+
+    def document_id(self, document: int) -> str:
+        """The id of a document, by its number."""
+        number, local = self._scorer.place(document)
+        return self._scorer.segments[number].ids.id(local)
+
+    def find(self, identifier: str) -> int | None:
+        """The number of the document with this id; None when there is none."""
+        number = self._find([identifier])[0]
+        return None if number < 0 else number
+
+    def document_ids(self) -> Iterator[str]:
+        """The ids of all documents, in document order."""
+        for segment in self._scorer.segments:
+            for document in segment.live_documents():
+                yield segment.ids.id(document)
+
+    def __contains__(self, identifier: str) -> bool:
+        return self.find(identifier) is not None
+
+    def __len__(self) -> int:
+        return self.n_documents
+
+    def info(self) -> dict[str, Any]:
+        """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""
+        files = [(name, record.bytes) for segment in self._commit.segments for name, record in segment.files.items()]
+        n_documents, n_postings = self.n_documents, self.n_postings
+        return {
+            "path": str(self.path) if self.path else None,
+            "format_version": FORMAT_VERSION,
+            "generation": self._commit.generation,
+            "vocabulary": {
+                "name": self.vocabulary.name,
+                "fingerprint": self.vocabulary.fingerprint,
+                "model": self.vocabulary.model,
+                "terms_config": dict(self.vocabulary.terms_config),
+            },
+            "scoring": to_dict(self.scoring),
+            "store_text": self._commit.store_text,
+            "n_documents": n_documents,
+            "n_deleted": sum(segment.n_deleted for segment in self._commit.segments),
+            "n_segments": len(self._scorer.segments),
+            "n_terms": self.n_terms,
+            "n_terms_used": int(np.count_nonzero(self.document_frequency)),
+            "n_postings": n_postings,
+            "postings_per_document": n_postings / n_documents if n_documents else 0.0,
+            "average_length": self.average_length(),
+            "bytes_postings": self.bytes,
+            "bytes_total": sum(size for _, size in files) if self.path else self.bytes,
+            "bytes_texts": sum(size for name, size in files if name.startswith("text")),
+        }
+
+    def verify(self) -> None:
+        """Compares every file of the index with its recorded length and checksum.
+
+        Raises:
+            IndexFormatError: a file is missing or damaged; the message names it.
+        """
+        if self.path is not None:
+            for segment in self._commit.segments:
+                for name, record in segment.files.items():
+                    verify_file(self.path / SEGMENTS_NAME / segment.name / name, record)
+
+    @property
+    def _name(self) -> object:
+        return self.path or "This index"
+
+    def _query_rows(self, queries: SparseRows) -> Rows:
+        return check_weights(queries, self.n_terms, lambda row: f"query number {row + 1}")
+
+    def _find(self, ids: Sequence[str]) -> list[int]:
+        encoded = [encode_text(identifier) for identifier in ids]
+        hashes = hash_ids(encoded)
+        numbers = np.full(len(ids), -1, dtype=np.int64)
+        for first, segment in zip(self._scorer.first, self._scorer.segments, strict=False):
+            found = segment.ids.find(encoded, hashes, segment.deleted)
+            numbers = np.where(found >= 0, found + first, numbers)
+        return [int(number) for number in numbers]
+
+
+def _open_segments(folder: Path, commit: Commit) -> list[Segment]:
+    return [
+        open_segment(folder / SEGMENTS_NAME / record.name, record, commit.vocabulary.n_terms, with_texts=commit.store_text)
+        for record in commit.segments
+    ]

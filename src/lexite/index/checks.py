@@ -1,0 +1,90 @@
+"""Checking what comes from outside: weights before they reach compiled code, and whose terms they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import IndexFormatError, ModelError
+from lexite.index.config import MAX_WEIGHT, Rows, SparseRows, VocabularyInfo
+
+
+def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int], str]) -> Rows:
+    """Checks a matrix of raw weights and brings its rows into one form.
+
+    Args:
+        matrix: ``(n, n_terms)``, CSR or anything with a ``tocsr`` method. Left as it is.
+        n_terms: columns it must have.
+        name_of_row: says what a row is, for error messages.
+
+    Returns:
+        Rows with ascending terms, duplicates added up, zeros left out, weights in float32.
+
+    Raises:
+        IndexFormatError: another number of columns than the index has terms.
+        ModelError: a weight that is NaN, infinite, negative or above 1e18, or broken arrays.
+    """
+    if getattr(matrix, "format", "csr") != "csr":
+        converted: Any = matrix
+        matrix = converted.tocsr()
+    if len(matrix.shape) != 2 or matrix.shape[1] != n_terms:
+        raise IndexFormatError(
+            f"Weights of the shape {tuple(matrix.shape)} do not fit an index of {n_terms} terms. "
+            "Encode with the vocabulary that the index was made with."
+        )
+    indptr = np.asarray(matrix.indptr, dtype=np.int64)
+    terms, given = np.asarray(matrix.indices), np.asarray(matrix.data)
+    broken = len(indptr) != matrix.shape[0] + 1 or indptr[0] != 0 or indptr[-1] > min(len(terms), len(given))
+    if broken or np.any(np.diff(indptr) < 0):
+        raise ModelError("The row bounds of the weights are broken: they must rise from 0 to the number of entries.")
+    terms, given = terms[: indptr[-1]], given[: indptr[-1]]
+    if len(terms) and (terms.min() < 0 or terms.max() >= n_terms):
+        raise ModelError(f"Weights name a term outside 0 … {n_terms - 1}.")
+    bad = ~((given >= 0) & (given <= MAX_WEIGHT))  # NaN compares false
+    if bad.any():
+        place = int(np.argmax(bad))
+        row = int(np.searchsorted(indptr, place, side="right")) - 1
+        raise ModelError(
+            f"The weight of term {terms[place]} of {name_of_row(row)} is {given[place]}, but weights must be finite and "
+            "not negative."
+        )
+    return _canonical(indptr, terms.astype(np.int32, copy=False), given)
+
+
+def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:
+    """Refuses terms of another vocabulary; None is not checked.
+
+    Raises:
+        IndexFormatError: the fingerprints differ.
+    """
+    if fingerprint is not None and fingerprint != made_with.fingerprint:
+        raise IndexFormatError(
+            f"{where} was made with the vocabulary '{made_with.name}' ({made_with.fingerprint[:12]}), not with the one given "
+            f"({fingerprint[:12]}). Use that vocabulary, or index the documents again."
+        )
+
+
+def _canonical(indptr: NDArray[np.int64], terms: NDArray[np.int32], given: NDArray[Any]) -> Rows:
+    """Sorts rows, adds up duplicates and drops zeros, where there is need."""
+    rises = np.diff(terms) > 0
+    bounds = indptr[1:-1]
+    inner = bounds[(bounds > 0) & (bounds < len(terms))]
+    rises[inner - 1] = True  # between two rows anything goes
+    if not rises.all():
+        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        order = np.lexsort((terms, rows))
+        rows, terms, given = rows[order], terms[order], given[order]
+        first = np.r_[True, (np.diff(terms) != 0) | (np.diff(rows) != 0)]
+        starts = np.flatnonzero(first)
+        given = np.add.reduceat(given.astype(np.float64), starts)
+        terms = terms[starts]
+        indptr = np.searchsorted(rows[starts], np.arange(len(indptr)), side="left").astype(np.int64)
+    values = given.astype(np.float32, copy=False)
+    kept = values > 0
+    if not kept.all():
+        indptr = np.r_[0, np.cumsum(kept, dtype=np.int64)][indptr]
+        terms, values = terms[kept], values[kept]
+    return Rows(indptr, np.ascontiguousarray(terms), np.ascontiguousarray(values))

@@ -1,0 +1,91 @@
+"""From ids to documents and back, without a table of all ids in memory.
+
+A segment keeps its ids as one run of UTF-8 with bounds, and the sorted 64-bit hashes of the ids with the document of each.
+Looking an id up is a binary search on the mapped hashes; the id itself is then compared, so equal hashes do no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import IndexFormatError
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8, with the lone surrogates that JSON may hold kept as they are."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decode_text(data: bytes) -> str:
+    """The inverse of :func:`encode_text`; raises :class:`IndexFormatError` when the bytes cannot have come from it."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise IndexFormatError("An id or a text in the index is damaged. Run 'lexite info --verify' on the index.") from None
+
+
+def hash_ids(ids: Sequence[bytes]) -> NDArray[np.uint64]:
+    """64-bit BLAKE2b hashes of encoded ids, (n,).
+
+    >>> int(hash_ids([b"a"])[0]) == int.from_bytes(hashlib.blake2b(b"a", digest_size=8).digest(), "little")
+    True
+    """
+    digests = b"".join([hashlib.blake2b(identifier, digest_size=8).digest() for identifier in ids])
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IdTable:
+    """The ids of a segment.
+
+    Attributes:
+        data: all ids one after the other, encoded.
+        bounds: (n + 1,) int64, where each begins.
+        hashes: (n,) uint64, ascending; equal ones in document order.
+        order: (n,) int32, the document of each hash.
+    """
+
+    data: NDArray[np.uint8]
+    bounds: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    order: NDArray[np.int32]
+
+    @classmethod
+    def build(cls, ids: Sequence[bytes]) -> IdTable:
+        """A table of encoded ids."""
+        bounds = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(identifier) for identifier in ids], out=bounds[1:])
+        hashes = hash_ids(ids)
+        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        return cls(np.frombuffer(b"".join(ids), dtype=np.uint8), bounds, hashes[order], order)
+
+    def encoded(self, document: int) -> bytes:
+        """The id of a document, encoded."""
+        return self.data[self.bounds[document] : self.bounds[document + 1]].tobytes()
+
+    def id(self, document: int) -> str:
+        """The id of a document."""
+        return decode_text(self.encoded(document))
+
+    def find(self, ids: Sequence[bytes], hashes: NDArray[np.uint64], deleted: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """The living document of each encoded id, or -1; (n,).
+
+        Args:
+            ids: encoded ids.
+            hashes: their hashes.
+            deleted: (n_documents,) which documents do not count; None when none is deleted.
+        """
+        found = np.full(len(ids), -1, dtype=np.int64)
+        first = np.searchsorted(self.hashes, hashes, side="left")
+        last = np.searchsorted(self.hashes, hashes, side="right")
+        for i in np.flatnonzero(last > first).tolist():
+            for place in range(first[i], last[i]):
+                document = int(self.order[place])
+                if self.encoded(document) == ids[i] and (deleted is None or not deleted[document]):
+                    found[i] = document
+        return found

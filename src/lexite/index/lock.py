@@ -1,0 +1,73 @@
+"""One writer at a time: a lock on a file, which the operating system gives back when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from lexite.errors import StorageError
+from lexite.files import storage_errors
+
+LOCK_NAME = "write.lock"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        # Locks one byte far behind the process number, which stays readable for others.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class WriterLock:
+    """Holds the lock of an index folder until :meth:`release`.
+
+    Args:
+        folder: the index; it must exist.
+
+    Raises:
+        StorageError: another writer holds it, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / LOCK_NAME
+        with storage_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(descriptor)
+        except OSError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise StorageError(f"{folder} is being written by another process{holder}. Wait until it is done.") from None
+        self._descriptor: int | None = descriptor
+        with contextlib.suppress(OSError):  # the number is only for the message above; a full disk must not stop a reader of it
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, str(os.getpid()).encode("ascii"))
+
+    @property
+    def held(self) -> bool:
+        """Whether the lock has not been released yet."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Gives the lock back; the file stays, since removing it could let two writers in. Calling it again does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _holder(descriptor: int) -> str:
+    with contextlib.suppress(OSError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        number = os.read(descriptor, 32).decode("ascii", errors="replace").strip()
+        if number.isdigit():
+            return f" (process {number})"
+    return ""

@@ -1,0 +1,184 @@
+"""Merging segments: which ones, and how, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.files import storage_errors
+from lexite.index.buffer import close_folder, write_ids
+from lexite.index.config import TRANSFORMS
+from lexite.index.ids import IdTable
+from lexite.index.manifest import SegmentRecord
+from lexite.index.segment import Segment
+from lexite.index.storage import FileRecord, FileWriter, array_writer, read_part, verify_file, write_array
+
+MERGE_FACTOR = 8
+SMALLEST_LEVEL = 10_000  # postings; smaller segments are all alike
+PIECE_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A segment to merge: its files and its present deletions."""
+
+    folder: Path
+    record: SegmentRecord
+    segment: Segment
+
+
+def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Which neighbouring segments to merge next, so that there are few of them and a posting is seldom copied.
+
+    Segments are put in levels, each 8 times the one before. Eight neighbours up to one level become one segment, which keeps
+    document order; but not when one of them has most of the postings. A segment that lost more than half of its postings is
+    rewritten alone.
+
+    Args:
+        sizes: postings of each segment, first without those of deleted documents, then as they lie on the disk.
+
+    Returns:
+        First segment and end of the run, or None when all is well.
+
+    >>> plan_merge([(5, 5)] * 8), plan_merge([(9_000_000, 9_000_000)] + [(5, 5)] * 7), plan_merge([(4, 4), (1, 3)])
+    ((0, 8), None, (1, 2))
+    """
+    levels = [max(0, math.ceil(math.log(max(count, 1) / SMALLEST_LEVEL, MERGE_FACTOR))) for count, _ in sizes]
+    for level in sorted(set(levels)):
+        start = 0
+        while start < len(levels):
+            stop = start
+            while stop < len(levels) and levels[stop] <= level:
+                stop += 1
+            run = [live for live, _ in sizes[start:stop]]
+            if len(run) >= MERGE_FACTOR and (level == 0 or 2 * max(run) <= sum(run)):
+                return start, stop
+            start = stop + 1
+    for i, (live, total) in enumerate(sizes):
+        if 2 * live < total:
+            return i, i + 1
+    return None
+
+
+def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, budget: int, *, store_text: bool) -> SegmentRecord:
+    """Writes one segment with the living documents of several, in their order.
+
+    The sources' checksums are verified first: damage must not be copied under a new checksum. Memory is about 16 bytes for
+    each posting of ``budget`` and 60 bytes for each document.
+
+    Args:
+        sources: neighbouring segments.
+        folder: the new segment's folder; it must not exist.
+        n_terms: number of terms of the index.
+        budget: postings held in memory at a time (one term's list at least).
+        store_text: whether the index keeps titles and texts.
+
+    Raises:
+        IndexFormatError: a source is damaged.
+        StorageError: the segment cannot be written; what was written is left for the caller to remove.
+    """
+    for source in sources:
+        for name, record in source.record.files.items():
+            verify_file(source.folder / name, record)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+    files = _merge_postings(sources, folder, n_terms, budget)
+    lengths = [np.concatenate([s.segment.live_lengths(row) for s in sources]) for row in range(len(TRANSFORMS))]
+    files["lengths.npy"] = write_array(folder / "lengths.npy", np.stack(lengths))
+    files |= _merge_ids(sources, folder)
+    if store_text:
+        files |= _merge_texts(sources, folder)
+    close_folder(folder)
+    n_documents = sum(source.segment.n_live for source in sources)
+    n_postings = sum(int(source.segment.document_frequency.sum()) for source in sources)
+    return SegmentRecord(folder.name, n_documents, n_postings, files)
+
+
+def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
+    """For each source the new number of every document, -1 for deleted ones."""
+    first = 0
+    for source in sources:
+        live = np.ones(source.segment.n_documents, dtype=bool) if source.segment.deleted is None else ~source.segment.deleted
+        numbers = (np.cumsum(live) - 1 + first).astype(np.int32)
+        numbers[~live] = -1
+        first += int(live.sum())
+        yield numbers
+
+
+def _merge_postings(sources: Sequence[Source], folder: Path, n_terms: int, budget: int) -> dict[str, FileRecord]:
+    from lexite.kernels.postings import gather_live
+
+    read = np.sum([source.segment.offsets for source in sources], axis=0)
+    offsets = np.zeros(n_terms + 1, dtype=np.int64)
+    np.cumsum(np.sum([source.segment.document_frequency for source in sources], axis=0), out=offsets[1:])
+    renumbered = list(_renumbering(sources))
+    shape = (int(offsets[-1]),)
+    with (
+        array_writer(folder / "documents.npy", "<i4", shape) as document_file,
+        array_writer(folder / "weights.npy", "<f4", shape) as weight_file,
+    ):
+        start = 0
+        while start < n_terms:
+            stop = max(start + 1, int(np.searchsorted(read, read[start] + budget, side="right")) - 1)
+            size = int(offsets[stop] - offsets[start])
+            documents, weights = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.float32)
+            position = offsets[start:stop] - offsets[start]
+            for source, numbers in zip(sources, renumbered, strict=True):
+                bounds = source.segment.offsets[start : stop + 1]
+                first, count = int(bounds[0]), int(bounds[-1] - bounds[0])
+                lists = read_part(source.folder / "documents.npy", "<i4", first, count)
+                values = read_part(source.folder / "weights.npy", "<f4", first, count)
+                gather_live(bounds - first, lists, values, numbers, position, documents, weights)
+            document_file.write(documents)
+            weight_file.write(weights)
+            start = stop
+    return {
+        "offsets.npy": write_array(folder / "offsets.npy", offsets),
+        "documents.npy": document_file.record,
+        "weights.npy": weight_file.record,
+    }
+
+
+def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
+    hashes, order, sizes, parts = [], [], [], []
+    for source, numbers in zip(sources, _renumbering(sources), strict=True):
+        table = source.segment.ids
+        renumbered = numbers[table.order]
+        kept = renumbered >= 0
+        hashes.append(table.hashes[kept])
+        order.append(renumbered[kept])
+        sizes.append(np.diff(table.bounds)[numbers >= 0])
+        parts += [table.data[begin:end] for begin, end in _live_runs(source.segment, table.bounds)]
+    all_hashes, all_order = np.concatenate(hashes), np.concatenate(order)
+    sorting = np.argsort(all_hashes, kind="stable")
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+    data = np.concatenate([np.empty(0, dtype=np.uint8), *parts])
+    return write_ids(folder, IdTable(data, bounds, all_hashes[sorting], all_order[sorting]))
+
+
+def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
+    sizes: list[NDArray[np.int64]] = []
+    with FileWriter(folder / "texts.bin") as file:
+        for source in sources:
+            bounds = source.segment.text_bounds
+            assert bounds is not None
+            pairs = np.diff(bounds).reshape(-1, 2)
+            sizes.append((pairs if source.segment.deleted is None else pairs[~source.segment.deleted]).ravel())
+            for begin, end in _live_runs(source.segment, bounds[::2]):
+                for piece in range(begin, end, PIECE_BYTES):
+                    file.write(read_part(source.folder / "texts.bin", "|u1", piece, min(PIECE_BYTES, end - piece)))
+    new_bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+    return {"texts.bin": file.record, "text_bounds.npy": write_array(folder / "text_bounds.npy", new_bounds)}
+
+
+def _live_runs(segment: Segment, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Begin and end, in bytes, of each run of neighbouring documents that are not deleted."""
+    live = np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
+    steps = np.diff(np.concatenate([[False], live, [False]]).astype(np.int8))
+    for first, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
+        yield int(bounds[first]), int(bounds[end])

@@ -1,0 +1,87 @@
+"""What searching must return, in plain scipy and numpy, without segments, threads or compiled code.
+
+The kernels add the same float32 numbers in the same order, so that documents, order and scores are equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.index.config import BM25Config, Transform
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def _transform(values: NDArray[np.float32], transform: Transform) -> NDArray[np.float32]:
+    if transform == "sqrt":
+        return np.sqrt(values)
+    return np.log1p(values.astype(np.float64)).astype(np.float32) if transform == "log1p" else values
+
+
+def reference_search(
+    documents: csr_array[np.float32], queries: csr_array[np.float32], scoring: BM25Config, top_k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Scores all documents of a collection for each query, and sorts them.
+
+    Args:
+        documents: raw weights, ``(n_documents, n_terms)``.
+        queries: raw weights, ``(n_queries, n_terms)``.
+        scoring: how to score.
+        top_k: how many hits to return for each query.
+
+    Returns:
+        Row numbers of documents and their scores, both ``(n_queries, min(top_k, n_documents))``, best first; -1 and 0 where
+        there are no more hits.
+    """
+    from scipy.sparse import csc_array, csr_array
+
+    n_documents = documents.shape[0]
+    rows = documents.astype(np.float32, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    tf = _transform(rows.data, scoring.document_transform)
+    row_numbers = np.repeat(np.arange(n_documents), np.diff(rows.indptr))
+    lengths = np.bincount(row_numbers, weights=tf, minlength=n_documents).astype(np.float32)
+    average = float(lengths.mean(dtype=np.float64)) if n_documents else 0.0
+    norms = (scoring.k1 * (1 - scoring.b + scoring.b * (lengths.astype(np.float64) / (average or 1.0)))).astype(np.float32)
+    columns = csc_array(csr_array((tf, rows.indices, rows.indptr), shape=rows.shape))
+    top_k = min(top_k, n_documents)
+    found = np.full((queries.shape[0], top_k), -1, dtype=np.int32)
+    scores = np.zeros((queries.shape[0], top_k), dtype=np.float32)
+    for number in range(queries.shape[0]):
+        query = queries[[number]].astype(np.float32)
+        query.sum_duplicates()
+        total, matched = np.zeros(n_documents, dtype=np.float32), np.zeros(n_documents, dtype=bool)
+        for term, raw in zip(query.indices, query.data, strict=True):
+            postings = slice(columns.indptr[term], columns.indptr[term + 1])
+            docs, weights = columns.indices[postings], columns.data[postings]
+            if raw > 0 and len(docs):
+                factor = np.float32(_query_weight(raw, scoring.query_transform) * _idf(n_documents, len(docs), scoring))
+                total[docs] += factor * _saturated(weights, norms[docs], scoring)
+                matched[docs] = True
+        hits = np.flatnonzero(matched)
+        best = hits[np.lexsort((hits, -total[hits]))][:top_k]
+        found[number, : len(best)], scores[number, : len(best)] = best, total[best]
+    return found, scores
+
+
+def _query_weight(raw: np.float32, transform: Transform) -> float:
+    return float({"sqrt": np.sqrt, "log1p": np.log1p, "none": np.positive}[transform](raw))
+
+
+def _idf(n: int, df: int, scoring: BM25Config) -> float:
+    if scoring.idf == "lucene":
+        return float(np.log(1 + (n - df + 0.5) / (df + 0.5)))
+    if scoring.idf == "robertson":
+        return max(0.0, float(np.log((n - df + 0.5) / (df + 0.5))))
+    return float(np.log((n + 1) / df))
+
+
+def _saturated(tf: NDArray[Any], norms: NDArray[np.float32], scoring: BM25Config) -> NDArray[Any]:
+    if scoring.idf == "bm25+":
+        return tf * np.float32(scoring.k1 + 1) / (tf + norms) + np.float32(scoring.delta)
+    return tf / (tf + norms)

@@ -1,0 +1,185 @@
+"""Files of a segment: written once with a checksum, mapped into memory afterwards.
+
+Arrays are ``.npy`` files with a header of exactly 128 bytes, so that their length is known before they are written and their
+shape need not be parsed when they are opened. Bytes (ids, titles, texts) are plain UTF-8 files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import IndexFormatError
+from lexite.files import sha256_file, storage_errors
+
+HEADER_BYTES = 128
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the commit point says about a file.
+
+    Attributes:
+        bytes: its length.
+        sha256: SHA-256 of its bytes, in hexadecimal.
+    """
+
+    bytes: int
+    sha256: str
+
+
+def array_header(dtype: str, shape: Shape) -> bytes:
+    r"""The first 128 bytes of a ``.npy`` file (format version 1.0).
+
+    >>> len(array_header("<i8", (16385,))), array_header("<i8", (16385,))[:6]
+    (128, b'\x93NUMPY')
+    """
+    description = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    length = HEADER_BYTES - 10
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + description.ljust(length - 1).encode("ascii") + b"\n"
+
+
+class FileWriter:
+    """Writes a new file piece by piece, counting and hashing what goes through.
+
+    Used as a context manager; leaving the block flushes the file to the disk. ``record`` is there afterwards.
+
+    Args:
+        path: the file; it must not exist.
+
+    Raises:
+        StorageError: it cannot be written (by the constructor, ``write`` and leaving the block).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+        with storage_errors(path):
+            self._file = open(path, "xb")  # noqa: SIM115 - closed by close()
+
+    def write(self, data: bytes | NDArray[Any]) -> None:
+        """Appends bytes, or the bytes of a contiguous array."""
+        content: Any = data  # numpy's arrays are buffers, but their types say so only in newer versions
+        view = memoryview(content).cast("B") if len(data) else memoryview(b"")
+        with storage_errors(self.path):
+            self._file.write(view)
+        self._digest.update(view)
+        self.bytes += len(view)
+
+    def close(self, *, durable: bool = True) -> None:
+        """Closes the file, after bringing it to the disk when ``durable``. Calling it again does nothing."""
+        if self._file.closed:
+            return
+        with storage_errors(self.path), self._file:
+            if durable:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    @property
+    def record(self) -> FileRecord:
+        """Length and checksum of what was written so far."""
+        return FileRecord(self.bytes, self._digest.hexdigest())
+
+    def __enter__(self) -> FileWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(durable=kind is None)
+
+
+def array_writer(path: Path, dtype: str, shape: Shape) -> FileWriter:
+    """A writer of a ``.npy`` file whose shape is known; the caller appends exactly its numbers."""
+    writer = FileWriter(path)
+    writer.write(array_header(dtype, shape))
+    return writer
+
+
+def write_array(path: Path, array: NDArray[Any]) -> FileRecord:
+    """Writes one whole array."""
+    array = np.ascontiguousarray(array)
+    with array_writer(path, array.dtype.str, array.shape) as writer:
+        writer.write(array.reshape(-1).view(np.uint8))
+    return writer.record
+
+
+def map_array(path: Path, record: FileRecord, dtype: str, shape: Shape) -> NDArray[Any]:
+    """Maps a ``.npy`` file into memory, read-only.
+
+    Raises:
+        IndexFormatError: it is missing, has another length than recorded, or holds another kind of array.
+    """
+    count = int(np.prod(shape, dtype=np.int64))
+    content = map_bytes(path, record)
+    if len(content) != HEADER_BYTES + count * np.dtype(dtype).itemsize or bytes(content[:HEADER_BYTES]) != array_header(
+        dtype, shape
+    ):
+        raise IndexFormatError(f"{path} is damaged: it does not hold the array {dtype}{list(shape)} that the index expects.")
+    return np.frombuffer(content, dtype=dtype, offset=HEADER_BYTES, count=count).reshape(shape)
+
+
+def map_bytes(path: Path, record: FileRecord) -> NDArray[np.uint8]:
+    """Maps a file into memory as bytes, read-only; raises as :func:`map_array` does."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != record.bytes:
+                raise IndexFormatError(f"{path} is damaged: it has {size:,} bytes instead of {record.bytes:,}.")
+            if not size:
+                return np.empty(0, dtype=np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+    except FileNotFoundError:
+        raise IndexFormatError(f"{path} is missing; the index is damaged. Build it again.") from None
+    except OSError as error:
+        raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_part(path: Path, dtype: str, start: int, count: int) -> NDArray[Any]:
+    """Reads a range of numbers into memory of its own (a map would count as used memory).
+
+    Args:
+        path: a one-dimensional ``.npy`` file, or a file of bytes (``.bin``).
+        dtype: of its numbers.
+        start: the first one.
+        count: how many.
+
+    Raises:
+        IndexFormatError: the file cannot be read or ends too early.
+    """
+    header = HEADER_BYTES if path.suffix == ".npy" else 0
+    try:
+        with open(path, "rb") as file:
+            file.seek(header + start * np.dtype(dtype).itemsize)
+            part = np.fromfile(file, dtype=dtype, count=count)
+    except OSError as error:
+        raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(part) != count:
+        raise IndexFormatError(f"{path} is damaged: it ends too early.")
+    return part
+
+
+def verify_file(path: Path, record: FileRecord) -> None:
+    """Compares a file with its recorded length and checksum.
+
+    Raises:
+        IndexFormatError: it is missing, unreadable or damaged.
+    """
+    try:
+        size = path.stat().st_size
+        same = size == record.bytes and sha256_file(path) == record.sha256
+    except FileNotFoundError:
+        raise IndexFormatError(f"{path} is missing; the index is damaged. Build it again.") from None
+    except OSError as error:
+        raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not same:
+        raise IndexFormatError(f"{path} is damaged: its checksum is wrong. Build the index again, or restore the file.")

@@ -1,0 +1,394 @@
+"""Changing an index: documents in, documents out, and the commit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import CorpusError, IndexFormatError, StorageError
+from lexite.index.buffer import SegmentBuffer
+from lexite.index.checks import check_vocabulary, check_weights
+from lexite.index.config import DocumentLike, SparseRows
+from lexite.index.folder import check_index_folder, current_commit, lock_folder, remove_stale
+from lexite.index.ids import decode_text, encode_text, hash_ids
+from lexite.index.lock import WriterLock
+from lexite.index.manifest import SEGMENTS_NAME, Commit, SegmentRecord, read_commit, write_commit
+from lexite.index.merging import Source, merge_segments, plan_merge
+from lexite.index.segment import Segment, deletion_files, open_segment
+from lexite.index.storage import write_array
+
+logger = logging.getLogger("lexite")
+POSTINGS_BUDGET = 8_000_000
+
+
+@dataclasses.dataclass(slots=True)
+class _Part:
+    """A segment as the writer sees it: what is on the disk, and which documents were deleted since."""
+
+    record: SegmentRecord
+    segment: Segment
+    deleted: NDArray[np.bool_] | None
+    changed: bool = False
+
+    def delete(self, document: int) -> None:
+        if self.deleted is None:
+            self.deleted = np.zeros(self.segment.n_documents, dtype=bool)
+        elif not self.changed:
+            self.deleted = self.deleted.copy()
+        self.deleted[document] = True
+        self.changed = True
+
+    @property
+    def n_live(self) -> int:
+        return self.record.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
+
+
+class IndexWriter:
+    """Adds, replaces and deletes documents of an index. Made by ``BM25Index.create`` and ``BM25Index.writer``.
+
+    Nothing a reader can see changes before :meth:`commit`, which is atomic and durable. Used as a context manager: leaving the
+    block drops what was not committed, and lets the next writer in.
+
+    Args:
+        folder: the index folder; it exists.
+        state: the index to go on from. Its segments are left alone when it is only to be replaced.
+        keep: the segments of ``state`` that stay part of the index.
+        postings_budget: postings held in memory; about 16 bytes for each. More than that go to the disk in segments.
+        lock: the folder's lock, held.
+    """
+
+    def __init__(
+        self, folder: Path, state: Commit, keep: Sequence[SegmentRecord], postings_budget: int, lock: WriterLock
+    ) -> None:
+        self.folder = folder
+        self.postings_budget = max(postings_budget, 1)
+        self._state, self._lock = state, lock
+        self._parts = [self._open(record) for record in keep]
+        self._next = self._first_free_number()
+        self._buffer = self._new_buffer()
+        self._usable = True
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms of the index."""
+        return self._state.vocabulary.n_terms
+
+    @property
+    def n_documents(self) -> int:
+        """Documents the index would have if it were committed now."""
+        return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
+
+    def __contains__(self, identifier: str) -> bool:
+        return bool(self._find([encode_text(identifier)])[0])
+
+    def add(self, documents: Sequence[DocumentLike], weights: SparseRows) -> None:
+        """Adds new documents at the end of the index.
+
+        Args:
+            documents: the documents, with ids that the index does not have.
+            weights: raw weights, CSR, ``(len(documents), n_terms)``.
+
+        Raises:
+            CorpusError: an id is there already, or twice in ``documents``. Nothing was added.
+            IndexFormatError: the weights have another number of terms.
+            ModelError: a weight is NaN, infinite or negative. Nothing was added.
+            StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
+        """
+        self._take(documents, weights, replace=False)
+
+    def replace(self, documents: Sequence[DocumentLike], weights: SparseRows) -> int:
+        """Adds documents at the end of the index; those that have an id of theirs already are deleted.
+
+        Args:
+            documents: the documents.
+            weights: raw weights, CSR, ``(len(documents), n_terms)``.
+
+        Returns:
+            How many documents were replaced.
+
+        Raises:
+            CorpusError: an id is twice in ``documents``. Nothing was changed.
+            IndexFormatError, ModelError, StorageError: as :meth:`add`.
+        """
+        return self._take(documents, weights, replace=True)
+
+    def delete(self, ids: Sequence[str], *, missing_ok: bool = False) -> int:
+        """Deletes documents.
+
+        Args:
+            ids: their ids.
+            missing_ok: whether ids that the index does not have are passed over.
+
+        Returns:
+            How many documents were deleted.
+
+        Raises:
+            CorpusError: the index has no such document. Nothing was deleted.
+        """
+        self._check_usable()
+        encoded = list(dict.fromkeys(encode_text(identifier) for identifier in ids))
+        found = self._find(encoded)
+        if not missing_ok and not all(found):
+            raise CorpusError(f"The index has no document '{decode_text(encoded[found.index(None)])}'. Nothing was deleted.")
+        return self._delete(encoded, found)
+
+    def commit(self) -> None:
+        """Makes all changes so far the state of the index: durably, and at once for whoever opens it from now on.
+
+        Segments are merged afterwards where that pays. When the disk is too full for that, the index stays as committed and
+        a warning is logged.
+
+        Raises:
+            StorageError: the state cannot be written; the last commit is still there. The writer is of no more use.
+            IndexFormatError: a segment that was to be merged or counted is damaged.
+        """
+        self._check_usable()
+        with self._fatal():
+            self._flush()
+            self._publish()
+        try:
+            while plan := plan_merge([_sizes(part) for part in self._parts]):
+                self._merge(*plan)
+        except StorageError as error:
+            logger.warning("The index is committed, but its segments could not be merged. %s", error)
+
+    def merge(self) -> None:
+        """Commits, then brings all documents into one segment without deleted ones. Searches get somewhat faster.
+
+        Raises:
+            StorageError: the disk is too full; the index is as committed.
+            IndexFormatError: a segment is damaged.
+        """
+        self.commit()
+        if len(self._parts) > 1 or any(part.deleted is not None for part in self._parts):
+            self._merge(0, len(self._parts))
+
+    def rollback(self) -> None:
+        """Drops what was not committed and lets the next writer in. Calling it again does nothing."""
+        if self._lock.held:
+            self._usable = False
+            self._buffer.discard()
+            with contextlib.suppress(IndexFormatError):  # an index too damaged to say what it needs is left as it is
+                remove_stale(self.folder, current_commit(self.folder))
+            self._lock.release()
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.rollback()
+
+    def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, *, replace: bool) -> int:
+        self._check_usable()
+        rows = check_weights(weights, self.n_terms, lambda row: f"document '{documents[row].id}'")
+        if rows.n_rows != len(documents):
+            raise CorpusError(f"There are {len(documents)} documents, but weights for {rows.n_rows}.")
+        ids = _encode_ids(documents)
+        found = self._find(ids)
+        if not replace and any(found):
+            first = next(document.id for document, place in zip(documents, found, strict=True) if place)
+            raise CorpusError(f"The index has a document '{first}' already. Replace it, or choose another id.")
+        with self._fatal():
+            replaced = self._delete(ids, found)
+            start = 0
+            while start < rows.n_rows:
+                count = self._buffer.fitting(rows, start)
+                if count:
+                    stop = start + count
+                    self._buffer.append(list(documents[start:stop]), ids[start:stop], rows, start)
+                    start = stop
+                else:
+                    self._flush()
+        return replaced
+
+    def _find(self, ids: list[bytes]) -> list[tuple[_Part | None, int] | None]:
+        """Where each id lives: a segment and a document, no segment for the buffer, None when it is nowhere."""
+        places: list[tuple[_Part | None, int] | None] = [None] * len(ids)
+        hashes = hash_ids(ids)
+        for part in self._parts:
+            found = part.segment.ids.find(ids, hashes, part.deleted)
+            for i in np.flatnonzero(found >= 0).tolist():
+                places[i] = (part, int(found[i]))
+        for i, identifier in enumerate(ids):
+            if identifier in self._buffer.rows_of_ids:
+                places[i] = (None, 0)
+        return places
+
+    def _delete(self, ids: list[bytes], places: Sequence[tuple[_Part | None, int] | None]) -> int:
+        count = 0
+        for identifier, place in zip(ids, places, strict=True):
+            if place is not None:
+                part, document = place
+                if part is None:
+                    self._buffer.delete(identifier)
+                else:
+                    part.delete(document)
+                count += 1
+        return count
+
+    def _flush(self) -> None:
+        """Makes the buffer a segment, which no commit names yet."""
+        buffer = self._buffer
+        if buffer.n_documents == len(buffer.deleted):
+            buffer.discard()
+        else:
+            part = self._open(buffer.write())
+            self._parts.append(part)
+            for document in buffer.deleted:
+                part.delete(document)
+        self._buffer = self._new_buffer()
+
+    def _publish(self) -> None:
+        """Writes deletions and the commit point, then removes what nobody needs any more."""
+        generation = self._state.generation + 1
+        self._parts = [part for part in self._parts if part.n_live]
+        for part in self._parts:
+            if part.changed:
+                self._write_deletions(part, generation)
+        records = tuple(part.record for part in self._parts)
+        state = dataclasses.replace(self._state, generation=generation, segments=records)
+        write_commit(self.folder, state)
+        self._state = state
+        remove_stale(self.folder, state)
+
+    def _write_deletions(self, part: _Part, generation: int) -> None:
+        assert part.deleted is not None
+        new = part.deleted if part.segment.deleted is None else part.deleted & ~part.segment.deleted
+        removed = _count_removed(part, new)
+        bitmap, counts = deletion_files(generation)
+        folder = self._path(part.record)
+        for name in (bitmap, counts):  # left by a commit that failed
+            (folder / name).unlink(missing_ok=True)
+        old = deletion_files(part.record.deletions or 0)
+        files = {name: record for name, record in part.record.files.items() if name not in old}
+        files[bitmap] = write_array(folder / bitmap, np.packbits(part.deleted))
+        files[counts] = write_array(folder / counts, removed)
+        n_deleted = int(part.deleted.sum())
+        part.record = dataclasses.replace(part.record, files=files, n_deleted=n_deleted, deletions=generation)
+        part.segment = dataclasses.replace(part.segment, deleted=part.deleted, removed=removed)
+        part.changed = False
+
+    def _merge(self, start: int, stop: int) -> None:
+        """Merges committed segments and commits the result."""
+        sources = [Source(self._path(part.record), part.record, part.segment) for part in self._parts[start:stop]]
+        target = self._new_folder()
+        try:
+            record = merge_segments(
+                sources, target, self.n_terms, max(self.postings_budget // 2, 1), store_text=self._state.store_text
+            )
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        with self._fatal():
+            self._parts[start:stop] = [self._open(record)]
+            self._publish()
+
+    def _open(self, record: SegmentRecord) -> _Part:
+        segment = open_segment(self._path(record), record, self.n_terms, with_texts=self._state.store_text)
+        return _Part(record, segment, segment.deleted)
+
+    def _path(self, record: SegmentRecord) -> Path:
+        return self.folder / SEGMENTS_NAME / record.name
+
+    def _new_buffer(self) -> SegmentBuffer:
+        return SegmentBuffer(self._new_folder(), self.n_terms, self.postings_budget, store_text=self._state.store_text)
+
+    def _new_folder(self) -> Path:
+        self._next += 1
+        return self.folder / SEGMENTS_NAME / f"{self._next - 1:08d}"
+
+    def _first_free_number(self) -> int:
+        folders = self.folder / SEGMENTS_NAME
+        return 1 + max((int(path.name) for path in folders.iterdir() if path.name.isdigit()), default=0)
+
+    @contextlib.contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """After an error in the block what is in memory and what is on the disk may differ: the writer must not go on."""
+        try:
+            yield
+        except BaseException:
+            self._usable = False
+            raise
+
+    def _check_usable(self) -> None:
+        if not self._usable:
+            raise StorageError(
+                f"This writer of {self.folder} has failed or was closed. Open a new one; the last commit is intact."
+            )
+
+
+def _encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
+    ids: list[bytes] = []
+    seen: set[bytes] = set()
+    for document in documents:
+        if not isinstance(document.id, str) or not document.id:
+            raise CorpusError(f"A document has the id {document.id!r}, but an id must be text and not empty.")
+        identifier = encode_text(document.id)
+        if identifier in seen:
+            raise CorpusError(f"The document id '{document.id}' occurs twice.")
+        seen.add(identifier)
+        ids.append(identifier)
+    return ids
+
+
+def _count_removed(part: _Part, new: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Postings of deleted documents by term, those of ``new`` added to the ones counted before."""
+    from lexite.kernels.postings import count_marked, find_postings
+
+    segment = part.segment
+    removed = np.zeros(len(segment.offsets) - 1, dtype=np.int64) if segment.removed is None else segment.removed.copy()
+    wanted = np.flatnonzero(new).astype(np.int32)
+    if len(wanted) * len(removed) * 16 < len(segment.documents):  # a binary search in each list, or one pass over all
+        find_postings(segment.offsets, segment.documents, wanted, removed)
+    elif not count_marked(segment.offsets, segment.documents, new.view(np.uint8), removed):
+        raise IndexFormatError(
+            f"The postings of segment {part.record.name} are damaged. Run 'lexite info --verify' on the index."
+        )
+    return removed
+
+
+def _sizes(part: _Part) -> tuple[int, int]:
+    """Postings of living documents, and of all."""
+    return int(part.segment.document_frequency.sum()), part.record.n_postings
+
+
+def create_index(path: str | Path, state: Commit, postings_budget: int, *, overwrite: bool) -> IndexWriter:
+    """A writer of a new index; see ``BM25Index.create``. An index that is replaced stays readable until the first commit."""
+    folder = check_index_folder(path, overwrite=overwrite)
+    lock = lock_folder(folder)
+    try:
+        old = None
+        with contextlib.suppress(IndexFormatError):  # a damaged index may be replaced; nothing of it is touched before
+            old = current_commit(folder)
+            if old and not overwrite:  # committed since the check above
+                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
+            remove_stale(folder, old)
+        return IndexWriter(
+            folder, dataclasses.replace(state, generation=old.generation if old else 0), (), postings_budget, lock
+        )
+    except BaseException:
+        lock.release()
+        raise
+
+
+def open_writer(path: str | Path, vocabulary: str | None, postings_budget: int) -> IndexWriter:
+    """A writer that goes on from the last commit; see ``BM25Index.writer``."""
+    folder = Path(path)
+    read_commit(folder)  # before the lock file is made, lest it appears in a folder that is no index
+    lock = lock_folder(folder)
+    try:
+        state = read_commit(folder)
+        check_vocabulary(folder, state.vocabulary, vocabulary)
+        remove_stale(folder, state)
+        return IndexWriter(folder, state, state.segments, postings_budget, lock)
+    except BaseException:
+        lock.release()
+        raise

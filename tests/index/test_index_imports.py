@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers_index import VOCABULARY, documents_of, weights_of
+
+from lexite.index import BM25Index
+
+PROGRAM = """
+import sys
+from lexite.index import BM25Index
+# numba loads scipy and yaml by itself
+heavy = ["torch", "transformers", "scipy", "numba", "pyarrow", "huggingface_hub", "yaml"]
+index = BM25Index.open(sys.argv[1], verify=True)
+index.info(), index.stored(0), index.find("b")
+assert not [name for name in heavy if name in sys.modules], "opening"
+import numpy as np
+class Query:
+    indptr, indices, data, shape = np.array([0, 2]), np.array([1, 5]), np.array([1.0, 2.0]), (1, 40)
+index.search(Query(), 3)
+assert "numba" in sys.modules
+assert not [name for name in heavy if name in sys.modules and name not in ("numba", "scipy", "yaml")], "searching"
+"""
+
+
+def test_searching_loads_no_torch_and_opening_no_numba(tmp_path: Path) -> None:
+    with BM25Index.create(tmp_path / "i", VOCABULARY) as writer:
+        writer.add(documents_of("abcdefgh"), weights_of(8, 1))
+        writer.commit()
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "i")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

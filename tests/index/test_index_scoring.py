@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers_index import ALL_SCORINGS, N_TERMS, VOCABULARY, assert_same_as_reference, weights_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array, csr_array
+
+from lexite.errors import CorpusError, IndexFormatError, ModelError
+from lexite.index import BM25Config, BM25Index
+from lexite.index.reference import reference_search
+from lexite.index.statistics import inverse_document_frequency
+
+
+def names(n: int) -> list[str]:
+    return [f"d{i}" for i in range(n)]
+
+
+@pytest.mark.parametrize("scoring", ALL_SCORINGS, ids=str)
+@pytest.mark.parametrize("top_k", [1, 3, 60, 1000])
+def test_kernel_equals_reference(scoring: BM25Config, top_k: int) -> None:
+    weights = weights_of(60, seed=1)
+    index = BM25Index.in_memory(weights, names(60))
+    assert_same_as_reference(index, names(60), weights, [scoring], top_k)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(0, 30), seed=st.integers(0, 10**6), density=st.floats(0.0, 1.0), top_k=st.integers(0, 40))
+def test_kernel_equals_reference_on_any_collection(n: int, seed: int, density: float, top_k: int) -> None:
+    weights = weights_of(n, seed, density)
+    assert_same_as_reference(BM25Index.in_memory(weights, names(n)), names(n), weights, top_k=top_k)
+
+
+def test_more_postings_than_a_block() -> None:
+    n = 1700
+    weights = weights_of(n, seed=4, density=0.9)
+    assert_same_as_reference(BM25Index.in_memory(weights, names(n)), names(n), weights, ALL_SCORINGS[:3], top_k=50)
+
+
+def test_score_by_hand() -> None:
+    weights = csr_array(np.array([[4.0, 0.0, 1.0], [0.0, 9.0, 0.0], [1.0, 0.0, 0.0]]))
+    index = BM25Index.in_memory(weights, ["a", "b", "c"])
+    lengths, average = [2 + 1, 3, 1], 7 / 3
+    assert index.average_length() == pytest.approx(average)
+    hits = index.search(csr_array(np.array([[0.25, 0.0, 0.0]])), scoring=BM25Config(k1=1.2, b=0.5))[0]
+    idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
+    expected = {
+        "a": 2 / (2 + 1.2 * (0.5 + 0.5 * lengths[0] / average)),
+        "c": 1 / (1 + 1.2 * (0.5 + 0.5 * lengths[2] / average)),
+    }
+    assert {hit.id: hit.score for hit in hits} == pytest.approx({key: 0.5 * idf * value for key, value in expected.items()})
+
+
+def test_equal_scores_keep_document_order_whatever_k_is() -> None:
+    weights = csr_array(np.ones((20, 1)))
+    index = BM25Index.in_memory(weights, names(20))
+    for k in (1, 5, 19, 20, 30):
+        assert [hit.id for hit in index.search(csr_array([[1.0]]), k)[0]] == names(min(k, 20))
+
+
+def test_a_term_with_idf_zero_still_makes_hits() -> None:
+    weights = csr_array(np.array([[1.0, 0.0], [1.0, 2.0], [0.0, 0.0]]))
+    index = BM25Index.in_memory(weights, ["a", "b", "c"])
+    hits = index.search(csr_array([[1.0, 0.0]]), scoring=BM25Config(idf="robertson"))[0]
+    assert [(hit.id, hit.score) for hit in hits] == [("a", 0.0), ("b", 0.0)]
+
+
+def test_excluded_documents_are_no_hits() -> None:
+    index = BM25Index.in_memory(weights_of(30, 2, 0.5), names(30))
+    queries = weights_of(3, 3, 0.5)
+    plain = index.search(queries, 30)
+    first = plain[0][0].id
+    found = index.search(queries, 30, exclude=[first, None, "nowhere"])
+    assert [hit.id for hit in found[0]] == [hit.id for hit in plain[0]][1:]
+    assert found[1:] == plain[1:]
+    with pytest.raises(ModelError, match="3 queries"):
+        index.search(queries, exclude=["d1"])
+
+
+def test_explanation_sums_to_the_score() -> None:
+    index = BM25Index.in_memory(weights_of(50, 5, 0.4), names(50))
+    query = weights_of(1, 6, 0.5)
+    for scoring in ALL_SCORINGS:
+        for hit in index.search(query, 20, scoring=scoring)[0]:
+            terms = index.explain(query, hit.document, scoring=scoring)
+            assert sum(value for _, value in terms) == pytest.approx(hit.score, rel=1e-5)
+            assert [value for _, value in terms] == sorted((value for _, value in terms), reverse=True)
+            assert {term for term, _ in terms} <= set(query.indices.tolist())
+    with pytest.raises(ModelError, match="One query"):
+        index.explain(weights_of(2, 6), 0)
+    with pytest.raises(IndexError, match="no document number 50"):
+        index.explain(query, 50)
+
+
+def test_arrays_are_padded() -> None:
+    index = BM25Index.in_memory(csr_array(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])), ["a", "b", "c"])
+    documents, scores = index.search_arrays(csr_array([[1.0, 0.0], [0.0, 0.0]]), 100)
+    assert documents.tolist() == [[0, -1, -1], [-1, -1, -1]]
+    assert documents.dtype == np.int32 and scores.dtype == np.float32
+    assert (scores[documents < 0] == 0).all() and scores[0, 0] > 0
+    assert index.search_arrays(csr_array((0, 2)), 5)[0].shape == (0, 3)
+    assert index.search(csr_array([[1.0, 0.0]]), 0) == [[]]
+    with pytest.raises(ModelError, match="top_k is -1"):
+        index.search(csr_array([[1.0, 0.0]]), -1)
+
+
+def test_weights_in_other_forms_mean_the_same() -> None:
+    plain = weights_of(12, 8, 0.5)
+    twice = coo_array(plain)
+    doubled = csr_array(
+        (np.r_[plain.data, plain.data] / 2, np.r_[plain.indices, plain.indices][::1], plain.indptr * 2), plain.shape
+    )
+    rows = np.repeat(np.arange(12), np.diff(plain.indptr))
+    order = np.lexsort((np.random.default_rng(0).random(2 * plain.nnz), np.r_[rows, rows]))
+    doubled = csr_array(
+        (np.r_[plain.data, plain.data][order] / 2, np.r_[plain.indices, plain.indices][order], plain.indptr * 2),
+        shape=plain.shape,
+    )
+    zeros = plain.copy()
+    zeros.data = np.where(np.arange(plain.nnz) % 3 == 0, 0, zeros.data).astype(np.float64)
+    kept = zeros.copy()
+    kept.eliminate_zeros()
+    expected = BM25Index.in_memory(plain, names(12)).search(weights_of(4, 9))
+    for form in (twice, doubled, plain.tocsc()):
+        assert BM25Index.in_memory(form, names(12)).search(weights_of(4, 9)) == expected
+        assert BM25Index.in_memory(plain, names(12)).search(weights_of(4, 9).tocoo()) == expected
+    assert BM25Index.in_memory(zeros, names(12)).n_postings == kept.nnz
+    assert_same_as_reference(BM25Index.in_memory(zeros, names(12)), names(12), kept.astype(np.float32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0, 1e30])
+def test_bad_weights_are_refused(bad: float) -> None:
+    weights = weights_of(5, 1, 0.6)
+    index = BM25Index.in_memory(weights, names(5))
+    weights.data[int(weights.indptr[3])] = bad
+    with pytest.raises(ModelError, match=r"of document 'd3' is .*finite and not negative"):
+        BM25Index.in_memory(weights, names(5))
+    with pytest.raises(ModelError, match="query number 4"):
+        index.search(weights)
+
+
+def test_broken_arrays_are_refused() -> None:
+    class Broken:
+        def __init__(self, indptr: list[int], indices: list[int]) -> None:
+            self.indptr, self.indices, self.data = np.array(indptr), np.array(indices), np.ones(len(indices))
+            self.shape = (len(indptr) - 1, N_TERMS)
+
+    for indptr, indices in ([0, 3], [1]), ([0, 2, 1], [1, 2]), ([1, 2], [1, 2]):
+        with pytest.raises(ModelError, match="row bounds"):
+            BM25Index.in_memory(Broken(indptr, indices), names(len(indptr) - 1))
+    for term in (-1, N_TERMS):
+        with pytest.raises(ModelError, match="outside 0"):
+            BM25Index.in_memory(Broken([0, 1], [term]), names(1))
+
+
+def test_queries_of_another_vocabulary_are_refused() -> None:
+    index = BM25Index.in_memory(weights_of(5, 1), names(5), vocabulary=VOCABULARY)
+    assert index.search(weights_of(1, 2), vocabulary=VOCABULARY.fingerprint) == index.search(weights_of(1, 2))
+    with pytest.raises(IndexFormatError, match="vocabulary 'test'"):
+        index.search(weights_of(1, 2), vocabulary="e" * 64)
+    with pytest.raises(IndexFormatError, match="40 terms"):
+        index.search(csr_array((1, N_TERMS + 1)))
+
+
+def test_in_memory_ids() -> None:
+    weights = weights_of(3, 1)
+    with pytest.raises(CorpusError, match="different ids"):
+        BM25Index.in_memory(weights, ["a", "b", "a"])
+    with pytest.raises(CorpusError, match="3 documents"):
+        BM25Index.in_memory(weights, ["a", "b"])
+    index = BM25Index.in_memory(weights, ["a", "b", "ü\ud800"])
+    assert index.find("b") == 1 and index.find("x") is None and "ü\ud800" in index and len(index) == 3
+    assert index.document_id(2) == "ü\ud800" and index.stored(1).text == ""
+    assert index.info()["n_segments"] == 1 and index.info()["path"] is None
+    index.verify()  # nothing to compare with
+
+
+def test_empty_collection() -> None:
+    index = BM25Index.in_memory(csr_array((0, N_TERMS)), [])
+    assert index.search(weights_of(2, 1)) == [[], []]
+    assert index.average_length("none") == 0.0 and index.info()["postings_per_document"] == 0.0
+
+
+def test_idf_forms() -> None:
+    df = np.array([0, 1, 5, 10])
+    assert inverse_document_frequency(10, df, "lucene") == pytest.approx(
+        [0, np.log(1 + 9.5 / 1.5), np.log(2), np.log(1 + 0.5 / 10.5)]
+    )
+    assert inverse_document_frequency(10, df, "robertson") == pytest.approx([0, np.log(9.5 / 1.5), 0, 0])
+    assert inverse_document_frequency(10, df, "bm25+") == pytest.approx([0, np.log(11), np.log(11 / 5), np.log(1.1)])
+
+
+def test_threads_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, queries = weights_of(200, 3, 0.4), weights_of(33, 4, 0.3)
+    index = BM25Index.in_memory(weights, names(200))
+    monkeypatch.setenv("LEXITE_THREADS", "1")
+    alone = index.search_arrays(queries, 20)
+    monkeypatch.setenv("LEXITE_THREADS", "5")
+    together = index.search_arrays(queries, 20)
+    expected = reference_search(weights, queries, index.scoring, 20)
+    for result in (alone, together):
+        assert (result[0] == expected[0]).all() and (result[1] == expected[1]).all()
