@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -84,19 +87,22 @@ def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "fast"),
     [("flags\t\t: fpu avx512_bf16 sse\n", True), ("flags : fpu amx_bf16\n", True), ("flags : fpu avx2\n", False), ("", False)],
 )
-def test_fast_bf16_reads_the_processor(text: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware.Path, "read_text", lambda self, **kwargs: text)
-    hardware._processor_flags.cache_clear()
-    assert hardware.fast_bf16("cpu") is fast
-    hardware._processor_flags.cache_clear()
+def test_the_processors_flags_are_read_when_torch_has_no_probe(
+    text: str, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    flags = hardware.cpu_flags(tmp_path / "cpuinfo")
+    assert flags == frozenset(text.partition(":")[2].split())
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace())
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: flags)
+    assert hardware._cpu_has_fast_bf16.__wrapped__() is fast
 
 
-def test_bf16_is_not_assumed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: object, **kwargs: object) -> str:
-        raise OSError
+def test_torch_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
+    assert hardware._cpu_has_fast_bf16.__wrapped__()
 
+
+def test_bf16_is_not_assumed_elsewhere(tmp_path: Path) -> None:
     assert hardware.fast_bf16("mps") is False
-    monkeypatch.setattr(hardware.Path, "read_text", fail)
-    hardware._processor_flags.cache_clear()
-    assert hardware.fast_bf16("cpu") is False
-    hardware._processor_flags.cache_clear()
+    assert hardware.cpu_flags(tmp_path / "missing") == frozenset()

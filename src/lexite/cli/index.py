@@ -27,7 +27,6 @@ from lexite.cli.common import (
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import print_json
 from lexite.corpus.options import ReadOptions
-from lexite.files import check_output_folder
 from lexite.terms.config import TermsConfig
 from lexite.terms.scoring import BM25Config
 
@@ -60,11 +59,10 @@ def index_verb(
 
     Example: lexite index notes/ -o notes.lexite && lexite search notes.lexite
     """
-    from lexite.index import BM25Index
-    from lexite.index.manifest import COMMIT_NAME
+    from lexite.index import BM25Index, check_index_folder
 
     sources, output = need_sources(sources, "index"), need_output(output)
-    check_output_folder(output, COMMIT_NAME, overwrite=overwrite)
+    check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
     encoder = load_encoder(vocabulary, model)

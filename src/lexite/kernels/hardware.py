@@ -6,7 +6,7 @@ import functools
 import os
 from pathlib import Path
 
-BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 def n_threads() -> int:
@@ -18,25 +18,34 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
-def _processor_flags() -> frozenset[str]:
+def cpu_flags(path: str | Path = "/proc/cpuinfo") -> frozenset[str]:
+    """The processor's feature flags as Linux lists them; none on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), []))
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), []))
+
+
+@functools.cache
+def _cpu_has_fast_bf16() -> bool:
+    import torch
+
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        probe = getattr(torch.cpu, name, None)  # private in torch, so it may go away; the flags below remain
+        if probe is not None and probe():
+            return True
+    return not cpu_flags().isdisjoint(BF16_FLAGS)
 
 
 def fast_bf16(device: str = "cpu") -> bool:
     """Whether products of bf16 matrices are faster than fp32 ones on ``device`` ("cpu", "cuda", "cuda:1", "mps").
 
-    On processors this means AMX or AVX-512 BF16 instructions (x86) or the bf16 extension (Arm), as the kernel reports them;
-    where it reports nothing (macOS, Windows) the answer is no.
+    On processors this means AMX or AVX-512 BF16 instructions (x86) or the bf16 extension (Arm), as torch or the operating
+    system reports them; where neither does, the answer is no.
     """
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if device.startswith("cpu"):
-        return any(flag in _processor_flags() for flag in (*BF16_FLAGS, "bf16"))
-    return False
+        return bool(torch.cuda.is_bf16_supported())
+    return device.startswith("cpu") and _cpu_has_fast_bf16()

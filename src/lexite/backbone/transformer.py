@@ -1,0 +1,193 @@
+"""A sentence-transformers model, single-vector or late-interaction, as a source of token states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lexite.backbone.batches import pad, plan_batches
+from lexite.backbone.config import BackboneConfig, Kind
+from lexite.backbone.fingerprint import fingerprint
+from lexite.backbone.precision import Precision
+from lexite.backbone.states import TokenStates
+from lexite.backbone.tokens import TextTokenizer, TokenPolicy, TokenSequence
+from lexite.config import to_dict
+from lexite.errors import BackboneError
+
+Floats = npt.NDArray[np.float32]
+
+
+class DenseScorer(Protocol):
+    """How the dense model itself embeds and scores; one per kind of model."""
+
+    name: str
+
+    def embed(self, backbone: TransformerBackbone, texts: Sequence[str], kind: Kind) -> Floats:
+        """L2-normalised vectors, ``(n_texts, d)``."""
+        ...
+
+    def scores(self, backbone: TransformerBackbone, queries: Sequence[str], documents: Sequence[str]) -> Floats:
+        """Scores, ``(n_queries, n_documents)``."""
+        ...
+
+
+class TransformerBackbone:
+    """Token states of a model that sentence-transformers loads; made by :func:`lexite.backbone.load_backbone`.
+
+    Args:
+        model: the sentence-transformers model, on its device, in its precision.
+        state_modules: how many of the model's modules lie before pooling, masking and normalising.
+        folder: where its files are.
+        config: what was asked for.
+        precision: the number format of the model.
+        windows: tokens per sequence for each kind of text.
+        prompts: prompt for each kind of text.
+        skipped: token ids for each kind of text that the model itself never scores.
+        scorer: how the dense model scores.
+
+    Attributes:
+        d_model: width of a token state.
+        name: the model's name, as it was asked for.
+        fingerprint: SHA-256 over all that decides the states.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        state_modules: int,
+        folder: Path,
+        config: BackboneConfig,
+        precision: Precision,
+        windows: dict[Kind, int],
+        prompts: dict[Kind, str],
+        skipped: dict[Kind, tuple[int, ...]],
+        scorer: DenseScorer,
+    ) -> None:
+        self.model, self.config, self.scorer = model, config, scorer
+        self.precision: Precision = precision
+        self.device: torch.device = model.device
+        self.name = config.model if config.revision is None else f"{config.model}@{config.revision}"
+        self.windows, self.prompts, self._skipped = windows, prompts, skipped
+        self._modules = list(model.named_children())
+        self._state_modules = state_modules
+        self._tokenizer = TextTokenizer(model.tokenizer)
+        self.fingerprint = fingerprint(folder, self._identity())
+        self.d_model, self._dtype = self._probe()
+
+    def _identity(self) -> dict[str, Any]:
+        policies = {kind: to_dict(self.policy(kind)) for kind in ("document", "query")}
+        return {**policies, "state_modules": [type(module).__name__ for _, module in self._modules[: self._state_modules]]}
+
+    def policy(self, kind: Kind, long: Literal["window", "truncate"] | None = None) -> TokenPolicy:
+        """What is done with the tokens of a text of this kind."""
+        return TokenPolicy(
+            window=self.windows[kind],
+            long=long or self.config.long,
+            overlap=self.config.overlap,
+            prompt=self.prompts[kind],
+            keep_special=self.config.special_tokens == "keep",
+            keep_prompt=self.config.prompt_tokens == "keep",
+            skipped_ids=self._skipped[kind],
+        )
+
+    def _probe(self) -> tuple[int, torch.dtype]:
+        """Width and type of a state, from one short text; shows at once when the model cannot run."""
+        [sequence] = self._tokenizer.sequences(["a"], self.policy("document", "truncate"))
+        try:
+            hidden = self._run([sequence], "document", self._state_modules)["token_embeddings"]
+        except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise BackboneError(f"The model '{self.name}' loads but gives no token states: {error}") from error
+        return int(hidden.shape[-1]), hidden.dtype
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], kind: Kind) -> TokenStates:
+        """Last hidden states of the tokens of ``texts``, in the order of the texts.
+
+        Args:
+            texts: any number of texts; an empty one has no rows.
+            kind: which prompt is put before each text.
+
+        Returns:
+            States in the model's precision, on the model's device; :meth:`TokenStates.check` finds NaN in them.
+
+        Raises:
+            BackboneError: a text is not a string, or the prompt fills the window.
+        """
+        sequences = [s for s in self._tokenizer.sequences(texts, self.policy(kind)) if len(s.keep)]
+        counts = np.array([len(sequence.keep) for sequence in sequences], dtype=np.int64)
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        states = torch.empty((int(starts[-1]), self.d_model), dtype=self._dtype, device=self.device)
+        for batch in plan_batches([len(s.ids) for s in sequences], self.config.tokens_per_batch):
+            hidden = self._run([sequences[i] for i in batch], kind, self._state_modules)["token_embeddings"]
+            width = hidden.shape[1]
+            source = np.concatenate([sequences[i].keep + row * width for row, i in enumerate(batch)])
+            target = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
+            rows = hidden.reshape(-1, self.d_model)[torch.from_numpy(source).to(self.device)]
+            states[torch.from_numpy(target).to(self.device)] = rows
+        per_text = np.bincount([s.text for s in sequences], weights=counts, minlength=len(texts)).astype(np.int64)
+        ids = [sequence.ids[sequence.keep] for sequence in sequences]
+        token_ids = np.concatenate([np.zeros(0, dtype=np.int64), *ids]).astype(np.int32)
+        return TokenStates(states, np.concatenate([[0], np.cumsum(per_text)]).astype(np.int64), token_ids)
+
+    def _run(self, sequences: Sequence[TokenSequence], kind: Kind, n_modules: int | None = None) -> dict[str, Any]:
+        """Features of a batch after the first ``n_modules`` modules of the model (None: all of them)."""
+        ids, mask = pad([sequence.ids for sequence in sequences], self._tokenizer.pad_id)
+        features: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+        if self._tokenizer.uses_token_types:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        if self.prompts[kind]:
+            features["prompt_length"] = min(sequence.prompt_length for sequence in sequences)
+        features["modality"] = "text"
+        declared = self.model.module_kwargs or {}
+        for name, module in self._modules[:n_modules]:
+            takes_task = "task" in getattr(module, "forward_kwargs", ()) or "task" in declared.get(name, ())
+            features = module(features, **({"task": kind} if takes_task else {}))
+        return features
+
+    @torch.inference_mode()
+    def pooled(self, texts: Sequence[str], kind: Kind) -> torch.Tensor:
+        """What all modules of a single-vector model make of ``texts``, ``(n_texts, d)`` fp32 on the CPU; long texts are cut."""
+        sequences = self._tokenizer.sequences(texts, self.policy(kind, "truncate"))
+        result: torch.Tensor | None = None
+        for batch in plan_batches([len(s.ids) for s in sequences], self.config.tokens_per_batch):
+            vectors = self._run([sequences[i] for i in batch], kind)["sentence_embedding"].float().cpu()
+            if result is None:
+                result = torch.zeros((len(texts), vectors.shape[1]), dtype=torch.float32)
+            result[torch.tensor(batch)] = vectors
+        return torch.zeros((len(texts), self.d_model)) if result is None else result[:, : self.model.truncate_dim]
+
+    def describe_token(self, token_id: int) -> str:
+        """The word piece of a token id as the tokenizer writes it; ``"?"`` for -1."""
+        return self._tokenizer.describe(token_id)
+
+    def dense(self, texts: Sequence[str], kind: Kind) -> Floats:
+        """The dense model's own vectors, ``(n_texts, d)`` fp32, L2-normalised; long texts are cut at the window.
+
+        Raises:
+            BackboneError: a late-interaction model, which has no single vector per text.
+        """
+        return self.scorer.embed(self, texts, kind)
+
+    def dense_scores(self, queries: Sequence[str], documents: Sequence[str]) -> Floats:
+        """The dense model's own scores, ``(n_queries, n_documents)`` fp32: its similarity (cosine by default), or MaxSim."""
+        return self.scorer.scores(self, queries, documents)
+
+    def info(self) -> dict[str, Any]:
+        """JSON values about the model: name, fingerprint, width, precision, device, windows, prompts, scoring, config."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "d_model": self.d_model,
+            "precision": self.precision,
+            "device": str(self.device),
+            "windows": dict(self.windows),
+            "prompts": dict(self.prompts),
+            "scoring": self.scorer.name,
+            "config": to_dict(self.config),
+        }
