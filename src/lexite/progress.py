@@ -23,8 +23,17 @@ class ProgressBar:
 
     def __init__(self, description: str, total: int | None, unit: str) -> None:
         self.description, self.total, self.unit = description, total, unit
-        self.done = 0
+        self.done = self._before = 0
         self._started = self._last_line = time.monotonic()
+
+    @property
+    def rate(self) -> float:
+        """Units per second, those of an earlier process left out."""
+        return (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
+
+    def go_on_from(self, done: int) -> None:
+        """Starts at what an earlier process did, which does not count for the rate."""
+        self.done = self._before = done
 
     def advance(self, amount: int, note: str = "") -> None:
         """Adds ``amount`` units; ``note`` is shown beside the bar (the current loss, say)."""
@@ -33,8 +42,7 @@ class ProgressBar:
         if now - self._last_line >= LOG_EVERY_SECONDS:
             self._last_line = now
             of = f" of {self.total:,}" if self.total else ""
-            rate = self.done / max(now - self._started, 1e-9)
-            logger.info("%s: %s%s %s, %s/s %s", self.description, f"{self.done:,}", of, self.unit, f"{rate:,.0f}", note)
+            logger.info("%s: %s%s %s, %s/s %s", self.description, f"{self.done:,}", of, self.unit, f"{self.rate:,.0f}", note)
 
 
 class _TerminalBar(ProgressBar):
@@ -55,10 +63,13 @@ class _TerminalBar(ProgressBar):
         self.live = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self.live.add_task(description, total=total, rate="", note="")
 
+    def go_on_from(self, done: int) -> None:
+        super().go_on_from(done)
+        self.live.reset(self._task, completed=done, total=self.total, rate="", note="")
+
     def advance(self, amount: int, note: str = "") -> None:
         self.done += amount
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
-        self.live.update(self._task, advance=amount, rate=f"{rate:,.0f}/s", note=note)
+        self.live.update(self._task, advance=amount, total=self.total, rate=f"{self.rate:,.0f}/s", note=note)
 
 
 @contextlib.contextmanager

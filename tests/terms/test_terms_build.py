@@ -159,7 +159,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(documents: Path
     whole = start(tmp_path / "whole")
     assert whole.wait(300) == 0
     chance, killed = random.Random(0), 0
-    for _ in range(12):
+    for _ in range(6):
         process = start(tmp_path / "parts", "--resume")
         work = tmp_path / "parts" / "training"
         deadline = time.monotonic() + 60

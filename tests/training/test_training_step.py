@@ -65,7 +65,7 @@ class DenseStep:
         with torch.no_grad():
             atoms /= atoms.norm(dim=1, keepdim=True)
         self.since = torch.where(fired, 0, self.since + len(states))
-        return float(fvu), float(aux), float(norm)
+        return fvu.item(), aux.item(), norm.item()
 
 
 @pytest.mark.parametrize(

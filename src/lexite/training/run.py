@@ -83,7 +83,7 @@ def train_autoencoder(
         logger.info("Going on from %s, at %s tokens.", checkpoint, f"{run.done:,}")
     try:
         with _stop_signals() as stop, progress("Training", config.tokens, "tokens", show_progress) as bar:
-            bar.advance(run.done)
+            bar.go_on_from(run.done)
             run.loop(bar, stop)
     finally:
         run.close()

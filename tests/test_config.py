@@ -1,0 +1,87 @@
+"""Configurations: checked keys, types and limits; recipes; counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lexite.config import differences, from_dict, load_recipe, option, parse_count, to_dict
+from lexite.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Example:
+    size: int = option(10, "A count.", minimum=1, maximum=10**9, count=True)
+    rate: float = option(0.5, "A number.", minimum=0.0)
+    name: str | None = option(None, "A name.")
+    mode: Literal["fast", "slow"] = option("fast", "A choice.")
+    on: bool = option(False, "A switch.")
+
+
+def test_defaults_and_given_values() -> None:
+    assert from_dict(Example, {}) == Example()
+    given = {"size": "2k", "rate": 1, "name": "a", "mode": "slow", "on": True}
+    assert from_dict(Example, given) == Example(2000, 1.0, "a", "slow", True)
+    assert from_dict(Example, to_dict(Example(size=7))) == Example(size=7)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sizes": 1}, "here: unknown key 'sizes'. Did you mean 'size'?"),
+        ({"zzz": 1}, "here: unknown key 'zzz'."),
+        ({"size": 0}, "here: size is 0, but must be at least 1."),
+        ({"size": "2G"}, "here: size is 2000000000, but must be at most"),
+        ({"size": 1.5}, "here: size: 1.5 is not a count"),
+        ({"size": True}, "is not a count"),
+        ({"rate": "fast"}, "here: rate is 'fast', but must be a number."),
+        ({"rate": float("nan")}, "rate is nan"),
+        ({"name": 3}, "here: name is 3, but must be text."),
+        ({"mode": "other"}, "here: mode is 'other'; choose one of fast, slow."),
+        ({"on": 1}, "here: on is 1, but must be true or false."),
+    ],
+)
+def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        from_dict(Example, values, "here")
+    assert message in str(error.value)
+
+
+@given(st.integers(0, 10**12))
+def test_counts_go_round(number: int) -> None:
+    assert parse_count(number) == parse_count(str(number)) == number
+    assert parse_count(f"{number}k") == number * 1000
+
+
+@pytest.mark.parametrize("text", ["", "k", "1.0001k", "-5", "ten", "1e3", None, True])
+def test_what_is_not_a_count_is_refused(text: Any) -> None:
+    with pytest.raises(ConfigError, match="not a count"):
+        parse_count(text)
+
+
+def test_differences_name_both_values() -> None:
+    assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: None -> 4"]
+
+
+def test_a_recipe_is_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("learning-rate: 1e-3\nsize: 10M\n")
+    assert load_recipe(path) == {"learning_rate": "1e-3", "size": "10M"}
+    path.write_text("# nothing\n")
+    assert load_recipe(path) == {}
+    path.write_text("a: [1\nb: 2\n")
+    with pytest.raises(ConfigError, match=r"recipe\.yaml, line 2: not valid YAML"):
+        load_recipe(path)
+    path.write_text("- a\n")
+    with pytest.raises(ConfigError, match="this file holds a list"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_recipe(path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_recipe(tmp_path / "missing.yaml")
