@@ -149,8 +149,8 @@ def test_a_bad_corpus_leaves_no_vocabulary(tiny_model: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
     options = ["--model", str(tiny_model), "--precision", "fp32", "--overlap", "4", "--n-latents", "64", "--k", "4"]
-    options += ["--tokens", "40k", "--epochs", "1000", "--batch-tokens", "64", "--buffer-tokens", "512"]
-    options += ["--checkpoint-tokens", "640", "--log-tokens", "1000"]
+    options += ["--tokens", "16k", "--epochs", "1000", "--batch-tokens", "64", "--buffer-tokens", "512"]
+    options += ["--checkpoint-tokens", "1000", "--log-tokens", "1000"]
 
     def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-m", "lexite", "-q", "train", str(documents), "-o", str(folder), *options, *more]

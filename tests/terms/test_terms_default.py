@@ -48,7 +48,7 @@ def test_meaning_is_found_without_a_common_word(encoder: LatentTermEncoder) -> N
 
 def test_its_terms_have_labels(encoder: LatentTermEncoder) -> None:
     assert encoder.vocabulary is not None
-    assert sum(bool(words) for words in encoder.vocabulary.labels) > 0.9 * encoder.n_latents
+    assert sum(bool(words) for words in encoder.vocabulary.labels) > 0.8 * encoder.n_latents
     labels = " ".join(label for _, label, _ in encoder.query_terms("guitar strings"))
     assert "guitar" in labels
 

@@ -66,7 +66,7 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
         _header(details["licence"], model),
         f"# {manifest['name']}",
         f"A sparse vocabulary of {sae['n_latents']:,} *latent terms* for {backbone['name']}, made by "
-        f"[lexite](https://pypi.org/project/lexite/) {manifest['lexite_version']}. A sparse autoencoder finds a few latents "
+        f"lexite {manifest['lexite_version']}. A sparse autoencoder finds a few latents "
         "for each token of a text; their sums over the tokens are weights that BM25 indexes and scores.",
         "## Use",
         f"    pip install lexite\n\n```python\n{usage(load_name)}```",
