@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from itertools import islice
 
+import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
+
+# isort: split
 import numpy as np
 import torch
 from common import interleave, parser, ratio, report

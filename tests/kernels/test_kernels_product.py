@@ -106,3 +106,22 @@ def test_torch_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bf16_is_not_assumed_elsewhere(tmp_path: Path) -> None:
     assert hardware.fast_bf16("mps") is False
     assert hardware.cpu_flags(tmp_path / "missing") == frozenset()
+
+
+def test_spinning_is_shortened_before_torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    hardware.shorten_spinning()
+    assert "GOMP_SPINCOUNT" not in hardware.os.environ  # torch is here already
+    monkeypatch.delitem(hardware.sys.modules, "torch")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    hardware.shorten_spinning()
+    assert "GOMP_SPINCOUNT" not in hardware.os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1")
+    hardware.shorten_spinning()
+    assert hardware.os.environ["GOMP_SPINCOUNT"] == "1"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    hardware.shorten_spinning()
+    assert hardware.os.environ["GOMP_SPINCOUNT"] == "20000"
+    monkeypatch.delenv("GOMP_SPINCOUNT")

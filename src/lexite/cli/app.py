@@ -17,6 +17,7 @@ import lexite
 from lexite.cli.help import SectionedCommand
 from lexite.cli.output import set_verbosity
 from lexite.errors import LexiteError
+from lexite.kernels.hardware import shorten_spinning
 
 logger = logging.getLogger("lexite")
 
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after ``lexite``; those of this process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    shorten_spinning()  # before a verb imports torch
     set_verbosity()
     named = next((word for word in words if not word.startswith("-")), "")
     completing = "_LEXITE_COMPLETE" in os.environ

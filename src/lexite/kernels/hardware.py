@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+
+
+def shorten_spinning() -> None:
+    """Lets torch's idle OpenMP threads go to sleep after about 0.3 ms instead of 5, unless the environment says otherwise.
+
+    Products by torch and the compiled loops here take turns; a thread that spins after a product would hold a core that the
+    loop needs (a third of a training step on two cores). Takes effect only before torch is imported.
+    """
+    if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "20000"
 
 
 def n_threads() -> int:

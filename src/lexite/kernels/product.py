@@ -10,7 +10,7 @@ import torch
 
 from lexite.kernels.topk import select_topk, select_topk_into
 
-TILE_BYTES = 8 << 20
+TILE_BYTES = 24 << 20
 EXTRA_COLUMNS = 8  # the bias in three bf16 pieces, padded to what matrix kernels like
 
 

@@ -93,14 +93,14 @@ def _select_rows(bits: Any, group: int, indices: Any, start: int, stop: int) -> 
             part = entries[g * n_groups : (g + 1) * n_groups]
             for j in range(n_groups):
                 maxima[j] = max(maxima[j], part[j])
-        bound = _lower_bound(maxima, largest)
+        bound = max(_lower_bound(maxima, largest), 1)  # the smallest positive pattern
         values[:] = 0
         columns[:] = -1
         for j in range(n_groups):
-            if maxima[j] >= bound and maxima[j] > 0:
+            if maxima[j] >= bound:
                 for g in range(group):
                     value, column = entries[g * n_groups + j], g * n_groups + j
-                    if value > values[k - 1] or (value == values[k - 1] and value > 0 and column < columns[k - 1]):
+                    if value >= bound and (value > values[k - 1] or (value == values[k - 1] and column < columns[k - 1])):
                         _insert(values, columns, value, column)
         for column in range(n_groups * group, n_latents):
             if entries[column] > values[k - 1]:
