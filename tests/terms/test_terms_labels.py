@@ -161,6 +161,11 @@ def test_a_vocabulary_is_read_as_it_was_saved(tmp_path):
     assert json.loads((tmp_path / "vocabulary.json").read_text())["terms_per_document"] == 0.6
 
 
+def test_punctuation_is_quoted_in_a_label():
+    counts = np.ones(1, dtype=np.int64)
+    assert Vocabulary(counts, counts, 1, 1, 1, ((",", "comma", "."),), "").label(0) == "“,”, comma, “.”"
+
+
 def test_files_of_16384_latents_are_small(tmp_path):
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 10**7, 16384)

@@ -87,7 +87,7 @@ class Vocabulary:
         """
         if not 0 <= term < self.n_latents:
             raise ModelError(f"There is no term {term}; this vocabulary has {self.n_latents}, counted from 0.")
-        return ", ".join(self.labels[term][:words]) or f"latent {term}"
+        return ", ".join(_readable(word) for word in self.labels[term][:words]) or f"latent {term}"
 
     def summary(self) -> dict[str, Any]:
         """What it was measured on and a few figures, as JSON values: used latents and average terms per document."""
@@ -163,3 +163,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{path} does not exist.") from None
     except (SafetensorError, OSError, ValueError) as problem:
         raise ModelError(f"{path} is damaged and cannot be read: {problem}.") from problem
+
+
+def _readable(word: str) -> str:
+    """A word as it is, and punctuation in quotation marks, so that it is seen among the commas of a label."""
+    return word if any(character.isalnum() for character in word) else f"“{word}”"
