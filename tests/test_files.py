@@ -11,7 +11,16 @@ import pytest
 
 from lexite import files
 from lexite.errors import CorpusError, ModelError, StorageError
-from lexite.files import atomic_write, check_output_folder, read_json, replace_folder, sha256_file, storage_errors, write_json
+from lexite.files import (
+    atomic_write,
+    check_output_folder,
+    check_replaceable,
+    read_json,
+    replace_folder,
+    sha256_file,
+    storage_errors,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -111,6 +120,49 @@ def test_a_folder_is_swapped_in_whole(tmp_path: Path, exchange: bool, monkeypatc
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["two"]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_swap_that_fails_half_way_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").write_text("")
+    replace, calls = os.replace, iter(range(9))
+
+    def fail(source: Path, destination: Path) -> None:
+        if next(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, destination)
+
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(StorageError), replace_folder(target) as fresh:
+        (fresh / "new").write_text("")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
+def test_what_a_kill_left_is_brought_back_or_removed(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    (tmp_path / ".folder.old").mkdir()  # killed between the two renames
+    (tmp_path / ".folder.old" / "whole").write_text("")
+    for process in (2**22 + 1, os.getpid(), 1):  # gone, this one, one that runs
+        (tmp_path / f".folder.{process}.new").mkdir()
+    with pytest.raises(RuntimeError), replace_folder(target):
+        raise RuntimeError
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.1.new", "folder"]
+    assert (target / "whole").exists()
+    (tmp_path / ".folder.old").mkdir()
+    with replace_folder(target):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.1.new", "folder"]
+
+
+def test_a_place_that_cannot_be_replaced_is_refused_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_replaceable(tmp_path / "deep" / "new")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(files.os.path, "ismount", lambda path: True)
+    with pytest.raises(StorageError, match="mount point"):
+        check_replaceable(tmp_path)
 
 
 def test_exchange_is_for_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

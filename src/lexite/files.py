@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,6 +102,13 @@ def read_json(path: str | os.PathLike[str], error: type[LexiteError] = ModelErro
         raise error(f"{path} cannot be read: {problem}.") from problem
 
 
+def json_checksum(value: Mapping[str, Any]) -> str:
+    """SHA-256 over a JSON object, however it is laid out; the key ``sha256``, where it stands, is left out."""
+    kept = {key: item for key, item in value.items() if key != "sha256"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
@@ -144,6 +153,20 @@ def check_output_folder(path: str | os.PathLike[str], marker: str, *, overwrite:
     return folder
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Makes sure, before long work, that :func:`replace_folder` will be able to put a folder at ``path``.
+
+    Raises:
+        StorageError: nothing can be made beside it, or it is a mount point, which cannot be replaced.
+    """
+    folder = Path(path).absolute()
+    if os.path.ismount(folder):
+        raise StorageError(f"{folder} is a mount point, which cannot be replaced as a whole. Name a folder inside it.")
+    parent = next(p for p in folder.parents if p.exists())
+    with storage_errors(folder), tempfile.TemporaryDirectory(prefix=".lexite-", dir=parent):
+        pass
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Swaps two folders in one step where the system can (Linux's renameat2); returns whether it did."""
     if not sys.platform.startswith("linux"):
@@ -157,23 +180,59 @@ def _exchange(one: Path, other: Path) -> bool:
 def replace_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields an empty folder beside ``path`` that takes its place when the block ends without an error.
 
-    Linux exchanges the two in one step. Elsewhere the old folder is moved aside first and deleted last, so that a whole one is
-    on the disk at any moment, under its own name or beside it.
+    Linux exchanges the two in one step. Elsewhere the old folder is moved aside first and deleted last; if that is cut short,
+    the next call brings it back.
     """
     target = Path(path).absolute()
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
-    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+    aside = target.with_name(f".{target.name}.old")
     try:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(fresh, ignore_errors=True)
+            _clear_up(target, aside)
             fresh.mkdir()
             yield fresh
             if target.exists() and not _exchange(fresh, target):
-                os.replace(target, aside)
+                _move_aside(fresh, target, aside)
             if not target.exists():
                 os.replace(fresh, target)
             fsync_folder(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_aside(fresh: Path, target: Path, aside: Path) -> None:
+    """Replaces ``target`` by ``fresh`` in two steps; when the second fails, the first is taken back."""
+    os.replace(target, aside)
+    try:
+        os.replace(fresh, target)
+    except BaseException:
+        os.replace(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear_up(target: Path, aside: Path) -> None:
+    """Brings back a folder that a kill left moved aside, and removes what killed processes left half written."""
+    if aside.exists():
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.replace(aside, target)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        number = left.name.split(".")[-2]
+        if number == str(os.getpid()) or (number.isdigit() and not _is_running(int(number))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine runs; where that cannot be asked, it is taken to."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

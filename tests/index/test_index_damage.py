@@ -9,8 +9,9 @@ import pytest
 from helpers_index import ALL_SCORINGS, VOCABULARY, assert_same_as_reference, documents_of, weights_of
 
 from lexite.errors import IndexFormatError
+from lexite.files import json_checksum
 from lexite.index import BM25Index
-from lexite.index.manifest import _checksum, read_commit
+from lexite.index.manifest import read_commit
 from lexite.index.storage import FileRecord, array_header, map_array, read_part, verify_file, write_array
 
 IDS = [f"a{i}" for i in range(20)]
@@ -69,7 +70,7 @@ def test_a_damaged_commit_point(index_path: Path) -> None:
 
     def with_changes(signed: bool = True, **changes: object) -> str:
         changed = {key: entry for key, entry in {**value, **changes}.items() if key != "sha256"}
-        return json.dumps({**changed, "sha256": _checksum(changed) if signed else value["sha256"]})
+        return json.dumps({**changed, "sha256": json_checksum(changed) if signed else value["sha256"]})
 
     segment = value["segments"][0]
     cases = {

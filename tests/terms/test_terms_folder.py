@@ -23,6 +23,7 @@ from lexite.terms import (
     read_manifest,
 )
 from lexite.terms.card import hub_name, usage
+from lexite.terms.manifest import seal_manifest
 
 ROW = {"nDCG@10": 0.7012, "R@100": 0.93, "MRR@10": 0.66, "postings_per_document": 591.26}
 LATENT = {**ROW, "terms_per_query": 113.0, "bytes_per_document": 4731.0}
@@ -158,7 +159,14 @@ def flip(path):
 
 def edit(folder, **changes):
     path = folder / "lexite.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    seal_manifest(folder, {**json.loads(path.read_text()), **changes})
+
+
+def test_a_manifest_edited_by_hand_is_refused(saved, make_backbone):
+    path = saved / "lexite.json"
+    path.write_text(path.read_text().replace('"k1": 2.0', '"k1": 9.0'))
+    with pytest.raises(ModelError, match="checksum is not that of its contents"):
+        load(saved, make_backbone())
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,9 @@ class TransformerBackbone:
         d_model: width of a token state.
         name: the model's name, as it was asked for.
         fingerprint: SHA-256 over all that decides the states.
+        states_fingerprint: the same, unless texts are read in another way than the model was loaded with
+            (:func:`lexite.backbone.loading.read_texts_otherwise`).
+        saved_config: the configuration that ``fingerprint`` is about.
     """
 
     def __init__(
@@ -77,7 +80,8 @@ class TransformerBackbone:
         self._modules = list(model.named_children())
         self._state_modules = state_modules
         self._tokenizer = TextTokenizer(model.tokenizer)
-        self.fingerprint = fingerprint(folder, self._identity())
+        self.fingerprint = self.states_fingerprint = fingerprint(folder, self._identity())
+        self.saved_config = config
         self.d_model, self._dtype = self._probe()
 
     def _identity(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class StateCache:
     def _entry(self, collection: JudgedCollection, kind: Kind, what: str) -> Path:
         key = {
             "texts": collection.digest if kind == "document" else digest_texts(collection.query_texts),
-            "backbone": self.backbone.fingerprint,
+            "backbone": getattr(self.backbone, "states_fingerprint", self.backbone.fingerprint),
             "precision": self.backbone.precision,
             "kind": kind,
         }

@@ -104,15 +104,15 @@ class BM25Index:
         for attempt in range(OPEN_ATTEMPTS):
             try:
                 index = cls(commit, _open_segments(folder, commit), folder)
-                break
+                if verify:
+                    index.verify()
+                return index
             except IndexFormatError:
                 newer = read_commit(folder)
                 if newer == commit or attempt == OPEN_ATTEMPTS - 1:
                     raise
                 commit = newer  # a writer has committed meanwhile and removed what the commit before needed
-        if verify:
-            index.verify()
-        return index
+        raise AssertionError("the last attempt returns or raises")
 
     @classmethod
     def in_memory(
@@ -327,10 +327,16 @@ class BM25Index:
         Raises:
             IndexFormatError: a file is missing or damaged; the message names it.
         """
-        if self.path is not None:
+        if self.path is None:
+            return
+        try:
             for segment in self._commit.segments:
                 for name, record in segment.files.items():
                     verify_file(self.path / SEGMENTS_NAME / segment.name / name, record)
+        except IndexFormatError as error:
+            if read_commit(self.path) != self._commit:
+                raise IndexFormatError(f"{self.path} was changed since it was opened. Open it again to verify it.") from error
+            raise
 
     @property
     def _name(self) -> object:

@@ -6,8 +6,6 @@ Whatever it does not name does not exist for readers, so replacing it (written b
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import Any
 
 from lexite.config import from_dict, to_dict
 from lexite.errors import ConfigError, IndexFormatError
-from lexite.files import read_json, write_json
+from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import BM25Config, VocabularyInfo
 from lexite.index.storage import FileRecord
 
@@ -83,7 +81,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "store_text": commit.store_text,
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
-    write_json(folder / COMMIT_NAME, {**value, "sha256": _checksum(value)})
+    write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
 
 
 def read_commit(folder: Path) -> Commit:
@@ -103,7 +101,7 @@ def read_commit(folder: Path) -> Commit:
         raise IndexFormatError(
             f"{path} has format version {version}, but this lexite reads {FORMAT_VERSION}. Use a matching lexite."
         )
-    if value.pop("sha256", None) != _checksum(value):
+    if value.pop("sha256", None) != json_checksum(value):
         raise IndexFormatError(f"{path} is damaged: its checksum is wrong. Build the index again, or restore the file.")
     try:
         return Commit(
@@ -123,10 +121,6 @@ def _segment(entry: dict[str, Any]) -> SegmentRecord:
     if odd or not SEGMENT_PATTERN.fullmatch(entry["name"]):  # names become paths
         raise ValueError(f"it names {odd[0] if odd else entry['name']!r}")
     return SegmentRecord(**{**entry, "files": files})
-
-
-def _checksum(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode("utf-8")).hexdigest()
 
 
 def _what_is_there(folder: Path) -> str:

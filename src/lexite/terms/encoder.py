@@ -233,6 +233,9 @@ class LatentTermEncoder:
         precision: Literal["auto", "bf16", "fp32"] | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
+        long: Literal["window", "truncate"] | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         backbone: Backbone | None = None,
     ) -> LatentTermEncoder:
         """Loads a vocabulary and the dense model that it was made for.
@@ -243,6 +246,10 @@ class LatentTermEncoder:
             precision: number format of the model; default as saved.
             revision: branch, tag or commit of the vocabulary on the hub.
             trust_remote_code: run Python code that the dense model brings along. Never taken from a saved folder.
+            long: what happens to a text longer than the window; default as saved. This and the prompts change how texts are
+                read, not which vocabulary it is: documents and queries should be read in the same way.
+            query_prompt: text put before each query; default as saved.
+            document_prompt: text put before each document; default as saved.
             backbone: a model that is loaded already, used instead of loading the one that the folder names.
 
         Raises:
@@ -252,7 +259,8 @@ class LatentTermEncoder:
         from lexite.terms.folder import load_encoder
 
         choices = {"device": device, "precision": precision, "trust_remote_code": trust_remote_code}
-        return load_encoder(name_or_path, choices, revision=revision, backbone=backbone)
+        reading = {"long": long, "query_prompt": query_prompt, "document_prompt": document_prompt}
+        return load_encoder(name_or_path, choices, revision=revision, backbone=backbone, reading=reading)
 
     def save_pretrained(
         self,

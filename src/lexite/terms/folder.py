@@ -10,15 +10,26 @@ from typing import Any
 
 from lexite.backbone import Backbone, BackboneConfig, load_backbone
 from lexite.backbone.config import DEFAULT_MODEL
+from lexite.backbone.loading import read_texts_otherwise
+from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ModelError
-from lexite.files import atomic_write, check_output_folder, replace_folder, write_json
+from lexite.files import atomic_write, check_output_folder, replace_folder
 from lexite.sae import SparseAutoencoder
 from lexite.terms import hub
 from lexite.terms.card import model_card
 from lexite.terms.config import TermsConfig
 from lexite.terms.encoder import LatentTermEncoder, SaveDtype
-from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, checked_results, has_vocabulary, read_manifest, write_manifest
+from lexite.terms.manifest import (
+    CARD,
+    MANIFEST,
+    ModelDetails,
+    checked_results,
+    has_vocabulary,
+    read_manifest,
+    seal_manifest,
+    write_manifest,
+)
 from lexite.terms.scoring import BM25Config
 from lexite.terms.vocabulary import Vocabulary
 
@@ -59,7 +70,8 @@ def manifest_values(encoder: LatentTermEncoder) -> dict[str, Any]:
     """What the manifest says about an encoder, without format and files."""
     import lexite
 
-    config = {key: value for key, value in to_dict(encoder.backbone.config).items() if key not in _NOT_SAVED}
+    saved_config = getattr(encoder.backbone, "saved_config", encoder.backbone.config)  # how it was loaded, whatever is read now
+    config = {key: value for key, value in to_dict(saved_config).items() if key not in _NOT_SAVED}
     if config["model"] != DEFAULT_MODEL and Path(config["model"]).is_dir():  # a folder must be found from anywhere
         config["model"] = str(Path(config["model"]).absolute())
     details = dataclasses.asdict(encoder.details)
@@ -83,6 +95,7 @@ def load_encoder(
     *,
     revision: str | None = None,
     backbone: Backbone | None = None,
+    reading: Mapping[str, str | None] | None = None,
 ) -> LatentTermEncoder:
     """Does the work of :meth:`LatentTermEncoder.from_pretrained`.
 
@@ -91,6 +104,7 @@ def load_encoder(
         choices: fields of the backbone's configuration that replace the saved ones; None keeps the saved one.
         revision: of the vocabulary on the hub.
         backbone: used instead of loading the one that the folder names.
+        reading: another treatment of long texts, other prompts.
     """
     folder = hub.find_folder(name_or_path, revision=revision)
     manifest = read_manifest(folder)
@@ -105,6 +119,8 @@ def load_encoder(
         kept = {key: value for key, value in saved.items() if key not in _NOT_SAVED}
         backbone = load_backbone(from_dict(BackboneConfig, {**kept, **given}, f"{where}: backbone"))
     check_backbone(backbone, manifest["backbone"], manifest["name"])
+    if isinstance(backbone, TransformerBackbone):
+        read_texts_otherwise(backbone, **(reading or {}))
     sae = SparseAutoencoder.load(  # its checksum is among those that the manifest's reader compared
         folder, precision=backbone.config.precision, device=backbone_device(backbone), verify=False
     )
@@ -175,5 +191,5 @@ def add_results(folder: str | Path, results: Mapping[str, Any] | str | Path, *, 
     values["details"]["results"] = checked_results(results)
     with atomic_write(folder / CARD, "w") as file:
         file.write(model_card(values, load_name or folder.absolute().name))
-    write_json(folder / MANIFEST, values)
+    seal_manifest(folder, values)
     return folder

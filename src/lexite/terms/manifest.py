@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lexite.errors import LexiteError, ModelError
-from lexite.files import read_json, sha256_file, write_json
+from lexite.files import json_checksum, read_json, sha256_file, write_json
 from lexite.terms.vocabulary import ARRAYS_NAME, JSON_NAME
 
 MANIFEST = "lexite.json"
@@ -77,7 +77,12 @@ def write_manifest(folder: Path, values: Mapping[str, Any]) -> None:
         if path.is_file() and path.name not in (MANIFEST, CARD)
     }
     head = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    write_json(folder / MANIFEST, {**head, **values, "files": files})
+    seal_manifest(folder, {**head, **values, "files": files})
+
+
+def seal_manifest(folder: Path, values: Mapping[str, Any]) -> None:
+    """Writes the manifest with a checksum over itself, since queries are encoded and scored by what it says."""
+    write_json(folder / MANIFEST, {**values, "sha256": json_checksum(values)})
 
 
 def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
@@ -105,6 +110,11 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
     if values.get("format_version") != FORMAT_VERSION:
         version = values.get("format_version")
         raise ModelError(f"{path} has format version {version}; this lexite reads {FORMAT_VERSION}. Install a newer lexite.")
+    if values.get("sha256") != json_checksum(values):
+        raise ModelError(
+            f"{path} is damaged: its checksum is not that of its contents. Copy it again; to score in another way, "
+            "give the options of BM25 when indexing or searching."
+        )
     missing = [key for key in _KEYS if not isinstance(values.get(key), str if key in ("name", "fingerprint") else dict)]
     if missing:
         raise ModelError(f"{path}: '{missing[0]}' is missing or of the wrong type. The file is damaged.")
