@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,7 +56,8 @@ def test_preactivations_exist_for_one_tile_only() -> None:
     states, weight, bias = make(5000, 8, 4096)
     made = EncoderProduct(weight, bias, torch.float32)
     made.select(states, 4)
-    assert made._tile.numel() * made._tile.element_size() <= product.TILE_BYTES
+    tile = made._scratch.tile
+    assert tile.numel() * tile.element_size() <= product.TILE_BYTES
 
 
 def test_ranges_cover_all_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +76,29 @@ def test_an_error_in_a_range_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ValueError, match="second half"):
         parallel_ranges(fail, 1000)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "2")
+    parallel_ranges(lambda start, stop: None, 1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
+    if child == 0:
+        parallel_ranges(lambda start, stop: None, 1000)
+        os._exit(7)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,25 @@ def test_values_have_full_precision_under_bf16_selection() -> None:
     used = codes.indices >= 0
     assert bool((used == (codes.values > 0)).all())
     torch.testing.assert_close(codes.values[used], exact.gather(1, codes.indices.clamp(min=0).long())[used])
+
+
+def test_several_threads_may_encode_at_once() -> None:
+    sae = make(32, 2048, 8)
+    batches = [torch.randn(700, 32, generator=torch.Generator().manual_seed(seed)) for seed in range(16)]
+    alone = [sae.encode(batch).indices for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda batch: sae.encode(batch).indices, batches))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_rows_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sae, states = make(), torch.randn(50, 16)
+    whole = sae.encode(states)
+    monkeypatch.setattr("lexite.sae.autoencoder.ROWS_AT_ONCE", 7)
+    assert torch.equal(sae.encode(states).values, whole.values)
+    states[30, 0] = float("nan")
+    with pytest.raises(ModelError, match="state 30"):
+        sae.encode(states)
 
 
 def test_no_token_gives_no_code() -> None:
@@ -117,8 +137,10 @@ def test_fingerprints_tell_weights_apart() -> None:
 
 
 def test_on_another_device_it_is_the_same() -> None:
-    sae = make()
-    assert sae.to("cpu").fingerprint == sae.fingerprint
+    for precision in ("fp32", "bf16"):
+        sae = make(precision=precision)
+        assert sae.to("cpu").fingerprint == sae.fingerprint
+        assert sae.to("cpu").precision == precision
 
 
 def _flip(path: Path) -> None:

@@ -6,6 +6,8 @@ latents are then computed again in fp32, so that precision only decides between 
 
 from __future__ import annotations
 
+import threading
+
 import torch
 
 from lexite.kernels.topk import select_topk, select_topk_into
@@ -31,7 +33,7 @@ class EncoderProduct:
         self.matrix = torch.zeros(self.n_latents, self.d_model + EXTRA_COLUMNS, dtype=dtype, device=weight.device)
         self.matrix[:, : self.d_model] = weight
         self.set_bias(bias)
-        self._tile = torch.empty(0, dtype=dtype, device=weight.device)
+        self._scratch = threading.local()  # several threads may encode at once
 
     def set_bias(self, bias: torch.Tensor) -> None:
         """Writes a changed bias into the extra columns."""
@@ -48,6 +50,14 @@ class EncoderProduct:
         padded[:, self.d_model : self.d_model + 3] = 1
         return padded
 
+    def _tile(self, rows: int) -> torch.Tensor:
+        """Memory for the pre-activations of so many tokens, kept from call to call."""
+        tile: torch.Tensor | None = getattr(self._scratch, "tile", None)
+        if tile is None or tile.shape[0] < rows:
+            tile = torch.empty(rows, self.n_latents, dtype=self.matrix.dtype, device=self.matrix.device)
+            self._scratch.tile = tile
+        return tile
+
     def select(self, states: torch.Tensor, k: int) -> torch.Tensor:
         """Indices (n, k) int32 of the k largest positive pre-activations of each state, -1 where there are fewer.
 
@@ -59,11 +69,10 @@ class EncoderProduct:
         n = padded.shape[0]
         indices = torch.empty(n, k, dtype=torch.int32, device=states.device)
         rows = max(64, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
-        if self._tile.shape[0] != min(rows, n):
-            self._tile = torch.empty(min(rows, n), self.n_latents, dtype=self.matrix.dtype, device=states.device)
+        whole = self._tile(min(rows, n))
         for start in range(0, n, rows):
             part = padded[start : start + rows]
-            tile = self._tile[: part.shape[0]]
+            tile = whole[: part.shape[0]]
             torch.mm(part, self.matrix.t(), out=tile)
             if tile.device.type == "cpu":
                 select_topk_into(tile, indices[start : start + rows])

@@ -7,6 +7,7 @@ an OpenMP pool, which would spin beside torch's own pool and slow both down.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,10 @@ from lexite.kernels.hardware import n_threads
 @functools.cache
 def _pool(size: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(size, thread_name_prefix="lexite-kernel")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
 def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smallest: int = 64) -> None:

@@ -23,6 +23,8 @@ from lexite.sae.config import SAEConfig, check_k
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "sae.safetensors"
 CONFIG_FILE = "sae.json"
+ROWS_AT_ONCE = 16_384
+"""Tokens whose states are copied to fp32 at a time while encoding."""
 
 
 class SparseAutoencoder:
@@ -109,13 +111,21 @@ class SparseAutoencoder:
         k = check_k(self.config.k if k is None else k, self.config.n_latents)
         if states.ndim != 2 or states.shape[1] != self.config.d_model:
             raise ModelError(f"Token states have the shape {tuple(states.shape)}, but the width must be {self.config.d_model}.")
+        values = torch.empty(len(states), k, device=self.device)
+        indices = torch.empty(len(states), k, dtype=torch.int32, device=self.device)
+        for start in range(0, len(states), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            values[rows], indices[rows] = self._encode(states[rows], k, start)
+        return SparseCodes(values, indices, self.config.n_latents)
+
+    def _encode(self, states: torch.Tensor, k: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
         centred = states.to(self.device, torch.float32) - self.decoder_bias
         if not bool(torch.isfinite(centred).all()):
-            row = int((~torch.isfinite(centred)).any(1).nonzero()[0])
+            row = first + int((~torch.isfinite(centred)).any(1).nonzero()[0])
             raise ModelError(f"Token state {row} holds NaN or infinity. Check the backbone's precision and weights.")
         indices = self._product.select(centred, k)
         values = selected_values(centred, indices, self.encoder_weight, self.encoder_bias)
-        return SparseCodes(values, torch.where(values > 0, indices, -1), self.config.n_latents)
+        return values, torch.where(values > 0, indices, -1)
 
     def decode(self, codes: SparseCodes) -> torch.Tensor:
         """Reconstructed states, (n, d_model) fp32.
@@ -132,7 +142,10 @@ class SparseAutoencoder:
         tensors = (self.encoder_weight, self.encoder_bias, self.decoder_weight, self.decoder_bias)
         moved = [None if tensor is None else tensor.to(device) for tensor in tensors]
         assert moved[0] is not None and moved[1] is not None and moved[3] is not None
-        return SparseAutoencoder(self.config, moved[0], moved[1], moved[2], moved[3], weight_dtype=self.weight_dtype)
+        precision: Literal["bf16", "fp32"] = "bf16" if self.precision == "bf16" else "fp32"
+        return SparseAutoencoder(
+            self.config, moved[0], moved[1], moved[2], moved[3], precision=precision, weight_dtype=self.weight_dtype
+        )
 
     def save(
         self, folder: str | Path, *, encoder_only: bool = False, dtype: Literal["fp32", "bf16"] | None = None
