@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -47,15 +48,15 @@ def option(
 def parse_count(value: Any) -> int:
     """Reads an integer that may carry a suffix.
 
-    >>> parse_count("10M"), parse_count("1.5k"), parse_count(7)
-    (10000000, 1500, 7)
+    >>> parse_count("10M"), parse_count("1.5k"), parse_count("1e6"), parse_count(7)
+    (10000000, 1500, 1000000, 7)
 
     Raises:
         ConfigError: it is not a whole number.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmMgGbB]?)\s*", str(value))
+    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)\s*([kKmMgGbB]?)\s*", str(value))
     if match:
         number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()]
         if number == int(number):
@@ -103,6 +104,8 @@ def check_value(hint: Any, field: dataclasses.Field[Any], value: Any, where: str
         except ConfigError as error:
             raise ConfigError(f"{where}: {name}: {error}") from None
     value = _convert(hint, value, f"{where}: {name}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {name} is {value}, but must be a finite number.")
     if value is not None and not isinstance(value, (str, bool)):
         low, high = metadata.get("minimum"), metadata.get("maximum")
         if low is not None and not value >= low:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -17,7 +18,8 @@ import torch
 import yaml
 
 from lexite.backbone import BackboneConfig, StateStore, iterate_states, load_backbone
-from lexite.errors import CorpusError, LexiteError, StorageError, TrainingError
+from lexite.corpus import ReadOptions
+from lexite.errors import ConfigError, CorpusError, LexiteError, StorageError, TrainingError
 from lexite.sae import SAEConfig
 from lexite.terms import LatentTermEncoder
 from lexite.terms.build import train
@@ -133,6 +135,76 @@ def test_an_interrupted_run_must_be_resumed_or_replaced(
     resumed = build(documents, tmp_path / "v", tiny_model, resume=True)
     assert resumed["fingerprint"] == build(documents, tmp_path / "whole", tiny_model)["fingerprint"]
     build(documents, tmp_path / "v", tiny_model, overwrite=True)
+
+
+def test_other_field_names_are_another_configuration(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
+    backbone = BackboneConfig(model=str(tiny_model), precision="fp32", overlap=4)
+    sae = SAEConfig(n_latents=48, k=4)
+
+    def start(read: ReadOptions, resume: bool) -> dict[str, Any]:
+        return train([documents], tmp_path / "v", backbone=backbone, sae=sae, training=small(), read=read, resume=resume)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lexite.terms.build.measure_states", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        with pytest.raises(RuntimeError):
+            start(ReadOptions(), False)
+    with pytest.raises(TrainingError, match="text_field: None -> 'title'"):
+        start(ReadOptions(text_field="title"), True)
+    assert start(ReadOptions(), True)["settings"]["text_field"] is None
+
+
+def test_what_others_put_into_the_folder_stays(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
+    build(documents, tmp_path / "v", tiny_model, tokens=300)
+    (tmp_path / "v" / "notes.txt").write_text("mine")
+    (tmp_path / "v" / "plots").mkdir()
+    (tmp_path / "v" / "plots" / "a.svg").write_text("mine too")
+    build(documents, tmp_path / "v", tiny_model, tokens=300, overwrite=True)
+    assert (tmp_path / "v" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "v" / "plots" / "a.svg").read_text() == "mine too"
+    LatentTermEncoder.from_pretrained(tmp_path / "v")
+
+
+def test_texts_may_be_read_in_another_way_by_the_same_vocabulary(tiny_vocabulary: Path, tmp_path: Path) -> None:
+    text = "the cat " * 60
+    saved, cut, prompted = (
+        LatentTermEncoder.from_pretrained(tiny_vocabulary, long=long, document_prompt=prompt)  # type: ignore[arg-type]
+        for long, prompt in ((None, None), ("truncate", None), (None, "dog "))
+    )
+    assert saved.encode_documents([text]).sum() > cut.encode_documents([text]).sum() > 0
+    assert saved.backbone.encode([text], "document").n_tokens == 120
+    assert cut.backbone.encode([text], "document").n_tokens == 30
+    assert prompted.backbone.encode(["cat"], "document").n_tokens == 1  # the prompt's tokens do not count
+    assert (prompted.encode_documents(["cat"], raw=True) != saved.encode_documents(["cat"], raw=True)).nnz
+    assert saved.fingerprint == cut.fingerprint == prompted.fingerprint
+    keys = {encoder.backbone.states_fingerprint for encoder in (saved, cut, prompted)}  # type: ignore[attr-defined]
+    assert len(keys) == 3
+    cut.save_pretrained(tmp_path / "copy")
+    assert LatentTermEncoder.from_pretrained(tmp_path / "copy").backbone.config.long == "window"
+    with pytest.raises(ConfigError, match="long is 'cut'"):
+        LatentTermEncoder.from_pretrained(tiny_vocabulary, long="cut")  # type: ignore[arg-type]
+
+
+def test_a_finished_run_is_resumed_without_work(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
+    first = build(documents, tmp_path / "v", tiny_model)
+    assert build(documents, tmp_path / "v", tiny_model, resume=True) == first
+    with pytest.raises(TrainingError, match="seed: 0 -> 1"):
+        build(documents, tmp_path / "v", tiny_model, seed=1, resume=True)
+
+
+def test_k_is_checked_before_the_training(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="k is 49"):
+        build(documents, tmp_path / "v", tiny_model, terms=TermsConfig(k_queries=49))
+    assert not (tmp_path / "v").exists()
+
+
+def test_text_from_standard_input_trains_too(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(f"the cat number {n} drinks milk by the river\n" for n in range(60)).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
+    summary = build(Path("-"), tmp_path / "v", tiny_model)
+    assert summary["passes"] == 1
+    encoder = LatentTermEncoder.from_pretrained(tmp_path / "v")
+    assert encoder.vocabulary is not None
+    assert encoder.vocabulary.n_documents == 60
 
 
 def test_a_bad_corpus_leaves_no_vocabulary(tiny_model: Path, tmp_path: Path) -> None:

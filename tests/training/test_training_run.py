@@ -21,6 +21,7 @@ from lexite.training.config import TrainingConfig
 from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
 from lexite.training.schedule import learning_rate
 from lexite.training.sources import Chunk
+from lexite.training.step import StepMetrics, TrainingState
 
 D = 8
 
@@ -149,6 +150,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         run(tmp_path, resume=True)
 
 
+def test_a_checkpoint_edited_by_hand_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        run(tmp_path, Numbers(fail_at=150))
+    path = latest_checkpoint(tmp_path)
+    assert path is not None
+    info = json.loads((path / "checkpoint.json").read_text())
+    (path / "checkpoint.json").write_text(json.dumps({**info, "done": 1}))
+    with pytest.raises(TrainingError, match=r"checkpoint\.json is damaged"):
+        run(tmp_path, resume=True)
+
+
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "checkpoint-1" / "checkpoint.json").write_text('{"format_version": 99}')
@@ -192,6 +204,38 @@ def test_a_short_text_ends_the_run_with_a_rate_of_zero(tmp_path: Path, epochs: i
     result = run(tmp_path, Numbers(repeatable=repeatable), epochs=epochs, tokens=5000)
     assert result.summary["tokens"] == tokens
     assert records(tmp_path)[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 51, 101, 149])
+def test_a_small_rest_of_tokens_does_no_harm(tmp_path: Path, tokens: int) -> None:
+    result = run(tmp_path, tokens=tokens)
+    assert result.summary["tokens"] == tokens
+    assert torch.isfinite(result.autoencoder.encoder_weight).all()
+
+
+def test_a_run_that_is_cut_short_warms_up_in_proportion(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1, tokens=5000, warmup_tokens=2500, log_tokens=50)
+    rates = [record["learning_rate"] for record in records(tmp_path)]
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+    assert max(rates) < 1e-3  # the peak was never reached, since the end of the text came before
+
+
+def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(self: TrainingState, batch: torch.Tensor, rate: float) -> StepMetrics:
+        if rate == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, batch, rate)
+
+    real = TrainingState.step
+    monkeypatch.setattr(TrainingState, "step", step)
+    assert run(tmp_path, tokens=500).summary["tokens"] == 500
+
+
+def test_a_finished_run_can_be_resumed_and_gives_the_same(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    again = run(tmp_path, Numbers(fail_at=0), resume=True)  # nothing is read any more
+    assert same(first.autoencoder, again.autoencoder)
+    assert again.summary["fvu"] == first.summary["fvu"]
 
 
 def test_no_token_is_an_error(tmp_path: Path) -> None:

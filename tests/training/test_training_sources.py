@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,8 +69,22 @@ def test_the_identity_notices_another_file_under_the_name(tmp_path: Path) -> Non
     assert TextSource([path], Lengths()).identity != before  # type: ignore[arg-type]
 
 
-def test_standard_input_is_read_once() -> None:
-    assert not TextSource(["-"], Lengths()).repeatable  # type: ignore[arg-type]
+def test_standard_input_is_read_once_and_its_beginning_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SAMPLE_CHARACTERS", 8)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one two\nthree\nfour\n"), encoding="utf-8"))
+    source = TextSource(["-"], Lengths())  # type: ignore[arg-type]
+    assert not source.repeatable
+    assert sum(len(chunk.states) for chunk in source.chunks()) == 4
+    assert list(source.sample()) == ["one two", "three"]
+
+
+def test_a_folder_with_another_file_is_another_source(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    before = TextSource([tmp_path], Lengths()).identity  # type: ignore[arg-type]
+    assert TextSource([tmp_path], Lengths()).identity == before  # type: ignore[arg-type]
+    (tmp_path / "b.txt").write_text("two")
+    assert TextSource([tmp_path], Lengths()).identity != before  # type: ignore[arg-type]
+    assert list(TextSource([tmp_path], Lengths()).sample()) == ["one", "two"]  # type: ignore[arg-type]
 
 
 def test_sources_are_checked_at_once(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_auxiliary_gradients_equal_autograd_without_the_bias(k_aux: int, monkeyp
     loss = 0.25 * (codes @ leaves[2] - target).square().sum() / target.square().sum()
     loss.backward()
     result = auxiliary_gradients(states, errors, *[leaf.detach() for leaf in leaves], k_aux, 0.25)  # type: ignore[misc]
-    assert result.loss == pytest.approx(float(loss), rel=1e-5)
+    assert result.loss == pytest.approx(loss.item(), rel=1e-5)
     for mine, leaf in zip((result.encoder, result.bias, result.decoder), leaves, strict=True):
         torch.testing.assert_close(mine, leaf.grad, rtol=1e-4, atol=1e-6)
 

@@ -13,15 +13,16 @@ from typing import Any
 from lexite.backbone import Backbone, BackboneConfig, StateStore, TokenStates, iterate_states, load_backbone
 from lexite.backbone.precomputed import PrecomputedBackbone
 from lexite.backbone.store import is_store
-from lexite.config import to_dict
+from lexite.config import differences, to_dict
 from lexite.corpus import ReadOptions
 from lexite.errors import BackboneError, StorageError, TrainingError
-from lexite.files import check_output_folder, replace_folder, storage_errors, write_json
+from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
 from lexite.sae import SAEConfig
+from lexite.sae.config import check_k
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import save_encoder
-from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
+from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
 from lexite.terms.measure import measure_states
 from lexite.terms.scoring import BM25Config
 from lexite.training.checkpoint import latest_checkpoint
@@ -33,6 +34,7 @@ logger = logging.getLogger("lexite")
 WORK_FOLDER = "training"
 WORK_MARKER = "run.json"
 RECIPE_FILE = "recipe.yaml"
+SUMMARY_FILE = "summary.json"
 SAMPLE_TOKENS = 1_000_000
 """Tokens of the training text over which frequencies and labels of the finished terms are measured."""
 
@@ -56,7 +58,7 @@ class _Input:
     def _states(self) -> Iterator[TokenStates]:
         if isinstance(self.stream, StoreSource):
             return self.stream.store.iterate()
-        return iterate_states(self.backbone, self.stream.texts(), "document", texts_per_chunk=64)
+        return iterate_states(self.backbone, self.stream.sample(), "document", texts_per_chunk=64)
 
 
 def train(
@@ -111,8 +113,13 @@ def train(
     sae = replace(sae or SAEConfig(), d_model=given.backbone.d_model)
     saving = saving or SavingConfig()
     settings = _settings(given, sae, training, terms or TermsConfig(), scoring or BM25Config(), saving)
+    for k in (settings["k_documents"], settings["k_queries"]):
+        check_k(sae.k if k is None else k, sae.n_latents)
+    if resume and _is_finished(folder):
+        return _summary_of_finished(folder, settings)
     _claim(folder, settings, keep=resume)
-    described = {key: settings[key] for key in to_dict(given.backbone.config) if key in settings}
+    fixed = (given.backbone.config, ReadOptions(), terms or TermsConfig(), scoring or BM25Config())
+    described = {key: settings[key] for config in fixed for key in to_dict(config)}
     with _nothing_left_behind(folder):
         result = train_autoencoder(
             given.stream,
@@ -164,7 +171,8 @@ def _settings(
     """All options of a run under the keys of a recipe, with the sources."""
     sources = given.stream.sources if isinstance(given.stream, TextSource) else [str(given.stream.store.path)]
     values = {"sources": sources}
-    for config in (given.backbone.config, sae, training, terms, scoring, saving):
+    read = given.stream.options if isinstance(given.stream, TextSource) else ReadOptions()
+    for config in (read, given.backbone.config, sae, training, terms, scoring, saving):
         values.update(to_dict(config))
     values.pop("d_model")
     return values
@@ -172,7 +180,10 @@ def _settings(
 
 def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     """Refuses a folder that holds something else, or a run or vocabulary that nobody asked to go on or to replace."""
+    check_replaceable(folder)
     work = folder / WORK_FOLDER
+    if resume and _is_finished(folder):
+        return
     if latest_checkpoint(work):
         if not (resume or overwrite):
             raise StorageError(
@@ -180,6 +191,28 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
             )
     elif not (work / WORK_MARKER).is_file() or (folder / MANIFEST).exists():  # a run without a checkpoint is no loss
         check_output_folder(folder, MANIFEST, overwrite=overwrite)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a run ended here and no other has begun since."""
+    return (folder / SUMMARY_FILE).is_file() and not latest_checkpoint(folder / WORK_FOLDER)
+
+
+def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a run that was finished already, so that a resume that comes too late is no error.
+
+    Raises:
+        TrainingError: it was another run; the message names the keys.
+    """
+    summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
+    changed = differences(summary["settings"], settings)
+    if changed:
+        raise TrainingError(
+            f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "
+            "Choose another output folder, or replace it with --overwrite."
+        )
+    logger.info("The run in %s is finished already.", folder)
+    return {**summary, "output": str(folder)}
 
 
 def _claim(folder: Path, settings: dict[str, Any], *, keep: bool) -> None:
@@ -222,10 +255,18 @@ def _publish(
         for path in saved.iterdir():
             path.rename(fresh / path.name)
         saved.rmdir()
-    return {
-        "output": str(folder),
-        "name": encoder.name,
-        "fingerprint": fingerprint,
-        **result.summary,
-        "settings": settings,
-    }
+        facts = {"output": str(folder), "name": encoder.name, "fingerprint": fingerprint}
+        summary = {**facts, **result.summary, "settings": settings}
+        write_json(fresh / SUMMARY_FILE, summary)
+        _keep_foreign(folder, fresh)
+    return summary
+
+
+def _keep_foreign(folder: Path, fresh: Path) -> None:
+    """Copies what somebody else put into the folder of the run, notes or a log, into the folder that takes its place."""
+    ours = {WORK_FOLDER, WORK_MARKER, METRICS_FILE, RECIPE_FILE, SUMMARY_FILE, MANIFEST, CARD}
+    if (folder / MANIFEST).is_file():
+        ours |= set(read_manifest(folder, verify=False)["files"])
+    for path in folder.iterdir():
+        if path.name not in ours and not (fresh / path.name).exists():
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, fresh / path.name)

@@ -25,9 +25,9 @@ class TermsConfig:
 
     pooling: Pooling = option("sum", "Weight of a latent in a text: sum or max of its activations over the tokens.")
     k_documents: int | None = option(
-        None, "Latents kept per token of a document; fewer make a smaller index (default: as trained).", minimum=1
+        None, "Latents kept per token of a document; fewer make a smaller index (default: what the vocabulary says).", minimum=1
     )
-    k_queries: int | None = option(None, "Latents kept per token of a query (default: as trained).", minimum=1)
+    k_queries: int | None = option(None, "Latents kept per token of a query (default: what the vocabulary says).", minimum=1)
 
 
 @dataclass(frozen=True)

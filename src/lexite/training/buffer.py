@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,12 @@ class ShuffleBuffer:
             self._rows = torch.empty(capacity, d_model, dtype=torch.bfloat16)
         else:
             with storage_errors(file):
-                mapped = np.memmap(file, dtype=np.uint16, mode="w+", shape=(capacity, d_model))
+                with open(file, "wb") as made:  # all of it is taken at once: a full disk must not show as a bus error
+                    if hasattr(os, "posix_fallocate"):
+                        os.posix_fallocate(made.fileno(), 0, capacity * d_model * 2)
+                    else:
+                        made.truncate(capacity * d_model * 2)
+                mapped = np.memmap(file, dtype=np.uint16, mode="r+", shape=(capacity, d_model))
             self._rows = torch.from_numpy(mapped).view(torch.bfloat16)
 
     @property

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lexite.errors import TrainingError
-from lexite.files import fsync_folder, read_json, sha256_file, storage_errors, write_json
+from lexite.files import fsync_folder, json_checksum, read_json, sha256_file, storage_errors, write_json
 
 FORMAT_VERSION = 1
 INFO_FILE = "checkpoint.json"
@@ -58,7 +58,8 @@ def save_checkpoint(folder: Path, tokens: int, checkpoint: Checkpoint) -> Path:
                     raise OSError(getattr(error, "errno", None) or 0, str(error)) from error
                 _flush(fresh / name)
             sums = {name: sha256_file(fresh / name) for name in TENSOR_FILES}
-            write_json(fresh / INFO_FILE, {**checkpoint.info, "format_version": FORMAT_VERSION, "sha256": sums})
+            info = {**checkpoint.info, "format_version": FORMAT_VERSION, "files": sums}
+            write_json(fresh / INFO_FILE, {**info, "sha256": json_checksum(info)})
             shutil.rmtree(target, ignore_errors=True)
             os.replace(fresh, target)
             fsync_folder(folder)
@@ -84,11 +85,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     info = read_json(path / INFO_FILE, TrainingError)
     if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
         raise TrainingError(f"{path / INFO_FILE} is not a checkpoint of this version of lexite. Start the run anew.")
+    if info.get("sha256") != json_checksum(info):
+        raise TrainingError(f"{path / INFO_FILE} is damaged: its checksum is wrong. Start the run anew.")
     loaded = []
     for name in TENSOR_FILES:
         file = path / name
         try:
-            if sha256_file(file) != info.get("sha256", {}).get(name):
+            if sha256_file(file) != info.get("files", {}).get(name):
                 raise TrainingError(f"{file} is damaged: its checksum is not the one in {INFO_FILE}. Start the run anew.")
             loaded.append(load_file(file))
         except (OSError, SafetensorError) as error:

@@ -111,6 +111,7 @@ class _Run:
             **{key: value for key, value in to_dict(config).items() if key not in STORAGE_ONLY},
             **description,
             "training_precision": self.precision,
+            "training_device": device.partition(":")[0],
             "sources": list(source.identity),
         }
         self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device)
@@ -142,11 +143,14 @@ class _Run:
         config = self.config
         while self.done < self.total:
             self._refill()
-            batch = self.buffer.draw(min(config.batch_tokens, self.total - self.done), self.generator)
+            left = self.total - self.done
+            # What would be left over as a very small last batch goes into the one before.
+            batch = self.buffer.draw(left if left < 1.25 * config.batch_tokens else config.batch_tokens, self.generator)
             if not len(batch):
                 break
             before, self.done = self.done, self.done + len(batch)
-            warmup = round(0.05 * self.total) if config.warmup_tokens is None else config.warmup_tokens
+            warmup = 0.05 * config.tokens if config.warmup_tokens is None else config.warmup_tokens
+            warmup = round(warmup * self.total / config.tokens)  # a run that is cut short warms up in proportion
             rate = learning_rate(self.done, self.total, config.learning_rate, warmup)
             metrics = self.state.step(batch, rate)
             self._check(metrics)
@@ -156,9 +160,9 @@ class _Run:
             bar.total = self.total
             bar.advance(len(batch), self._note(metrics))
             due = self.done // config.checkpoint_tokens > before // config.checkpoint_tokens
-            if self.done < self.total and (due or stop.is_set()):
+            if due or stop.is_set() or self.done >= self.total:  # also at the end: what follows takes minutes
                 self.save()
-            if stop.is_set():
+            if stop.is_set() and self.done < self.total:
                 raise KeyboardInterrupt
 
     def _refill(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from lexite.errors import CorpusError
 
 CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, little beside the buffer
 MAX_CHUNK_TEXTS = 1024
+HEAD_BYTES = 1 << 20
+SAMPLE_CHARACTERS = 5_000_000  # kept of a text that can be read only once, to measure the finished vocabulary on
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,20 @@ class TextSource:
         self.backbone = backbone
         self.repeatable = "-" not in self.sources
         self.identity = [describe_source(source) for source in self.sources] + [f"backbone {backbone.fingerprint}"]
+        self._kept: list[str] = []
+        self._kept_characters = 0
 
     def texts(self) -> Iterator[str]:
         """The texts of the documents, mixed."""
-        return mix([read_documents([source], self.options) for source in self.sources])
+        for text in mix([read_documents([source], self.options) for source in self.sources]):
+            if not self.repeatable and self._kept_characters < SAMPLE_CHARACTERS:
+                self._kept.append(text)
+                self._kept_characters += len(text)
+            yield text
+
+    def sample(self) -> Iterator[str]:
+        """The first texts again; of what can be read only once, those that were kept when it was read."""
+        return self.texts() if self.repeatable else iter(self._kept)
 
     def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
         """See :class:`StateSource`. Skipped texts are read, but do not go through the backbone."""
@@ -110,9 +123,17 @@ class StoreSource:
 
 
 def describe_source(source: str) -> str:
-    """A source's name with its size, so that another file under the same name is noticed."""
+    """A source's name with its size and a digest of how it begins (of the names and sizes of its files, for a folder)."""
     path = Path(source)
-    return f"{source} ({path.stat().st_size} bytes)" if path.is_file() else source
+    if path.is_file():
+        with open(path, "rb") as file:
+            head = hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()[:12]
+        return f"{source} ({path.stat().st_size} bytes, {head})"
+    if not path.is_dir():
+        return source
+    files = sorted((str(file.relative_to(path)), file.stat().st_size) for file in path.rglob("*") if file.is_file())
+    digest = hashlib.sha256(repr(files).encode()).hexdigest()[:12]
+    return f"{source} ({len(files)} files, {digest})"
 
 
 def mix(streams: Sequence[Iterator[Document]]) -> Iterator[str]:

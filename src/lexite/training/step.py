@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -99,7 +100,8 @@ class TrainingState:
     def autoencoder(self) -> SparseAutoencoder:
         """The autoencoder as it stands, with weights of its own."""
         weights = [self.tensors[name].clone() for name in PARAMETERS]
-        return SparseAutoencoder(self.sae, weights[0], weights[1], weights[2], weights[3])
+        precision: Literal["bf16", "fp32"] = "bf16" if self.product_dtype == torch.bfloat16 else "fp32"
+        return SparseAutoencoder(self.sae, weights[0], weights[1], weights[2], weights[3], precision=precision)
 
     @torch.no_grad()
     def step(self, batch: torch.Tensor, learning_rate: float) -> StepMetrics:
@@ -112,7 +114,8 @@ class TrainingState:
         tensors, gradients = self.tensors, self._gradients
         states = batch.to(tensors["decoder_bias"].device, torch.float32)
         variance = float((states - states.mean(0)).square().sum())
-        scale = 1 / max(variance, 1e-30)
+        # A batch of (nearly) equal states has no variance to explain; the floor keeps its gradients finite.
+        scale = 1 / max(variance, 1e-6 * float(states.square().sum()), 1e-12)
         states = states.sub_(tensors["decoder_bias"]) if states is not batch else states - tensors["decoder_bias"]
         indices = self.product.select(states, self.sae.k)
         encoder, bias, decoder = (tensors[name] for name in PARAMETERS[:3])
