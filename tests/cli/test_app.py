@@ -144,3 +144,19 @@ def test_exported_names_are_there_and_others_are_not() -> None:
     assert lexite.BM25Config().k1 == 1.5
     with pytest.raises(AttributeError, match="module 'lexite' has no attribute 'nothing'"):
         _ = lexite.nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = command("--help", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "Error: Standard output cannot be written: no space left on device.\n")
+
+
+def test_stdout_may_lack_characters_or_be_closed() -> None:
+    code = "from lexite.cli import output as o; o.prepare_streams(); print('é'); o.print_json_line('é')"
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == '?\n"\\u00e9"\n', done.stderr
+    script = f"{sys.executable} -m lexite --version >&- <&-"
+    assert subprocess.run(["bash", "-c", script], capture_output=True, env=ENVIRONMENT).returncode == 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.app import VERBS, build_app
-from lexite.cli.options import flag, options_of
+from lexite.cli.options import flag, options_of, short_count
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
 from lexite.terms.config import SavingConfig, TermsConfig
@@ -35,6 +37,25 @@ def test_shared_options_are_all_described(cls: type) -> None:
 def test_no_option_is_described_that_is_gone() -> None:
     known = {flag(field.name) for cls in CONFIGURATIONS for field in options_of(cls)}
     assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)) == known
+
+
+@pytest.mark.parametrize("cls", CONFIGURATIONS, ids=lambda cls: cls.__name__)
+def test_defaults_and_meanings_are_those_of_the_program(cls: type) -> None:
+    rows = dict(re.findall(r"^\| `(--[a-z0-9-]+)` \| (.*) \|$", page("options.md"), re.MULTILINE))
+    for field in options_of(cls):
+        default, meaning = rows[flag(field.name)].split("|", 1)
+        assert default.strip() == shown(field), field.name
+        assert meaning.strip().startswith(field.metadata["help"].rstrip(".")), field.name
+
+
+def shown(field: dataclasses.Field[Any]) -> str:
+    """A default as the page writes it."""
+    value = field.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return ""
+    return short_count(value) if field.metadata["count"] else str(value)
 
 
 @pytest.mark.parametrize("verb", VERBS)

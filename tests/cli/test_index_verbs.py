@@ -7,10 +7,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lexite.cli import main
 from lexite.index import BM25Index
+from lexite.terms import LatentTermEncoder
 
 
 def ids(index: Path) -> list[str]:
@@ -32,8 +35,8 @@ def test_index_says_what_it_did(lexite, documents: Path, tiny_vocabulary: Path, 
 def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["--k-documents", "2", "--k1", "3", "--no-text", "--json"]
     done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words)
-    assert set(done.json) == {"index", "documents", "skipped", "postings", "bytes", "seconds"}
-    assert done.json["documents"] == 6 and done.json["skipped"] == 0
+    assert set(done.json) == {"index", "documents", "skipped", "postings", "bytes", "seconds", "precision"}
+    assert done.json["documents"] == 6 and done.json["skipped"] == 0 and done.json["precision"] == "fp32"
     index = BM25Index.open(tmp_path / "i")
     assert index.scoring.k1 == 3 and index.vocabulary.terms_config == {"k_documents": 2}
     assert index.stored(0).text == "" and done.json["postings"] == index.n_postings
@@ -133,3 +136,61 @@ def test_sources_are_asked_for(lexite, words: list[str]) -> None:
 
 def test_an_output_is_asked_for(lexite, documents: Path) -> None:
     assert lexite("index", documents).error == "No output was named. Give one with -o."
+
+
+READ = ["--long", "truncate", "--query-prompt", "query: ", "--document-prompt", "text: "]
+
+
+def test_how_texts_are_read_is_recorded_and_used_again(lexite, documents: Path, tiny_vocabulary, tmp_path, monkeypatch) -> None:
+    path, loaded = tmp_path / "i", []
+    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, *READ).status == 0
+    config = {"k_documents": 4, "long": "truncate", "query_prompt": "query: ", "document_prompt": "text: "}
+    assert BM25Index.open(path).vocabulary.terms_config == config
+    load = LatentTermEncoder.from_pretrained
+
+    def note(name: str, **given: Any) -> LatentTermEncoder:
+        loaded.append({key: value for key, value in given.items() if key != "device"})
+        return load(name, **given)
+
+    monkeypatch.setattr(LatentTermEncoder, "from_pretrained", note)
+    assert lexite("add", path, jsonl(tmp_path / "n.jsonl", {"_id": "n", "text": "sun"})).status == 0
+    assert lexite("search", path, "milk", "--query-prompt", "q: ").status == 0
+    recorded = {key: value for key, value in config.items() if key != "k_documents"}
+    assert loaded == [recorded, {**recorded, "query_prompt": "q: "}]
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_build_that_fails_leaves_no_folder(error, lexite, tiny_vocabulary: Path, tmp_path: Path, monkeypatch) -> None:
+    source = tmp_path / "some.jsonl"
+    source.write_text('{"_id": "a", "text": "milk"}\nnonsense\n')
+    if error:
+        monkeypatch.setattr("lexite.cli.index.feed", lambda *a, **k: (_ for _ in ()).throw(error))
+    done = lexite("index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary)
+    assert done.status == (130 if error else 1) and not (tmp_path / "i").exists()
+
+
+def test_a_folder_that_another_process_writes_stays(tmp_path: Path) -> None:
+    from lexite.cli.index import _nothing_left_behind
+
+    with pytest.raises(ValueError), _nothing_left_behind(tmp_path / "i"):
+        (tmp_path / "i").mkdir()
+        raise ValueError
+    assert (tmp_path / "i").exists()
+
+
+def test_add_skips_known_ids_on_request(lexite, own_index: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "z", "text": "sun"}, {"_id": "d2", "text": "a fish"})
+    assert "--replace" in lexite("add", own_index, source).error
+    done = lexite("add", own_index, source, "--skip-bad", "--json")
+    assert done.json == {"index": str(own_index), "added": 1, "skipped": 1, "documents": 7}
+    assert "has a document 'd2' already" in done.err and "1 bad records were skipped, 1 were read" in done.err
+
+
+def test_delete_counts_documents_and_not_words(lexite, own_index: Path) -> None:
+    assert lexite("delete", own_index, "d1", "d1", "--json").json["deleted"] == 1
+
+
+def test_the_log_names_model_and_precision(documents: Path, tiny_vocabulary: Path, tmp_path: Path, capsys) -> None:
+    assert main(["index", str(documents), "-o", str(tmp_path / "i"), "--vocabulary", str(tiny_vocabulary)]) == 0
+    log = capsys.readouterr().err
+    assert log.startswith("Model ") and "tiny in fp32 on cpu." in log

@@ -123,6 +123,8 @@ def test_a_recipe_is_overridden_by_options_and_overrides_defaults(tmp_path: Path
 
 def test_sources_of_the_command_line_win_over_the_recipe(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sources:\n")
+    assert run("--recipe", str(recipe), recipe=True)[1][0]["sources"] == []
     recipe.write_text("sources: east\n")
     assert run("--recipe", str(recipe), recipe=True)[1][0]["sources"] == ["east"]
     assert run("north", "--recipe", str(recipe), recipe=True)[1][0]["sources"] == ["north"]
@@ -136,6 +138,8 @@ def test_sources_of_the_command_line_win_over_the_recipe(tmp_path: Path) -> None
         ("shade: [a", "not valid YAML"),
         ("secret: 3", "unknown key 'secret'"),
         ("output: [a, b]", "recipe.yaml: output is ['a', 'b'], but must be text."),
+        ("sources: [east, 3]", "recipe.yaml: sources holds 3, but must hold text."),
+        ("sources: {a: b}", "recipe.yaml: sources holds {'a': 'b'}, but must hold text."),
         ("- a", "a recipe is a list of 'key: value' lines"),
     ],
 )

@@ -37,14 +37,29 @@ def test_encode_writes_a_matrix_that_scipy_reads(lexite, documents: Path, tiny_v
         assert record["terms"] == pytest.approx({str(t): weights[row, t] for t in weights[[row]].indices}, rel=1e-5)
 
 
-def test_encode_with_fewer_latents_and_as_queries(lexite, documents: Path, tiny_vocabulary: Path) -> None:
+def test_encode_with_fewer_latents_and_as_queries(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"_id": "1", "text": "the cat and the dog drink milk"}\n')
+
     def terms(*words: str) -> int:
-        done = lexite("encode", documents, "--vocabulary", tiny_vocabulary, *words)
+        done = lexite("encode", tmp_path / "one.jsonl", "--vocabulary", tiny_vocabulary, *words)
         return sum(len(json.loads(line)["terms"]) for line in done.out.splitlines())
 
     assert terms("--k-documents", "1") < terms()
     assert terms("--k-documents", "1", "--kind", "query") == terms("--kind", "query")
     assert terms("--k-queries", "1", "--kind", "query") == terms("--k-documents", "1")
+
+
+def test_encode_reads_queries_as_queries(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("milk of the cow\nrain\n")
+    (tmp_path / "more.jsonl").write_text('{"qid": "q7", "question": "how to parse json"}\n')
+    words = ["encode", "--vocabulary", tiny_vocabulary, "--kind", "query", tmp_path / "queries.txt"]
+    done = lexite(*words, tmp_path / "more.jsonl")
+    assert [json.loads(line)["id"] for line in done.out.splitlines()] == ["1", "2", "q7"]
+    assert "occurred in a source before" in lexite(*words, tmp_path / "queries.txt", "-o", tmp_path / "w.npz").error
+
+
+def test_encode_has_one_thing_for_stdout(lexite, documents: Path) -> None:
+    assert "--json has no place" in lexite("encode", documents, "--json").error
 
 
 def test_encode_needs_a_known_format(lexite, documents: Path) -> None:
@@ -128,6 +143,17 @@ def test_eval_refuses_before_it_works(lexite, collection: Path, tiny_vocabulary:
     words = ["eval", collection, "--vocabulary", tiny_vocabulary]
     assert "cannot be written" in lexite(*words, "--json", tmp_path).error
     assert "'splade' is not a baseline" in lexite(*words, "--baselines", "dense,splade").error
+
+
+def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path, monkeypatch) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"collections: [{collection}]\nbaselines: [bm25]\nvocabulary: {tiny_vocabulary}\n")
+    assert set(lexite("eval", "--recipe", recipe, "--json", "-").json["mean"]) == {"latent", "bm25"}
+    monkeypatch.setattr("lexite.cli.eval.load_encoder", lambda *arguments: pytest.fail("too early"))
+    recipe.write_text("collections: [a]\ntop_k: 5\n")
+    assert "top_k is 5" in lexite("eval", "--recipe", recipe).error
+    recipe.write_text("collections:\n")
+    assert lexite("eval", "--recipe", recipe).error.startswith("No collections were named.")
 
 
 @pytest.fixture

@@ -65,7 +65,11 @@ def test_files_of_queries_and_trec_runs(lexite, tiny_index: Path, collection: Pa
     answers = lines(lexite("search", tiny_index, "--queries", queries, "--json").out)
     assert [answer["id"] for answer in answers] == ["q1", "q2", "q3"]
     done = lexite("search", tiny_index, "--queries", queries, "--run", tmp_path / "run.txt", "--top-k", "2")
-    assert done.out == "" and done.status == 0
+    assert done.out == f"3 queries, 6 hits: {tmp_path / 'run.txt'}\n"
+    words = ["search", tiny_index, "--queries", queries, "--top-k", "2", "--run"]
+    assert lexite(*words, tmp_path / "run.txt", "--json").json == {"run": str(tmp_path / "run.txt"), "queries": 3, "hits": 6}
+    assert lexite(*words, "-").out == (tmp_path / "run.txt").read_text()
+    assert "--json has no place" in lexite(*words, "-", "--json").error
     run = read_trec_run(tmp_path / "run.txt")
     assert {query: list(row) for query, row in run.items()} == {
         answer["id"]: [hit["id"] for hit in answer["hits"][:2]] for answer in answers
@@ -139,3 +143,18 @@ def test_passages_keep_sentences_together_and_split_long_ones() -> None:
 def test_line_editing_is_only_a_comfort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "readline", None)
     assert search_file._enable_line_editing() is None
+
+
+def test_fields_of_a_file_of_queries_are_named(lexite, tiny_index: Path, tmp_path: Path) -> None:
+    file = tmp_path / "queries.jsonl"
+    file.write_text('{"nr": "a", "words": "milk"}\nnonsense\n')
+    words = ["search", tiny_index, "--queries", file, "--json", "--id-field", "nr", "--text-field", "words"]
+    done = lexite(*words, "--skip-bad")
+    assert [(answer["id"], answer["query"]) for answer in lines(done.out)] == [("a", "milk")]
+    assert "1 bad records were skipped" in done.err and "line 2" in lexite(*words).error
+
+
+def test_queries_that_are_not_utf8(lexite, tiny_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n")))
+    assert lexite("search", tiny_index).error.startswith("Standard input, line 1: not valid UTF-8 (byte 0xe9).")
+    assert "not valid in the encoding" in lexite("search", tiny_index, "caf\udce9").error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,11 @@ from lexite.cli.common import (
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import print_json
 from lexite.corpus.options import ReadOptions
+from lexite.errors import CorpusError
+
+if TYPE_CHECKING:
+    from lexite.corpus import Document, ReadReport
+    from lexite.index import IndexWriter
 
 
 @configured(only={"model": RUNTIME}, read="Reading", model=RUNTIME_HEADING)
@@ -40,7 +46,7 @@ def add_verb(
     """Add documents to an index, or replace them.
 
     They are encoded as the documents of the index were, and can be found at once when the command ends. All of them are added,
-    or none. A document whose id is in the index already is an error without --replace.
+    or none. A document whose id is in the index already is an error without --replace; with --skip-bad it is passed over.
     """
     from lexite.index import BM25Index
 
@@ -50,7 +56,8 @@ def add_verb(
     encoder = load_encoder_of(opened, vocabulary, model)
     k = opened.vocabulary.terms_config.get("k_documents")
     with BM25Index.writer(index, vocabulary=encoder.fingerprint) as writer:
-        added = feed(writer, encoder, documents, k=k, replace=replace)
+        new = documents if replace else _new_ones(documents, writer, read, report)
+        added = feed(writer, encoder, new, k=k, replace=replace)
         writer.commit()
     report_skipped(report)
     total = BM25Index.open(index).n_documents
@@ -58,3 +65,20 @@ def add_verb(
         print_json({"index": str(index), "added": added, "skipped": report.skipped, "documents": total})
     else:
         print(f"{added:,} documents added; {index} holds {total:,}.")
+
+
+def _new_ones(
+    documents: Iterator[Document], writer: IndexWriter, options: ReadOptions, report: ReadReport
+) -> Iterator[Document]:
+    """The documents whose ids the index does not have; another is an error, or counted as skipped with ``--skip-bad``."""
+    for document in documents:
+        if document.id not in writer:
+            yield document
+        elif options.skip_bad:
+            report.read -= 1
+            report.skip(f"The index has a document '{document.id}' already.")
+        else:
+            raise CorpusError(
+                f"The index has a document '{document.id}' already. Let it be replaced with --replace, "
+                "or pass over such documents with --skip-bad. Nothing was added."
+            )

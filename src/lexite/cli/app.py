@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -15,7 +16,7 @@ from typer.main import get_command
 
 import lexite
 from lexite.cli.help import SectionedCommand
-from lexite.cli.output import set_verbosity
+from lexite.cli.output import prepare_streams, set_verbosity
 from lexite.errors import LexiteError
 from lexite.kernels.hardware import shorten_spinning
 
@@ -36,6 +37,7 @@ VERBS = {
 _HELP = "Takes a dense text retriever apart into latent terms that BM25 can index. Start with 'lexite demo'."
 _INTERRUPTED = 130
 _INTERNAL = 70
+_WRITING_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def build_app(verb: str | None = None) -> typer.Typer:
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     shorten_spinning()  # before a verb imports torch
+    prepare_streams()
     set_verbosity()
     named = next((word for word in words if not word.startswith("-")), "")
     completing = "_LEXITE_COMPLETE" in os.environ
@@ -95,9 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except MemoryError:
         return _fail("Not enough memory. Try smaller batches or fewer documents at once.", 1)
+    except OSError as error:
+        if error.filename is None and error.errno in _WRITING_FAILED:
+            _close_stdout()
+            return _fail(f"Standard output cannot be written: {(error.strerror or str(error)).lower()}.", 1)
+        return _internal_error(error)
     except Exception as error:  # the last resort: people get one line, and the traceback on request
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _fail(f"{text}. This is a fault in lexite; LEXITE_TRACEBACK=1 shows where.", _INTERNAL)
+        return _internal_error(error)
 
 
 def _print_version(wanted: bool) -> None:
@@ -128,6 +135,11 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
+def _internal_error(error: Exception) -> int:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _fail(f"{text}. This is a fault in lexite; LEXITE_TRACEBACK=1 shows where.", _INTERNAL)
+
+
 def _usage_error(wrong: typer.TyperException, verb: str) -> int:
     text = wrong.format_message().rstrip()
     if not text:  # no verb was given, and the help was shown
@@ -137,7 +149,7 @@ def _usage_error(wrong: typer.TyperException, verb: str) -> int:
 
 
 def _close_stdout() -> None:
-    """The reader went away: nothing more is written, not even at exit."""
+    """The reader went away, or the disk is full: nothing more is written, not even at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,11 +13,11 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.options import Overrides
 from lexite.cli.output import is_quiet
-from lexite.errors import ConfigError, IndexFormatError
+from lexite.errors import ConfigError, CorpusError, IndexFormatError
 from lexite.progress import progress
 
 if TYPE_CHECKING:
-    from lexite.corpus import Document, ReadOptions, ReadReport
+    from lexite.corpus import Document, Query, ReadOptions, ReadReport
     from lexite.index import BM25Index, IndexWriter, VocabularyInfo
     from lexite.terms import LatentTermEncoder
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 DOCUMENTS_PER_CHUNK = 1024
 RUNTIME = ("device", "precision", "trust_remote_code")
+READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
 
 Sources = Annotated[
@@ -70,16 +71,19 @@ def load_encoder(vocabulary: str, model: Overrides[BackboneConfig]) -> LatentTer
     """Loads a vocabulary with its backbone; imports torch."""
     from lexite.terms import LatentTermEncoder
 
-    return LatentTermEncoder.from_pretrained(vocabulary, **model.values)
+    encoder = LatentTermEncoder.from_pretrained(vocabulary, **model.values)
+    backbone = encoder.backbone
+    logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
+    return encoder
 
 
 def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
-    """Loads the vocabulary that made an index.
+    """Loads the vocabulary that made an index, to read texts as they were read for it.
 
     Args:
         index: the index.
         vocabulary: where the vocabulary is now; None looks where it was when the index was built.
-        model: how the backbone runs.
+        model: how the backbone runs, and what is to be other than the index recorded.
 
     Raises:
         IndexFormatError: ``vocabulary`` is another one, or the index does not say where its own is.
@@ -87,7 +91,8 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
     made_by = index.vocabulary
     if vocabulary is None and not made_by.model:
         raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
-    encoder = load_encoder(vocabulary or made_by.model, model)
+    recorded = {key: made_by.terms_config[key] for key in READING_OF_TEXT if key in made_by.terms_config}
+    encoder = load_encoder(vocabulary or made_by.model, Overrides({**recorded, **model.values}))
     if encoder.fingerprint != made_by.fingerprint:
         raise IndexFormatError(
             f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
@@ -150,11 +155,19 @@ def report_skipped(report: ReadReport) -> None:
         logger.warning("%s bad records were skipped, %s were read.", f"{report.skipped:,}", f"{report.read:,}")
 
 
-def vocabulary_info(encoder: LatentTermEncoder, k: int) -> VocabularyInfo:
-    """What an index records about its vocabulary; ``k`` is what documents are encoded with."""
+def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[BackboneConfig] | None = None) -> VocabularyInfo:
+    """What an index records about its vocabulary.
+
+    Args:
+        encoder: the vocabulary.
+        k: latents per token that documents are encoded with.
+        model: what was given about the backbone. How texts are read is recorded, so that later ones are read alike.
+    """
     from lexite.index import VocabularyInfo
 
-    return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, {"k_documents": k}, encoder.source)
+    given = model.values if model else {}
+    config = {"k_documents": k, **{key: given[key] for key in READING_OF_TEXT if key in given}}
+    return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
 
 
 def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:
@@ -162,11 +175,31 @@ def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterat
     from lexite.corpus import ReadReport, read_documents
 
     report = ReadReport()
-    stream = read_documents(sources, options, report)
-    first = list(islice(stream, 1))
+    return _begun(read_documents(sources, options, report)), report
 
-    def documents() -> Iterator[Document]:
-        yield from first
-        yield from stream
 
-    return documents(), report
+def open_queries(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Query], ReadReport]:
+    """The same for queries; an id that occurs in two sources is an error."""
+    from lexite.corpus import ReadReport
+
+    report = ReadReport()
+    return _begun(_queries_of(sources, options, report)), report
+
+
+def _queries_of(sources: Sequence[str], options: ReadOptions, report: ReadReport) -> Iterator[Query]:
+    from lexite.corpus import read_queries
+
+    ids: set[str] = set()
+    for source in sources:
+        for query in read_queries(source, options, report):
+            if query.id in ids:  # as in text files, whose queries are numbered from 1 in each
+                raise CorpusError(
+                    f"{source}: the query id '{query.id}' occurred in a source before. Take the sources one by one."
+                )
+            ids.add(query.id)
+            yield query
+
+
+def _begun(stream: Iterator[T]) -> Iterator[T]:
+    """The same stream, with its first item read already."""
+    return chain(list(islice(stream, 1)), stream)

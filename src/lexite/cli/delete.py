@@ -26,10 +26,10 @@ def delete_verb(
     from lexite.index import BM25Index
 
     with BM25Index.writer(index) as writer:
-        writer.delete(ids)
+        deleted = writer.delete(ids)
         writer.commit()
     total = BM25Index.open(index).n_documents
     if as_json:
-        print_json({"index": str(index), "deleted": len(ids), "documents": total})
+        print_json({"index": str(index), "deleted": deleted, "documents": total})
     else:
-        print(f"{len(ids):,} documents deleted; {index} holds {total:,}.")
+        print(f"{deleted:,} documents deleted; {index} holds {total:,}.")

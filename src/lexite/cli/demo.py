@@ -109,10 +109,7 @@ def _build(place: Path, encoder: LatentTermEncoder) -> BM25Index:
     from lexite.index import BM25Index
 
     documents = list(builtin_documents())
-    precision = encoder.backbone.precision
-    logger.info(
-        "Indexing %s docstrings of Python's library with %s (%s).", f"{len(documents):,}", encoder.backbone.name, precision
-    )
+    logger.info("Indexing %s docstrings of Python's library.", f"{len(documents):,}")
     started = time.monotonic()
     with BM25Index.create(
         place, vocabulary_info(encoder, encoder.k_for("document")), encoder.scoring, overwrite=True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from lexite.backbone.config import BackboneConfig
+from lexite.backbone.config import BackboneConfig, Kind
 from lexite.cli.common import (
+    READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
     JsonFlag,
@@ -21,10 +22,11 @@ from lexite.cli.common import (
     load_encoder,
     need_sources,
     open_documents,
+    open_queries,
     report_skipped,
 )
 from lexite.cli.options import Overrides, configured
-from lexite.cli.output import is_quiet, print_json, standard_output
+from lexite.cli.output import is_quiet, print_json, speaks_unicode, standard_output
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import atomic_write
@@ -34,7 +36,7 @@ from lexite.terms.config import TermsConfig
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from lexite.corpus import Document
+    from lexite.corpus import ReadReport
     from lexite.terms import LatentTermEncoder
 
 Chunk = tuple[list[str], "csr_array"]
@@ -42,7 +44,7 @@ Chunk = tuple[list[str], "csr_array"]
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents", "k_queries"), "model": RUNTIME},
+    only={"terms": ("k_documents", "k_queries"), "model": RUNTIME + READING_OF_TEXT},
     read="Reading",
     terms="Terms",
     model=RUNTIME_HEADING,
@@ -54,7 +56,7 @@ def encode_verb(
         Path, typer.Option("--output", "-o", help="FILE.npz, FILE.jsonl, or - for JSONL on stdout.", metavar="FILE")
     ] = Path("-"),
     vocabulary: VocabularyOption = "default",
-    kind: Annotated[Literal["document", "query"], typer.Option("--kind", help="What the texts are encoded as.")] = "document",
+    kind: Annotated[Kind, typer.Option("--kind", help="What the texts are encoded as.")] = "document",
     raw: Annotated[bool, typer.Option("--raw", help="Write raw sums, without the vocabulary's transform of weights.")] = False,
     as_json: JsonFlag = False,
     read: ReadOptions,
@@ -71,19 +73,21 @@ def encode_verb(
     sources = need_sources(sources, "encode")
     if output.suffix not in (".npz", ".jsonl") and str(output) != "-":
         raise ConfigError(f"{output} should end in .npz or .jsonl, so that the format is known.")
-    documents, report = open_documents(sources, read)
+    if as_json and str(output) == "-":
+        raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
+    stream, report = _open(sources, kind, read)
     encoder = load_encoder(vocabulary, model)
     k = encoder.k_for(kind, terms.values.get("k_documents" if kind == "document" else "k_queries"))
-    stream = _encode(encoder, documents, kind, k, raw)
+    weights = _encode(encoder, stream, kind, k, raw)
     n_texts = n_terms = 0
     if str(output) == "-":
-        n_texts, n_terms = _write_jsonl(standard_output(), stream)
+        n_texts, n_terms = _write_jsonl(standard_output(), weights)
     elif output.suffix == ".jsonl":
         with atomic_write(output, "w") as file:
-            n_texts, n_terms = _write_jsonl(file, stream)
+            n_texts, n_terms = _write_jsonl(file, weights)
     else:
         with atomic_write(output) as file:
-            n_texts, n_terms = _write_npz(file, stream)
+            n_texts, n_terms = _write_npz(file, weights)
     report_skipped(report)
     if str(output) != "-" and as_json:
         print_json({"output": str(output), "texts": n_texts, "skipped": report.skipped, "terms": n_terms, "kind": kind})
@@ -91,24 +95,32 @@ def encode_verb(
         print(f"{n_texts:,} texts, {n_terms / max(n_texts, 1):,.0f} terms each: {output}")
 
 
-def _encode(
-    encoder: LatentTermEncoder, documents: Iterator[Document], kind: Literal["document", "query"], k: int, raw: bool
-) -> Iterator[Chunk]:
+def _open(sources: list[str], kind: Kind, read: ReadOptions) -> tuple[Iterator[tuple[str, str]], ReadReport]:
+    """Ids and texts: of documents with their titles, or of queries, which a text file holds one a line."""
+    if kind == "query":
+        queries, report = open_queries(sources, read)
+        return ((query.id, query.text) for query in queries), report
+    documents, report = open_documents(sources, read)
+    return ((document.id, document.full_text) for document in documents), report
+
+
+def _encode(encoder: LatentTermEncoder, stream: Iterator[tuple[str, str]], kind: Kind, k: int, raw: bool) -> Iterator[Chunk]:
     encode = encoder.encode_documents if kind == "document" else encoder.encode_queries
     with progress("Encoding", unit="texts", show=not is_quiet()) as bar:
-        for chunk in chunks(documents):
-            yield [document.id for document in chunk], encode([document.full_text for document in chunk], k=k, raw=raw)
+        for chunk in chunks(stream):
+            yield [id for id, _ in chunk], encode([text for _, text in chunk], k=k, raw=raw)
             bar.advance(len(chunk))
 
 
 def _write_jsonl(file: IO[str], stream: Iterator[Chunk]) -> tuple[int, int]:
     n_texts = n_terms = 0
+    escaped = not speaks_unicode(file)
     for ids, weights in stream:
         for row, name in enumerate(ids):
             start, end = weights.indptr[row], weights.indptr[row + 1]
             pairs = zip(weights.indices[start:end].tolist(), weights.data[start:end].tolist(), strict=True)
             terms = {str(term): float(f"{weight:.6g}") for term, weight in pairs}
-            file.write(json.dumps({"id": name, "terms": terms}, ensure_ascii=False) + "\n")
+            file.write(json.dumps({"id": name, "terms": terms}, ensure_ascii=escaped) + "\n")
         n_texts, n_terms = n_texts + len(ids), n_terms + weights.nnz
     return n_texts, n_terms
 

@@ -9,25 +9,28 @@ from typing import Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, VocabularyOption, load_encoder
+from lexite.cli.common import READING_OF_TEXT, RUNTIME, RUNTIME_HEADING, VocabularyOption, load_encoder
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console, is_quiet, write_json
 from lexite.corpus.options import ReadOptions
-from lexite.errors import StorageError
+from lexite.errors import ConfigError, StorageError
 from lexite.terms.config import TermsConfig
 from lexite.terms.scoring import BM25Config
 
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents", "k_queries"), "read": ("skip_bad",), "model": RUNTIME},
+    only={"terms": ("k_documents", "k_queries"), "read": ("skip_bad",), "model": RUNTIME + READING_OF_TEXT},
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says)",
     model=RUNTIME_HEADING,
 )
 def eval_verb(
-    collections: Annotated[list[str], typer.Argument(help="BEIR folders: corpus, queries, qrels.", metavar="COLLECTION...")],
+    collections: Annotated[
+        list[str] | None,
+        typer.Argument(help="BEIR folders: corpus, queries, qrels.", metavar="COLLECTION...", show_default=False),
+    ] = None,
     *,
     vocabulary: VocabularyOption = "default",
     baselines: Annotated[
@@ -54,15 +57,23 @@ def eval_verb(
 
     Example: lexite eval collections/scifact --json scifact.json
     """
-    from lexite.evaluation import evaluate_collections
+    from lexite.evaluation import BASELINES, evaluate_collections
+    from lexite.evaluation.evaluate import LEAST_TOP_K
 
+    if not collections:
+        raise ConfigError("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
+    named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
+    if strange := next((name for name in named if name not in BASELINES), None):  # before the model is loaded
+        raise ConfigError(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
+    if top_k < LEAST_TOP_K:  # a recipe's
+        raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
         _check_writable(json_file)
     encoder = load_encoder(vocabulary, model)
     report = evaluate_collections(
         encoder,
         collections,
-        baselines=[name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")],
+        baselines=named,
         scoring=scoring.over(encoder.scoring),
         k_documents=terms.values.get("k_documents"),
         k_queries=terms.values.get("k_queries"),

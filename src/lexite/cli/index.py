@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +13,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import (
+    READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
     JsonFlag,
@@ -33,7 +37,7 @@ from lexite.terms.scoring import BM25Config
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents",), "model": RUNTIME},
+    only={"terms": ("k_documents",), "model": RUNTIME + READING_OF_TEXT},
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says; can be changed at search time)",
@@ -67,8 +71,12 @@ def index_verb(
     started = time.monotonic()
     encoder = load_encoder(vocabulary, model)
     k = encoder.k_for("document", terms.values.get("k_documents"))
-    info = vocabulary_info(encoder, k)
-    with BM25Index.create(output, info, scoring.over(encoder.scoring), overwrite=overwrite, store_text=text) as writer:
+    info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
+    with (
+        _nothing_left_behind(output) as taken,
+        BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text) as writer,
+    ):
+        taken.append(output)
         added = feed(writer, encoder, documents, k=k)
         writer.commit()
     report_skipped(report)
@@ -81,9 +89,28 @@ def index_verb(
         "postings": index.n_postings,
         "bytes": index.bytes,
         "seconds": round(seconds, 2),
+        "precision": encoder.backbone.precision,
     }
     if as_json:
         print_json(summary)
         return
     print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
     print(f"Search it: lexite search {output}")
+
+
+@contextlib.contextmanager
+def _nothing_left_behind(folder: Path) -> Iterator[list[Path]]:
+    """Removes a new folder again when the block ends with an error, Ctrl-C included, before the first commit.
+
+    Yields:
+        A list to put the folder in once it is locked. Without that nothing is removed: another process may write there.
+    """
+    from lexite.index.manifest import COMMIT_NAME
+
+    new, taken = not folder.exists(), list[Path]()
+    try:
+        yield taken
+    except BaseException:
+        if new and taken and not (folder / COMMIT_NAME).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from lexite.files import atomic_write
 
@@ -69,19 +70,34 @@ def console() -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
+def prepare_streams() -> None:
+    """Makes standard input and output usable whatever they are: closed, or of an encoding that lacks a character."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (open as long as the process)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def standard_output() -> TextIO:
     """Standard output as it is now."""
     return sys.stdout
 
 
+def speaks_unicode(file: IO[str]) -> bool:
+    """Whether every character can be written; JSON has escapes for where not."""
+    return (getattr(file, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
+
+
 def print_json(value: Any) -> None:
     """Writes one JSON value on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(json.dumps(value, ensure_ascii=not speaks_unicode(sys.stdout), indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """Writes one JSON value on one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    print(json.dumps(value, ensure_ascii=not speaks_unicode(sys.stdout)))
 
 
 def write_json(value: Any, path: Path) -> None:

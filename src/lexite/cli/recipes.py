@@ -13,6 +13,7 @@ from lexite.config import check_value, load_recipe, unknown_key
 from lexite.errors import ConfigError
 
 _NEVER = ("json_file", "as_json", "resume", "overwrite")  # about one run of the command, not about what it makes
+_COMMA_SEPARATED = ("baselines",)  # options that hold several names
 
 
 def recipe_keys(hints: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
@@ -47,12 +48,23 @@ def read_recipe(path: Path | None, own: Mapping[str, Any], fields: Collection[st
 
 def _checked(hint: Any, key: str, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is list:
-        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+        return _texts(key, value, where)
+    if key in _COMMA_SEPARATED and isinstance(value, list):
+        return ",".join(_texts(key, value, where))
     field: dataclasses.Field[Any] = dataclasses.field()
     field.name = key
     if hint is Path:
         return Path(check_value(str, field, value, where))
     return check_value(hint, field, value, where)
+
+
+def _texts(key: str, value: Any, where: str) -> list[str]:
+    """A list of texts; one text is a list of one, and a key without a value an empty list."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    for item in items:
+        if not isinstance(item, str):
+            raise ConfigError(f"{where}: {key} holds {item!r}, but must hold text. Put it in quotes if it is a name.")
+    return items
 
 
 def _bare(hint: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of
+from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of, open_queries, report_skipped
 from lexite.cli.hits import ShownHit, print_hits, show_hits
 from lexite.cli.options import Overrides, configured
-from lexite.cli.output import console, print_json_line
+from lexite.cli.output import console, print_json, print_json_line
+from lexite.corpus.options import ReadOptions
+from lexite.errors import ConfigError, CorpusError
 from lexite.terms.config import TermsConfig
 from lexite.terms.scoring import BM25Config
 
@@ -27,7 +30,8 @@ PROMPT = "\nquery> "
 
 
 @configured(
-    only={"terms": ("k_queries",), "model": RUNTIME},
+    only={"terms": ("k_queries",), "model": (*RUNTIME, "query_prompt"), "read": ("id_field", "text_field", "skip_bad")},
+    read="Reading (of --queries)",
     terms="Terms",
     scoring="Scoring (default: what the index says)",
     model=RUNTIME_HEADING,
@@ -44,7 +48,8 @@ def search_verb(
         Path | None, typer.Option("--queries", help="File of queries: JSONL, CSV, TSV, or one a line.", metavar="FILE")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Write the ranking as a TREC run, with no text.", metavar="FILE")
+        Path | None,
+        typer.Option("--run", help="Write the ranking as a TREC run, with no text; - is stdout.", metavar="FILE"),
     ] = None,
     snippets: Annotated[
         bool, typer.Option("--snippets/--no-snippets", help="Look for the passage of each document that matches best.")
@@ -53,6 +58,7 @@ def search_verb(
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, each on a line.")] = False,
+    read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
     model: Overrides[BackboneConfig],
@@ -63,18 +69,29 @@ def search_verb(
 
     Example: lexite search notes.lexite how do plants breathe
     """
-    from lexite.corpus import Query, read_queries
+    from lexite.corpus import Query
     from lexite.index import BM25Index
 
+    if as_json and str(run) == "-":
+        raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
     opened = BM25Index.open(index)
-    listed = list(read_queries(queries)) if queries else []
+    listed: list[Query] = []
+    if queries:
+        stream, report = open_queries([str(queries)], read)
+        listed = list(stream)
+        report_skipped(report)
     encoder = load_encoder_of(opened, vocabulary, model)
     k = encoder.k_for("query", terms.values.get("k_queries"))
     searcher = Searcher(opened, encoder, scoring.over(opened.scoring), top_k, k, snippets)
     if query:
-        listed.insert(0, Query("query" if queries else "1", " ".join(query)))
+        listed.insert(0, Query("query" if queries else "1", _decoded(" ".join(query))))
     if run is not None:
-        searcher.write_run(listed or list(_piped_queries()), run)
+        listed = listed or list(_piped_queries())
+        n_hits = searcher.write_run(listed, run)
+        if as_json:
+            print_json({"run": str(run), "queries": len(listed), "hits": n_hits})
+        elif str(run) != "-":
+            print(f"{len(listed):,} queries, {n_hits:,} hits: {run}")
     elif listed:
         searcher.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
@@ -141,29 +158,56 @@ class Searcher:
             except (EOFError, KeyboardInterrupt):
                 print()
                 return
+            except UnicodeDecodeError:
+                print("That was not valid UTF-8; type it again.")
+                continue
             if not text:
                 return
             print_hits(console(), self.search(text))
 
-    def write_run(self, queries: Sequence[Query], path: Path) -> None:
-        """Writes the rankings of queries as a TREC run."""
+    def write_run(self, queries: Sequence[Query], path: Path) -> int:
+        """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns the number of hits."""
         from lexite.index import run_from_hits, write_trec_run
 
         hits = [found for chunk in chunks(queries) for found in self.rank([query.text for query in chunk])]
-        write_trec_run(path, run_from_hits([query.id for query in queries], hits))
+        rankings = run_from_hits([query.id for query in queries], hits)
+        if str(path) != "-":
+            write_trec_run(path, rankings)
+        else:
+            with tempfile.TemporaryDirectory(prefix="lexite-") as folder:  # the writer puts whole files in place
+                write_trec_run(Path(folder) / "run", rankings)
+                sys.stdout.write((Path(folder) / "run").read_text(encoding="utf-8"))
+        return sum(map(len, hits))
 
 
 def _piped_queries() -> Iterator[Query]:
     from lexite.corpus import Query
-    from lexite.errors import CorpusError
 
     number = 0
-    for line in sys.stdin:
+    for line in _lines_of_stdin():
         if line.strip():
             number += 1
             yield Query(str(number), line.strip())
     if not number:
         raise CorpusError("Standard input holds no queries. Give one on the command line, or one a line on standard input.")
+
+
+def _lines_of_stdin() -> Iterator[str]:
+    """Lines of standard input, which is UTF-8 whatever the locale says, as files are."""
+    from lexite.corpus.rows import not_utf8
+
+    for number, line in enumerate(getattr(sys.stdin, "buffer", sys.stdin), start=1):
+        try:
+            yield line.decode("utf-8") if isinstance(line, bytes) else line
+        except UnicodeDecodeError as problem:
+            raise CorpusError(f"Standard input, line {number}: {not_utf8(problem)}") from None
+
+
+def _decoded(text: str) -> str:
+    """The words of the command line; bytes that could not be decoded are kept in them as lone surrogates by Python."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigError("The query is not valid in the encoding of this terminal. Write it in UTF-8.")
+    return text
 
 
 def _enable_line_editing() -> None:

@@ -50,7 +50,7 @@ def train_verb(
     Text is streamed through the model into a shuffled buffer of bounded size; a folder of token states is read as it is. A run
     that was killed goes on with --resume and ends as if it had never stopped.
 
-    Example: lexite train wiki.jsonl.xz -o my-vocabulary --n-latents 16k --tokens 20M
+    Example: lexite train wiki.jsonl.xz -o my-vocabulary --n-latents 16384 --tokens 20M
     """
     from lexite.terms.build import train
 

@@ -179,5 +179,6 @@ def _settings(
         "scoring": to_dict(encoder.scoring if scoring is None else scoring),
         "backbone": encoder.backbone.name,
         "backbone_fingerprint": encoder.backbone.fingerprint,
+        **{key: getattr(encoder.backbone.config, key) for key in ("long", "query_prompt", "document_prompt")},
         "precision": encoder.backbone.precision,
     }

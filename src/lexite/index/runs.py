@@ -2,11 +2,16 @@
 
 A run has lines ``query Q0 document rank score tag``; qrels have lines ``query 0 document grade``. Tools rank a run by its
 scores and order equal scores in ways of their own.
+
+Columns are separated by blanks, so white space and the per cent sign in ids are written as in URLs (``%20``, ``%25``), alike in
+runs and qrels.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +40,7 @@ def write_trec_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag
         tag: name of the run, its last column.
 
     Raises:
-        CorpusError: an id or the tag is empty or holds white space, which this format cannot express.
+        CorpusError: an id or the tag is empty, which this format cannot express.
         StorageError: the file cannot be written.
     """
     with atomic_write(path, "w") as file:
@@ -91,7 +96,16 @@ def _lines(path: str | Path) -> list[str]:
         raise CorpusError(f"{path} cannot be read: {error}.") from error
 
 
+def quote_id(identifier: str) -> str:
+    """An id as one column; ``urllib.parse.unquote`` gives it back.
+
+    >>> quote_id("Olinda Posso"), quote_id("PLAIN-2")
+    ('Olinda%20Posso', 'PLAIN-2')
+    """
+    return re.sub(r"[\s%]", lambda match: urllib.parse.quote(match[0]), identifier)
+
+
 def _column(value: str) -> str:
-    if not value or value.split() != [value]:
-        raise CorpusError(f"'{value}' cannot stand in a TREC file: it is empty or holds white space.")
-    return value
+    if not value:
+        raise CorpusError("An empty id cannot stand in a TREC file. Give every query and document an id.")
+    return quote_id(value)
