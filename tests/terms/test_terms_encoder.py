@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lexite.backbone.config import BackboneConfig
 from lexite.errors import ArgumentError, BackboneError, ConfigError, LexiteError, ModelError
 from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary
+from lexite.terms.chunks import split_text
 
 
 def reference_rows(encoder, texts, kind, k):
@@ -63,8 +66,30 @@ def test_a_stream_is_read_no_further_than_needed(encoder):
     assert len(taken) <= 6
 
 
+@pytest.mark.parametrize("pooling", ["sum", "max"])
+def test_a_huge_text_is_read_in_parts_that_add_up(make_backbone, make_sae, monkeypatch, pooling):
+    text = "otter river bank interest " * 30
+    make = lambda **options: LatentTermEncoder(make_backbone(**options), make_sae(), TermsConfig(pooling=pooling))  # noqa: E731
+    whole = make().encode_documents([text, "small"], raw=True).toarray()
+    monkeypatch.setattr("lexite.terms.chunks.CHARACTERS_PER_PART", 64)
+    parted = make()
+    rows = np.vstack([part.toarray() for part in parted.iterate_documents([text, "small"], raw=True, texts_per_chunk=1)])
+    assert len(parted.backbone.chunks) > 10 and max(parted.backbone.chunks) == 1
+    np.testing.assert_allclose(rows, whole, rtol=1e-5)
+    cut = make(config=BackboneConfig(model="fake-model", long="truncate"))
+    cut.encode_documents([text], texts_per_chunk=1)
+    assert cut.backbone.chunks == [1]  # cut by the model itself
+
+
+@given(st.text(alphabet="ab \n\u2003", max_size=60), st.integers(1, 12))
+def test_parts_are_bounded_and_make_up_the_text(text, size):
+    parts = list(split_text(text, size))
+    assert "".join(parts) == text and all(0 < len(part) <= size for part in parts)
+    assert all(a[-1].isspace() or len(a) == size for a in parts[:-1])
+
+
 def test_long_texts_make_smaller_chunks(encoder, monkeypatch):
-    monkeypatch.setattr("lexite.terms.encoder.BYTES_PER_CHUNK", 40)
+    monkeypatch.setattr("lexite.terms.chunks.BYTES_PER_CHUNK", 40)
     assert encoder.encode_documents(["word " * 7, "ä" * 19, "aa", "b", "c " * 50]).shape[0] == 5
     assert encoder.backbone.chunks == [1, 2, 1, 1]
 

@@ -14,6 +14,8 @@ from scipy.sparse import csr_array, vstack
 from lexite.config import to_dict
 from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.progress import progress
+from lexite.terms import chunks
+from lexite.terms.chunks import TEXTS_PER_CHUNK, split_text, text_chunks
 from lexite.terms.config import TermsConfig
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.pooling import pool
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder, SparseCodes
 
-TEXTS_PER_CHUNK = 1024
-BYTES_PER_CHUNK = 1 << 19  # of text; about 130,000 tokens of English, whose states at width 768 take 200 MB in bf16
 SaveDtype = Literal["fp32", "bf16"]
 
 
@@ -197,7 +197,7 @@ class LatentTermEncoder:
     ) -> Iterator[TokenStates]:
         """The backbone's token states of a stream of texts, in the chunks of :meth:`iterate_documents`."""
         first = 0
-        for chunk in _chunks(texts, texts_per_chunk):
+        for chunk in text_chunks(texts, texts_per_chunk):
             yield self.backbone.encode(chunk, kind).check(first_text=first)
             first += len(chunk)
 
@@ -336,9 +336,26 @@ class LatentTermEncoder:
         total = len(texts) if isinstance(texts, Sized) else None
         unit = "documents" if kind == "document" else "queries"
         with progress("Encoding", total, unit, show_progress) as bar:
-            for states in self.iterate_states(texts, kind, texts_per_chunk=texts_per_chunk):
-                yield self.encode_states(states, kind, k=k, raw=raw)
-                bar.advance(states.n_texts)
+            first = 0
+            for chunk in text_chunks(texts, texts_per_chunk):
+                matrix = self._encode_chunk(chunk, kind, k, first)
+                yield matrix if raw else apply_transform(matrix, self._transform(kind))
+                first += len(chunk)
+                bar.advance(len(chunk))
+
+    def _encode_chunk(self, texts: Sequence[str], kind: Kind, k: int, first: int) -> csr_array[np.float32]:
+        """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
+        if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not self._adds_up():
+            return self.encode_states(self.backbone.encode(texts, kind).check(first_text=first), kind, k=k, raw=True)
+        parts = (self.backbone.encode([part], kind).check(first_text=first) for part in split_text(texts[0]))
+        rows = vstack([self.encode_states(states, kind, k=k, raw=True) for states in parts], format="csr")
+        row = rows.sum(axis=0) if self.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
+        return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))
+
+    def _adds_up(self) -> bool:
+        """Whether a text's terms are those of its parts: it is not cut, and nothing is added that would count in each part."""
+        config = self.backbone.config
+        return (config.long, config.special_tokens, config.prompt_tokens) == ("window", "drop", "drop")
 
     def _stack(self, chunks: Iterable[csr_array[np.float32]]) -> csr_array[np.float32]:
         parts = list(chunks)
@@ -357,20 +374,3 @@ def _check_texts(texts: Iterable[str], function: str) -> None:
         raise ArgumentError(f"{function} takes a list of texts, not one text. Write {function}([text]).")
     if not isinstance(texts, Iterable):
         raise ArgumentError(f"{function} takes a list of texts, not a {type(texts).__name__}.")
-
-
-def _chunks(texts: Iterable[str], texts_per_chunk: int) -> Iterator[Sequence[str]]:
-    """Groups texts so that a group is bounded in number and in bytes; a group holds at least one text."""
-    chunk: list[str] = []
-    size = 0
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ArgumentError(f"Text {number} (counted from 0) is a {type(text).__name__}, not text.")
-        length = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        if chunk and (len(chunk) >= texts_per_chunk or size + length > BYTES_PER_CHUNK):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(text)
-        size += length
-    if chunk:
-        yield chunk

@@ -9,7 +9,8 @@ import numpy as np
 
 from lexite.errors import CorpusError
 from lexite.progress import progress
-from lexite.terms.encoder import TEXTS_PER_CHUNK, LatentTermEncoder
+from lexite.terms.chunks import TEXTS_PER_CHUNK
+from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import LabelCounter
 from lexite.terms.pooling import pool_arrays
 from lexite.terms.vocabulary import Vocabulary
