@@ -86,7 +86,7 @@ def test_add_encodes_as_the_index_was_encoded(lexite, documents: Path, tiny_voca
     path = tmp_path / "i"
     assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
     source = jsonl(tmp_path / "same.jsonl", {"_id": "copy", "title": "Animals", "text": "The cat and the dog drink milk."})
-    assert lexite("add", path, source).out == f"1 documents added; {path} holds 7.\n"
+    assert lexite("add", path, source).out == f"1 document added; {path} holds 7.\n"
     before, after = tmp_path / "one", jsonl(tmp_path / "b.jsonl", json.loads(source.read_text()))
     assert lexite("index", after, "-o", before, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
     grown = BM25Index.open(path).n_postings - BM25Index.open(before).n_postings
@@ -110,7 +110,7 @@ def test_delete_all_or_none(lexite, own_index: Path) -> None:
     assert len(ids(own_index)) == 6
     assert lexite("delete", own_index, "d1", "d5", "--json").json == {"index": str(own_index), "deleted": 2, "documents": 4}
     assert ids(own_index) == ["d2", "d3", "d4", "d6"]
-    assert lexite("delete", own_index, "d2").out == f"1 documents deleted; {own_index} holds 3.\n"
+    assert lexite("delete", own_index, "d2").out == f"1 document deleted; {own_index} holds 3.\n"
 
 
 def test_merge_leaves_one_segment(lexite, own_index: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lexite.cli.common import (
     report_skipped,
 )
 from lexite.cli.options import Overrides, configured
-from lexite.cli.output import print_json
+from lexite.cli.output import counted, print_json
 from lexite.corpus.options import ReadOptions
 from lexite.errors import CorpusError
 
@@ -64,7 +64,7 @@ def add_verb(
     if as_json:
         print_json({"index": str(index), "added": added, "skipped": report.skipped, "documents": total})
     else:
-        print(f"{added:,} documents added; {index} holds {total:,}.")
+        print(f"{counted(added)} added; {index} holds {total:,}.")
 
 
 def _new_ones(

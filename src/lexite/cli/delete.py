@@ -9,7 +9,7 @@ import typer
 
 from lexite.cli.common import JsonFlag
 from lexite.cli.options import configured
-from lexite.cli.output import print_json
+from lexite.cli.output import counted, print_json
 
 
 @configured()
@@ -32,4 +32,4 @@ def delete_verb(
     if as_json:
         print_json({"index": str(index), "deleted": deleted, "documents": total})
     else:
-        print(f"{deleted:,} documents deleted; {index} holds {total:,}.")
+        print(f"{counted(deleted)} deleted; {index} holds {total:,}.")

@@ -108,3 +108,12 @@ def write_json(value: Any, path: Path) -> None:
     with atomic_write(path, "w") as file:
         json.dump(value, file, ensure_ascii=False, indent=2)
         file.write("\n")
+
+
+def counted(documents: int) -> str:
+    """A number of documents in words.
+
+    >>> counted(1), counted(2000)
+    ('1 document', '2,000 documents')
+    """
+    return f"{documents:,} document{'' if documents == 1 else 's'}"
