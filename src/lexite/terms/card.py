@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ SIZE = {
 _USAGE = """\
 from lexite import BM25Index, LatentTermEncoder
 
-encoder = LatentTermEncoder.from_pretrained({name!r})
+encoder = LatentTermEncoder.from_pretrained({json.dumps(name)})
 texts = ["The bank raised its interest rates again.", "Otters live along the river bank."]
 index = BM25Index.in_memory(encoder.encode_documents(texts, raw=True), ["rates", "otters"], scoring=encoder.scoring)
 
