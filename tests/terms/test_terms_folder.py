@@ -250,7 +250,7 @@ def test_results_go_into_the_card(measured, saved, tmp_path):
     assert "| scifact | 0.7012 | 0.6617 |" in text and "| scifact | 0.9300 | – |" in text
     assert "| scifact | 591.3 | 113.0 | 4,731.0 |" in text
     assert "mean" not in text.split("## Measured")[1].split("##")[0].replace("MRR@10: mean", "")
-    assert "'someone/tiny'" in text
+    assert '"someone/tiny"' in text
     assert read_manifest(saved)["details"]["results"] == RESULTS
     at_once = measured.save_pretrained(tmp_path / "once", results=RESULTS)
     assert "| scifact | 0.7012 | 0.6617 |" in (at_once / "README.md").read_text(encoding="utf-8")

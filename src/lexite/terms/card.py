@@ -21,7 +21,7 @@ SIZE = {
 _USAGE = """\
 from lexite import BM25Index, LatentTermEncoder
 
-encoder = LatentTermEncoder.from_pretrained({json.dumps(name)})
+encoder = LatentTermEncoder.from_pretrained({name})
 texts = ["The bank raised its interest rates again.", "Otters live along the river bank."]
 index = BM25Index.in_memory(encoder.encode_documents(texts, raw=True), ["rates", "otters"], scoring=encoder.scoring)
 
@@ -35,7 +35,7 @@ for term, label, weight in encoder.query_terms(query)[:5]:
 
 def usage(name: str) -> str:
     """The example of the card, as Python code that runs when a vocabulary can be loaded by ``name``."""
-    return _USAGE.format(name=name)
+    return _USAGE.format(name=json.dumps(name))
 
 
 def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
