@@ -221,8 +221,8 @@ def test_a_bad_corpus_leaves_no_vocabulary(tiny_model: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
     options = ["--model", str(tiny_model), "--precision", "fp32", "--overlap", "4", "--n-latents", "64", "--k", "4"]
-    options += ["--tokens", "16k", "--epochs", "1000", "--batch-tokens", "64", "--buffer-tokens", "512"]
-    options += ["--checkpoint-tokens", "1000", "--log-tokens", "1000"]
+    options += ["--tokens", "100k", "--epochs", "10000", "--batch-tokens", "64", "--buffer-tokens", "512"]
+    options += ["--checkpoint-tokens", "4000", "--log-tokens", "10000"]
 
     def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-m", "lexite", "-q", "train", str(documents), "-o", str(folder), *options, *more]
@@ -231,14 +231,14 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(documents: Path
     whole = start(tmp_path / "whole")
     assert whole.wait(300) == 0
     chance, killed = random.Random(0), 0
-    for _ in range(6):
+    for _ in range(5):
         process = start(tmp_path / "parts", "--resume")
         work = tmp_path / "parts" / "training"
         deadline = time.monotonic() + 60
         seen = newest(work)
         while process.poll() is None and newest(work) == seen and time.monotonic() < deadline:
             time.sleep(0.01)  # until it has begun to train again
-        time.sleep(chance.uniform(0, 0.5))
+        time.sleep(chance.uniform(0, 0.2))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killed += 1
