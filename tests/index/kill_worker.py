@@ -68,7 +68,7 @@ def steps_done(path: Path) -> int:
 def work(path: Path, report: int) -> None:
     """What the child does: goes on from the last commit."""
     done = steps_done(path)
-    budget = {"postings_budget": BUDGET}
+    budget = {"segment_postings": BUDGET}
     with BM25Index.writer(path, **budget) if done else BM25Index.create(path, VOCABULARY, **budget) as writer:
         for step in range(done + 1, STEPS + 1):
             apply(step, writer, expected(step - 1))

@@ -48,7 +48,7 @@ def test_any_sequence_of_changes_equals_building_from_scratch(operations: list[t
     folder = Path(tempfile.mkdtemp())
     path, model = folder / "index", Model()
     try:
-        writer = BM25Index.create(path, VOCABULARY, ALL_SCORINGS[0], postings_budget=budget)
+        writer = BM25Index.create(path, VOCABULARY, ALL_SCORINGS[0], segment_postings=budget)
         writer.commit()
         for kind, what, how in operations:
             if kind == "replace":
@@ -71,7 +71,7 @@ def test_any_sequence_of_changes_equals_building_from_scratch(operations: list[t
             else:
                 writer.rollback()
                 model.rows = dict(model.committed)
-                writer = BM25Index.writer(path, postings_budget=budget)
+                writer = BM25Index.writer(path, segment_postings=budget)
             assert writer.n_documents == len(model.rows)
             assert all((identifier in writer) == (identifier in model.rows) for identifier in IDS)
         check(path, model_at_last_commit(model), ALL_SCORINGS[:1])
@@ -114,7 +114,7 @@ def test_parameters_of_scoring_change_without_a_rebuild(tmp_path: Path) -> None:
 
 
 def test_adding_what_is_there_changes_nothing(tmp_path: Path) -> None:
-    with BM25Index.create(tmp_path / "i", VOCABULARY, postings_budget=20) as writer:
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
         writer.add(documents_of(["a", "b"]), weights_of(2, 1))
         with pytest.raises(CorpusError, match="document 'b' already"):
             writer.add(documents_of(["c", "b"]), weights_of(2, 2))
@@ -181,7 +181,7 @@ def test_few_deletions_in_large_lists(tmp_path: Path) -> None:
 def test_snapshots_do_not_change(tmp_path: Path) -> None:
     path, weights = tmp_path / "i", weights_of(30, 2)
     ids = [f"s{i}" for i in range(30)]
-    with BM25Index.create(path, VOCABULARY, postings_budget=50) as writer:
+    with BM25Index.create(path, VOCABULARY, segment_postings=50) as writer:
         writer.add(documents_of(ids), weights)
         writer.commit()
         before = BM25Index.open(path)
@@ -193,7 +193,7 @@ def test_snapshots_do_not_change(tmp_path: Path) -> None:
 
 
 def test_an_index_without_texts(tmp_path: Path) -> None:
-    with BM25Index.create(tmp_path / "i", VOCABULARY, store_text=False, postings_budget=30) as writer:
+    with BM25Index.create(tmp_path / "i", VOCABULARY, store_text=False, segment_postings=30) as writer:
         writer.add(documents_of("abcdefgh"), weights_of(8, 2))
         writer.commit()
         writer.delete(["b"])
@@ -218,7 +218,7 @@ def test_odd_texts_come_back_as_they_were(tmp_path: Path) -> None:
 def test_equal_hashes_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("ids", "writer", "bm25"):
         monkeypatch.setattr(f"lexite.index.{module}.hash_ids", lambda ids: np.zeros(len(ids), dtype=np.uint64))
-    with BM25Index.create(tmp_path / "i", VOCABULARY, postings_budget=20) as writer:
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
         writer.add(documents_of("abcdef"), weights_of(6, 2))
         writer.commit()
         writer.replace(documents_of("b"), weights_of(1, 3))
@@ -238,7 +238,7 @@ def test_a_closed_writer_refuses_work(tmp_path: Path) -> None:
 
 
 def test_info(tmp_path: Path) -> None:
-    with BM25Index.create(tmp_path / "i", VOCABULARY, postings_budget=10) as writer:
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=10) as writer:
         writer.add(documents_of("abcd"), weights_of(4, 2, 0.5))
         writer.commit()
         writer.delete(["a"])

@@ -22,7 +22,7 @@ FIRST, SECOND = [f"a{i}" for i in range(12)], [f"b{i}" for i in range(12)]
 
 
 def build(path: Path) -> None:
-    with BM25Index.create(path, VOCABULARY, postings_budget=40) as writer:
+    with BM25Index.create(path, VOCABULARY, segment_postings=40) as writer:
         writer.add(documents_of(FIRST), weights_of(12, 1))
         writer.commit()
 
@@ -100,7 +100,7 @@ def test_whatever_fails_the_last_commit_is_there(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(fail_at, patch)
             try:
-                with BM25Index.writer(path, postings_budget=100) as writer:
+                with BM25Index.writer(path, segment_postings=100) as writer:
                     change(writer)
                     writer.merge()
             except StorageError as error:
@@ -116,7 +116,7 @@ def test_whatever_fails_the_last_commit_is_there(tmp_path: Path) -> None:
             writer.merge()
         index = BM25Index.open(path, verify=True)
         assert_same_as_reference(index, *state_after(), ALL_SCORINGS[:1])
-        assert len([file for file in files_of(path) if file.startswith("segments")]) == 10
+        assert len([file for file in files_of(path) if file.startswith("segments")]) == 15
         if disk.left > 0:
             break
     assert failures >= 40 and commits_despite_failure >= 5 and disk.left > 0
@@ -140,7 +140,7 @@ def test_files_are_on_the_disk_before_the_commit_names_them(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.add(os.readlink(f"/proc/self/fd/{descriptor}")))
     monkeypatch.setattr(os, "replace", checked_replace)
     build(tmp_path / "index")
-    with BM25Index.writer(tmp_path / "index", postings_budget=40) as writer:
+    with BM25Index.writer(tmp_path / "index", segment_postings=40) as writer:
         change(writer)
         writer.merge()
     assert len(commits) >= 3 and commits[-1] == 1 and str(tmp_path / "index") in flushed
@@ -182,7 +182,7 @@ def test_a_real_limit_of_file_sizes(tmp_path: Path) -> None:
 
 def test_a_merge_without_space_leaves_the_commit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "index"
-    with pytest.MonkeyPatch.context() as patch, BM25Index.create(path, VOCABULARY, postings_budget=1) as writer:
+    with pytest.MonkeyPatch.context() as patch, BM25Index.create(path, VOCABULARY, segment_postings=1) as writer:
         writer.add(documents_of(FIRST), weights_of(12, 1))
 
         def full(*_: object, **__: object) -> None:
@@ -218,9 +218,9 @@ def test_leaving_without_a_commit_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "index"
     build(path)
     before = files_of(path)
-    with BM25Index.writer(path, postings_budget=40) as writer:
+    with BM25Index.writer(path, segment_postings=40) as writer:
         change(writer)
-    with pytest.raises(RuntimeError, match="mine"), BM25Index.writer(path, postings_budget=40) as writer:
+    with pytest.raises(RuntimeError, match="mine"), BM25Index.writer(path, segment_postings=40) as writer:
         change(writer)
         raise RuntimeError("mine")
     assert files_of(path) == before
@@ -242,11 +242,11 @@ def test_an_index_is_replaced_by_the_first_commit_only(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="--overwrite"):
         BM25Index.create(path, VOCABULARY)
     other = VocabularyInfo("e" * 64, "other", VOCABULARY.n_terms)
-    with BM25Index.create(path, other, overwrite=True, postings_budget=40) as writer:
+    with BM25Index.create(path, other, overwrite=True, segment_postings=40) as writer:
         writer.add(documents_of(SECOND), weights_of(12, 8))
         assert_same_as_reference(BM25Index.open(path, verify=True), *state_before(), ALL_SCORINGS[:1])
     assert_same_as_reference(BM25Index.open(path, verify=True), *state_before(), ALL_SCORINGS[:1])
-    with BM25Index.create(path, other, overwrite=True, postings_budget=40) as writer:
+    with BM25Index.create(path, other, overwrite=True, segment_postings=40) as writer:
         writer.add(documents_of(SECOND), weights_of(12, 8))
         writer.commit()
     index = BM25Index.open(path, verify=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ IDS = [f"a{i}" for i in range(20)]
 
 @pytest.fixture
 def index_path(tmp_path: Path) -> Path:
-    with BM25Index.create(tmp_path / "index", VOCABULARY, postings_budget=100) as writer:
+    with BM25Index.create(tmp_path / "index", VOCABULARY, segment_postings=100) as writer:
         writer.add(documents_of(IDS), weights_of(20, 1))
         writer.commit()
         writer.delete(IDS[:3])
@@ -33,7 +34,7 @@ def files(path: Path) -> list[Path]:
 
 def test_every_file_is_listed_and_checked(index_path: Path) -> None:
     BM25Index.open(index_path, verify=True)
-    assert len(files(index_path)) == 22  # two segments of ten files, and two of deletions
+    assert len(files(index_path)) == 32  # two segments of 15 files, and two of deletions
     for file in files(index_path):
         content = bytearray(file.read_bytes())
         for place in {0, len(content) // 2, len(content) - 1}:
@@ -77,7 +78,7 @@ def test_a_damaged_commit_point(index_path: Path) -> None:
         original[: len(original) // 2]: "not valid JSON",
         "[]": "does not describe an index",
         with_changes(format="other"): "does not describe an index",
-        with_changes(format_version=2): "format version 2",
+        with_changes(format_version=1): "format version 1.*Build the index again",
         with_changes(signed=False, generation=9): "checksum is wrong",
         with_changes(segments=[{**segment, "name": "../x"}]): "it names '../x'",
         with_changes(
@@ -101,21 +102,58 @@ def test_a_damaged_commit_point(index_path: Path) -> None:
     assert read_commit(index_path).segments[0].n_documents == segment["n_documents"]
 
 
-def test_damaged_postings_never_reach_other_memory(index_path: Path) -> None:
-    file = next(file for file in files(index_path) if file.name == "documents.npy")
-    content = bytearray(file.read_bytes())
-    content[128 + 3] = 0x7F  # the first posting now names a document far outside
-    file.write_bytes(content)
+DAMAGED = {  # files that are read unchecked, and bytes that do harm in them
+    "lists-": b"\xff",
+    "list_offsets-": b"\x7f",
+    "list_kinds-": b"\x01",
+    "row_bounds.npy": b"\x7f",
+    "row_terms.bin": b"\xff",
+}
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["compiled", "plain"])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_never_reaches_other_memory(index_path: Path, name: str, loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lexite.kernels.retrieval  # noqa: F401
+
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "numba")
+    file = next(file for file in files(index_path) if file.name.startswith(name))
+    content = file.read_bytes()
+    begin = 128 + 4 if file.name.endswith(".npy") else 0
+    file.write_bytes(content[:begin] + DAMAGED[name] * (len(content) - begin))
     index = BM25Index.open(index_path)
-    query = weights_of(1, 1, density=1.0)
-    for scoring in ALL_SCORINGS[:2]:
-        with pytest.raises(IndexFormatError, match="--verify"):
-            index.search(query, scoring=scoring)
+    with pytest.raises(IndexFormatError, match="--verify"):
+        index.search(weights_of(1, 1, density=1.0))
+
+
+def test_any_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    queries = weights_of(5, 1, density=0.5)
+    for file in files(index_path):
+        content = file.read_bytes()
+        begin = 128 if file.suffix == ".npy" else 0
+        for _ in range(10):
+            changed = bytearray(content)
+            for place in generator.integers(begin, len(content), 3):
+                changed[place] = generator.integers(256)
+            file.write_bytes(changed)
+            for scoring in ALL_SCORINGS[:2]:
+                try:
+                    BM25Index.open(index_path).search_arrays(queries, scoring=scoring)
+                except IndexFormatError as error:
+                    assert "--verify" in str(error) or "damaged" in str(error)
+        file.write_bytes(content)
+
+
+def test_deleting_and_merging_notice_damage(index_path: Path) -> None:
+    file = next(file for file in files(index_path) if file.name == "row_terms.bin")
+    file.write_bytes(b"\xff" * file.stat().st_size)
     with BM25Index.writer(index_path) as writer:
         writer.delete(IDS[3:7])
-        with pytest.raises(IndexFormatError, match="postings of segment .* are damaged"):
+        with pytest.raises(IndexFormatError, match="rows of segment .* are damaged"):
             writer.commit()
-    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"documents\.npy is damaged"):
+    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"row_terms\.bin is damaged"):
         writer.merge()
     assert len(BM25Index.open(index_path)) == 17
 
@@ -130,12 +168,12 @@ def test_damaged_texts_are_no_crash(index_path: Path) -> None:
 
 def test_damage_is_not_merged(index_path: Path) -> None:
     # Merging would write the damaged numbers under a new, correct checksum.
-    file = next(file for file in files(index_path) if file.name == "weights.npy")
+    file = next(file for file in files(index_path) if file.name == "row_weights.bin")
     content = bytearray(file.read_bytes())
     content[-2] ^= 1
     file.write_bytes(content)
     before = files(index_path)
-    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"weights\.npy is damaged"):
+    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"row_weights\.bin is damaged"):
         writer.merge()
     assert files(index_path) == before
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lexite.index.merging
+import lexite.index.postings
 from lexite.index import BM25Index
 from lexite.index.merging import plan_merge
 
@@ -67,23 +69,26 @@ def test_segments_that_lost_most_documents_are_rewritten(tmp_path: Path) -> None
     assert_same_as_reference(index, [ids[i] for i in kept], weights[kept])
 
 
-@pytest.mark.parametrize("budget", [1, 7, 64, 10**6])
-def test_merging_in_blocks_of_any_size(tmp_path: Path, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexite.index.merging, "PIECE_BYTES", 5)
+@pytest.mark.parametrize("size", [1, 7, 64, 10**6])
+def test_merging_in_pieces_of_any_size(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexite.index.merging, "PIECE_BYTES", size)
+    monkeypatch.setattr(lexite.index.merging, "PIECE_ENTRIES", size)
+    monkeypatch.setattr(lexite.index.postings, "MERGE_BYTES", size)
+    monkeypatch.setattr(lexite.index.postings, "SPILL_BYTES", size)
     weights, ids = weights_of(60, 1, 0.4), [f"m{i}" for i in range(60)]
-    with BM25Index.create(tmp_path / "i", VOCABULARY, postings_budget=150) as writer:
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=150) as writer:
         writer.add(documents_of(ids), weights)
         writer.commit()
         writer.delete(ids[::7])
         writer.commit()
     kept = [i for i in range(60) if i % 7]
-    with BM25Index.writer(tmp_path / "i", postings_budget=budget) as writer:
+    with BM25Index.writer(tmp_path / "i", segment_postings=size) as writer:
         writer.merge()
     index = BM25Index.open(tmp_path / "i", verify=True)
     assert index.info()["n_segments"] == 1 and index.info()["n_deleted"] == 0
     assert_same_as_reference(index, [ids[i] for i in kept], weights[kept], ALL_SCORINGS[:2])
     assert index.stored(3).text == f"text of {ids[kept[3]]} ü"
-    with BM25Index.writer(tmp_path / "i", postings_budget=budget) as writer:
+    with BM25Index.writer(tmp_path / "i", segment_postings=size) as writer:
         writer.merge()
     assert BM25Index.open(tmp_path / "i").info()["generation"] == index.info()["generation"] + 1
 
@@ -95,13 +100,13 @@ from scipy.sparse import csr_array
 from lexite.corpus.records import Document
 from lexite.index import BM25Index, VocabularyInfo
 
-n, step, per, terms = 12_000, 500, 400, 4096
+n, step, per, terms = 48_000, 500, 200, 4096
 generator = np.random.default_rng(0)
 indices = np.sort(generator.permuted(np.tile(np.arange(terms, dtype=np.int32), (step, 1)), axis=1)[:, :per], axis=1)
 weights = csr_array((np.ones(step * per, np.float32), indices.ravel(), np.arange(step + 1) * per), shape=(step, terms))
-with BM25Index.create(sys.argv[1], VocabularyInfo("", "", terms), postings_budget=500_000) as writer:
+with BM25Index.create(sys.argv[1], VocabularyInfo("", "", terms), segment_postings=3_000_000) as writer:
     for start in range(0, n, step):
-        writer.add([Document(str(i), "x" * 3000) for i in range(start, start + step)], weights)
+        writer.add([Document(str(i), "x" * 1500) for i in range(start, start + step)], weights)
         if not start:
             writer.commit()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -113,9 +118,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, wri
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 def test_building_and_merging_in_bounded_memory(tmp_path: Path) -> None:
-    # 4.8 million postings and 36 MB of text: 75 MB on the disk, through a budget of 16 MB.
-    done = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM, str(tmp_path / "i")], capture_output=True, text=True)
+    # 9.6 million postings and 72 MB of text: 150 MB on the disk. A chunk of 16,384 documents takes about 50 MB.
+    environment = {**os.environ, "LEXITE_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM, str(tmp_path / "i")], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     grown, documents = map(int, done.stdout.split())
-    assert documents == 12_000 and grown < 40
-    assert BM25Index.open(tmp_path / "i", verify=True).n_postings == 12_000 * 400
+    assert documents == 48_000 and grown < 100
+    assert BM25Index.open(tmp_path / "i", verify=True).n_postings == 48_000 * 200

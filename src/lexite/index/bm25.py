@@ -16,11 +16,12 @@ from lexite.index.config import BM25Config, Hit, Rows, SparseRows, StoredDocumen
 from lexite.index.ids import encode_text, hash_ids
 from lexite.index.manifest import FORMAT_VERSION, SEGMENTS_NAME, Commit, read_commit
 from lexite.index.scorer import Scorer
-from lexite.index.segment import POSTING_FILES, Segment, open_segment, segment_in_memory
+from lexite.index.segment import Segment, open_segment, segment_in_memory
 from lexite.index.storage import verify_file
-from lexite.index.writer import POSTINGS_BUDGET, IndexWriter, create_index, open_writer
+from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 
 OPEN_ATTEMPTS = 10
+APPROXIMATE_SHARE = 0.5
 
 
 class BM25Index:
@@ -55,7 +56,7 @@ class BM25Index:
         *,
         overwrite: bool = False,
         store_text: bool = True,
-        postings_budget: int = POSTINGS_BUDGET,
+        segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
 
@@ -65,28 +66,28 @@ class BM25Index:
             scoring: how searches score unless told otherwise; None takes the defaults.
             overwrite: whether an index at ``path`` may be replaced. It stays as it is until the first commit.
             store_text: whether to keep titles and texts beside the ids.
-            postings_budget: postings held in memory, about 16 bytes for each.
+            segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text)
-        return create_index(path, state, postings_budget, overwrite=overwrite)
+        return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
-    def writer(path: str | Path, *, vocabulary: str | None = None, postings_budget: int = POSTINGS_BUDGET) -> IndexWriter:
+    def writer(path: str | Path, *, vocabulary: str | None = None, segment_postings: int = SEGMENT_POSTINGS) -> IndexWriter:
         """Opens an index to change it.
 
         Args:
             path: its folder.
             vocabulary: fingerprint of the vocabulary that will make the weights; another than the index's is refused.
-            postings_budget: as in :meth:`create`.
+            segment_postings: as in :meth:`create`.
 
         Raises:
             IndexFormatError: there is no index, it is damaged, or it was made with another vocabulary.
             StorageError: it cannot be written, or is being written by another process.
         """
-        return open_writer(path, vocabulary, postings_budget)
+        return open_writer(path, vocabulary, segment_postings)
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> BM25Index:
@@ -149,6 +150,7 @@ class BM25Index:
         scoring: BM25Config | None = None,
         vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
+        approximate: bool = False,
     ) -> list[list[Hit]]:
         """The best documents for each query.
 
@@ -158,6 +160,8 @@ class BM25Index:
             scoring: how to score; None takes what the index was made with.
             vocabulary: fingerprint of what made the queries; another than the index's is refused.
             exclude: for each query the id of a document that is no hit (BEIR leaves out a document with the query's own id).
+            approximate: search faster and miss a hit now and then: of what frequent terms could add to a score only a part
+                is counted on (``APPROXIMATE_SHARE``). Scores are exact. ``docs/results/performance.md`` has the measured loss.
 
         Returns:
             For each query its hits, best first.
@@ -166,7 +170,9 @@ class BM25Index:
             IndexFormatError: the queries come from another vocabulary, or the postings are damaged.
             ModelError: a query weight is NaN, infinite or negative.
         """
-        documents, scores = self.search_arrays(queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude)
+        documents, scores = self.search_arrays(
+            queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude, approximate=approximate
+        )
         return [
             [
                 Hit(self.document_id(document), score, rank, document)
@@ -184,6 +190,7 @@ class BM25Index:
         scoring: BM25Config | None = None,
         vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
+        approximate: bool = False,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The same as :meth:`search`, as arrays.
 
@@ -201,7 +208,8 @@ class BM25Index:
                 raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {len(exclude)}.")
             wanted = [i for i, identifier in enumerate(exclude) if identifier is not None]
             excluded[wanted] = self._find([str(exclude[i]) for i in wanted])
-        return self._scorer.top(rows, min(top_k, self.n_documents), scoring or self.scoring, excluded)
+        share = APPROXIMATE_SHARE if approximate else 1.0
+        return self._scorer.top(rows, min(top_k, self.n_documents), scoring or self.scoring, excluded, share)
 
     def explain(self, query: SparseRows, document: int, *, scoring: BM25Config | None = None) -> list[tuple[int, float]]:
         """Which terms made the score of a document.
@@ -252,10 +260,16 @@ class BM25Index:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the posting lists and document lengths, with those of deleted documents that were not merged away yet."""
-        return sum(
-            part.nbytes for segment in self._scorer.segments for part in (getattr(segment, name[:-4]) for name in POSTING_FILES)
-        )
+        """Bytes of the compressed posting lists with their directory, those of deleted documents included.
+
+        It is what a search reads, but for the rows of the few documents that it scores exactly (:attr:`weight_bytes`).
+        """
+        return sum(postings.nbytes for postings in self._scorer.postings(self.scoring))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the raw weights by document, from which exact scores and other scorings are computed."""
+        return sum(part.row_terms.nbytes + part.row_weights.nbytes for part in self._scorer.segments)
 
     def average_length(self, transform: Transform | None = None) -> float:
         """Mean length of the documents: the sum of their transformed weights.
@@ -317,7 +331,8 @@ class BM25Index:
             "postings_per_document": n_postings / n_documents if n_documents else 0.0,
             "average_length": self.average_length(),
             "bytes_postings": self.bytes,
-            "bytes_total": sum(size for _, size in files) if self.path else self.bytes,
+            "bytes_weights": self.weight_bytes,
+            "bytes_total": sum(size for _, size in files) if self.path else self.bytes + self.weight_bytes,
             "bytes_texts": sum(size for name, size in files if name.startswith("text")),
         }
 

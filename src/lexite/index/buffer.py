@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from array import array
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +15,19 @@ from lexite.files import fsync_folder, storage_errors
 from lexite.index.config import DocumentLike, Rows
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.segment import build_lengths, build_postings
+from lexite.index.segment import build_lengths, row_term_type
 from lexite.index.storage import FileRecord, FileWriter, write_array
 
 MAX_DOCUMENTS = 250_000  # bounds the ids in memory when documents have few postings
 
 
 class SegmentBuffer:
-    """Collects documents for one segment. Weights and ids wait in memory, texts go to the disk at once.
+    """Collects documents for one segment. Their ids wait in memory; their weights and texts go to the disk at once.
 
     Args:
         folder: the segment's folder; it must not exist and is made when the first document comes.
         n_terms: number of terms of the index.
-        capacity: postings it may hold; memory is 8 bytes for each, and as much again while the segment is written.
+        capacity: postings it may hold.
         store_text: whether to keep titles and texts.
     """
 
@@ -38,11 +37,11 @@ class SegmentBuffer:
         self.rows_of_ids: dict[bytes, int] = {}  # living documents only
         self.deleted: set[int] = set()
         self._bounds = array("q", [0])
-        self._terms: NDArray[np.int32] = np.empty(0, dtype=np.int32)
-        self._values: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        self._frequencies = np.zeros(n_terms, dtype=np.int64)
+        self._lengths: list[NDArray[np.float32]] = []
         self._text_bounds = array("q", [0])
         self._store_text = store_text
-        self._texts: FileWriter | None = None
+        self._files: dict[str, FileWriter] = {}
 
     @property
     def n_documents(self) -> int:
@@ -72,17 +71,21 @@ class SegmentBuffer:
         Raises:
             StorageError: their texts cannot be written.
         """
-        if self._texts is None and self._store_text:
+        if not self._files:
             self._make_folder()
-            self._texts = FileWriter(self.folder / "texts.bin")
-        if self._texts is not None:
-            self._append_texts(self._texts, documents)
-        begin, end = int(rows.indptr[start]), int(rows.indptr[start + len(documents)])
-        base = self.n_postings
-        self._reserve(base + end - begin)
-        self._terms[base : base + end - begin] = rows.terms[begin:end]
-        self._values[base : base + end - begin] = rows.values[begin:end]
-        self._bounds.extend((rows.indptr[start + 1 : start + len(documents) + 1] - begin + base).tolist())
+            names = ("row_terms.bin", "row_weights.bin", *(("texts.bin",) if self._store_text else ()))
+            for name in names:
+                self._files[name] = FileWriter(self.folder / name)
+        if self._store_text:
+            self._append_texts(self._files["texts.bin"], documents)
+        bounds = rows.indptr[start : start + len(documents) + 1]
+        begin, end, base = int(bounds[0]), int(bounds[-1]), self.n_postings
+        part = Rows(bounds - begin, rows.terms[begin:end], rows.values[begin:end])
+        self._files["row_terms.bin"].write(part.terms.astype(row_term_type(self.n_terms)))
+        self._files["row_weights.bin"].write(part.values)
+        self._frequencies += np.bincount(part.terms, minlength=self.n_terms)
+        self._lengths.append(build_lengths(part))
+        self._bounds.extend((part.indptr[1:] + base).tolist())
         for identifier in ids:
             self.rows_of_ids[identifier] = len(self.ids)
             self.ids.append(identifier)
@@ -92,32 +95,29 @@ class SegmentBuffer:
         self.deleted.add(self.rows_of_ids.pop(identifier))
 
     def write(self) -> SegmentRecord:
-        """Writes the segment, deleted documents included (the caller marks them), durably.
+        """Completes the segment but for its posting lists, deleted documents included (the caller marks them), durably.
 
         Raises:
             StorageError: it cannot be written; call :meth:`discard` then.
         """
-        self._make_folder()
-        rows = Rows(np.array(self._bounds, dtype=np.int64), self._terms[: self.n_postings], self._values[: self.n_postings])
         files: dict[str, FileRecord] = {}
-        if self._texts is not None:
-            self._texts.close()
-            files["texts.bin"] = self._texts.record
+        for name, file in self._files.items():
+            file.close()
+            files[name] = file.record
+        if self._store_text:
             files["text_bounds.npy"] = write_array(self.folder / "text_bounds.npy", np.array(self._text_bounds, dtype=np.int64))
-        files["lengths.npy"] = write_array(self.folder / "lengths.npy", build_lengths(rows))
-        offsets, documents, weights = build_postings(rows, self.n_terms)
-        files["offsets.npy"] = write_array(self.folder / "offsets.npy", offsets)
-        files["documents.npy"] = write_array(self.folder / "documents.npy", documents)
-        files["weights.npy"] = write_array(self.folder / "weights.npy", weights)
+        files["row_bounds.npy"] = write_array(self.folder / "row_bounds.npy", np.array(self._bounds, dtype=np.int64))
+        files["lengths.npy"] = write_array(self.folder / "lengths.npy", np.concatenate(self._lengths, axis=1))
+        files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
         files |= write_ids(self.folder, IdTable.build(self.ids))
         close_folder(self.folder)
         return SegmentRecord(self.folder.name, self.n_documents, self.n_postings, files)
 
     def discard(self) -> None:
         """Removes what was written."""
-        if self._texts is not None:
+        for file in self._files.values():
             with contextlib.suppress(StorageError):
-                self._texts.close(durable=False)
+                file.close(durable=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make_folder(self) -> None:
@@ -129,17 +129,6 @@ class SegmentBuffer:
             for part in (document.title, document.text):
                 texts.write(encode_text(part))
                 self._text_bounds.append(texts.bytes)
-
-    def _reserve(self, size: int) -> None:
-        if size > len(self._terms):
-            self._terms = _grown(self._terms, size, self.capacity)
-            self._values = _grown(self._values, size, self.capacity)
-
-
-def _grown(values: NDArray[Any], size: int, capacity: int) -> NDArray[Any]:
-    larger = np.empty(max(size, min(2 * len(values), capacity), 1024), dtype=values.dtype)
-    larger[: len(values)] = values
-    return larger
 
 
 def write_ids(folder: Path, ids: IdTable) -> dict[str, FileRecord]:

@@ -21,9 +21,22 @@ from lexite.index.storage import FileRecord
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
 FORMAT = "lexite-index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
 FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin)")
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactsRecord:
+    """The posting lists of a segment.
+
+    Attributes:
+        generation: number of the commit that wrote their files.
+        scoring: what their impacts are those of; the fields of ``lexite.index.postings.ImpactScoring``.
+    """
+
+    generation: int
+    scoring: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,7 @@ class SegmentRecord:
         n_postings: postings in it, with those of deleted documents.
         n_deleted: deleted documents.
         deletions: number of the commit that wrote its deletion files; None when nothing was ever deleted.
+        impacts: its posting lists; every segment that a commit names has them.
         files: every file in the folder that belongs to it.
     """
 
@@ -45,6 +59,7 @@ class SegmentRecord:
     files: Mapping[str, FileRecord]
     n_deleted: int = 0
     deletions: int | None = None
+    impacts: ImpactsRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,8 @@ def read_commit(folder: Path) -> Commit:
     version = value.get("format_version")
     if version != FORMAT_VERSION:
         raise IndexFormatError(
-            f"{path} has format version {version}, but this lexite reads {FORMAT_VERSION}. Use a matching lexite."
+            f"{path} has format version {version}, but this lexite reads {FORMAT_VERSION}. "
+            "Build the index again, or use the lexite that made it."
         )
     if value.pop("sha256", None) != json_checksum(value):
         raise IndexFormatError(f"{path} is damaged: its checksum is wrong. Build the index again, or restore the file.")
@@ -120,7 +136,7 @@ def _segment(entry: dict[str, Any]) -> SegmentRecord:
     odd = [name for name in files if not FILE_PATTERN.fullmatch(name)]
     if odd or not SEGMENT_PATTERN.fullmatch(entry["name"]):  # names become paths
         raise ValueError(f"it names {odd[0] if odd else entry['name']!r}")
-    return SegmentRecord(**{**entry, "files": files})
+    return SegmentRecord(**{**entry, "files": files, "impacts": ImpactsRecord(**entry["impacts"])})
 
 
 def _what_is_there(folder: Path) -> str:

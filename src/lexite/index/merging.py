@@ -15,12 +15,13 @@ from lexite.index.buffer import close_folder, write_ids
 from lexite.index.config import TRANSFORMS
 from lexite.index.ids import IdTable
 from lexite.index.manifest import SegmentRecord
-from lexite.index.segment import Segment
-from lexite.index.storage import FileRecord, FileWriter, array_writer, read_part, verify_file, write_array
+from lexite.index.segment import Segment, row_term_type
+from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
 
 MERGE_FACTOR = 8
 SMALLEST_LEVEL = 10_000  # postings; smaller segments are all alike
 PIECE_BYTES = 1 << 22
+PIECE_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +66,16 @@ def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     return None
 
 
-def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, budget: int, *, store_text: bool) -> SegmentRecord:
-    """Writes one segment with the living documents of several, in their order.
+def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, store_text: bool) -> SegmentRecord:
+    """Writes one segment with the living documents of several, in their order; its posting lists are made afterwards.
 
-    The sources' checksums are verified first: damage must not be copied under a new checksum. Memory is about 16 bytes for
-    each posting of ``budget`` and 60 bytes for each document.
+    The sources' checksums are verified first: damage must not be copied under a new checksum. Memory is a few megabytes and
+    about 60 bytes for each document.
 
     Args:
         sources: neighbouring segments.
         folder: the new segment's folder; it must not exist.
         n_terms: number of terms of the index.
-        budget: postings held in memory at a time (one term's list at least).
         store_text: whether the index keeps titles and texts.
 
     Raises:
@@ -87,16 +87,18 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, budget
             verify_file(source.folder / name, record)
     with storage_errors(folder):
         folder.mkdir(parents=True)
-    files = _merge_postings(sources, folder, n_terms, budget)
     lengths = [np.concatenate([s.segment.live_lengths(row) for s in sources]) for row in range(len(TRANSFORMS))]
+    bounds, files = _merge_rows(sources, folder, row_term_type(n_terms))
+    frequencies = np.sum([source.segment.document_frequency for source in sources], axis=0)
+    files["row_bounds.npy"] = write_array(folder / "row_bounds.npy", bounds)
     files["lengths.npy"] = write_array(folder / "lengths.npy", np.stack(lengths))
+    files["frequencies.npy"] = write_array(folder / "frequencies.npy", frequencies)
     files |= _merge_ids(sources, folder)
     if store_text:
         files |= _merge_texts(sources, folder)
     close_folder(folder)
     n_documents = sum(source.segment.n_live for source in sources)
-    n_postings = sum(int(source.segment.document_frequency.sum()) for source in sources)
-    return SegmentRecord(folder.name, n_documents, n_postings, files)
+    return SegmentRecord(folder.name, n_documents, int(bounds[-1]), files)
 
 
 def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
@@ -110,38 +112,20 @@ def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
         yield numbers
 
 
-def _merge_postings(sources: Sequence[Source], folder: Path, n_terms: int, budget: int) -> dict[str, FileRecord]:
-    from lexite.kernels.postings import gather_live
-
-    read = np.sum([source.segment.offsets for source in sources], axis=0)
-    offsets = np.zeros(n_terms + 1, dtype=np.int64)
-    np.cumsum(np.sum([source.segment.document_frequency for source in sources], axis=0), out=offsets[1:])
-    renumbered = list(_renumbering(sources))
-    shape = (int(offsets[-1]),)
-    with (
-        array_writer(folder / "documents.npy", "<i4", shape) as document_file,
-        array_writer(folder / "weights.npy", "<f4", shape) as weight_file,
-    ):
-        start = 0
-        while start < n_terms:
-            stop = max(start + 1, int(np.searchsorted(read, read[start] + budget, side="right")) - 1)
-            size = int(offsets[stop] - offsets[start])
-            documents, weights = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.float32)
-            position = offsets[start:stop] - offsets[start]
-            for source, numbers in zip(sources, renumbered, strict=True):
-                bounds = source.segment.offsets[start : stop + 1]
-                first, count = int(bounds[0]), int(bounds[-1] - bounds[0])
-                lists = read_part(source.folder / "documents.npy", "<i4", first, count)
-                values = read_part(source.folder / "weights.npy", "<f4", first, count)
-                gather_live(bounds - first, lists, values, numbers, position, documents, weights)
-            document_file.write(documents)
-            weight_file.write(weights)
-            start = stop
-    return {
-        "offsets.npy": write_array(folder / "offsets.npy", offsets),
-        "documents.npy": document_file.record,
-        "weights.npy": weight_file.record,
-    }
+def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tuple[NDArray[np.int64], dict[str, FileRecord]]:
+    sizes: list[NDArray[np.int64]] = []
+    records = {}
+    for name, dtype in (("row_terms.bin", term_type), ("row_weights.bin", "<f4")):
+        with FileWriter(folder / name) as file:
+            for source in sources:
+                for begin, end in _live_runs(source.segment, source.segment.row_bounds):
+                    for piece in range(begin, end, PIECE_ENTRIES):
+                        file.write(read_part(source.folder / name, dtype, piece, min(PIECE_ENTRIES, end - piece)))
+        records[name] = file.record
+    for source in sources:
+        row_sizes = np.diff(source.segment.row_bounds)
+        sizes.append(row_sizes if source.segment.deleted is None else row_sizes[~source.segment.deleted])
+    return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64), records
 
 
 def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
@@ -177,7 +161,7 @@ def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecor
 
 
 def _live_runs(segment: Segment, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Begin and end, in bytes, of each run of neighbouring documents that are not deleted."""
+    """Begin and end, in the unit of ``bounds``, of each run of neighbouring documents that are not deleted."""
     live = np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
     steps = np.diff(np.concatenate([[False], live, [False]]).astype(np.int8))
     for first, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
+from lexite.index import plain
 from lexite.index.config import TRANSFORMS, BM25Config, Rows, Transform
+from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.index.statistics import inverse_document_frequency, length_norms, saturation_form
 from lexite.terms.transform import transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
+FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
+QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
+CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What scoring needs beside the postings, for one BM25Config.
+    """What scoring needs beside the rows and posting lists, for one BM25Config.
 
     Attributes:
         idf: (n_terms,) float64.
         norms: per segment, (n_documents,) float32.
+        impacts: what impacts of this scoring depend on.
     """
 
     idf: NDArray[np.float64]
     norms: tuple[NDArray[np.float32], ...]
+    impacts: ImpactScoring
 
 
 class Scorer:
@@ -46,6 +55,8 @@ class Scorer:
         self.n_documents = sum(segment.n_live for segment in segments)
         self._live = [_live_mask(segment) for segment in segments]
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
+        self._lists = functools.lru_cache(maxsize=4)(self._build)
+        self._asked: dict[BM25Config, int] = {}
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
 
     @functools.cached_property
@@ -54,6 +65,8 @@ class Scorer:
         total = np.zeros(self.n_terms, dtype=np.int64)
         for segment in self.segments:
             total += segment.document_frequency
+        if np.any(total < 0) or np.any(total > self.n_documents):
+            raise IndexFormatError("The term frequencies of the index are damaged. Run 'lexite info --verify' on it.")
         return total
 
     def average_length(self, transform: Transform) -> float:
@@ -76,14 +89,19 @@ class Scorer:
         weights = transform_weights(queries.values, scoring.query_transform)
         return (weights * self._prepared(scoring).idf[queries.terms]).astype(np.float32)
 
-    def top(self, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64]) -> Arrays:
+    def top(self, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64], share: float = 1.0) -> Arrays:
         """The best hits of each query, on all cores.
+
+        Posting lists hold impacts of one scoring. For another one they are built anew in memory, once there are queries
+        enough to pay for that; a few queries are scored from the raw rows. One query in a process that has not loaded the
+        compiled kernels yet is answered without them, since loading them takes longer. The results are the same.
 
         Args:
             queries: raw query weights.
             top_k: how many hits to keep.
             scoring: how to score.
             excluded: (n_queries,) a document that is no hit, or -1.
+            share: of what unread lists could add, the part that is counted on; 1 for an exact search.
 
         Returns:
             Documents (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
@@ -91,47 +109,124 @@ class Scorer:
         Raises:
             IndexFormatError: postings are damaged.
         """
-        from lexite.kernels.postings import search_segment, sort_heaps
-        from lexite.kernels.threads import parallel_ranges
-
         prepared = self._prepared(scoring)
-        query_arrays = (queries.indptr, queries.terms, self.factors(queries, scoring))
-        form = (TRANSFORMS.index(scoring.document_transform), *saturation_form(scoring))
+        factors = self.factors(queries, scoring)
         scores = np.zeros((queries.n_rows, top_k), dtype=np.float32)
         documents = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
-        sizes = np.zeros(queries.n_rows, dtype=np.int64)
-
-        def search(start: int, stop: int) -> None:
-            for number, segment in enumerate(self.segments):
-                postings = (segment.offsets, segment.documents.view(np.uint32), segment.weights)
-                own = (prepared.norms[number], self._live[number], self.first[number])
-                if not search_segment(postings, *own, query_arrays, excluded, form, scores, documents, sizes, start, stop):
-                    raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
-            sort_heaps(scores, documents, sizes, start, stop)
-
-        if top_k:
-            parallel_ranges(search, queries.n_rows, smallest=1)
+        if not top_k or not queries.n_rows:
+            return documents, scores
+        ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
+        if (not ready and not self._built(scoring, queries.n_rows)) or (
+            ready and queries.n_rows <= FEW_QUERIES and "numba" not in sys.modules
+        ):
+            for row in range(queries.n_rows):
+                part = slice(queries.indptr[row], queries.indptr[row + 1])
+                query = plain.PlainQuery(queries.terms[part], factors[part], int(excluded[row]))
+                found, found_scores = plain.search(self._plain_parts(prepared, ready), query, self.n_terms, top_k)
+                documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
+            return documents, scores
+        self._search(queries, factors, prepared, self._lists(scoring), excluded, share, documents, scores)
         return documents, scores
+
+    def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
+        """The posting lists of the segments for a scoring: those of the index where they fit, else built anew."""
+        return self._lists(scoring)
+
+    def _search(
+        self,
+        queries: Rows,
+        factors: NDArray[np.float32],
+        prepared: Prepared,
+        lists: tuple[Postings, ...],
+        excluded: NDArray[np.int64],
+        share: float,
+        documents: NDArray[np.int32],
+        scores: NDArray[np.float32],
+    ) -> None:
+        """Ranges of queries on all cores; a single query's chunks, where they are many."""
+        from lexite.kernels.hardware import n_threads
+        from lexite.kernels.retrieval import search_segment, sort_heaps
+        from lexite.kernels.threads import parallel_ranges
+
+        asked = (queries.indptr, queries.terms, factors, self.n_terms)
+
+        def search(
+            first: float, last: float, start: int, stop: int, heaps: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+        ) -> None:
+            for number, (segment, postings) in enumerate(zip(self.segments, lists, strict=True)):
+                drift = postings.scoring.drift(prepared.impacts) or 1.0
+                arrays = (postings.lists, postings.offsets, postings.kinds, postings.tops, postings.levels)
+                rows = (segment.row_bounds, segment.row_terms, segment.row_weights, prepared.norms[number])
+                own = (self._live[number], int(self.first[number]))
+                n_chunks = n_chunks_of(segment.n_documents)
+                chunks = int(n_chunks * first), int(n_chunks * last)
+                form, pruning = prepared.impacts.form, (float(drift), float(share))
+                if not search_segment(arrays, rows, *own, asked, excluded, form, pruning, *heaps, *chunks, start, stop):
+                    raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
+
+        n_queries, n_parts = queries.n_rows, n_threads()
+        if n_queries >= n_parts or sum(n_chunks_of(segment.n_documents) for segment in self.segments) < CHUNKS_TO_SPLIT:
+            heaps = (scores, documents, np.zeros(n_queries, dtype=np.int64))
+            parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
+            sort_heaps(*heaps, 0, n_queries)
+            return
+        parts = [(np.zeros_like(scores), np.full_like(documents, -1), np.zeros(n_queries, np.int64)) for _ in range(n_parts)]
+
+        def search_part(start: int, stop: int) -> None:
+            for part in range(start, stop):
+                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+                sort_heaps(*parts[part], 0, n_queries)
+
+        parallel_ranges(search_part, n_parts, smallest=1)
+        _merge_rankings(parts, documents, scores)
 
     def contributions(self, query: Rows, document: int, scoring: BM25Config) -> list[tuple[int, float]]:
         """What each shared term adds to the score of a document, in ascending order of terms."""
         number, local = self.place(document)
-        segment = self.segments[number]
         norm = self._prepared(scoring).norms[number][local]
         scale, delta = saturation_form(scoring)
-        found = []
-        for term, factor in zip(query.terms.tolist(), self.factors(query, scoring), strict=True):
-            begin, end = segment.offsets[term], segment.offsets[term + 1]
-            place = begin + np.searchsorted(segment.documents[begin:end], local)
-            if place < end and segment.documents[place] == local:
-                tf = document_weights(segment.weights[place : place + 1], scoring.document_transform)[0]
-                found.append((term, float(factor * (tf * scale / (tf + norm) + delta))))
-        return found
+        terms, weights = self.segments[number].row(local)
+        _, in_query, in_row = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
+        tf = document_weights(weights[in_row], scoring.document_transform)
+        parts = self.factors(query, scoring)[in_query] * (tf * scale / (tf + norm) + delta)
+        return list(zip(query.terms[in_query].tolist(), parts.tolist(), strict=True))
+
+    def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
+        drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None
+        return drift is not None and drift <= LARGEST_DRIFT
+
+    def _built(self, scoring: BM25Config, n_queries: int) -> bool:
+        """Whether lists for a scoring that the segments don't have are there, or are worth building now."""
+        self._asked[scoring] = self._asked.get(scoring, 0) + n_queries
+        return self._asked[scoring] > QUERIES_WORTH_BUILDING
+
+    def _plain_parts(self, prepared: Prepared, ready: bool) -> list[plain.PlainPart]:
+        return [
+            plain.PlainPart(
+                segment,
+                segment.postings if ready else None,
+                self._live[number],
+                int(self.first[number]),
+                prepared.norms[number],
+                prepared.impacts,
+            )
+            for number, segment in enumerate(self.segments)
+        ]
+
+    def _build(self, scoring: BM25Config) -> tuple[Postings, ...]:
+        prepared = self._prepared(scoring)
+        return tuple(
+            segment.postings
+            if segment.postings is not None and self._usable(segment, prepared.impacts)
+            else build_postings(segment.reader(), norms, self.n_terms, prepared.impacts)
+            for segment, norms in zip(self.segments, prepared.norms, strict=True)
+        )
 
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
         norms = tuple(length_norms(segment.lengths[row], average, scoring) for segment in self.segments)
-        return Prepared(inverse_document_frequency(self.n_documents, self.document_frequency, scoring.idf), norms)
+        idf = inverse_document_frequency(self.n_documents, self.document_frequency, scoring.idf)
+        return Prepared(idf, norms, ImpactScoring.of(scoring, average))
 
     def _mean_length(self, transform: Transform) -> float:
         row = TRANSFORMS.index(transform)
@@ -144,6 +239,20 @@ def document_weights(weights: NDArray[np.float32], transform: Transform) -> NDAr
     if transform == "log1p":
         return np.log1p(weights, dtype=np.float64).astype(np.float32)
     return transform_weights(weights, transform)
+
+
+def _merge_rankings(
+    parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int32], NDArray[Any]]],
+    documents: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Merges the rankings that threads found in different documents."""
+    all_scores = np.concatenate([part[0] for part in parts], axis=1)
+    all_documents = np.concatenate([part[1] for part in parts], axis=1)
+    for row in range(len(scores)):
+        hits = np.flatnonzero(all_documents[row] >= 0)
+        best = hits[np.lexsort((all_documents[row, hits], -all_scores[row, hits]))][: scores.shape[1]]
+        documents[row, : len(best)], scores[row, : len(best)] = all_documents[row, best], all_scores[row, best]
 
 
 def _live_mask(segment: Segment) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A segment: posting lists, lengths, ids and texts of a run of documents, never changed once written."""
+"""A segment: rows of weights, posting lists, lengths, ids and texts of a run of documents, never changed once written."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from lexite.errors import IndexFormatError
 from lexite.index.config import TRANSFORMS, Rows, StoredDocument
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.storage import FileRecord, map_array, map_bytes
-
-POSTING_FILES = ("offsets.npy", "documents.npy", "weights.npy", "lengths.npy")
+from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, RowReader, open_postings
+from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers
 
 
 def deletion_files(generation: int) -> tuple[str, str]:
@@ -33,22 +32,26 @@ class Segment:
     """An opened segment. Arrays are read-only, and mapped from files unless it was built in memory.
 
     Attributes:
-        offsets: (n_terms + 1,) int64, where the posting list of each term begins.
-        documents: (n_postings,) int32, ascending within a term.
-        weights: (n_postings,) float32, raw.
+        row_bounds: (n_documents + 1,) int64, where the row of each document begins.
+        row_terms: (n_postings,) the terms of the documents, ascending within a row; uint16 where they fit, else int32.
+        row_weights: (n_postings,) float32, their raw weights.
         lengths: (3, n_documents) float32, document lengths under each of ``TRANSFORMS``.
+        frequencies: (n_terms,) int64, in how many documents each term occurs, deleted ones included.
         ids: the documents' ids.
+        postings: the compressed lists; None while the index is being written.
         texts: titles and texts one after the other in UTF-8; None when they are not kept.
         text_bounds: (2 n_documents + 1,) int64, bounds in ``texts``: title, text, title, text …
         deleted: (n_documents,) bool; None when no document is deleted.
         removed: (n_terms,) postings of deleted documents; None likewise.
     """
 
-    offsets: NDArray[np.int64]
-    documents: NDArray[np.int32]
-    weights: NDArray[np.float32]
+    row_bounds: NDArray[np.int64]
+    row_terms: NDArray[Any]
+    row_weights: NDArray[np.float32]
     lengths: NDArray[np.float32]
+    frequencies: NDArray[np.int64]
     ids: IdTable
+    postings: Postings | None = None
     texts: NDArray[np.uint8] | None = None
     text_bounds: NDArray[np.int64] | None = None
     deleted: NDArray[np.bool_] | None = None
@@ -67,8 +70,22 @@ class Segment:
     @property
     def document_frequency(self) -> NDArray[np.int64]:
         """(n_terms,) in how many living documents each term occurs."""
-        counts = np.diff(self.offsets)
-        return counts if self.removed is None else counts - self.removed
+        return self.frequencies if self.removed is None else self.frequencies - self.removed
+
+    def row(self, document: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Terms and raw weights of a document.
+
+        Raises:
+            IndexFormatError: the file of row bounds is damaged.
+        """
+        low, high = int(self.row_bounds[document]), int(self.row_bounds[document + 1])
+        if not 0 <= low <= high <= len(self.row_terms):
+            raise IndexFormatError(DAMAGED_ROWS)
+        return self.row_terms[low:high], self.row_weights[low:high]
+
+    def reader(self) -> RowReader:
+        """Access to the rows for those who build posting lists from them."""
+        return RowReader(self.row_bounds, lambda low, high: (self.row_terms[low:high], self.row_weights[low:high]))
 
     def live_lengths(self, transform: int) -> NDArray[np.float32]:
         """Lengths of the living documents under one transform, in document order."""
@@ -109,24 +126,29 @@ def open_segment(folder: Path, record: SegmentRecord, n_terms: int, *, with_text
     def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         return map_array(folder / name, entry(name), dtype, shape)
 
-    n, postings = record.n_documents, record.n_postings
+    n, n_postings = record.n_documents, record.n_postings
     ids = IdTable(
         map_bytes(folder / "ids.bin", entry("ids.bin")),
         array("id_bounds.npy", "<i8", n + 1),
         array("id_hashes.npy", "<u8", n),
         array("id_order.npy", "<i4", n),
     )
-    deleted = removed = None
+    deleted = removed = postings = None
     if record.deletions is not None:
         bitmap, counts = deletion_files(record.deletions)
         deleted = np.unpackbits(array(bitmap, "|u1", (n + 7) // 8), count=n).view(np.bool_)
         removed = array(counts, "<i8", n_terms)
+    if record.impacts is not None:
+        scoring = ImpactScoring(**record.impacts.scoring)
+        postings = open_postings(folder, record.impacts.generation, record.files, n_terms, n, scoring)
     return Segment(
-        array("offsets.npy", "<i8", n_terms + 1),
-        array("documents.npy", "<i4", postings),
-        array("weights.npy", "<f4", postings),
+        array("row_bounds.npy", "<i8", n + 1),
+        map_numbers(folder / "row_terms.bin", entry("row_terms.bin"), row_term_type(n_terms), n_postings),
+        map_numbers(folder / "row_weights.bin", entry("row_weights.bin"), "<f4", n_postings),
         array("lengths.npy", "<f4", len(TRANSFORMS), n),
+        array("frequencies.npy", "<i8", n_terms),
         ids,
+        postings,
         map_bytes(folder / "texts.bin", entry("texts.bin")) if with_texts else None,
         array("text_bounds.npy", "<i8", 2 * n + 1) if with_texts else None,
         deleted,
@@ -134,21 +156,18 @@ def open_segment(folder: Path, record: SegmentRecord, n_terms: int, *, with_text
     )
 
 
-def build_postings(rows: Rows, n_terms: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Turns rows into posting lists: offsets (n_terms + 1,), documents (n,), weights (n,)."""
-    from lexite.kernels.postings import count_terms, fill_postings
+def row_term_type(n_terms: int) -> str:
+    """The type in which rows name terms.
 
-    offsets = np.zeros(n_terms + 1, dtype=np.int64)
-    count_terms(rows.terms, offsets[1:])
-    np.cumsum(offsets, out=offsets)
-    documents, weights = np.empty(len(rows.terms), dtype=np.int32), np.empty(len(rows.terms), dtype=np.float32)
-    fill_postings(rows.indptr, rows.terms, rows.values, offsets[:-1].copy(), documents, weights)
-    return offsets, documents, weights
+    >>> row_term_type(65536), row_term_type(65537)
+    ('<u2', '<i4')
+    """
+    return "<u2" if n_terms <= 1 << 16 else "<i4"
 
 
 def build_lengths(rows: Rows) -> NDArray[np.float32]:
     """Document lengths under every transform, (3, n_rows)."""
-    from lexite.kernels.postings import row_lengths
+    from lexite.kernels.impacts import row_lengths
 
     lengths = np.empty((len(TRANSFORMS), rows.n_rows), dtype=np.float32)
     row_lengths(rows.indptr, rows.values, lengths)
@@ -156,9 +175,13 @@ def build_lengths(rows: Rows) -> NDArray[np.float32]:
 
 
 def segment_in_memory(rows: Rows, n_terms: int, ids: list[bytes]) -> Segment:
-    """A segment that has no files; its arrays are read-only like mapped ones, so that the kernels are compiled once."""
-    offsets, documents, weights = build_postings(rows, n_terms)
-    lengths = build_lengths(rows)
-    for array in (offsets, documents, weights, lengths):
+    """A segment that has no files; its arrays are read-only like mapped ones, so that the kernels are compiled once.
+
+    Its posting lists are built when a search needs them.
+    """
+    terms = rows.terms.astype(row_term_type(n_terms))
+    arrays = (rows.indptr.copy(), terms, rows.values.copy(), build_lengths(rows))
+    for array in arrays:
         array.flags.writeable = False
-    return Segment(offsets, documents, weights, lengths, IdTable.build(ids))
+    frequencies = np.bincount(rows.terms, minlength=n_terms).astype(np.int64)
+    return Segment(*arrays, frequencies, IdTable.build(ids))

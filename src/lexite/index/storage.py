@@ -144,11 +144,19 @@ def map_bytes(path: Path, record: FileRecord) -> NDArray[np.uint8]:
         raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
+def map_numbers(path: Path, record: FileRecord, dtype: str, count: int) -> NDArray[Any]:
+    """Maps a file of bare numbers (``.bin``) into memory, read-only; raises as :func:`map_array` does."""
+    content = map_bytes(path, record)
+    if len(content) != count * np.dtype(dtype).itemsize:
+        raise IndexFormatError(f"{path} is damaged: it does not hold the {count:,} numbers that the index expects.")
+    return content.view(dtype)
+
+
 def read_part(path: Path, dtype: str, start: int, count: int) -> NDArray[Any]:
     """Reads a range of numbers into memory of its own (a map would count as used memory).
 
     Args:
-        path: a one-dimensional ``.npy`` file, or a file of bytes (``.bin``).
+        path: a one-dimensional ``.npy`` file, or a file of bare numbers (any other name).
         dtype: of its numbers.
         start: the first one.
         count: how many.

@@ -9,24 +9,27 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import CorpusError, IndexFormatError, StorageError
-from lexite.index.buffer import SegmentBuffer
+from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
-from lexite.index.config import DocumentLike, SparseRows
+from lexite.index.config import TRANSFORMS, DocumentLike, SparseRows
 from lexite.index.folder import check_index_folder, current_commit, lock_folder, remove_stale
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.lock import WriterLock
-from lexite.index.manifest import SEGMENTS_NAME, Commit, SegmentRecord, read_commit, write_commit
+from lexite.index.manifest import SEGMENTS_NAME, Commit, ImpactsRecord, SegmentRecord, read_commit, write_commit
 from lexite.index.merging import Source, merge_segments, plan_merge
-from lexite.index.segment import Segment, deletion_files, open_segment
-from lexite.index.storage import write_array
+from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
+from lexite.index.segment import Segment, deletion_files, open_segment, row_term_type
+from lexite.index.storage import read_part, write_array
 
 logger = logging.getLogger("lexite")
-POSTINGS_BUDGET = 8_000_000
+SEGMENT_POSTINGS = 200_000_000
+REBUILD_DRIFT = 1.02  # of the average length, after which posting lists are built anew; see ImpactScoring.drift
 
 
 @dataclasses.dataclass(slots=True)
@@ -61,15 +64,15 @@ class IndexWriter:
         folder: the index folder; it exists.
         state: the index to go on from. Its segments are left alone when it is only to be replaced.
         keep: the segments of ``state`` that stay part of the index.
-        postings_budget: postings held in memory; about 16 bytes for each. More than that go to the disk in segments.
+        segment_postings: postings after which a segment is closed and the next one begun.
         lock: the folder's lock, held.
     """
 
     def __init__(
-        self, folder: Path, state: Commit, keep: Sequence[SegmentRecord], postings_budget: int, lock: WriterLock
+        self, folder: Path, state: Commit, keep: Sequence[SegmentRecord], segment_postings: int, lock: WriterLock
     ) -> None:
         self.folder = folder
-        self.postings_budget = max(postings_budget, 1)
+        self.segment_postings = max(segment_postings, 1)
         self._state, self._lock = state, lock
         self._parts = [self._open(record) for record in keep]
         self._next = self._first_free_number()
@@ -253,6 +256,7 @@ class IndexWriter:
         for part in self._parts:
             if part.changed:
                 self._write_deletions(part, generation)
+        self._write_postings(generation)
         records = tuple(part.record for part in self._parts)
         state = dataclasses.replace(self._state, generation=generation, segments=records)
         write_commit(self.folder, state)
@@ -276,14 +280,44 @@ class IndexWriter:
         part.segment = dataclasses.replace(part.segment, deleted=part.deleted, removed=removed)
         part.changed = False
 
+    def _write_postings(self, generation: int) -> None:
+        """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length."""
+        scoring = self._state.scoring
+        row = TRANSFORMS.index(scoring.document_transform)
+        lengths = np.concatenate([np.empty(0, np.float32), *[part.segment.live_lengths(row) for part in self._parts]])
+        average = float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
+        wanted = ImpactScoring.of(scoring, average)
+        for part in self._parts:
+            present = part.segment.postings
+            drift = present.scoring.drift(wanted) if present is not None else None
+            if drift is None or drift > REBUILD_DRIFT:
+                self._write_postings_of(part, generation, wanted)
+
+    def _write_postings_of(self, part: _Part, generation: int, scoring: ImpactScoring) -> None:
+        folder = self._path(part.record)
+        bounds, term_type = part.segment.row_bounds, row_term_type(self.n_terms)
+
+        def read(low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+            terms = read_part(folder / "row_terms.bin", term_type, low, high - low)
+            return terms, read_part(folder / "row_weights.bin", "<f4", low, high - low)
+
+        norms = norms_of(part.segment.lengths, scoring.average_length, self._state.scoring)
+        written = write_postings(folder, generation, RowReader(bounds, read), norms, self.n_terms, scoring)
+        close_folder(folder)
+        old = posting_files(part.record.impacts.generation) if part.record.impacts else ()
+        files = {name: record for name, record in part.record.files.items() if name not in old}
+        record = ImpactsRecord(generation, dataclasses.asdict(scoring))
+        part.record = dataclasses.replace(part.record, files={**files, **written}, impacts=record)
+        n_documents = part.record.n_documents
+        opened = open_postings(folder, generation, part.record.files, self.n_terms, n_documents, scoring)
+        part.segment = dataclasses.replace(part.segment, postings=opened)
+
     def _merge(self, start: int, stop: int) -> None:
         """Merges committed segments and commits the result."""
         sources = [Source(self._path(part.record), part.record, part.segment) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
-            record = merge_segments(
-                sources, target, self.n_terms, max(self.postings_budget // 2, 1), store_text=self._state.store_text
-            )
+            record = merge_segments(sources, target, self.n_terms, store_text=self._state.store_text)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -299,7 +333,7 @@ class IndexWriter:
         return self.folder / SEGMENTS_NAME / record.name
 
     def _new_buffer(self) -> SegmentBuffer:
-        return SegmentBuffer(self._new_folder(), self.n_terms, self.postings_budget, store_text=self._state.store_text)
+        return SegmentBuffer(self._new_folder(), self.n_terms, self.segment_postings, store_text=self._state.store_text)
 
     def _new_folder(self) -> Path:
         self._next += 1
@@ -341,17 +375,16 @@ def _encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
 
 def _count_removed(part: _Part, new: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Postings of deleted documents by term, those of ``new`` added to the ones counted before."""
-    from lexite.kernels.postings import count_marked, find_postings
-
     segment = part.segment
-    removed = np.zeros(len(segment.offsets) - 1, dtype=np.int64) if segment.removed is None else segment.removed.copy()
-    wanted = np.flatnonzero(new).astype(np.int32)
-    if len(wanted) * len(removed) * 16 < len(segment.documents):  # a binary search in each list, or one pass over all
-        find_postings(segment.offsets, segment.documents, wanted, removed)
-    elif not count_marked(segment.offsets, segment.documents, new.view(np.uint8), removed):
-        raise IndexFormatError(
-            f"The postings of segment {part.record.name} are damaged. Run 'lexite info --verify' on the index."
-        )
+    n_terms = len(segment.frequencies)
+    removed = np.zeros(n_terms, dtype=np.int64) if segment.removed is None else segment.removed.copy()
+    for document in np.flatnonzero(new).tolist():
+        terms, _ = segment.row(document)
+        if len(terms) and int(terms.max()) >= n_terms:
+            raise IndexFormatError(
+                f"The rows of segment {part.record.name} are damaged. Run 'lexite info --verify' on the index."
+            )
+        removed[terms] += 1
     return removed
 
 
@@ -360,7 +393,7 @@ def _sizes(part: _Part) -> tuple[int, int]:
     return int(part.segment.document_frequency.sum()), part.record.n_postings
 
 
-def create_index(path: str | Path, state: Commit, postings_budget: int, *, overwrite: bool) -> IndexWriter:
+def create_index(path: str | Path, state: Commit, segment_postings: int, *, overwrite: bool) -> IndexWriter:
     """A writer of a new index; see ``BM25Index.create``. An index that is replaced stays readable until the first commit."""
     folder = check_index_folder(path, overwrite=overwrite)
     lock = lock_folder(folder)
@@ -372,14 +405,14 @@ def create_index(path: str | Path, state: Commit, postings_budget: int, *, overw
                 raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
             remove_stale(folder, old)
         return IndexWriter(
-            folder, dataclasses.replace(state, generation=old.generation if old else 0), (), postings_budget, lock
+            folder, dataclasses.replace(state, generation=old.generation if old else 0), (), segment_postings, lock
         )
     except BaseException:
         lock.release()
         raise
 
 
-def open_writer(path: str | Path, vocabulary: str | None, postings_budget: int) -> IndexWriter:
+def open_writer(path: str | Path, vocabulary: str | None, segment_postings: int) -> IndexWriter:
     """A writer that goes on from the last commit; see ``BM25Index.writer``."""
     folder = Path(path)
     read_commit(folder)  # before the lock file is made, lest it appears in a folder that is no index
@@ -388,7 +421,7 @@ def open_writer(path: str | Path, vocabulary: str | None, postings_budget: int) 
         state = read_commit(folder)
         check_vocabulary(folder, state.vocabulary, vocabulary)
         remove_stale(folder, state)
-        return IndexWriter(folder, state, state.segments, postings_budget, lock)
+        return IndexWriter(folder, state, state.segments, segment_postings, lock)
     except BaseException:
         lock.release()
         raise

@@ -1,0 +1,184 @@
+"""Searching with numpy alone: what a process that asks one question uses, since loading the compiled kernels takes longer.
+
+It reads the same posting lists and returns the same results, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import IndexFormatError
+from lexite.index.config import TRANSFORMS
+from lexite.index.postings import CHUNK, DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
+from lexite.index.segment import Segment
+
+GAPS, FULL, SPARSE = 0, 1, 2  # forms of a list, as in lexite.kernels.impacts
+ROWS_AT_ONCE = 16384
+Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPart:
+    """A segment as it is searched.
+
+    Attributes:
+        segment: its rows.
+        postings: its lists, when they are those of the scoring; None to score all rows.
+        live: (n_documents,) uint8, 0 for deleted documents; empty when there are none.
+        first: number of its first document.
+        norms: (n_documents,) float32.
+        impacts: the scoring.
+    """
+
+    segment: Segment
+    postings: Postings | None
+    live: NDArray[np.uint8]
+    first: int
+    norms: NDArray[np.float32]
+    impacts: ImpactScoring
+
+
+@dataclass(frozen=True, slots=True)
+class PlainQuery:
+    """A query.
+
+    Attributes:
+        terms: ascending.
+        factors: float32, query weight times idf of each.
+        excluded: a document that is no hit, or -1.
+    """
+
+    terms: NDArray[np.int32]
+    factors: NDArray[np.float32]
+    excluded: int
+
+
+def search(parts: Sequence[PlainPart], query: PlainQuery, n_terms: int, top_k: int) -> Ranking:
+    """The best hits of one query: documents and scores, best first, equal scores by document.
+
+    Raises:
+        IndexFormatError: a file is damaged.
+    """
+    slots = np.full(n_terms, -1, dtype=np.int64)
+    slots[query.terms] = np.arange(len(query.terms))
+    documents, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+    for part in parts:
+        for found in _candidates(part, query, top_k, documents, scores):
+            local, local_scores = _score(part, found, slots, query)
+            kept = np.ones(len(local), dtype=bool) if not len(part.live) else part.live[local] != 0
+            kept &= local + part.first != query.excluded
+            documents = np.concatenate([documents, local[kept] + part.first])
+            scores = np.concatenate([scores, local_scores[kept]])
+            best = np.lexsort((documents, -scores))[:top_k]
+            documents, scores = documents[best], scores[best]
+    return documents, scores
+
+
+def _candidates(
+    part: PlainPart, query: PlainQuery, top_k: int, documents: NDArray[np.int64], scores: NDArray[np.float32]
+) -> Iterator[NDArray[np.int64]]:
+    """Ascending documents of which none outside can be a hit, some at a time."""
+    n_documents = part.segment.n_documents
+    if part.postings is None:
+        for begin in range(0, n_documents, ROWS_AT_ONCE):
+            yield np.arange(begin, min(begin + ROWS_AT_ONCE, n_documents))
+        return
+    low, high = _bounds_of_scores(part, part.postings, query)
+    if len(part.live):
+        low, high = low * part.live, high * part.live
+    if 0 <= query.excluded - part.first < n_documents:
+        low[query.excluded - part.first] = high[query.excluded - part.first] = 0.0
+    matched = np.flatnonzero(high)
+    needed = float(scores[-1]) if len(scores) == top_k else 0.0
+    if len(matched) > top_k:
+        needed = max(needed, float(np.partition(low[matched], -top_k)[-top_k]))
+    yield matched[high[matched] >= needed]
+
+
+def _bounds_of_scores(
+    part: PlainPart, postings: Postings, query: PlainQuery
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the score of each document is at least and at most; both are 0 where no term is shared.
+
+    An impact of q in 255 parts of u stands for one of at most (q + 1/2) u / 255 and at least (q - 1) u / 255.
+    """
+    n_documents = part.segment.n_documents
+    n_chunks, levels = n_chunks_of(n_documents), postings.levels.astype(np.float64)
+    sums, slack = np.zeros(n_documents), np.zeros(n_chunks)
+    matched = np.zeros(n_documents, dtype=bool)
+    for term, factor in zip(query.terms.tolist(), query.factors.tolist(), strict=True):
+        for chunk in range(n_chunks):
+            place = term * n_chunks + chunk
+            begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
+            if not 0 <= begin <= end <= len(postings.lists):
+                raise IndexFormatError(DAMAGED_ROWS)
+            if begin == end:
+                continue
+            unit = factor * levels[postings.tops[place]] / 255.0
+            first = chunk * CHUNK
+            size = min(CHUNK, n_documents - first)
+            kind, part_of_list = int(postings.kinds[place]), postings.lists[begin:end]
+            slack[chunk] += unit
+            if kind == FULL and len(part_of_list) == size:
+                sums[first : first + size] += part_of_list * unit
+                matched[first : first + size] |= part_of_list > 0
+                continue
+            local, impacts = _decode(part_of_list, kind)
+            if not len(local) or local[-1] >= size:
+                raise IndexFormatError(DAMAGED_ROWS)
+            sums[first + local] += impacts * unit
+            matched[first + local[impacts > 0]] = True
+    drift = postings.scoring.drift(part.impacts) or 1.0
+    margin = np.repeat(slack, CHUNK)[:n_documents] + sums * (len(query.terms) + 16) * 1.2e-7
+    low = np.maximum((sums - margin) / drift, 0.0) * (1.0 - 1e-6)
+    high = (sums + margin) * drift * (1.0 + 1e-6) + 1e-30
+    return np.where(matched, low, 0.0), np.where(matched, high, 0.0)
+
+
+def _decode(data: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Documents within the chunk, and impacts, of a list that is not full."""
+    if kind == SPARSE and len(data) % 3 == 0:
+        triples = data.reshape(-1, 3)
+        return triples[:, 0] + triples[:, 1].astype(np.int64) * 256, triples[:, 2]
+    if kind == GAPS and len(data) % 2 == 0:
+        pairs = data.reshape(-1, 2)
+        return np.cumsum(pairs[:, 0], dtype=np.int64) - 1, pairs[:, 1]
+    raise IndexFormatError(DAMAGED_ROWS)
+
+
+def _score(part: PlainPart, documents: NDArray[np.int64], slots: NDArray[np.int64], query: PlainQuery) -> Ranking:
+    """Exact scores of documents, without those that share no term: float32, terms in ascending order."""
+    segment = part.segment
+    begins, ends = segment.row_bounds[documents], segment.row_bounds[documents + 1]
+    if np.any(begins < 0) or np.any(ends < begins) or np.any(ends > len(segment.row_terms)):
+        raise IndexFormatError(DAMAGED_ROWS)
+    if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # all rows of a range: one look at them
+        low, high = int(begins[0]), int(ends[-1])
+        entries: Any = np.s_[low:high]
+    else:
+        entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])
+    terms, weights = segment.row_terms[entries], segment.row_weights[entries]
+    if len(terms) and int(terms.max()) >= len(slots):
+        raise IndexFormatError(DAMAGED_ROWS)
+    asked = slots[terms]
+    shared = asked >= 0
+    owners = np.repeat(np.arange(len(documents)), ends - begins)[shared]
+    scale, delta = np.float32(part.impacts.scale), np.float32(part.impacts.delta)
+    tf = _transformed(weights[shared], TRANSFORMS.index(part.impacts.document_transform))
+    impacts = tf * scale / (tf + part.norms[documents][owners]) + delta
+    scores = np.zeros(len(documents), dtype=np.float32)
+    np.add.at(scores, owners, query.factors[asked[shared]] * impacts)  # one after the other, in order of the entries
+    found = np.zeros(len(documents), dtype=bool)
+    found[owners] = True
+    return documents[found], scores[found]
+
+
+def _transformed(weights: NDArray[np.float32], transform: int) -> NDArray[np.float32]:
+    if TRANSFORMS[transform] == "log1p":
+        return np.log1p(weights, dtype=np.float64).astype(np.float32)
+    return np.sqrt(weights) if TRANSFORMS[transform] == "sqrt" else weights

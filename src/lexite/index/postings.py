@@ -1,0 +1,323 @@
+"""Compressed posting lists of a segment: built from its rows of raw weights, written, mapped.
+
+Impacts are those of one scoring and one average length. Everything else about a score (idf, query weights, other k1 and b)
+acts on them later or on the raw weights, which stay beside them: ``lexite.kernels.impacts`` has the form of the lists,
+``lexite.index.scorer`` says when they can be used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import IndexFormatError
+from lexite.files import storage_errors
+from lexite.index.config import TRANSFORMS, BM25Config, Transform
+from lexite.index.statistics import length_norms, saturation_form
+from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_part, write_array
+
+CHUNK = 16384  # as in lexite.kernels.impacts, which needs numba to be imported
+N_LEVELS = 256
+LARGEST_DRIFT = 1.05  # average lengths may differ by this factor before impacts are of no more use
+SPILL_BYTES = 64 << 20  # more encoded lists than this wait on the disk for the other chunks
+MERGE_BYTES = 32 << 20
+DAMAGED_ROWS = "The rows of the index are damaged. Run 'lexite info --verify' on it."
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactScoring:
+    """What an impact depends on: ``tf · scale / (tf + k1 · (1 - b + b · dl / average_length)) + delta``.
+
+    Attributes:
+        k1: BM25's k1.
+        b: BM25's b.
+        document_transform: from raw weight to tf.
+        scale: 1, and k1 + 1 for bm25+.
+        delta: 0, and BM25+'s delta for bm25+.
+        average_length: mean length of the living documents when the lists were built.
+    """
+
+    k1: float
+    b: float
+    document_transform: Transform
+    scale: float
+    delta: float
+    average_length: float
+
+    @classmethod
+    def of(cls, scoring: BM25Config, average_length: float) -> ImpactScoring:
+        """The part of a scoring that impacts depend on."""
+        scale, delta = saturation_form(scoring)
+        return cls(scoring.k1, scoring.b, scoring.document_transform, float(scale), float(delta), average_length)
+
+    @property
+    def largest(self) -> float:
+        """No impact is larger."""
+        return self.scale + self.delta
+
+    @property
+    def form(self) -> tuple[int, np.float32, np.float32]:
+        """Code of the transform, scale, delta, as the kernels take them."""
+        return TRANSFORMS.index(self.document_transform), np.float32(self.scale), np.float32(self.delta)
+
+    def drift(self, other: ImpactScoring) -> float | None:
+        """By what factor, at least 1, an impact of ``other`` can differ from one of this; None when they do not compare.
+
+        Norms of different average lengths a and a' have a ratio between 1 and a / a', and so have the impacts.
+        """
+        mine, theirs = self.average_length, other.average_length
+        if (self.k1, self.b, self.document_transform, self.scale, self.delta) != (
+            other.k1,
+            other.b,
+            other.document_transform,
+            other.scale,
+            other.delta,
+        ):
+            return None
+        if mine == theirs or self.b == 0.0 or self.k1 == 0.0:
+            return 1.0
+        return max(mine / theirs, theirs / mine) if mine > 0.0 and theirs > 0.0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The lists of a segment. Those of one term, chunk after chunk, are neighbours.
+
+    Attributes:
+        scoring: what the impacts are those of.
+        lists: uint8, all lists.
+        offsets: (n_terms * n_chunks + 1,) uint32 or uint64, begin of the list of term t and chunk c at t * n_chunks + c.
+        kinds: (n_terms * n_chunks,) uint8, the form of each list.
+        tops: (n_terms * n_chunks,) uint8, the level of each list's largest impact.
+    """
+
+    scoring: ImpactScoring
+    lists: NDArray[np.uint8]
+    offsets: NDArray[Any]
+    kinds: NDArray[np.uint8]
+    tops: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it."""
+        return self.lists.nbytes + self.offsets.nbytes + self.kinds.nbytes + self.tops.nbytes
+
+    @property
+    def levels(self) -> NDArray[np.float32]:
+        """The impacts that levels stand for, (256,)."""
+        return impact_levels(self.scoring.largest)
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """How a builder gets at the rows of a segment.
+
+    Attributes:
+        bounds: (n_documents + 1,) int64.
+        read: terms and weights of the entries from the first to before the second argument.
+    """
+
+    bounds: NDArray[np.int64]
+    read: Callable[[int, int], tuple[NDArray[Any], NDArray[np.float32]]]
+
+
+def impact_levels(largest: float) -> NDArray[np.float32]:
+    """The largest impacts a list can be relative to: 256 numbers, falling by a sixteenth of an octave from ``largest``.
+
+    >>> impact_levels(1.0)[[0, 16, 32]].tolist()
+    [1.0, 0.5, 0.25]
+    """
+    return (largest * np.exp2(-np.arange(N_LEVELS) / 16)).astype(np.float32)
+
+
+def posting_files(generation: int) -> tuple[str, str, str, str]:
+    """Names of the lists, their offsets, kinds and tops, as written by a commit.
+
+    >>> posting_files(3)[0]
+    'lists-00000003.bin'
+    """
+    number = f"{generation:08d}"
+    return f"lists-{number}.bin", f"list_offsets-{number}.npy", f"list_kinds-{number}.npy", f"list_tops-{number}.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The encoded lists of one chunk: where they are (bytes, or a place in the spill file), and the size of each."""
+
+    start: int
+    lists: NDArray[np.uint8] | None
+    sizes: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
+    tops: NDArray[np.uint8]
+
+
+def build_postings(rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring) -> Postings:
+    """Builds the lists in memory.
+
+    Args:
+        rows: raw weights.
+        norms: (n_documents,) of the documents, for ``scoring``.
+        n_terms: number of terms.
+        scoring: what the impacts are to be those of.
+
+    Raises:
+        IndexFormatError: a row names a term that does not exist.
+    """
+    chunks = list(_encode_chunks(rows, norms, n_terms, scoring))
+    offsets = _offsets(chunks, n_terms)
+    lists = np.concatenate([np.empty(0, np.uint8), *_term_blocks(chunks, offsets, n_terms, None)])
+    return Postings(scoring, lists, offsets, *_directories(chunks))
+
+
+def write_postings(
+    folder: Path, generation: int, rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring
+) -> dict[str, FileRecord]:
+    """Builds the lists and writes them, with memory for a few chunks.
+
+    Args:
+        folder: of the segment.
+        generation: number of the commit that writes them.
+        rows: as in :func:`build_postings`, and so on.
+        norms: of the documents.
+        n_terms: number of terms.
+        scoring: what the impacts are to be those of.
+
+    Raises:
+        IndexFormatError: a row names a term that does not exist.
+        StorageError: the files cannot be written.
+    """
+    names = posting_files(generation)
+    spill = folder / "spill.tmp"
+    for name in (*names, spill.name):  # left by a commit that failed
+        (folder / name).unlink(missing_ok=True)
+    chunks: list[_Chunk] = []
+    spilled, waiting = 0, 0
+    try:
+        with storage_errors(spill), open(spill, "wb") as file:
+            for chunk in _encode_chunks(rows, norms, n_terms, scoring):
+                assert chunk.lists is not None
+                size = chunk.lists.nbytes
+                waiting += size
+                if waiting > SPILL_BYTES:
+                    chunk.lists.tofile(file)
+                    chunk = dataclasses.replace(chunk, start=spilled, lists=None)
+                    spilled += size
+                chunks.append(chunk)
+        offsets = _offsets(chunks, n_terms)
+        with FileWriter(folder / names[0]) as writer:
+            for block in _term_blocks(chunks, offsets, n_terms, spill):
+                writer.write(block)
+    finally:
+        spill.unlink(missing_ok=True)
+    kinds, tops = _directories(chunks)
+    return {
+        names[0]: writer.record,
+        names[1]: write_array(folder / names[1], offsets),
+        names[2]: write_array(folder / names[2], kinds),
+        names[3]: write_array(folder / names[3], tops),
+    }
+
+
+def open_postings(
+    folder: Path, generation: int, files: Mapping[str, FileRecord], n_terms: int, n_documents: int, scoring: ImpactScoring
+) -> Postings:
+    """Maps the lists of a segment; raises IndexFormatError when a file is missing or has the wrong length."""
+    names = posting_files(generation)
+    missing = next((name for name in names if name not in files), None)
+    if missing:
+        raise IndexFormatError(f"{folder / missing} is not listed by the commit point; the index is damaged.")
+    count = n_terms * n_chunks_of(n_documents)
+    lists = map_bytes(folder / names[0], files[names[0]])
+    offsets = map_array(folder / names[1], files[names[1]], _offset_type(lists.nbytes), (count + 1,))
+    kinds, tops = (map_array(folder / name, files[name], "|u1", (count,)) for name in names[2:])
+    return Postings(scoring, lists, offsets, kinds, tops)
+
+
+def n_chunks_of(n_documents: int) -> int:
+    """Chunks of a segment."""
+    return (n_documents + CHUNK - 1) // CHUNK
+
+
+def norms_of(lengths: NDArray[np.float32], average: float, scoring: BM25Config) -> NDArray[np.float32]:
+    """Norms of a segment's documents, from its lengths (3, n_documents)."""
+    return length_norms(lengths[TRANSFORMS.index(scoring.document_transform)], average, scoring)
+
+
+def _offset_type(nbytes: int) -> str:
+    return "<u4" if nbytes < 1 << 32 else "<u8"
+
+
+def _offsets(chunks: list[_Chunk], n_terms: int) -> NDArray[Any]:
+    offsets = np.zeros(n_terms * len(chunks) + 1, dtype=np.int64)
+    for number, chunk in enumerate(chunks):
+        offsets[1 + number :: len(chunks)] = chunk.sizes
+    np.cumsum(offsets, out=offsets)
+    return offsets.astype(_offset_type(int(offsets[-1])))
+
+
+def _directories(chunks: list[_Chunk]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if not chunks:
+        return np.empty(0, np.uint8), np.empty(0, np.uint8)
+    return np.stack([chunk.kinds for chunk in chunks], axis=1).ravel(), np.stack([c.tops for c in chunks], axis=1).ravel()
+
+
+def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring) -> Iterator[_Chunk]:
+    """Encodes chunk after chunk, on all cores."""
+    from lexite.kernels.hardware import n_threads
+    from lexite.kernels.impacts import MAX_BYTES_PER_POSTING, encode_chunk
+
+    levels = impact_levels(scoring.largest)
+
+    def encode(begin: int) -> _Chunk:
+        end = min(begin + CHUNK, len(norms))
+        low, high = int(rows.bounds[begin]), int(rows.bounds[end])
+        bounds = rows.bounds[begin : end + 1]
+        terms, weights = rows.read(low, high)
+        if np.any(np.diff(bounds) < 0) or len(terms) != high - low:
+            raise IndexFormatError(DAMAGED_ROWS)
+        out = np.empty(int(MAX_BYTES_PER_POSTING * (high - low)) + 1, dtype=np.uint8)
+        sizes, kinds, tops = np.empty(n_terms, np.int64), np.empty(n_terms, np.uint8), np.empty(n_terms, np.uint8)
+        count = encode_chunk(bounds, terms, weights, norms[begin:end], scoring.form, levels, out, sizes, kinds, tops)
+        if count < 0:
+            raise IndexFormatError(DAMAGED_ROWS)
+        return _Chunk(0, out[:count].copy(), sizes, kinds, tops)
+
+    begins = range(0, len(norms), CHUNK)
+    threads = min(n_threads(), len(begins))
+    if threads < 2:
+        yield from map(encode, begins)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="lexite-postings") as pool:
+        for first in range(0, len(begins), threads):  # a few at a time: a pool's map would run ahead of the writer
+            yield from pool.map(encode, begins[first : first + threads])
+
+
+def _term_blocks(chunks: list[_Chunk], offsets: NDArray[Any], n_terms: int, spill: Path | None) -> Iterator[NDArray[np.uint8]]:
+    """The lists in their final order, in blocks of whole terms."""
+    from lexite.kernels.impacts import gather_lists
+
+    of_terms = offsets[:: max(len(chunks), 1)].astype(np.int64) if chunks else np.zeros(n_terms + 1, np.int64)
+    starts = [np.concatenate([[0], np.cumsum(chunk.sizes)]) for chunk in chunks]
+    first = 0
+    while first < n_terms:
+        last = max(first + 1, int(np.searchsorted(of_terms, of_terms[first] + MERGE_BYTES, side="right")) - 1)
+        out = np.empty(of_terms[last] - of_terms[first], dtype=np.uint8)
+        for number, chunk in enumerate(chunks):
+            low, high = int(starts[number][first]), int(starts[number][last])
+            if chunk.lists is not None:
+                source = chunk.lists[low:high]
+            else:
+                assert spill is not None
+                source = read_part(spill, "|u1", chunk.start + low, high - low)
+            targets = offsets[first * len(chunks) + number : last * len(chunks) : len(chunks)].astype(np.int64)
+            targets -= of_terms[first]
+            gather_lists(source, starts[number][first:last] - low, chunk.sizes[first:last], out, targets)
+        yield out
+        first = last
