@@ -145,7 +145,8 @@ class Scorer:
     ) -> None:
         """Ranges of queries on all cores; a single query's chunks, where they are many."""
         from lexite.kernels.hardware import n_threads
-        from lexite.kernels.retrieval import search_segment, sort_heaps
+        from lexite.kernels.heaps import sort_heaps
+        from lexite.kernels.retrieval import search_segment
         from lexite.kernels.threads import parallel_ranges
 
         asked = (queries.indptr, queries.terms, factors, self.n_terms)

@@ -17,11 +17,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lexite.kernels.heaps import push
 from lexite.kernels.impacts import CHUNK, FULL, GAPS, saturated
+from lexite.kernels.prefetch import prefetch
 
-# Nanoseconds that things take, about: an entry of each form, a list, a document scored exactly, a check of all sums.
-FULL_COST, ENTRY_COST, LIST_COST, ROW_COST, ROW_ENTRY_COST, CHECK_COST = 0.025, 0.4, 12.0, 120.0, 0.9, 500.0
-CHECK_AFTER = 0.2  # share of the remaining time after which the check is worth repeating
+# Nanoseconds that things take, about: an entry of each form, a list, looking a document up in the lists that were left out,
+# scoring it exactly.
+FULL_COST, ENTRY_COST, LIST_COST, LOOK_COST, ROW_COST, ROW_ENTRY_COST = 0.06, 0.6, 20.0, 200.0, 120.0, 0.9
+CHECK_COST = 800.0  # of counting the documents that can still win
+CHECK_AFTER = 0.2  # share of the remaining time after which that is worth repeating
+AHEAD = 2048  # bytes of the next list that are asked for while one is read
 BLOCK = 64  # sums looked at together
 BINS = 1024
 
@@ -53,53 +58,6 @@ def _add_list(part: Any, kind: int, factor: Any, n_documents: int, sums: Any) ->
 
 
 @njit(cache=True, nogil=True)
-def _worse(score: Any, document: Any, other_score: Any, other_document: Any) -> Any:
-    return score < other_score or (score == other_score and document > other_document)
-
-
-@njit(cache=True, nogil=True)
-def _sift_down(scores: Any, documents: Any, size: int) -> None:
-    # Restores a heap whose root, the worst hit, was replaced.
-    score, document = scores[0], documents[0]
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and _worse(scores[child + 1], documents[child + 1], scores[child], documents[child]):
-            child += 1
-        if not _worse(scores[child], documents[child], score, document):
-            break
-        scores[place] = scores[child]
-        documents[place] = documents[child]
-        place = child
-    scores[place] = score
-    documents[place] = document
-
-
-@njit(cache=True, nogil=True)
-def _push(scores: Any, documents: Any, size: int, score: Any, document: Any) -> int:
-    # Puts a hit into a heap; when it is full, in the place of the worst one, if that is worse. Returns the new size.
-    if size == scores.shape[0]:
-        if _worse(scores[0], documents[0], score, document):
-            scores[0] = score
-            documents[0] = document
-            _sift_down(scores, documents, size)
-        return size
-    place = size
-    while place > 0:
-        parent = (place - 1) // 2
-        if not _worse(score, document, scores[parent], documents[parent]):
-            break
-        scores[place] = scores[parent]
-        documents[place] = documents[parent]
-        place = parent
-    scores[place] = score
-    documents[place] = document
-    return size + 1
-
-
-@njit(cache=True, nogil=True)
 def _score_row(terms: Any, weights: Any, norm: Any, form: Any, slots: Any, factors: Any, found: Any) -> tuple[Any, int]:
     # The exact score of a document and the number of terms it shares with the query (-1: a term that does not exist).
     # Its entries are sifted without a branch first: which of them the query has cannot be predicted.
@@ -119,7 +77,7 @@ def _score_row(terms: Any, weights: Any, norm: Any, form: Any, slots: Any, facto
 
 @njit(cache=True, nogil=True)
 def _kth_largest_at_least(sums: Any, k: int, counts: Any) -> int:
-    # A number that at least k positive sums reach, near the largest such one; 0 when there are fewer.
+    # A number that at least k positive sums reach, near the largest such one; 1 when there are fewer.
     largest = np.int32(0)
     for j in range(sums.shape[0]):
         largest = max(largest, sums[j])
@@ -134,7 +92,7 @@ def _kth_largest_at_least(sums: Any, k: int, counts: Any) -> int:
         reached += counts[place]
         if reached >= k:
             return place << shift
-    return 0
+    return 1
 
 
 @njit(cache=True, nogil=True)
@@ -164,113 +122,220 @@ def _order_by(worth: Any, order: Any, n: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _units(most: Any, unit: Any) -> Any:
+    # What one of 255 parts of a list's largest contribution is in units; never 0, so that a sum of 0 means no match.
+    return np.int32(max(1.0, np.floor(most / 255.0 / unit + 0.5)))
+
+
+@njit(cache=True, nogil=True)
+def _ask_for(lists: Any, low: Any, high: Any) -> None:
+    for place in range(low, min(high, low + AHEAD), 64):
+        prefetch(lists, np.int64(place))
+
+
+@njit(cache=True, nogil=True)
+def _with_full_lists(lists: Any, starts: Any, units: Any, n: int, local: int, total: Any, least: Any, rest: Any) -> Any:
+    # The sum of a document with its impacts in the full lists that were left out, which are looked up; ``rest`` is what they
+    # can add from each on. Stops when the document cannot reach ``least`` any more.
+    for i in range(n):
+        if total + rest[i] < least:
+            return total
+        total += np.int64(lists[starts[i] + local]) * units[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def _limit(needed: Any, unit: Any) -> Any:
     # The smallest integer sum that may stand for a score of ``needed``; everything above 2**31 is out of reach.
     return np.int32(max(0.0, min(np.floor(needed / unit), 2147483647.0)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search_chunk(
-    number: int, n_chunks: int, postings: Any, rows: Any, live: Any, first: int, query: Any, unwanted: int, form: Any,
-    pruning: Any, top: Any, size: int, scratch: Any, row_cost: float,
-) -> int:  # fmt: skip
-    """Searches one chunk. Returns the new size of the heap, or -1 when something is damaged."""
+def _weigh_terms(place: Any, postings: Any, query: Any, drift: float, scratch: Any) -> tuple[float, float, float]:
+    # What each term can add to a score in this chunk, and the time its list takes: in all, and the largest addition.
+    # The first number is -1 when the directory of lists is damaged.
+    number, n_chunks, _, _ = place
     lists, offsets, kinds, tops, levels = postings
-    bounds, terms, weights, norms = rows
-    query_terms, factors, slots = query
-    drift, share = pruning
-    top_scores, top_documents = top
-    sums, most, cost, worth, order, found, counts, ordered = scratch
-    begin = number * CHUNK
-    n_documents = min(CHUNK, norms.shape[0] - begin)
-    n_terms, k = query_terms.shape[0], top_scores.shape[0]
-
-    # What each term can add at most, and the time its list takes.
-    total, rest_cost, largest = 0.0, 0.0, 0.0
-    for j in range(n_terms):
-        place = np.int64(query_terms[j]) * n_chunks + number
-        low, high = np.int64(offsets[place]), np.int64(offsets[place + 1])
+    terms, factors, _ = query
+    most, cost = scratch[1], scratch[2]
+    total, time, largest = 0.0, 0.0, 0.0
+    for j in range(terms.shape[0]):
+        at = np.int64(terms[j]) * n_chunks + number
+        low, high = np.int64(offsets[at]), np.int64(offsets[at + 1])
         if low > high or high > lists.shape[0]:
-            return -1
+            return -1.0, 0.0, 0.0
         most[j], cost[j] = 0.0, 0.0
         if high > low:
-            most[j] = np.float64(factors[j]) * levels[tops[place]] * drift
-            entries = (high - low) * (FULL_COST if kinds[place] == FULL else 0.5 * ENTRY_COST)
-            cost[j] = LIST_COST + entries
+            most[j] = np.float64(factors[j]) * levels[tops[at]] * drift
+            cost[j] = LIST_COST + (high - low) * (FULL_COST if kinds[at] == FULL else 0.5 * ENTRY_COST)
             total += most[j]
-            rest_cost += cost[j]
+            time += cost[j]
             largest = max(largest, most[j])
+    return total, time, largest
+
+
+@njit(cache=True, nogil=True)
+def _read_lists(
+    place: Any, postings: Any, query: Any, sums: Any, unit: float, needed: float, total: float, time: float, share: float,
+    row_cost: float, scratch: Any,
+) -> tuple[int, float, float]:  # fmt: skip
+    # Adds lists up until few documents can still reach ``needed`` (0: all lists). Returns how many terms were gone through
+    # (-1: damage), and by how much a score can be above its sum and below it.
+    number, n_chunks, _, n_documents = place
+    lists, offsets, kinds, _, _ = postings
+    most, cost, order = scratch[1], scratch[2], scratch[4]
+    n_terms = query[0].shape[0]
+    rest, above, below, check_at = total, 0.0, 0.0, time
+    for i in range(n_terms):
+        j = order[i]
+        if cost[j] == 0.0:
+            continue
+        if rest * share < needed and time <= check_at and time > CHECK_COST:
+            possible = _count_reaching(sums, _limit(needed - above - rest * share, unit))
+            if possible * (LOOK_COST + 0.2 * row_cost) <= time:
+                return i, above, below
+            check_at = time * (1.0 - CHECK_AFTER)
+        at = np.int64(query[0][j]) * n_chunks + number
+        if i + 1 < n_terms:
+            ahead = np.int64(query[0][order[i + 1]]) * n_chunks + number
+            _ask_for(lists, np.int64(offsets[ahead]), min(np.int64(offsets[ahead + 1]), lists.shape[0]))
+        part = lists[np.int64(offsets[at]) : np.int64(offsets[at + 1])]
+        if not _add_list(part, kinds[at], _units(most[j], unit), n_documents, sums):
+            return -1, 0.0, 0.0
+        rest -= most[j]
+        time -= cost[j]
+        above += most[j] / 510.0 + 127.5 * unit
+        below += most[j] / 255.0 + 255.0 * unit
+    return n_terms, above, below
+
+
+@njit(cache=True, nogil=True)
+def _left_out(
+    stopped: int, place: Any, postings: Any, query: Any, unit: float, share: float, scratch: Any
+) -> tuple[int, float, float]:
+    # The lists from ``stopped`` on: those that are full, where documents are looked up; what all can add, and what they can
+    # add beyond the looked up impacts.
+    number, n_chunks, _, n_documents = place
+    _, offsets, kinds, _, _ = postings
+    most, cost, order, starts, units, most_from = scratch[1], scratch[2], scratch[4], scratch[8], scratch[9], scratch[10]
+    n, rest, uncertain = 0, 0.0, 0.0
+    for i in range(stopped, query[0].shape[0]):
+        j = order[i]
+        at = np.int64(query[0][j]) * n_chunks + number
+        rest += most[j] * share
+        if cost[j] > 0.0 and kinds[at] == FULL and np.int64(offsets[at + 1] - offsets[at]) == n_documents:
+            starts[n], units[n] = np.int64(offsets[at]), _units(most[j], unit)
+            uncertain += most[j] / 510.0 + 127.5 * unit
+            n += 1
+        else:
+            uncertain += most[j] * share
+    from_here = np.int64(0)
+    for i in range(n - 1, -1, -1):
+        from_here += 255 * np.int64(units[i])
+        most_from[i] = from_here
+    return n, rest, uncertain
+
+
+@njit(cache=True, nogil=True)
+def _score_reaching(
+    least: Any, end: Any, least_looked_up: Any, n_full: int, place: Any, lists: Any, rows: Any, live: Any, first: int,
+    query: Any, unwanted: int, form: Any, top: Any, size: int, limits: Any, scratch: Any,
+) -> int:  # fmt: skip
+    # Scores the documents exactly whose sums are from ``least`` to below ``end``, and puts them into the heap. Once that is
+    # full, the limits rise with its worst hit. Returns the heap's size, -1 when something is damaged.
+    _, _, begin, n_documents = place
+    bounds, terms, weights, norms = rows
+    slack, slack_looked_up, unit, floor = limits
+    sums, found, starts, units, most_from = scratch[0], scratch[5], scratch[8], scratch[9], scratch[10]
+    for block in range(0, n_documents, BLOCK):
+        block_end = min(block + BLOCK, n_documents)
+        highest = np.int32(0)
+        for j in range(block, block_end):
+            highest = max(highest, sums[j])
+        if highest < least:
+            continue
+        for j in range(block, block_end):
+            document = begin + j
+            if sums[j] < least or sums[j] >= end or (live.shape[0] and not live[document]) or document == unwanted:
+                continue
+            if n_full and least_looked_up > _with_full_lists(
+                lists, starts, units, n_full, j, np.int64(sums[j]), least_looked_up, most_from
+            ):
+                continue
+            low, high = bounds[document], bounds[document + 1]
+            if low < 0 or low > high or high > terms.shape[0] or high - low > found.shape[0]:
+                return -1
+            for at in range(low, high, 16):
+                prefetch(weights, np.int64(at))
+            score, shared = _score_row(terms[low:high], weights[low:high], norms[document], form, query[2], query[1], found)
+            if shared < 0:
+                return -1
+            if shared:
+                size = push(top[0], top[1], size, score, np.int32(first + document))
+                if size == top[0].shape[0]:
+                    least = max(least, max(floor, _limit(top[0][0] - slack, unit)))
+                    least_looked_up = max(least_looked_up, _limit(top[0][0] - slack_looked_up, unit))
+    return size
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _search_chunk(
+    place: Any, postings: Any, rows: Any, live: Any, first: int, query: Any, unwanted: int, form: Any, pruning: Any, top: Any,
+    size: int, scratch: Any, row_cost: float,
+) -> int:  # fmt: skip
+    # Searches one chunk. Returns the new size of the heap, or -1 when something is damaged.
+    _, _, begin, n_documents = place
+    drift, share = pruning
+    cost, worth, order, counts, ordered = scratch[2], scratch[3], scratch[4], scratch[6], scratch[7]
+    n_terms, k, full = query[0].shape[0], top[0].shape[0], size == top[0].shape[0]
+    total, time, largest = _weigh_terms(place, postings, query, drift, scratch)
+    if total < 0.0:
+        return -1
     rounding = (n_terms + 16) * 1.2e-7 * total  # of float32 additions
-    full = size == k
-    if rest_cost == 0.0 or (full and total + rounding < top_scores[0]):
+    worst = np.float64(top[0][0]) - rounding if full else 0.0
+    if time == 0.0 or (full and total < worst):
         return size
-    if full and not ordered[0]:
+    if not ordered[0]:
         for j in range(n_terms):
-            worth[j] = most[j] / max(cost[j], 1.0)
+            worth[j] = scratch[1][j] / max(cost[j], 1.0)
         _order_by(worth, order, n_terms)
         ordered[0] = 1
     unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
     if not unit > 0.0:  # only terms of idf 0
         unit = 1.0
-
-    sums[:n_documents] = 0
-    rest, above, below, check_at = total, 0.0, 0.0, rest_cost
-    for i in range(n_terms):
-        j = order[i] if full else i
-        if cost[j] == 0.0:
-            continue
-        if full and rest * share < top_scores[0] and rest_cost <= check_at and rest_cost > CHECK_COST:
-            least = _limit(top_scores[0] - rounding - above - rest * share, unit)
-            if _count_reaching(sums[:n_documents], least) * row_cost <= rest_cost:
-                break
-            check_at = rest_cost * (1.0 - CHECK_AFTER)
-        place = np.int64(query_terms[j]) * n_chunks + number
-        low, high = np.int64(offsets[place]), np.int64(offsets[place + 1])
-        units = np.int32(max(1.0, np.floor(most[j] / 255.0 / unit + 0.5)))
-        if not _add_list(lists[low:high], kinds[place], units, n_documents, sums):
-            return -1
-        rest -= most[j]
-        rest_cost -= cost[j]
-        above += most[j] / 510.0 + 127.5 * unit
-        below += most[j] / 255.0 + 255.0 * unit
-    if rest_cost <= 0.5:
-        rest = 0.0
-
+    sums = scratch[0][:n_documents]
+    sums[:] = 0
+    stopped, above, below = _read_lists(place, postings, query, sums, unit, worst, total, time, share, row_cost, scratch)
+    if stopped < 0:
+        return -1
+    n_full, rest, uncertain = _left_out(stopped, place, postings, query, unit, share, scratch)
     if live.shape[0]:
         for j in range(n_documents):
             sums[j] *= live[begin + j]
     if 0 <= unwanted - begin < n_documents:
         sums[unwanted - begin] = 0
-    # Whatever reaches the k-th best score so far, or of this chunk, is scored exactly.
-    needed = np.float64(top_scores[0]) if full else 0.0
-    if not full:
-        reached = _kth_largest_at_least(sums[:n_documents], k, counts)
-        needed = max(0.0, (reached * unit - below) / (drift * drift) - rounding)
-    slack = rounding + above + rest * share
-    least = max(_limit(needed - slack, unit), np.int32(1 if rest == 0.0 else 0))
-    for block in range(0, n_documents, BLOCK):
-        end = min(block + BLOCK, n_documents)
-        highest = np.int32(0)
-        for j in range(block, end):
-            highest = max(highest, sums[j])
-        if highest < least:
-            continue
-        for j in range(block, end):
-            document = begin + j
-            if sums[j] < least or (live.shape[0] and not live[document]) or document == unwanted:
-                continue
-            low, high = bounds[document], bounds[document + 1]
-            if low < 0 or low > high or high > terms.shape[0] or high - low > found.shape[0]:
-                return -1
-            score, shared = _score_row(terms[low:high], weights[low:high], norms[document], form, slots, factors, found)
-            if shared < 0:
-                return -1
-            if shared:
-                size = _push(top_scores, top_documents, size, score, np.int32(first + document))
-                if size == k and top_scores[0] > needed:
-                    needed = np.float64(top_scores[0])
-                    least = max(_limit(needed - slack, unit), np.int32(1 if rest == 0.0 else 0))
-    return size
+
+    floor = np.int32(1 if stopped == n_terms else 0)  # where all lists were read, a sum of 0 is no match
+    limits = (rounding + above + rest, rounding + above + uncertain, unit, floor)
+    highest = np.int64(1) << 40
+    if not full:  # the best k of this chunk first: they tell how little the others have to reach
+        reached = _kth_largest_at_least(sums, k, counts)
+        size = _score_reaching(
+            reached, highest, np.int64(0), n_full, place, postings[0], rows, live, first, query, unwanted, form, top, size,
+            limits, scratch,
+        )  # fmt: skip
+        if size < 0:
+            return -1
+        highest = reached
+        worst = max(0.0, (reached * unit - below) / (drift * drift) - rounding)
+        if size == k:
+            worst = max(worst, np.float64(top[0][0]))
+    least = np.int64(max(floor, _limit(worst - above - rest - (0.0 if full else rounding), unit)))
+    least_looked_up = np.int64(_limit(worst - above - uncertain - (0.0 if full else rounding), unit))
+    return _score_reaching(
+        least, highest, least_looked_up, n_full, place, postings[0], rows, live, first, query, unwanted, form, top, size,
+        limits, scratch,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -316,7 +381,8 @@ def search_segment(
         longest = max(longest, indptr[query + 1] - indptr[query])
     scratch = (
         np.empty(CHUNK, np.int32), np.empty(longest), np.empty(longest), np.empty(longest), np.empty(longest, np.int64),
-        np.empty(n_terms + 1, np.int32), np.empty(BINS, np.int64), np.zeros(1, np.int64),
+        np.empty(n_terms + 1, np.int32), np.empty(BINS, np.int64), np.zeros(1, np.int64), np.empty(longest, np.int64),
+        np.empty(longest, np.int32), np.empty(longest, np.int64),
     )  # fmt: skip
     for query in range(start, stop):
         low, high = indptr[query], indptr[query + 1]
@@ -326,8 +392,10 @@ def search_segment(
         asked = (terms[low:high], factors[low:high], slots)
         top = (top_scores[query], top_documents[query])
         for number in range(first_chunk, last_chunk):
+            begin = number * CHUNK
+            place = (number, n_chunks, begin, min(CHUNK, n_documents - begin))
             size = _search_chunk(
-                number, n_chunks, postings, rows, live, first, asked, excluded[query] - first, form, pruning, top, sizes[query],
+                place, postings, rows, live, first, asked, excluded[query] - first, form, pruning, top, sizes[query],
                 scratch, row_cost,
             )  # fmt: skip
             if size < 0:
@@ -336,18 +404,3 @@ def search_segment(
         for j in range(low, high):
             slots[terms[j]] = 0
     return True
-
-
-@njit(cache=True, nogil=True)
-def sort_heaps(top_scores: Any, top_documents: Any, sizes: Any, start: int, stop: int) -> None:
-    """Turns heaps into rankings: best first, equal scores by document number; unused places hold document -1 and score 0."""
-    for query in range(start, stop):
-        scores, documents = top_scores[query], top_documents[query]
-        size = sizes[query]
-        for place in range(size, scores.shape[0]):
-            scores[place] = 0.0
-            documents[place] = -1
-        for last in range(size - 1, 0, -1):
-            scores[0], scores[last] = scores[last], scores[0]
-            documents[0], documents[last] = documents[last], documents[0]
-            _sift_down(scores, documents, last)
