@@ -65,8 +65,8 @@ def encode_verb(
 ) -> None:
     """Turn texts into weights of latent terms.
 
-    JSONL holds {"id": ..., "terms": {LATENT: WEIGHT, ...}} per text. NPZ holds a CSR matrix of texts by latents, which
-    scipy.sparse.load_npz reads, and an array "ids".
+    JSONL holds {"id": ..., "raw": ..., "terms": {LATENT: WEIGHT, ...}} per text, which 'lexite search --terms' reads. NPZ
+    holds a CSR matrix of texts by latents, which scipy.sparse.load_npz reads, and an array "ids".
 
     Example: lexite encode corpus.jsonl -o weights.npz
     """
@@ -81,10 +81,10 @@ def encode_verb(
     weights = _encode(encoder, stream, kind, k, raw)
     n_texts = n_terms = 0
     if str(output) == "-":
-        n_texts, n_terms = _write_jsonl(standard_output(), weights)
+        n_texts, n_terms = _write_jsonl(standard_output(), weights, raw)
     elif output.suffix == ".jsonl":
         with atomic_write(output, "w") as file:
-            n_texts, n_terms = _write_jsonl(file, weights)
+            n_texts, n_terms = _write_jsonl(file, weights, raw)
     else:
         with atomic_write(output) as file:
             n_texts, n_terms = _write_npz(file, weights)
@@ -112,7 +112,7 @@ def _encode(encoder: LatentTermEncoder, stream: Iterator[tuple[str, str]], kind:
             bar.advance(len(chunk))
 
 
-def _write_jsonl(file: IO[str], stream: Iterator[Chunk]) -> tuple[int, int]:
+def _write_jsonl(file: IO[str], stream: Iterator[Chunk], raw: bool) -> tuple[int, int]:
     n_texts = n_terms = 0
     escaped = not speaks_unicode(file)
     for ids, weights in stream:
@@ -120,7 +120,7 @@ def _write_jsonl(file: IO[str], stream: Iterator[Chunk]) -> tuple[int, int]:
             start, end = weights.indptr[row], weights.indptr[row + 1]
             pairs = zip(weights.indices[start:end].tolist(), weights.data[start:end].tolist(), strict=True)
             terms = {str(term): float(f"{weight:.6g}") for term, weight in pairs}
-            file.write(json.dumps({"id": name, "terms": terms}, ensure_ascii=escaped) + "\n")
+            file.write(json.dumps({"id": name, "raw": raw, "terms": terms}, ensure_ascii=escaped) + "\n")
         n_texts, n_terms = n_texts + len(ids), n_terms + weights.nnz
     return n_texts, n_terms
 

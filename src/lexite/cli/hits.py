@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,30 +86,30 @@ def passages(text: str, characters: int = PASSAGE_CHARACTERS) -> list[str]:
 
 def show_hits(
     index: BM25Index,
-    encoder: LatentTermEncoder,
+    label: Callable[[int], str],
     query: SparseRows,
     hits: Sequence[Hit],
     scoring: BM25Config,
-    *,
-    snippets: bool = True,
+    encoder: LatentTermEncoder | None = None,
 ) -> list[ShownHit]:
     """Adds titles, snippets and matched terms to hits.
 
     Args:
         index: where the hits were found.
-        encoder: its vocabulary; encodes the passages of the hits.
+        label: words for a term.
         query: raw weights of the query, one row.
         hits: what the search gave.
         scoring: what it was searched with.
-        snippets: whether the best passage of each document is looked for; otherwise its beginning is shown.
+        encoder: the index's vocabulary, with which the best passage of each document is looked for; without it, the
+            beginning is shown.
     """
     explained = [index.explain(query, hit.document, scoring=scoring) for hit in hits]
     stored = [index.stored(hit.document) for hit in hits]
     parts = [passages(document.text) for document in stored]
-    best = _best_passages(encoder, parts, explained) if snippets else [0] * len(hits)
+    best = _best_passages(encoder, parts, explained) if encoder else [0] * len(hits)
     shown = []
     for hit, document, contributions, pieces, number in zip(hits, stored, explained, parts, best, strict=True):
-        terms = [MatchedTerm(term, encoder.label(term), value) for term, value in contributions[:TERMS_SHOWN]]
+        terms = [MatchedTerm(term, label(term), value) for term, value in contributions[:TERMS_SHOWN]]
         shown.append(ShownHit(hit.rank, hit.id, hit.score, document.title, pieces[number] if pieces else "", terms))
     return shown
 

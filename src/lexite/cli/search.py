@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of,
 from lexite.cli.hits import ShownHit, print_hits, show_hits
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console, print_json, print_json_line
+from lexite.cli.stored_terms import TermQueries, labels_of, read_term_queries
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, CorpusError
 from lexite.terms.config import TermsConfig
@@ -24,6 +25,7 @@ from lexite.terms.scoring import BM25Config
 if TYPE_CHECKING:
     from lexite.corpus import Query
     from lexite.index import BM25Index, Hit
+    from lexite.index.config import SparseRows
     from lexite.terms import LatentTermEncoder
 
 PROMPT = "\nquery> "
@@ -47,6 +49,15 @@ def search_verb(
     queries: Annotated[
         Path | None, typer.Option("--queries", help="File of queries: JSONL, CSV, TSV, or one a line.", metavar="FILE")
     ] = None,
+    terms_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--terms",
+            help="File of queries that are terms already, as 'lexite encode --kind query --raw -o FILE.jsonl' writes them. "
+            "No model is loaded. - is stdin.",
+            metavar="FILE",
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option("--run", help="Write the ranking as a TREC run, with no text; - is stdout.", metavar="FILE"),
@@ -54,6 +65,9 @@ def search_verb(
     snippets: Annotated[
         bool, typer.Option("--snippets/--no-snippets", help="Look for the passage of each document that matches best.")
     ] = True,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Search faster, and miss a hit now and then; scores stay exact.")
+    ] = False,
     vocabulary: Annotated[
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
@@ -74,7 +88,17 @@ def search_verb(
 
     if as_json and str(run) == "-":
         raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
+    if terms_file is not None and (query or queries):
+        raise ConfigError("--terms takes the place of words and of --queries. Give one of them.")
     opened = BM25Index.open(index)
+    if terms_file is not None:
+        stored = read_term_queries(terms_file, opened.n_terms)
+        found = TermSearcher(opened, stored, scoring.over(opened.scoring), top_k, approximate)
+        if run is not None:
+            _report_run(found.write_run(run), run, as_json)
+        else:
+            found.answer(labels_of(opened, vocabulary), as_json)
+        return
     listed: list[Query] = []
     if queries:
         stream, report = open_queries([str(queries)], read)
@@ -82,16 +106,12 @@ def search_verb(
         report_skipped(report)
     encoder = load_encoder_of(opened, vocabulary, model)
     k = encoder.k_for("query", terms.values.get("k_queries"))
-    searcher = Searcher(opened, encoder, scoring.over(opened.scoring), top_k, k, snippets)
+    searcher = Searcher(opened, encoder, scoring.over(opened.scoring), top_k, k, snippets, approximate)
     if query:
         listed.insert(0, Query("query" if queries else "1", _decoded(" ".join(query))))
     if run is not None:
         listed = listed or list(_piped_queries())
-        n_hits = searcher.write_run(listed, run)
-        if as_json:
-            print_json({"run": str(run), "queries": len(listed), "hits": n_hits})
-        elif str(run) != "-":
-            print(f"{len(listed):,} queries, {n_hits:,} hits: {run}")
+        _report_run(searcher.write_run(listed, run), run, as_json)
     elif listed:
         searcher.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
@@ -112,6 +132,7 @@ class Searcher:
         top_k: documents per query.
         k: latents kept per token of a query; None takes the vocabulary's own.
         snippets: whether the best passage of each document is looked for.
+        approximate: whether to search faster, and miss a hit now and then.
     """
 
     index: BM25Index
@@ -120,18 +141,24 @@ class Searcher:
     top_k: int = 10
     k: int | None = None
     snippets: bool = True
+    approximate: bool = False
 
     def rank(self, texts: Sequence[str]) -> list[list[Hit]]:
         """The documents of each query, the best first."""
         weights = self.encoder.encode_queries(list(texts), k=self.k, raw=True)
-        fingerprint = self.encoder.fingerprint
-        return self.index.search(weights, self.top_k, scoring=self.scoring, vocabulary=fingerprint)
+        return self._hits(weights)
 
     def search(self, text: str) -> list[ShownHit]:
         """The documents of a query with title, snippet and matched terms."""
         weights = self.encoder.encode_queries([text], k=self.k, raw=True)
-        hits = self.index.search(weights, self.top_k, scoring=self.scoring, vocabulary=self.encoder.fingerprint)[0]
-        return show_hits(self.index, self.encoder, weights, hits, self.scoring, snippets=self.snippets)
+        encoder = self.encoder if self.snippets else None
+        return show_hits(self.index, self.encoder.label, weights, self._hits(weights)[0], self.scoring, encoder)
+
+    def _hits(self, weights: SparseRows) -> list[list[Hit]]:
+        fingerprint = self.encoder.fingerprint
+        return self.index.search(
+            weights, self.top_k, scoring=self.scoring, vocabulary=fingerprint, approximate=self.approximate
+        )
 
     def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
         """Prints the hits of queries."""
@@ -165,19 +192,71 @@ class Searcher:
                 return
             print_hits(console(), self.search(text))
 
-    def write_run(self, queries: Sequence[Query], path: Path) -> int:
-        """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns the number of hits."""
-        from lexite.index import run_from_hits, write_trec_run
-
+    def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:
+        """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""
         hits = [found for chunk in chunks(queries) for found in self.rank([query.text for query in chunk])]
-        rankings = run_from_hits([query.id for query in queries], hits)
-        if str(path) != "-":
-            write_trec_run(path, rankings)
-        else:
-            with tempfile.TemporaryDirectory(prefix="lexite-") as folder:  # the writer puts whole files in place
-                write_trec_run(Path(folder) / "run", rankings)
-                sys.stdout.write((Path(folder) / "run").read_text(encoding="utf-8"))
-        return sum(map(len, hits))
+        return _write_run([query.id for query in queries], hits, path)
+
+
+@dataclass(frozen=True)
+class TermSearcher:
+    """Queries that are terms already, and how an index is searched with them.
+
+    Attributes:
+        index: the opened index.
+        queries: the queries.
+        scoring: what it is searched with.
+        top_k: documents per query.
+        approximate: whether to search faster, and miss a hit now and then.
+    """
+
+    index: BM25Index
+    queries: TermQueries
+    scoring: BM25Config
+    top_k: int
+    approximate: bool
+
+    def answer(self, label: Callable[[int], str], as_json: bool) -> None:
+        """Prints the hits of the queries."""
+        from rich.text import Text
+
+        out = console()
+        for number, (identifier, hits) in enumerate(zip(self.queries.ids, self._hits(), strict=True)):
+            shown = show_hits(self.index, label, self.queries.row(number), hits, self.scoring)
+            if as_json:
+                print_json_line({"id": identifier, "hits": [hit.to_json() for hit in shown]})
+                continue
+            if len(self.queries.ids) > 1:
+                out.print(Text(f"\n{identifier}", "bold magenta"))
+            print_hits(out, shown)
+
+    def write_run(self, path: Path) -> tuple[int, int]:
+        """Writes the rankings as a TREC run; returns how many queries and hits."""
+        return _write_run(self.queries.ids, self._hits(), path)
+
+    def _hits(self) -> list[list[Hit]]:
+        return self.index.search(self.queries, self.top_k, scoring=self.scoring, approximate=self.approximate)
+
+
+def _write_run(ids: Sequence[str], hits: Sequence[Sequence[Hit]], path: Path) -> tuple[int, int]:
+    from lexite.index import run_from_hits, write_trec_run
+
+    rankings = run_from_hits(ids, hits)
+    if str(path) != "-":
+        write_trec_run(path, rankings)
+    else:
+        with tempfile.TemporaryDirectory(prefix="lexite-") as folder:  # the writer puts whole files in place
+            write_trec_run(Path(folder) / "run", rankings)
+            sys.stdout.write((Path(folder) / "run").read_text(encoding="utf-8"))
+    return len(ids), sum(map(len, hits))
+
+
+def _report_run(written: tuple[int, int], run: Path, as_json: bool) -> None:
+    n_queries, n_hits = written
+    if as_json:
+        print_json({"run": str(run), "queries": n_queries, "hits": n_hits})
+    elif str(run) != "-":
+        print(f"{n_queries:,} queries, {n_hits:,} hits: {run}")
 
 
 def _piped_queries() -> Iterator[Query]:

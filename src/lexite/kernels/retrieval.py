@@ -317,7 +317,7 @@ def _search_chunk(
 
     floor = np.int32(1 if stopped == n_terms else 0)  # where all lists were read, a sum of 0 is no match
     limits = (rounding + above + rest, rounding + above + uncertain, unit, floor)
-    highest = np.int64(1) << 40
+    highest: Any = np.int64(1) << 40
     if not full:  # the best k of this chunk first: they tell how little the others have to reach
         reached = _kth_largest_at_least(sums, k, counts)
         size = _score_reaching(
