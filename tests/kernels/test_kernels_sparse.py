@@ -58,6 +58,7 @@ def test_gradients_equal_autograd(reference: bool, problem: Problem) -> None:
     result = (sparse.reconstruct_reference if reference else sparse.reconstruct)(states, indices, encoder, bias, decoder, scale)
     torch.testing.assert_close(result.errors, errors.detach(), rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(result.squared, errors.detach().square().sum(1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(result.totals.sum(0), errors.detach().sum(0), rtol=1e-3, atol=1e-3)
     out = sparse.LatentGradients(
         torch.full_like(encoder, 9.0), torch.full_like(decoder, 9.0), torch.full_like(bias, 9.0), torch.zeros(n_latents).long()
     )
@@ -94,3 +95,27 @@ def test_grouping_keeps_the_order_of_tokens() -> None:
     starts, entries = sparse.group_by_latent(indices, values, 3)
     assert starts.tolist() == [0, 2, 2, 4]
     assert entries[:4].tolist() == [1, 2, 0, 4]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@given(n=st.integers(0, 300), seed=st.integers(0, 99))
+def test_centred_states_and_their_sums_equal_the_reference(dtype: torch.dtype, n: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batch, bias = torch.randn(n, 7, generator=generator).to(dtype), torch.randn(7, generator=generator)
+    before, out = batch.clone(), sparse.Centred.empty(n, 7)
+    result, expected = sparse.centre(batch, bias, out), sparse.centre_reference(batch, bias)
+    assert torch.equal(batch, before)
+    assert result is out
+    assert torch.equal(result.states, expected.states)
+    torch.testing.assert_close(result.squared, expected.squared, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.totals.sum(0), expected.totals.sum(0), rtol=1e-4, atol=1e-4)
+
+
+def test_memory_of_an_earlier_pass_leaves_no_trace() -> None:
+    first, second = make(200, 24, 60, 4, 1), make(200, 24, 60, 4, 2)
+    kept = sparse.reconstruct(*first, 0.1)
+    again = sparse.reconstruct(*second, 0.1, kept)
+    fresh = sparse.reconstruct(*second, 0.1)
+    assert again is kept
+    for name in ("values", "value_gradients", "errors", "squared", "totals"):
+        assert torch.equal(getattr(again, name), getattr(fresh, name))

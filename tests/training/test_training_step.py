@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lexite.kernels.sparse import centre
 from lexite.sae import SAEConfig
 from lexite.training.auxiliary import auxiliary_gradients, keep_largest
 from lexite.training.config import TrainingConfig
-from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState
+from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState, variance_and_squares
 
 D, F, K, N = 12, 40, 4, 64
 
@@ -104,6 +105,28 @@ def test_the_state_is_not_changed_by_reading_a_batch() -> None:
     before = states.clone()
     state.step(states, 0.01)
     assert torch.equal(states, before)
+
+
+def test_the_variance_of_a_batch_does_not_depend_on_the_bias() -> None:
+    states = batch(3)
+    for bias in (torch.zeros(D), states.mean(0), torch.full((D,), 5.0)):
+        variance, squares = variance_and_squares(centre(states, bias), bias)
+        assert variance == pytest.approx(float((states - states.mean(0)).double().square().sum()), rel=1e-4)
+        assert squares == pytest.approx(float(states.double().square().sum()), rel=1e-4)
+    equal = torch.ones(N, D)
+    assert variance_and_squares(centre(equal, equal[0]), equal[0]) == (0.0, pytest.approx(N * D))
+
+
+def test_memory_kept_from_step_to_step_leaves_no_trace() -> None:
+    states = batch(1)
+    one, other = (TrainingState(SAEConfig(D, F, K), config(), torch.float32) for _ in range(2))
+    for size in (N, N // 2, N):
+        one.step(states[:size], 0.01)
+        fresh = TrainingState(SAEConfig(D, F, K), config(), torch.float32)
+        fresh.restore(other.tensors, other.steps)
+        fresh.step(states[:size], 0.01)
+        other = fresh
+    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in PARAMETERS)
 
 
 def test_atoms_have_unit_norm_and_the_encoder_starts_as_their_transpose() -> None:

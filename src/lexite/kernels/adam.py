@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.bits import narrow
 from lexite.kernels.sparse import _FAST, LatentGradients, _add_scaled, _dot, _on_cpu
 from lexite.kernels.threads import parallel_ranges
 
@@ -95,12 +96,11 @@ def update_rows(
     root = np.float32(1 / np.sqrt(1 - step.beta2**step.step))
     decay = np.float32(1 - step.learning_rate * step.weight_decay)
     scalars = [np.float32(s) for s in (step.beta1, step.beta2, step.epsilon, step.gradient_scale)]
-    halves = np.empty((0, 0), dtype=np.uint16)
+    halves = np.empty((0, 0), dtype=np.int16)
     if mirror is not None and mirror.dtype == torch.bfloat16:
-        halves = mirror.view(torch.uint16).numpy()
+        halves = mirror.view(torch.int16).numpy()
     arrays = [tensor.numpy() for tensor in (weight, first, second, gradient, counts)]
-    bits = arrays[0].view(np.uint32)
-    parallel_ranges(_adam_rows, weight.shape[0], *arrays, bits, halves, *scalars, corrected, root, decay, unit_norm)
+    parallel_ranges(_adam_rows, weight.shape[0], *arrays, halves, *scalars, corrected, root, decay, unit_norm)
     if mirror is not None and mirror.dtype != torch.bfloat16:
         mirror[:, : weight.shape[1]] = weight
 
@@ -135,16 +135,7 @@ def _remove_parallel(
             squared[row] = norms + bias[row] * bias[row]
 
 
-@njit(cache=True, nogil=True)
-def _round_to_bf16(bits: Any, halves: Any) -> None:  # pragma: no cover - compiled
-    """Rounds fp32 bit patterns to bf16, to nearest, ties to even."""
-    for i in range(bits.shape[0]):
-        pattern = bits[i]
-        lowest = (pattern >> np.uint32(16)) & np.uint32(1)
-        halves[i] = np.uint16((pattern + np.uint32(0x7FFF) + lowest) >> np.uint32(16))
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")  # a test for zero divisors would stop vectorisation
 def _adam_row(
     weight: Any, first: Any, second: Any, gradient: Any, used: bool, b1: Any, b2: Any, epsilon: Any, scale: Any, rate: Any,
     root: Any, decay: Any,
@@ -167,14 +158,13 @@ def _adam_row(
             weight[i] = decay * weight[i] - rate * m / (np.sqrt(v) * root + epsilon)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _adam_rows(
     weight: Any,
     first: Any,
     second: Any,
     gradient: Any,
     counts: Any,
-    bits: Any,
     halves: Any,
     b1: Any,
     b2: Any,
@@ -196,4 +186,5 @@ def _adam_rows(
             for i in range(width):
                 weight[row, i] /= norm
         if halves.shape[0] > 0:
-            _round_to_bf16(bits[row], halves[row, :width])
+            for i in range(width):
+                halves[row, i] = narrow(weight[row, i])

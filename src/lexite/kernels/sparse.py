@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.bits import widen
 from lexite.kernels.threads import parallel_ranges
 
+BLOCK = 128  # tokens whose sums are taken together, so that sums over all tokens do not depend on the number of threads
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 
 
@@ -30,12 +32,40 @@ class Reconstruction:
         value_gradients: (n, k) derivative of ``scale · Σ‖e‖²`` by each value; zero where the value is zero.
         errors: (n, d_model) e = reconstruction - state.
         squared: (n,) ‖e‖² of each token.
+        totals: (blocks, d_model) Σ e over the tokens of each block.
     """
 
     values: torch.Tensor
     value_gradients: torch.Tensor
     errors: torch.Tensor
     squared: torch.Tensor
+    totals: torch.Tensor
+
+    @classmethod
+    def empty(cls, n: int, k: int, d_model: int) -> Reconstruction:
+        """Memory for a pass over n tokens."""
+        values, totals = torch.empty(n, k), torch.empty(-(-n // BLOCK), d_model)
+        return cls(values, torch.empty_like(values), torch.empty(n, d_model), torch.empty(n), totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Centred:
+    """Token states without the decoder's bias, and what is summed up on the way.
+
+    Attributes:
+        states: (n, d_model) fp32, c = x - b.
+        squared: (n,) ‖c‖² of each token.
+        totals: (blocks, d_model) Σ c over the tokens of each block.
+    """
+
+    states: torch.Tensor
+    squared: torch.Tensor
+    totals: torch.Tensor
+
+    @classmethod
+    def empty(cls, n: int, d_model: int) -> Centred:
+        """Memory for n tokens."""
+        return cls(torch.empty(n, d_model), torch.empty(n), torch.empty(-(-n // BLOCK), d_model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +87,29 @@ class LatentGradients:
 
 def _on_cpu(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu"
+
+
+def centre(batch: torch.Tensor, bias: torch.Tensor, out: Centred | None = None) -> Centred:
+    """Token states minus the decoder's bias in fp32, in one pass over the batch, which is left as it is.
+
+    Args:
+        batch: (n, d_model), any float type.
+        bias: (d_model,) fp32.
+        out: memory for the result on the CPU, to keep from call to call: fresh memory costs more than the pass.
+    """
+    if not _on_cpu(batch) or not _on_cpu(bias):
+        return centre_reference(batch, bias)
+    bits = batch.contiguous().view(torch.int16) if batch.dtype == torch.bfloat16 else batch.float().contiguous()
+    out = Centred.empty(*batch.shape) if out is None else out
+    arrays = [tensor.numpy() for tensor in (bits, bias, out.states, out.squared, out.totals)]
+    parallel_ranges(_centre, len(out.totals), *arrays, smallest=1)
+    return out
+
+
+def centre_reference(batch: torch.Tensor, bias: torch.Tensor) -> Centred:
+    """The plain definition of :func:`centre`."""
+    states = batch.to(bias.device, torch.float32) - bias
+    return Centred(states, states.square().sum(1), states.sum(0, keepdim=True))
 
 
 def selected_values(states: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -106,6 +159,7 @@ def reconstruct(
     encoder_bias: torch.Tensor,
     decoder_weight: torch.Tensor,
     scale: float,
+    out: Reconstruction | None = None,
 ) -> Reconstruction:
     """Values, errors and the values' gradients for the loss ``scale · Σ‖e‖²``, in one pass over the tokens.
 
@@ -116,18 +170,16 @@ def reconstruct(
         encoder_bias: (n_latents,) fp32.
         decoder_weight: (n_latents, d_model) fp32.
         scale: the loss's factor, 1 / Σ‖x - mean(x)‖² for the fraction of variance unexplained.
+        out: memory for the result on the CPU, to keep from call to call.
     """
     if not _on_cpu(states):
         return reconstruct_reference(states, indices, encoder_weight, encoder_bias, decoder_weight, scale)
-    values = torch.zeros(indices.shape, dtype=torch.float32)
-    gradients = torch.zeros_like(values)
-    errors = torch.empty_like(states)
-    squared = torch.empty(states.shape[0])
+    out = Reconstruction.empty(indices.shape[0], indices.shape[1], states.shape[1]) if out is None else out
     inputs = (states, indices, encoder_weight, encoder_bias, decoder_weight)
-    outputs = (values, gradients, errors, squared)
+    outputs = (out.values, out.value_gradients, out.errors, out.squared, out.totals)
     arrays = [tensor.numpy() for tensor in (*inputs, *outputs)]
-    parallel_ranges(_reconstruct, states.shape[0], *arrays, np.float32(2 * scale))
-    return Reconstruction(values, gradients, errors, squared)
+    parallel_ranges(_reconstruct, len(out.totals), *arrays, np.float32(2 * scale), smallest=1)
+    return out
 
 
 def reconstruct_reference(
@@ -145,7 +197,8 @@ def reconstruct_reference(
     for slot in range(indices.shape[1]):
         rows = indices[:, slot].clamp(min=0).long()
         gradients[:, slot] = 2 * scale * (errors * decoder_weight[rows]).sum(1)
-    return Reconstruction(values, torch.where(values > 0, gradients, 0.0), errors, errors.square().sum(1))
+    gradients = torch.where(values > 0, gradients, 0.0)
+    return Reconstruction(values, gradients, errors, errors.square().sum(1), errors.sum(0, keepdim=True))
 
 
 def latent_gradients(
@@ -229,6 +282,19 @@ def _add_scaled(out: Any, factor: Any, row: Any) -> None:  # pragma: no cover - 
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+def _centre(
+    batch: Any, bias: Any, states: Any, squared: Any, totals: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    totals[start:stop] = 0
+    for token in range(start * BLOCK, min(stop * BLOCK, batch.shape[0])):
+        state = states[token]
+        for i in range(state.shape[0]):
+            state[i] = widen(batch[token, i]) - bias[i]
+        squared[token] = _dot(state, state)
+        _add_scaled(totals[token // BLOCK], np.float32(1), state)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def _values(states: Any, indices: Any, weight: Any, bias: Any, values: Any, start: int, stop: int) -> None:  # pragma: no cover
     for token in range(start, stop):
         for slot in range(indices.shape[1]):
@@ -256,22 +322,26 @@ def _reconstruct(
     gradients: Any,
     errors: Any,
     squared: Any,
+    totals: Any,
     factor: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover - compiled
-    for token in range(start, stop):
+    totals[start:stop] = 0
+    for token in range(start * BLOCK, min(stop * BLOCK, states.shape[0])):
         state, error = states[token], errors[token]
         for i in range(state.shape[0]):
             error[i] = -state[i]
         for slot in range(indices.shape[1]):
             latent = indices[token, slot]
+            values[token, slot] = gradients[token, slot] = 0
             if latent >= 0:
                 value = _dot(state, encoder[latent]) + bias[latent]
                 if value > 0:
                     values[token, slot] = value
                     _add_scaled(error, value, decoder[latent])
         squared[token] = _dot(error, error)
+        _add_scaled(totals[token // BLOCK], np.float32(1), error)
         for slot in range(indices.shape[1]):
             if values[token, slot] > 0:
                 gradients[token, slot] = factor * _dot(error, decoder[indices[token, slot]])

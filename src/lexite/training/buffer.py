@@ -68,13 +68,13 @@ class ShuffleBuffer:
         """Takes ``n`` states out at random, or all that are left when there are fewer: (n, d_model) bf16."""
         n = min(n, self.size)
         chosen = generator.choice(self.size, size=n, replace=False)
-        batch = self._rows[torch.from_numpy(chosen)]
+        batch = self._rows.index_select(0, torch.from_numpy(chosen))
         self.size -= n
         is_chosen = np.zeros(n, dtype=bool)
         is_chosen[chosen[chosen >= self.size] - self.size] = True
         movers = np.flatnonzero(~is_chosen) + self.size
         holes = np.sort(chosen[chosen < self.size])
-        self._rows[torch.from_numpy(holes)] = self._rows[torch.from_numpy(movers)]
+        self._rows.index_copy_(0, torch.from_numpy(holes), self._rows.index_select(0, torch.from_numpy(movers)))
         return batch
 
     def state(self) -> dict[str, torch.Tensor]:

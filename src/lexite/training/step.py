@@ -10,7 +10,7 @@ import torch
 
 from lexite.kernels.adam import AdamStep, remove_parallel, update_rows
 from lexite.kernels.product import EncoderProduct
-from lexite.kernels.sparse import LatentGradients, latent_gradients, reconstruct
+from lexite.kernels.sparse import Centred, LatentGradients, Reconstruction, centre, latent_gradients, reconstruct
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.training.auxiliary import auxiliary_gradients
 from lexite.training.config import TrainingConfig
@@ -41,6 +41,21 @@ class StepMetrics:
     aux_loss: float
     gradient_norm: float
     n_dead: int
+
+
+def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[float, float]:
+    """Σ‖x - mean(x)‖² and Σ‖x‖² over a batch, from the sums over its centred states c = x - b.
+
+    Σ‖x - mean(x)‖² = Σ‖c‖² - ‖Σc‖² / n, and Σ‖x‖² = Σ‖c‖² + 2 b·Σc + n‖b‖². All in fp64.
+
+    Args:
+        centred: of the batch.
+        bias: (d_model,), what was subtracted.
+    """
+    n, total, b = len(centred.states), centred.totals.sum(0).double(), bias.double()
+    squared = float(centred.squared.sum(dtype=torch.float64))
+    variance = squared - float(total @ total) / max(n, 1)
+    return max(variance, 0.0), squared + 2 * float(b @ total) + n * float(b @ b)
 
 
 class TrainingState:
@@ -75,6 +90,8 @@ class TrainingState:
         self.steps = 0
         self.product_dtype = product_dtype
         self._refresh_product()
+        self._centred = Centred.empty(0, sae.d_model)  # both are made at the first step, for its number of tokens
+        self._pass = Reconstruction.empty(0, sae.k, sae.d_model)
         self._gradients = LatentGradients(
             torch.zeros_like(self.tensors["encoder_weight"]),
             torch.zeros_like(self.tensors["decoder_weight"]),
@@ -112,14 +129,16 @@ class TrainingState:
             learning_rate: of this step.
         """
         tensors, gradients = self.tensors, self._gradients
-        states = batch.to(tensors["decoder_bias"].device, torch.float32)
-        variance = float((states - states.mean(0)).square().sum())
+        if len(self._centred.states) != len(batch):
+            self._centred = Centred.empty(len(batch), self.sae.d_model)
+            self._pass = Reconstruction.empty(len(batch), self.sae.k, self.sae.d_model)
+        centred = centre(batch, tensors["decoder_bias"], self._centred)
+        states, (variance, squares) = centred.states, variance_and_squares(centred, tensors["decoder_bias"])
         # A batch of (nearly) equal states has no variance to explain; the floor keeps its gradients finite.
-        scale = 1 / max(variance, 1e-6 * float(states.square().sum()), 1e-12)
-        states = states.sub_(tensors["decoder_bias"]) if states is not batch else states - tensors["decoder_bias"]
+        scale = 1 / max(variance, 1e-6 * squares, 1e-12)
         indices = self.product.select(states, self.sae.k)
         encoder, bias, decoder = (tensors[name] for name in PARAMETERS[:3])
-        result = reconstruct(states, indices, encoder, bias, decoder, scale)
+        result = reconstruct(states, indices, encoder, bias, decoder, scale, self._pass)
         latent_gradients(states, indices, result, self.sae.n_latents, scale, gradients)
         fired = gradients.counts > 0
         active = int(gradients.counts.sum())
@@ -127,12 +146,12 @@ class TrainingState:
         n_dead = int(dead.sum())
         aux_loss = self._add_auxiliary(states, result.errors, dead, gradients) if n_dead else 0.0
         # The bias enters twice: added to the reconstruction, subtracted from what the encoder sees.
-        centre = 2 * scale * result.errors.sum(0) - gradients.bias @ encoder
-        squared_norm = remove_parallel(decoder, gradients) + float(centre.square().sum())
-        self._update(gradients, centre, math.sqrt(squared_norm), learning_rate)
+        offset = 2 * scale * result.totals.sum(0) - gradients.bias @ encoder
+        squared_norm = remove_parallel(decoder, gradients) + float(offset.square().sum())
+        self._update(gradients, offset, math.sqrt(squared_norm), learning_rate)
         since = tensors["tokens_since_active"]
         since.add_(len(batch)).masked_fill_(fired, 0)
-        error = float(result.squared.double().sum())
+        error = float(result.squared.sum(dtype=torch.float64))
         return StepMetrics(error, variance, active, len(batch), aux_loss, math.sqrt(squared_norm), n_dead)
 
     def _add_auxiliary(
@@ -153,7 +172,7 @@ class TrainingState:
         gradients.counts[rows] += 1
         return extra.loss
 
-    def _update(self, gradients: LatentGradients, centre: torch.Tensor, norm: float, learning_rate: float) -> None:
+    def _update(self, gradients: LatentGradients, offset: torch.Tensor, norm: float, learning_rate: float) -> None:
         self.steps += 1
         clip = min(1.0, self.config.clip_norm / (norm + 1e-6)) if self.config.clip_norm else 1.0
         decay = self.config.weight_decay
@@ -165,6 +184,6 @@ class TrainingState:
         update_rows(*parts["decoder_weight"], gradients.decoder, counts, matrices, unit_norm=True)
         columns = [tensor.unsqueeze(1) for tensor in (*parts["encoder_bias"], gradients.bias)]
         update_rows(columns[0], columns[1], columns[2], columns[3], counts, biases)
-        row = [tensor.unsqueeze(0) for tensor in (*parts["decoder_bias"], centre)]
-        update_rows(row[0], row[1], row[2], row[3], torch.ones(1, dtype=torch.int64, device=centre.device), biases)
+        row = [tensor.unsqueeze(0) for tensor in (*parts["decoder_bias"], offset)]
+        update_rows(row[0], row[1], row[2], row[3], torch.ones(1, dtype=torch.int64, device=offset.device), biases)
         self.product.set_bias(get["encoder_bias"])
