@@ -21,7 +21,7 @@ from lexite.index.storage import verify_file
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 
 OPEN_ATTEMPTS = 10
-APPROXIMATE_SHARE = 0.5
+APPROXIMATE_SHARE = 0.6
 
 
 class BM25Index:

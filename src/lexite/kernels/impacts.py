@@ -2,8 +2,8 @@
 
 A posting is a document and its impact, what the term adds to the document's score for a query weight times idf of one:
 ``s = tf * scale / (tf + norm) + delta``. Impacts are kept in 8 bits, relative to the largest of their list. A list covers one
-chunk of ``CHUNK`` documents and has one of three forms, whichever is smallest (a full list may be a little larger, since it is
-scored ten times as fast):
+chunk of ``CHUNK`` documents and has one of three forms, whichever is smallest (a full list may be larger, since it is scored
+ten times as fast, as long as all lists together keep to the bytes that are wanted):
 
 - ``GAPS``: pairs of a byte for the distance to the document before and a byte of impact. A distance over 255 is bridged by
   pairs of distance 255 and impact 0, so that decoding has no branches.
@@ -24,8 +24,11 @@ from numba import njit
 NONE, SQRT, LOG1P = 0, 1, 2  # codes of the transforms of document weights
 GAPS, FULL, SPARSE = 0, 1, 2
 CHUNK = 16384  # documents: their sums are 64 KB, which stay in the second cache
-FULL_PREFERENCE = 1.6  # how much larger a full list may be than the smallest form
-MAX_BYTES_PER_POSTING = 3 * FULL_PREFERENCE  # a sparse list takes 3
+# How much larger a full list may be than the smallest form: the most with which a chunk keeps to the bytes wanted.
+FULL_PREFERENCES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0)
+BYTES_WANTED = 2.15  # per posting, with the directory
+DIRECTORY_BYTES = 6  # for each term: offset, kind, level
+MAX_BYTES_PER_POSTING = 9  # a sparse list takes 3, a full one three times as much at most
 
 
 @njit(cache=True, nogil=True)
@@ -105,15 +108,36 @@ def _quantised(impact: Any, top: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _write_list(documents: Any, impacts: Any, top: Any, n_documents: int, out: Any) -> tuple[int, int]:
-    # Returns the form and the bytes written.
-    n = documents.shape[0]
-    entries, before = n, np.int64(-1)
-    for j in range(n):
+def _entries(documents: Any) -> Any:
+    # Pairs that a list of gaps takes.
+    entries, before = np.int64(documents.shape[0]), np.int64(-1)
+    for j in range(documents.shape[0]):
         entries += (np.int64(documents[j]) - before - 1) // 255
         before = np.int64(documents[j])
-    smallest = min(2 * entries, 3 * n)
-    if n_documents <= FULL_PREFERENCE * smallest:
+    return entries
+
+
+@njit(cache=True, nogil=True)
+def _preference(starts: Any, entries: Any, n_documents: int) -> float:
+    # The largest of FULL_PREFERENCES with which all lists take no more than the bytes wanted; the first if none does.
+    chosen = FULL_PREFERENCES[0]
+    for preference in FULL_PREFERENCES:
+        size = np.int64(DIRECTORY_BYTES * entries.shape[0])
+        for term in range(entries.shape[0]):
+            smallest = min(2 * entries[term], 3 * (starts[term + 1] - starts[term]))
+            size += n_documents if n_documents <= preference * smallest else smallest
+        if size <= BYTES_WANTED * starts[entries.shape[0]]:
+            chosen = preference
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def _write_list(
+    documents: Any, impacts: Any, top: Any, entries: int, n_documents: int, preference: float, out: Any
+) -> tuple[int, int]:
+    # Returns the form and the bytes written.
+    n = documents.shape[0]
+    if n_documents <= preference * min(2 * entries, 3 * n):
         out[:n_documents] = 0
         for j in range(n):
             out[documents[j]] = _quantised(impacts[j], top)
@@ -166,6 +190,10 @@ def encode_chunk(
     impacts = np.empty(terms.shape[0], np.float32)
     if not _sort_by_term(bounds, terms, weights, norms, form, starts, documents, impacts):
         return -1
+    entries = np.zeros(n_terms, np.int64)
+    for term in range(n_terms):
+        entries[term] = _entries(documents[starts[term] : starts[term + 1]])
+    preference = _preference(starts, entries, n_documents)
     written = 0
     for term in range(n_terms):
         low, high = starts[term], starts[term + 1]
@@ -176,7 +204,9 @@ def encode_chunk(
                 largest = max(largest, impacts[j])
             tops[term] = _level(largest, levels)
             top = levels[tops[term]]
-            kinds[term], sizes[term] = _write_list(documents[low:high], impacts[low:high], top, n_documents, out[written:])
+            kinds[term], sizes[term] = _write_list(
+                documents[low:high], impacts[low:high], top, entries[term], n_documents, preference, out[written:]
+            )
         written += sizes[term]
     return written
 
