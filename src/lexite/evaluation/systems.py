@@ -18,9 +18,10 @@ class Costs:
             A dense index has no posting lists: 0.
         terms_per_query: mean number of distinct terms with a weight above 0 in a query, whether or not a document has them.
             Dense: 0.
-        bytes_per_document: bytes of all that ranking reads, divided by the number of documents: posting lists with their
-            offsets and statistics for latent terms (as they lie on the disk) and BM25 (arrays of bm25s, without its
-            dictionary of words), fp32 vectors for dense. Ids and stored texts are not counted. None where it is not known: a
+        bytes_per_document: bytes of all that ranking reads, divided by the number of documents: for latent terms the
+            compressed posting lists with their directory, as they lie on the disk, without the raw weights, of which a search
+            reads those of a few documents (``BM25Index.weight_bytes``); for BM25 the arrays of bm25s, without its dictionary
+            of words; for dense fp32 vectors. Ids and stored texts are not counted. None where it is not known: a
             late-interaction backbone.
     """
 
