@@ -211,3 +211,14 @@ def test_wide_vocabularies_and_empty_documents(tmp_path: Path) -> None:
     query = csr_array((np.ones(1, np.float32), np.array([69_999]), np.array([0, 1])), shape=(1, n_terms))
     assert_equal(index.search_arrays(query, 5), reference_search(weights, query, index.scoring, 5))
     assert VOCABULARY.n_terms < n_terms
+
+
+def test_reading_ahead_changes_nothing_and_bears_any_range(tmp_path: Path) -> None:
+    from lexite.index.storage import FileRecord, map_bytes, read_ahead
+
+    content = np.random.default_rng(0).integers(0, 256, 20_000).astype(np.uint8)
+    content.tofile(tmp_path / "f")
+    mapped = map_bytes(tmp_path / "f", FileRecord(20_000, ""), scattered=True)
+    read_ahead(mapped, np.array([0, 5000, 19_999, 7, 30_000, -1]), np.array([20_000, 5001, 20_000, 7, 40_000, 5]))
+    read_ahead(content, np.array([0]), np.array([10]))
+    assert (mapped == content).all()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,11 +157,10 @@ def _score(part: PlainPart, documents: NDArray[np.int64], slots: NDArray[np.int6
     if np.any(begins < 0) or np.any(ends < begins) or np.any(ends > len(segment.row_terms)):
         raise IndexFormatError(DAMAGED_ROWS)
     if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # all rows of a range: one look at them
-        low, high = int(begins[0]), int(ends[-1])
-        entries: Any = np.s_[low:high]
+        terms, weights = segment.entries(int(begins[0]), int(ends[-1]))
     else:
         entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])
-    terms, weights = segment.row_terms[entries], segment.row_weights[entries]
+        terms, weights = segment.row_terms[entries], segment.row_weights[entries]
     if len(terms) and int(terms.max()) >= len(slots):
         raise IndexFormatError(DAMAGED_ROWS)
     asked = slots[terms]

@@ -21,7 +21,7 @@ from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
 from lexite.index.config import TRANSFORMS, BM25Config, Transform
 from lexite.index.statistics import length_norms, saturation_form
-from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_part, write_array
+from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
 
 CHUNK = 16384  # as in lexite.kernels.impacts, which needs numba to be imported
 N_LEVELS = 256
@@ -108,6 +108,12 @@ class Postings:
     def nbytes(self) -> int:
         """Bytes of all of it."""
         return self.lists.nbytes + self.offsets.nbytes + self.kinds.nbytes + self.tops.nbytes
+
+    def read_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
+        """Lets the system read the lists of terms from the disk, where they are not in memory yet."""
+        n_chunks = len(self.kinds) // n_terms
+        first = terms.astype(np.int64) * n_chunks
+        read_ahead(self.lists, self.offsets[first].astype(np.int64), self.offsets[first + n_chunks].astype(np.int64))
 
     @property
     def levels(self) -> NDArray[np.float32]:
@@ -234,7 +240,7 @@ def open_postings(
     if missing:
         raise IndexFormatError(f"{folder / missing} is not listed by the commit point; the index is damaged.")
     count = n_terms * n_chunks_of(n_documents)
-    lists = map_bytes(folder / names[0], files[names[0]])
+    lists = map_bytes(folder / names[0], files[names[0]], scattered=True)
     offsets = map_array(folder / names[1], files[names[1]], _offset_type(lists.nbytes), (count + 1,))
     kinds, tops = (map_array(folder / name, files[name], "|u1", (count,)) for name in names[2:])
     return Postings(scoring, lists, offsets, kinds, tops)

@@ -57,6 +57,7 @@ class Scorer:
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
         self._lists = functools.lru_cache(maxsize=4)(self._build)
         self._asked: dict[BM25Config, int] = {}
+        self._read = np.zeros(n_terms, dtype=bool)  # terms whose lists were searched before
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
 
     @functools.cached_property
@@ -115,6 +116,7 @@ class Scorer:
         documents = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
         if not top_k or not queries.n_rows:
             return documents, scores
+        self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
         if (not ready and not self._built(scoring, queries.n_rows)) or (
             ready and queries.n_rows <= FEW_QUERIES and "numba" not in sys.modules
@@ -195,6 +197,15 @@ class Scorer:
     def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
         drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None
         return drift is not None and drift <= LARGEST_DRIFT
+
+    def _read_ahead(self, terms: NDArray[np.int32]) -> None:
+        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule."""
+        new = np.unique(terms[~self._read[terms]])
+        if len(new):
+            self._read[new] = True
+            for segment in self.segments:
+                if segment.postings is not None and segment.n_documents:
+                    segment.postings.read_ahead(new, self.n_terms)
 
     def _built(self, scoring: BM25Config, n_queries: int) -> bool:
         """Whether lists for a scoring that the segments don't have are there, or are worth building now."""

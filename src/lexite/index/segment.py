@@ -15,7 +15,7 @@ from lexite.index.config import TRANSFORMS, Rows, StoredDocument
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, RowReader, open_postings
-from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers
+from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
 
 
 def deletion_files(generation: int) -> tuple[str, str]:
@@ -85,7 +85,13 @@ class Segment:
 
     def reader(self) -> RowReader:
         """Access to the rows for those who build posting lists from them."""
-        return RowReader(self.row_bounds, lambda low, high: (self.row_terms[low:high], self.row_weights[low:high]))
+        return RowReader(self.row_bounds, self.entries)
+
+    def entries(self, low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Terms and raw weights of a range of entries, which the system is told to read from the disk in one go."""
+        for values in (self.row_terms, self.row_weights):
+            read_ahead(values, *(np.array([place * values.itemsize]) for place in (low, high)))
+        return self.row_terms[low:high], self.row_weights[low:high]
 
     def live_lengths(self, transform: int) -> NDArray[np.float32]:
         """Lengths of the living documents under one transform, in document order."""

@@ -128,8 +128,15 @@ def map_array(path: Path, record: FileRecord, dtype: str, shape: Shape) -> NDArr
     return np.frombuffer(content, dtype=dtype, offset=HEADER_BYTES, count=count).reshape(shape)
 
 
-def map_bytes(path: Path, record: FileRecord) -> NDArray[np.uint8]:
-    """Maps a file into memory as bytes, read-only; raises as :func:`map_array` does."""
+def map_bytes(path: Path, record: FileRecord, *, scattered: bool = False) -> NDArray[np.uint8]:
+    """Maps a file into memory as bytes, read-only; raises as :func:`map_array` does.
+
+    Args:
+        path: the file.
+        record: what it must be.
+        scattered: whether few places of it will be read, so that the system does not read megabytes around each from a
+            disk; :func:`read_ahead` says which.
+    """
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -137,16 +144,39 @@ def map_bytes(path: Path, record: FileRecord) -> NDArray[np.uint8]:
                 raise IndexFormatError(f"{path} is damaged: it has {size:,} bytes instead of {record.bytes:,}.")
             if not size:
                 return np.empty(0, dtype=np.uint8)
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if scattered and hasattr(mmap, "MADV_RANDOM"):
+                mapped.madvise(mmap.MADV_RANDOM)
+            return np.frombuffer(mapped, dtype=np.uint8)
     except FileNotFoundError:
         raise IndexFormatError(f"{path} is missing; the index is damaged. Build it again.") from None
     except OSError as error:
         raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
+def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """Lets the system read ranges of bytes of a mapped file, all at once and without waiting for them.
+
+    Args:
+        array: from :func:`map_bytes`; nothing happens for one that is in memory.
+        starts: where the ranges begin.
+        ends: where they end.
+    """
+    mapped: Any = array.base
+    while isinstance(mapped, (np.ndarray, memoryview)):
+        mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
+    if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    size = len(mapped)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        begin = start - start % mmap.PAGESIZE
+        if 0 <= start < end <= size:  # a damaged directory may say anything
+            mapped.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+
+
 def map_numbers(path: Path, record: FileRecord, dtype: str, count: int) -> NDArray[Any]:
-    """Maps a file of bare numbers (``.bin``) into memory, read-only; raises as :func:`map_array` does."""
-    content = map_bytes(path, record)
+    """Maps a file of bare numbers (``.bin``) of which few places will be read; raises as :func:`map_array` does."""
+    content = map_bytes(path, record, scattered=True)
     if len(content) != count * np.dtype(dtype).itemsize:
         raise IndexFormatError(f"{path} is damaged: it does not hold the {count:,} numbers that the index expects.")
     return content.view(dtype)
