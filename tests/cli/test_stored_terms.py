@@ -79,8 +79,11 @@ def test_standard_input(lexite, tiny_index: Path, stored: Path, monkeypatch: pyt
         ('{"id": "x", "terms": {"-1": 1}}', "'-1' is no term"),
         ('{"id": "x", "terms": {"3": "1"}}', "the weight of term 3 must be a number"),
         ('{"id": "x", "terms": {"3": true}}', "the weight of term 3 must be a number"),
-        ('{"id": "x", "terms": {"3": NaN}}', "must be finite"),
-        ('{"id": "x", "terms": {"3": -2}}', "not negative"),
+        ('{"id": "x", "terms": {"3": NaN}}', "must be a number from 0 to 1e+18"),
+        ('{"id": "x", "terms": {"3": -2}}', "must be a number from 0"),
+        ('{"id": "x", "terms": {"3": 1' + "0" * 400 + "}}", "must be a number from 0"),
+        ('{"id": "x", "terms": {"' + "1" * 5000 + '": 1}}', "is no term of this index"),
+        ("[" * 200_000, "is not valid JSON"),
         ('{"id": "x", "raw": false, "terms": {"3": 1}}', "Encode the queries with --raw"),
     ],
 )
@@ -96,6 +99,7 @@ def test_missing_empty_and_undecodable_files(lexite, tiny_index: Path, tmp_path:
     assert "holds no queries" in lexite("search", tiny_index, "--terms", tmp_path / "empty").err
     (tmp_path / "latin").write_bytes(b'{"id": "\xff"}\n')
     assert "line 1 is not valid UTF-8" in lexite("search", tiny_index, "--terms", tmp_path / "latin").err
+    assert "have no place beside it" in lexite("search", tiny_index, "--terms", tmp_path / "empty", "--k-queries", "2").err
     assert "takes the place of words" in lexite("search", tiny_index, "milk", "--terms", tmp_path / "empty").err
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_index import ALL_SCORINGS, VOCABULARY, assert_same_as_reference, documents_of, weights_of
+from scipy.sparse import csr_array
 
 from lexite.errors import IndexFormatError
 from lexite.files import json_checksum
-from lexite.index import BM25Index
+from lexite.index import BM25Index, VocabularyInfo
 from lexite.index.manifest import read_commit
 from lexite.index.storage import FileRecord, array_header, map_array, read_part, verify_file, write_array
 
@@ -207,3 +209,34 @@ def test_arrays_are_npy_files(tmp_path: Path) -> None:
     for function in (lambda path: read_part(path, "<i8", 0, 1), lambda path: verify_file(path, FileRecord(0, ""))):
         with pytest.raises(IndexFormatError, match="missing|cannot be read"):
             function(tmp_path / "nothing.npy")
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["compiled", "plain"])
+@pytest.mark.parametrize("damage", ["repeated", "outside"])
+def test_lists_that_name_a_document_many_times_or_none(
+    tmp_path: Path, damage: str, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lexite.kernels import impacts
+
+    n, n_terms = impacts.CHUNK, 3
+    generator = np.random.default_rng(0)
+    dense = (generator.random((n, n_terms)) < np.array([0.06, 0.001, 0.9])).astype(np.float32)
+    with BM25Index.create(tmp_path / "i", VocabularyInfo("f", "t", n_terms)) as writer:
+        writer.add(documents_of(map(str, range(n))), csr_array(dense))
+        writer.commit()
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "numba")
+    term = 0 if damage == "repeated" else 1
+    (postings,) = (segment.postings for segment in BM25Index.open(tmp_path / "i")._scorer.segments)
+    assert postings.kinds.tolist()[:2] == [impacts.GAPS, impacts.SPARSE]
+    begin, end = postings.offsets.tolist()[term : term + 2]
+    file = next(file for file in files(tmp_path / "i") if file.name.startswith("lists"))
+    content = bytearray(file.read_bytes())
+    if damage == "repeated":
+        content[begin + 2 : end] = b"\0\xff" * ((end - begin - 2) // 2)
+    else:
+        content[begin : begin + 2] = b"\xff\xff"
+    file.write_bytes(content)
+    query = csr_array((np.ones(1, np.float32), np.array([term]), np.array([0, 1])), shape=(1, n_terms))
+    with pytest.raises(IndexFormatError, match="--verify") if loaded or damage == "outside" else contextlib.nullcontext():
+        BM25Index.open(tmp_path / "i").search_arrays(query)

@@ -222,3 +222,22 @@ def test_reading_ahead_changes_nothing_and_bears_any_range(tmp_path: Path) -> No
     read_ahead(mapped, np.array([0, 5000, 19_999, 7, 30_000, -1]), np.array([20_000, 5001, 20_000, 7, 40_000, 5]))
     read_ahead(content, np.array([0]), np.array([10]))
     assert (mapped == content).all()
+
+
+@pytest.mark.parametrize("scale", [1e-43, 1e-38, 1e17])
+def test_extreme_weights(scale: float) -> None:
+    weights = zipf_weights(60, 5, 3, grid=1.0) * np.float32(scale)
+    queries = csr_array((np.eye(5, dtype=np.float32) + np.eye(5, k=1, dtype=np.float32)) * np.float32(scale))
+    for scoring in (BM25Config(query_transform="none"), BM25Config(k1=0.0, query_transform="log1p", idf="bm25+")):
+        index = BM25Index.in_memory(csr_array(weights), [str(i) for i in range(60)], scoring)
+        assert_equal(index.search_arrays(queries, 2), reference_search(csr_array(weights), queries, scoring, 2))
+
+
+def test_few_lists_are_kept_and_built_again_when_asked_for(weights: csr_array, queries: csr_array) -> None:
+    small = weights[:500]
+    index = BM25Index.in_memory(small, [str(i) for i in range(500)])
+    for _ in range(2):
+        for k1 in (0.5, 1.0, 1.5, 2.0, 2.5):
+            scoring = BM25Config(k1=k1)
+            assert_equal(index.search_arrays(queries, 5, scoring=scoring), reference_search(small, queries, scoring, 5))
+    assert len(index._scorer._lists_of) == 2

@@ -115,11 +115,12 @@ def _encode(encoder: LatentTermEncoder, stream: Iterator[tuple[str, str]], kind:
 def _write_jsonl(file: IO[str], stream: Iterator[Chunk], raw: bool) -> tuple[int, int]:
     n_texts = n_terms = 0
     escaped = not speaks_unicode(file)
+    digits = ".9g" if raw else ".6g"  # nine digits bring a float32 back as it was
     for ids, weights in stream:
         for row, name in enumerate(ids):
             start, end = weights.indptr[row], weights.indptr[row + 1]
             pairs = zip(weights.indices[start:end].tolist(), weights.data[start:end].tolist(), strict=True)
-            terms = {str(term): float(f"{weight:.6g}") for term, weight in pairs}
+            terms = {str(term): float(f"{weight:{digits}}") for term, weight in pairs}
             file.write(json.dumps({"id": name, "raw": raw, "terms": terms}, ensure_ascii=escaped) + "\n")
         n_texts, n_terms = n_texts + len(ids), n_terms + weights.nnz
     return n_texts, n_terms

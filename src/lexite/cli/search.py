@@ -90,6 +90,8 @@ def search_verb(
         raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries):
         raise ConfigError("--terms takes the place of words and of --queries. Give one of them.")
+    if terms_file is not None and (terms.values or model.values):
+        raise ConfigError("--terms needs no model, so options of the model and --k-queries have no place beside it.")
     opened = BM25Index.open(index)
     if terms_file is not None:
         stored = read_term_queries(terms_file, opened.n_terms)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import CorpusError, LexiteError
+from lexite.index.config import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index
@@ -67,10 +68,10 @@ def read_term_queries(path: Path, n_terms: int) -> TermQueries:
             raise CorpusError(f"{where}: the query id '{identifier}' occurs twice.")
         seen.add(identifier)
         for term, weight in entries.items():
-            if not (term.isascii() and term.isdigit()) or int(term) >= n_terms:
-                raise CorpusError(f"{where}: '{term}' is no term of this index, which has the terms 0 to {n_terms - 1}.")
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-                raise CorpusError(f"{where}: the weight of term {term} must be a number.")
+            if not (term.isascii() and term.isdigit() and len(term) < 10) or int(term) >= n_terms:
+                raise CorpusError(f"{where}: '{term[:20]}' is no term of this index, which has the terms 0 to {n_terms - 1}.")
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= MAX_WEIGHT:
+                raise CorpusError(f"{where}: the weight of term {term} must be a number from 0 to {MAX_WEIGHT:g}.")
             terms.append(int(term))
             weights.append(float(weight))
         ids.append(identifier)
@@ -89,9 +90,11 @@ def labels_of(index: BM25Index, vocabulary: str | None) -> Callable[[int], str]:
     name = vocabulary or index.vocabulary.model
     folder = Path(name) if name and Path(name).is_dir() else builtin_folder(name) if name else None
     try:
-        return Vocabulary.load(folder).label if folder is not None else _number
+        vocabulary_found = Vocabulary.load(folder) if folder is not None else None
     except LexiteError:  # labels are a comfort, and what is wrong with them is for 'lexite info' to say
         return _number
+    same = vocabulary_found is not None and vocabulary_found.n_latents == index.n_terms
+    return vocabulary_found.label if vocabulary_found is not None and same else _number
 
 
 def _number(term: int) -> str:
@@ -101,7 +104,7 @@ def _number(term: int) -> str:
 def _parsed(line: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CorpusError(f"{where} is not valid JSON.") from None
     if not isinstance(record, dict) or not isinstance(record.get("terms"), dict) or "id" not in record:
         raise CorpusError(

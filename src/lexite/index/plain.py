@@ -128,7 +128,7 @@ def _bounds_of_scores(
                 matched[first : first + size] |= part_of_list > 0
                 continue
             local, impacts = _decode(part_of_list, kind)
-            if not len(local) or local[-1] >= size:
+            if not len(local) or int(local.max()) >= size or int(local.min()) < 0:
                 raise IndexFormatError(DAMAGED_ROWS)
             sums[first + local] += impacts * unit
             matched[first + local[impacts > 0]] = True

@@ -28,6 +28,7 @@ N_LEVELS = 256
 LARGEST_DRIFT = 1.05  # average lengths may differ by this factor before impacts are of no more use
 SPILL_BYTES = 64 << 20  # more encoded lists than this wait on the disk for the other chunks
 MERGE_BYTES = 32 << 20
+MOST_THREADS = 4  # each takes about 16 bytes for every posting of a chunk
 DAMAGED_ROWS = "The rows of the index are damaged. Run 'lexite info --verify' on it."
 
 
@@ -296,7 +297,7 @@ def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
         return _Chunk(0, out[:count].copy(), sizes, kinds, tops)
 
     begins = range(0, len(norms), CHUNK)
-    threads = min(n_threads(), len(begins))
+    threads = min(n_threads(), len(begins), MOST_THREADS)
     if threads < 2:
         yield from map(encode, begins)
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,7 @@ from lexite.terms.transform import transform_weights
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
+LISTS_KEPT = 2  # scorings whose lists are kept; those that are not the index's own take 2 bytes of memory a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 
 
@@ -55,7 +58,8 @@ class Scorer:
         self.n_documents = sum(segment.n_live for segment in segments)
         self._live = [_live_mask(segment) for segment in segments]
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
-        self._lists = functools.lru_cache(maxsize=4)(self._build)
+        self._lists_of: OrderedDict[BM25Config, tuple[Postings, ...]] = OrderedDict()
+        self._building = threading.Lock()
         self._asked: dict[BM25Config, int] = {}
         self._read = np.zeros(n_terms, dtype=bool)  # terms whose lists were searched before
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
@@ -102,7 +106,8 @@ class Scorer:
             top_k: how many hits to keep.
             scoring: how to score.
             excluded: (n_queries,) a document that is no hit, or -1.
-            share: of what unread lists could add, the part that is counted on; 1 for an exact search.
+            share: of what unread lists could add, the part that is counted on; 1 for an exact search. Without the compiled
+                kernels, and from the rows, every search is exact.
 
         Returns:
             Documents (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
@@ -224,6 +229,16 @@ class Scorer:
             )
             for number, segment in enumerate(self.segments)
         ]
+
+    def _lists(self, scoring: BM25Config) -> tuple[Postings, ...]:
+        with self._building:
+            if scoring not in self._lists_of:
+                self._lists_of[scoring] = self._build(scoring)
+                if len(self._lists_of) > LISTS_KEPT:
+                    dropped, _ = self._lists_of.popitem(last=False)
+                    self._asked[dropped] = 0
+            self._lists_of.move_to_end(scoring)
+            return self._lists_of[scoring]
 
     def _build(self, scoring: BM25Config) -> tuple[Postings, ...]:
         prepared = self._prepared(scoring)

@@ -280,13 +280,16 @@ class IndexWriter:
         part.segment = dataclasses.replace(part.segment, deleted=part.deleted, removed=removed)
         part.changed = False
 
-    def _write_postings(self, generation: int) -> None:
-        """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length."""
+    def _impact_scoring(self) -> ImpactScoring:
+        """What impacts are to be those of, now."""
         scoring = self._state.scoring
         row = TRANSFORMS.index(scoring.document_transform)
         lengths = np.concatenate([np.empty(0, np.float32), *[part.segment.live_lengths(row) for part in self._parts]])
-        average = float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
-        wanted = ImpactScoring.of(scoring, average)
+        return ImpactScoring.of(scoring, float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0)
+
+    def _write_postings(self, generation: int) -> None:
+        """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length."""
+        wanted = self._impact_scoring()
         for part in self._parts:
             present = part.segment.postings
             drift = present.scoring.drift(wanted) if present is not None else None
@@ -317,12 +320,13 @@ class IndexWriter:
         sources = [Source(self._path(part.record), part.record, part.segment) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
-            record = merge_segments(sources, target, self.n_terms, store_text=self._state.store_text)
+            merged = self._open(merge_segments(sources, target, self.n_terms, store_text=self._state.store_text))
+            self._write_postings_of(merged, self._state.generation + 1, self._impact_scoring())
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
         with self._fatal():
-            self._parts[start:stop] = [self._open(record)]
+            self._parts[start:stop] = [merged]
             self._publish()
 
     def _open(self, record: SegmentRecord) -> _Part:

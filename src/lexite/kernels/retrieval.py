@@ -90,10 +90,14 @@ def _add_full(lists: Any, starts: Any, units: Any, n: int, sums: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _kth_largest_at_least(sums: Any, k: int, counts: Any) -> int:
-    # A number that at least k positive sums reach, near the largest such one; 1 when there are fewer.
-    largest = np.int32(0)
+    # A number that at least k positive sums reach, near the largest such one; 1 when there are fewer. -1 when a sum is
+    # negative, which only a damaged list that names a document many times can do.
+    largest, smallest = np.int32(0), np.int32(0)
     for j in range(sums.shape[0]):
         largest = max(largest, sums[j])
+        smallest = min(smallest, sums[j])
+    if smallest < 0:
+        return -1
     shift = 0
     while (largest >> shift) >= BINS:
         shift += 1
@@ -175,7 +179,7 @@ def _weigh_terms(place: Any, postings: Any, query: Any, drift: float, scratch: A
     for j in range(terms.shape[0]):
         at = np.int64(terms[j]) * n_chunks + number
         low, high = np.int64(offsets[at]), np.int64(offsets[at + 1])
-        if low > high or high > lists.shape[0]:
+        if low < 0 or low > high or high > lists.shape[0]:
             return -1.0, 0.0, 0.0
         most[j], cost[j] = 0.0, 0.0
         if high > low:
@@ -315,7 +319,7 @@ def _search_chunk(
     total, time, largest = _weigh_terms(place, postings, query, drift, scratch)
     if total < 0.0:
         return -1
-    rounding = (n_terms + 16) * 1.2e-7 * total  # of float32 additions
+    rounding = (n_terms + 16) * (1.2e-7 * total + 1.5e-45)  # of float32 numbers, the smallest of which are far apart
     worst = np.float64(top[0][0]) - rounding if full else 0.0
     if time == 0.0 or (full and total < worst):
         return size
@@ -344,6 +348,8 @@ def _search_chunk(
     highest: Any = np.int64(1) << 40
     if not full:  # the best k of this chunk first: they tell how little the others have to reach
         reached = _kth_largest_at_least(sums, k, counts)
+        if reached < 0:
+            return -1
         size = _score_reaching(
             reached, highest, np.int64(0), n_full, place, postings[0], rows, live, first, query, unwanted, form, top, size,
             limits, scratch,

@@ -33,9 +33,11 @@ class BM25Config:
     1.5
     """
 
-    k1: float = option(1.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0)
+    k1: float = option(1.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0, maximum=1e6)
     b: float = option(0.75, "How much long documents are discounted (BM25's b).", minimum=0.0, maximum=1.0)
     idf: IdfForm = option("lucene", "Form of the inverse document frequency.")
-    delta: float = option(1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0)
+    delta: float = option(
+        1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0, maximum=1e6
+    )
     document_transform: Transform = option("sqrt", "Transform of the weights of documents.")
     query_transform: Transform = option("sqrt", "Transform of the weights of queries.")
