@@ -248,7 +248,7 @@ def test_attention_on_a_cpu_is_the_fastest_for_the_precision(mean_folder: Path, 
     used = {
         precision: load(mean_folder, precision=precision).model.config._attn_implementation for precision in ("bf16", "fp32")
     }
-    assert used == {"bf16": "eager", "fp32": "sdpa"}
+    assert used == {"bf16": "lexite", "fp32": "sdpa"}
 
 
 # Fingerprints

@@ -268,6 +268,33 @@ def test_token_descriptions(mean_folder: Path, load: Load) -> None:
     assert backbone.describe_token(10**6) == "?"
 
 
+@pytest.mark.parametrize("threads", ["2", "5"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_batches_on_several_threads_change_rounding_only(
+    threads: str, precision: str, mean_folder: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load(mean_folder, precision=precision, tokens_per_batch=64)
+    texts = [*TEXTS, LONG_TEXT] * 20
+    monkeypatch.setenv("LEXITE_THREADS", "1")
+    alone, vectors = backbone.encode(texts, "document"), backbone.dense(texts, "document")
+    monkeypatch.setenv("LEXITE_THREADS", threads)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: int(threads))
+    together = backbone.encode(texts, "document")
+    tolerance = {"atol": 2e-5, "rtol": 1e-4} if precision == "fp32" else {"atol": 0.05, "rtol": 0.05}
+    torch.testing.assert_close(together.states, alone.states, **tolerance)
+    assert together.offsets.tolist() == alone.offsets.tolist() and together.token_ids.tolist() == alone.token_ids.tolist()
+    assert torch.equal(together.states, backbone.encode(texts, "document").states)
+    np.testing.assert_allclose(backbone.dense(texts, "document"), vectors, atol=tolerance["atol"])
+
+
+def test_an_error_in_a_thread_is_the_callers(mean_folder: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = load(mean_folder, tokens_per_batch=32)
+    monkeypatch.setenv("LEXITE_THREADS", "2")
+    monkeypatch.setattr(backbone.model[0], "forward", lambda features: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        backbone.encode(TEXTS * 10, "document")
+
+
 def test_bf16_states_are_close_to_fp32(mean_folder: Path, load: Load) -> None:
     exact, rounded = load(mean_folder), load(mean_folder, precision="bf16")
     states = rounded.encode(TEXTS, "document")

@@ -119,7 +119,7 @@ def test_latent_is_bm25_over_the_encoders_weights(encoder, pets, corpus, queries
     found = report.collections["pets"]["latent"]
     assert found["postings_per_document"] == documents.nnz / len(corpus)
     assert found["terms_per_query"] == weights.nnz / 3
-    assert found["bytes_per_document"] > 8 * found["postings_per_document"]
+    assert found["bytes_per_document"] > found["postings_per_document"]  # an impact for each, and the directory
 
 
 def test_the_numbers_are_those_of_the_written_runs(encoder, pets, tmp_path):

@@ -14,6 +14,7 @@ import torch
 
 from lexite.kernels import hardware, product
 from lexite.kernels.product import EncoderProduct
+from lexite.kernels.sparse import selected_values_reference
 from lexite.kernels.threads import parallel_ranges
 from lexite.kernels.topk import select_topk_reference
 
@@ -45,19 +46,35 @@ def test_the_bias_keeps_full_precision_in_bf16() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 64, 65, 200])
-def test_tiles_do_not_change_the_result(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_tiles_do_not_change_the_result(n: int, dtype: torch.dtype, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", threads)
     states, weight, bias = make(n, 16, 128)
-    whole = EncoderProduct(weight, bias, torch.float32).select(states, 4)
-    monkeypatch.setattr(product, "TILE_BYTES", 1)
-    assert torch.equal(EncoderProduct(weight, bias, torch.float32).select(states, 4), whole)
+    states, weight = states.round(), weight.round()  # products of whole numbers are exact, and there are many ties
+    whole = EncoderProduct(weight, bias.round(), dtype).select(states, 4)
+    for name, size in (("TILE_ROWS", 9), ("TILE_COLUMNS", 24), ("SMALLEST_BLOCK", 3)):
+        monkeypatch.setattr(product, name, size)
+    assert torch.equal(EncoderProduct(weight, bias.round(), dtype).select(states, 4), whole)
 
 
 def test_preactivations_exist_for_one_tile_only() -> None:
     states, weight, bias = make(5000, 8, 4096)
     made = EncoderProduct(weight, bias, torch.float32)
-    made.select(states, 4)
-    tile = made._scratch.tile
-    assert tile.numel() * tile.element_size() <= product.TILE_BYTES
+    made.select_block(states[: product.TILE_ROWS], torch.empty(product.TILE_ROWS, 4, dtype=torch.int32))
+    assert made._scratch.tile.numel() == product.TILE_ROWS * product.TILE_COLUMNS
+    assert max(rows.stop - rows.start for rows in made.blocks(5000)) <= product.TILE_ROWS
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_follow_the_formula(dtype: torch.dtype) -> None:
+    states, weight, bias = make(150, 24, 300)
+    weight = weight.to(dtype).float()
+    made = EncoderProduct(weight, bias, dtype)
+    indices = made.select(states, 8)
+    indices[::3, 5:] = -1
+    expected = selected_values_reference(states, indices, weight, bias)
+    torch.testing.assert_close(made.values(states, indices, bias), expected)
 
 
 def test_ranges_cover_all_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexite.kernels.topk import select_topk, select_topk_reference
+from lexite.kernels.topk import empty_best, merge_topk, select_topk, select_topk_reference
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 
@@ -28,6 +28,24 @@ def test_equals_a_full_sort_with_ties_to_the_lower_index(
     values = ((torch.randn(rows, columns, generator=generator) + shift) * 2).round() / 2
     entries = values.to(dtype)
     assert torch.equal(select_topk(entries, min(k, columns)), select_topk_reference(entries, min(k, columns)))
+
+
+@given(
+    columns=st.integers(1, 300),
+    k=st.integers(1, 20),
+    width=st.integers(1, 90),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 2**16),
+)
+def test_columns_may_come_in_parts(columns: int, k: int, width: int, dtype: torch.dtype, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    entries = ((torch.randn(5, columns, generator=generator) * 2).round() / 2).to(dtype)
+    k = min(k, columns)
+    indices = torch.empty(5, k, dtype=torch.int32)
+    best = empty_best(entries, indices)
+    for start in range(0, columns, width):
+        merge_topk(entries[:, start : start + width].contiguous(), start, best, indices)
+    assert torch.equal(indices, select_topk_reference(entries, k))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -59,7 +59,7 @@ def test_several_threads_may_encode_at_once() -> None:
 def test_rows_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     sae, states = make(), torch.randn(50, 16)
     whole = sae.encode(states)
-    monkeypatch.setattr("lexite.sae.autoencoder.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("lexite.kernels.product.TILE_ROWS", 7)
     assert torch.equal(sae.encode(states).values, whole.values)
     states[30, 0] = float("nan")
     with pytest.raises(ModelError, match="state 30"):

@@ -44,7 +44,7 @@ class Backbone(Protocol):
 
     @property
     def precision(self) -> str:
-        """The number format in use: ``"bf16"``, ``"fp32"``, or ``"fp16"`` for precomputed states."""
+        """The number format in use: ``"bf16"``, ``"fp32"``, ``"int8"``, or ``"fp16"`` for precomputed states."""
         ...
 
     def encode(self, texts: Sequence[str], kind: Kind) -> TokenStates:

@@ -11,6 +11,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
+SMALLEST_SHARE = 512
+_STEP = 8
+
 
 def plan_batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
     """Deals sequences into batches, the longest first, so that a lack of memory shows at once.
@@ -38,15 +41,49 @@ def plan_batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list
         start += size
 
 
-def pad(sequences: Sequence[npt.NDArray[np.int64]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask of a batch, both ``(sequences, longest)`` int64.
+def share_of_batch(tokens_per_batch: int, threads: int, total: int) -> int:
+    """Tokens in a batch when ``threads`` batches run at once, so that all together stay within ``tokens_per_batch``.
+
+    A share below ``SMALLEST_SHARE`` tokens would be slow, so it is not cut further for the sake of the limit; but a few
+    sequences are dealt out to all threads.
+
+    Args:
+        tokens_per_batch: limit of the tokens that go through the model at once.
+        threads: batches that run at once.
+        total: tokens of all sequences.
+
+    Example:
+        >>> share_of_batch(2048, 2, 100_000), share_of_batch(2048, 16, 100_000), share_of_batch(2048, 2, 600)
+        (1024, 512, 300)
+    """
+    share = max(tokens_per_batch // threads, min(tokens_per_batch, SMALLEST_SHARE))
+    return max(1, min(share, -(-total // threads)))
+
+
+def padded_length(length: int, window: int) -> int:
+    """The length that a sequence is padded to: a multiple of 8, so that batches have few different shapes.
+
+    Matrix libraries compile a kernel for each new shape, which takes time, and keep it, which takes memory.
+
+    Args:
+        length: tokens of the sequence.
+        window: tokens that a sequence may have; longer ones are left as they are.
+
+    Example:
+        >>> padded_length(17, 256), padded_length(250, 252), padded_length(0, 256)
+        (24, 252, 0)
+    """
+    return max(length, min(-(-length // _STEP) * _STEP, window))
+
+
+def pad(sequences: Sequence[npt.NDArray[np.int64]], pad_id: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask of a batch, both ``(sequences, width)`` int64.
 
     Padding is always on the right, whatever the tokenizer's side: under a causal mask no token sees what follows it, and
     other models are told by the mask; absolute positions then begin at 0 for every text, as they did in training.
     """
     import torch
 
-    width = max(len(ids) for ids in sequences)
     ids = np.full((len(sequences), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(sequences), width), dtype=np.int64)
     for row, sequence in enumerate(sequences):

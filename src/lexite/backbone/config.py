@@ -29,8 +29,8 @@ class BackboneConfig:
         "Dense retriever whose token states are read: a folder, a Hugging Face name, or a folder of precomputed states.",
     )
     revision: str | None = option(None, "Branch, tag or commit of a model on the Hugging Face hub.")
-    precision: Literal["auto", "bf16", "fp32"] = option(
-        "auto", "Number format of the model: bf16 where the processor has fast bf16 (auto), or always one of the two."
+    precision: Literal["auto", "bf16", "fp32", "int8"] = option(
+        "auto", "Number format of the model: bf16 where the processor has fast bf16, else fp32 (auto), or always this one."
     )
     max_length: int | None = option(None, "Tokens in one window, special ones included (default: the model's own).", minimum=4)
     long: Literal["window", "truncate"] = option(
@@ -44,6 +44,11 @@ class BackboneConfig:
     tokens_per_batch: int = option(2048, "Tokens, padding included, that go through the model at once.", minimum=1, count=True)
     device: str = option("auto", "Where the model runs: cpu, cuda, cuda:1, mps; auto takes CUDA when there is one.")
     trust_remote_code: bool = option(False, "Run Python code that a model on the hub brings along.")
+
+    @property
+    def product_precision(self) -> Literal["auto", "bf16", "fp32"]:
+        """Number format for products behind the model: the same, but the best there is behind a model in int8."""
+        return "auto" if self.precision == "int8" else self.precision
 
     def __post_init__(self) -> None:
         if not self.model:

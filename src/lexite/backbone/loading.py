@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SAVED_CONFIG = "config_sentence_transformers.json"
 LATE_INTERACTION_TYPES = ("MultiVectorEncoder", "ColBERT")
 DEFAULT_WINDOW = 512
-EAGER_WINDOW = 512
+SHORT_WINDOW = 512
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
@@ -53,20 +54,26 @@ def load_backbone(config: BackboneConfig | None = None) -> Backbone:
 
 def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     """Loads the model in ``folder``, as ``config`` asks for."""
+    from lexite.backbone.attention import use_short_attention
     from lexite.backbone.precision import resolve_device, resolve_precision
     from lexite.backbone.scoring import MaxSimScorer, SingleVectorScorer
     from lexite.backbone.transformer import TransformerBackbone
 
     late = is_late_interaction(folder)
     check_weights(folder)
-    device = resolve_device(config.device)
+    device = resolve_device("cpu" if (config.device, config.precision) == ("auto", "int8") else config.device)
     precision = resolve_precision(config, device)
     model = _load_model(folder, config, device, precision, late)
     transformer = model[0]
     state_modules = _state_modules(model, config.model)
     windows = _windows(transformer, config)
-    if device == "cpu" and precision == "bf16" and max(windows.values()) <= EAGER_WINDOW:
-        _use_eager_attention(transformer.model)
+    if precision == "int8":
+        from lexite.backbone.int8 import Int8Model
+
+        names = [name for name in MODEL_INPUTS if name in model.tokenizer.model_input_names]
+        transformer.model = Int8Model(transformer.model, names, _positions(transformer.model))
+    if device == "cpu" and precision == "bf16" and max(windows.values()) <= SHORT_WINDOW:
+        use_short_attention(transformer.model)
     scorer = (MaxSimScorer if late else SingleVectorScorer)(model.similarity_fn_name)
     return TransformerBackbone(
         model,
@@ -242,18 +249,14 @@ def _positions(model: Any) -> int:
     """How many positions the model has for tokens; -1 when there is no limit."""
     import torch
 
+    if hasattr(model, "positions"):  # one in int8, which has no modules to look into
+        return int(model.positions)
     positions = getattr(model.config, "max_position_embeddings", None) or -1
     for module in model.modules():
         table, padding = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
         if isinstance(table, torch.nn.Embedding) and isinstance(padding, int):  # RoBERTa's count from padding_idx + 1
             return int(positions) - padding - 1
     return int(positions)
-
-
-def _use_eager_attention(model: Any) -> None:
-    """Takes the plain attention, which on a CPU beats the fused one on short sequences in bf16 (not in fp32)."""
-    with contextlib.suppress(AttributeError, ValueError, ImportError):  # models with attention code of their own keep it
-        model.set_attn_implementation("eager")
 
 
 def _prompts(model: Any, folder: Path, config: BackboneConfig) -> dict[Kind, str]:

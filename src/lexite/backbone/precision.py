@@ -11,7 +11,7 @@ from lexite.kernels import hardware
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["bf16", "fp32", "int8"]
 
 
 def resolve_device(name: str) -> str:
@@ -40,14 +40,20 @@ def fast_bf16(device: str = "auto") -> bool:
 
 
 def resolve_precision(config: BackboneConfig, device: str) -> Precision:
-    """The number format to run in: the one asked for, or bf16 where it is fast."""
+    """The number format to run in: the one asked for, or bf16 where it is fast.
+
+    Raises:
+        BackboneError: int8 on a device other than the CPU.
+    """
+    if config.precision == "int8" and device != "cpu":
+        raise BackboneError(f"precision int8 is for the CPU, not for {device}. Add --device cpu, or choose another precision.")
     if config.precision == "auto":
         return "bf16" if fast_bf16(device) else "fp32"
     return config.precision
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:
-    """The torch type of a number format."""
+    """The torch type that a model is loaded in: a model in int8 is made from one in fp32."""
     import torch
 
     return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -1,19 +1,29 @@
 """The wide product of token states with the encoder, and the selection behind it, tile by tile.
 
-Pre-activations exist for one tile of tokens only. The product runs in bf16 where that is fast; the values of the selected
-latents are then computed again in fp32, so that precision only decides between latents that are nearly equal.
+Pre-activations exist for one tile of some tokens and some latents on each core, which its caches hold. The product runs in bf16
+where that is fast; the values of the selected latents are then computed again in fp32, so that precision only decides between
+latents that are nearly equal.
 """
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+import numpy as np
 import torch
+from numba import njit
 
-from lexite.kernels.topk import select_topk, select_topk_into
+from lexite.kernels.bits import widen
+from lexite.kernels.sparse import selected_values_reference
+from lexite.kernels.threads import parallel_ranges, parallel_tasks, task_threads
+from lexite.kernels.topk import empty_best, merge_topk, select_topk
 
-TILE_BYTES = 24 << 20
+TILE_ROWS, TILE_COLUMNS = 256, 4096  # tokens and latents of a tile: 2 MB in bf16, which the caches hold
+SMALLEST_BLOCK = 64  # tokens; a product of fewer is slow
+TILE_BYTES = 24 << 20  # of a tile with all latents, on an accelerator
 EXTRA_COLUMNS = 8  # the bias in three bf16 pieces, padded to what matrix kernels like
+_FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 
 
 class EncoderProduct:
@@ -33,7 +43,7 @@ class EncoderProduct:
         self.matrix = torch.zeros(self.n_latents, self.d_model + EXTRA_COLUMNS, dtype=dtype, device=weight.device)
         self.matrix[:, : self.d_model] = weight
         self.set_bias(bias)
-        self._scratch = threading.local()  # several threads may encode at once
+        self._scratch = threading.local()  # each thread has its own tile
 
     def set_bias(self, bias: torch.Tensor) -> None:
         """Writes a changed bias into the extra columns."""
@@ -50,13 +60,22 @@ class EncoderProduct:
         padded[:, self.d_model : self.d_model + 3] = 1
         return padded
 
-    def _tile(self, rows: int) -> torch.Tensor:
-        """Memory for the pre-activations of so many tokens, kept from call to call."""
+    def _tile(self, rows: int, columns: int) -> torch.Tensor:
+        """Memory of this thread for so many pre-activations, kept from call to call."""
         tile: torch.Tensor | None = getattr(self._scratch, "tile", None)
-        if tile is None or tile.shape[0] < rows:
-            tile = torch.empty(rows, self.n_latents, dtype=self.matrix.dtype, device=self.matrix.device)
+        if tile is None or tile.numel() < rows * columns:
+            tile = torch.empty(rows * columns, dtype=self.matrix.dtype, device=self.matrix.device)
             self._scratch.tile = tile
-        return tile
+        return tile[: rows * columns].view(rows, columns)
+
+    def blocks(self, n: int) -> list[slice]:
+        """Cuts ``n`` tokens into blocks of about equal size, each for one call of :meth:`select_block`."""
+        if self.matrix.device.type == "cpu":
+            threads, largest = task_threads(), TILE_ROWS
+        else:
+            threads, largest = 1, max(SMALLEST_BLOCK, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
+        count = max(-(-n // largest), min(threads, n // SMALLEST_BLOCK))
+        return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
     def select(self, states: torch.Tensor, k: int) -> torch.Tensor:
         """Indices (n, k) int32 of the k largest positive pre-activations of each state, -1 where there are fewer.
@@ -65,17 +84,61 @@ class EncoderProduct:
             states: (n, d_model), already centred.
             k: latents to keep per token.
         """
-        padded = self.pad(states)
-        n = padded.shape[0]
-        indices = torch.empty(n, k, dtype=torch.int32, device=states.device)
-        rows = max(64, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
-        whole = self._tile(min(rows, n))
-        for start in range(0, n, rows):
-            part = padded[start : start + rows]
-            tile = whole[: part.shape[0]]
-            torch.mm(part, self.matrix.t(), out=tile)
-            if tile.device.type == "cpu":
-                select_topk_into(tile, indices[start : start + rows])
-            else:
-                indices[start : start + rows] = select_topk(tile, k)
+        indices = torch.empty(len(states), k, dtype=torch.int32, device=states.device)
+
+        def fill(rows: slice) -> None:
+            with torch.no_grad():
+                self.select_block(states[rows], indices[rows])
+
+        parallel_tasks(fill, self.blocks(len(states)))
         return indices
+
+    def select_block(self, states: torch.Tensor, indices: torch.Tensor) -> None:
+        """:meth:`select` for one block of tokens, into ``indices``."""
+        padded = self.pad(states)
+        if self.matrix.device.type != "cpu":
+            indices.copy_(select_topk(padded @ self.matrix.t(), indices.shape[1]))
+            return
+        best = empty_best(padded, indices)
+        for start in range(0, self.n_latents, TILE_COLUMNS):
+            rows = self.matrix[start : start + TILE_COLUMNS]
+            tile = self._tile(len(states), len(rows))
+            torch.mm(padded, rows.t(), out=tile)
+            merge_topk(tile, start, best, indices)
+
+    def values(self, states: torch.Tensor, indices: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """ReLU(w·x + b) of the selected latents with the rows of the product's own matrix, summed in fp32: (n, k).
+
+        As exact as :func:`lexite.kernels.sparse.selected_values` where the matrix holds the weights without rounding.
+
+        Args:
+            states: (n, d_model) fp32, centred.
+            indices: (n, k) int32, -1 in slots that are not used; these are 0 in the result.
+            bias: (n_latents,) fp32.
+        """
+        if states.device.type != "cpu":
+            return selected_values_reference(states, indices, self.matrix[:, : self.d_model], bias)
+        values = torch.zeros(indices.shape, dtype=torch.float32)
+        matrix = self.matrix.view(torch.int16) if self.matrix.dtype == torch.bfloat16 else self.matrix
+        arrays = (part.numpy() for part in (states.contiguous(), indices.contiguous(), matrix, bias, values))
+        parallel_ranges(_values, len(states), *arrays)
+        return values
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _dot(state: Any, weights: Any) -> Any:  # pragma: no cover - compiled
+    total = np.float32(0)
+    for i in range(state.shape[0]):
+        total += state[i] * widen(weights[i])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _values(
+    states: Any, indices: Any, matrix: Any, bias: Any, values: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    for token in range(start, stop):
+        for slot in range(indices.shape[1]):
+            latent = indices[token, slot]
+            if latent >= 0:
+                values[token, slot] = max(_dot(states[token], matrix[latent]) + bias[latent], np.float32(0))

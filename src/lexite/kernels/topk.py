@@ -45,10 +45,30 @@ def select_topk(preactivations: torch.Tensor, k: int) -> torch.Tensor:
 
 def select_topk_into(preactivations: torch.Tensor, indices: torch.Tensor) -> None:
     """:func:`select_topk` on the CPU into ``indices`` (n, k), which is not reallocated."""
+    merge_topk(preactivations, 0, empty_best(preactivations, indices), indices)
+
+
+def empty_best(preactivations: torch.Tensor, indices: torch.Tensor) -> np.ndarray:
+    """What :func:`merge_topk` starts from: ``indices`` become -1; returns the patterns beside them, (n, k) zeros."""
+    indices.fill_(-1)
+    return np.zeros(indices.shape, dtype=np.int16 if preactivations.element_size() == 2 else np.int32)
+
+
+def merge_topk(preactivations: torch.Tensor, first_column: int, best: np.ndarray, indices: torch.Tensor) -> None:
+    """Takes further columns of each row into its k largest, on the CPU.
+
+    Called for some columns after the other, from left to right, it gives what :func:`select_topk` gives for all of them.
+
+    Args:
+        preactivations: (n, columns), bf16, fp16 or fp32, without NaN.
+        first_column: number of their first column among all.
+        best: (n, k) patterns of the largest entries so far, read as integers, largest first; changed.
+        indices: (n, k) int32, their columns, -1 where there are fewer; changed.
+    """
     bits = preactivations.view(_INTEGER_VIEW[preactivations.dtype]).numpy()
-    n, n_latents = bits.shape
-    group = max(1, min(64, n_latents // (4 * indices.shape[1])))
-    parallel_ranges(_select_rows, n, bits, group, indices.numpy())
+    n, columns = bits.shape
+    group = max(1, min(64, columns // 128, columns // (4 * indices.shape[1])))
+    parallel_ranges(_merge_rows, n, bits, group, first_column, best, indices.numpy())
 
 
 @njit(cache=True, nogil=True)
@@ -80,28 +100,28 @@ def _lower_bound(maxima: Any, largest: Any) -> Any:  # pragma: no cover - compil
 
 
 @njit(cache=True, nogil=True)
-def _select_rows(bits: Any, group: int, indices: Any, start: int, stop: int) -> None:  # pragma: no cover - compiled
-    n_latents, k = bits.shape[1], indices.shape[1]
-    n_groups = n_latents // group  # group j holds the columns j, j + n_groups, j + 2 n_groups, …
+def _merge_rows(
+    bits: Any, group: int, first: int, best: Any, indices: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    n_columns, k = bits.shape[1], indices.shape[1]
+    n_groups = n_columns // group  # group j holds the columns j, j + n_groups, j + 2 n_groups, …
     maxima = np.empty(n_groups, bits.dtype)
     largest = np.empty(k, bits.dtype)
-    values = np.empty(k, bits.dtype)
     for row in range(start, stop):
-        entries, columns = bits[row], indices[row]
+        entries, values, columns = bits[row], best[row], indices[row]
         maxima[:] = entries[:n_groups]
         for g in range(1, group):
             part = entries[g * n_groups : (g + 1) * n_groups]
             for j in range(n_groups):
                 maxima[j] = max(maxima[j], part[j])
-        bound = max(_lower_bound(maxima, largest), 1)  # the smallest positive pattern
-        values[:] = 0
-        columns[:] = -1
+        # Entries to the left win ties, so that a new one must be above the k-th of those; the smallest positive pattern is 1.
+        bound = values[k - 1] + 1 if values[k - 1] > 0 else max(_lower_bound(maxima, largest), 1)
         for j in range(n_groups):
             if maxima[j] >= bound:
                 for g in range(group):
-                    value, column = entries[g * n_groups + j], g * n_groups + j
+                    value, column = entries[g * n_groups + j], first + g * n_groups + j
                     if value >= bound and (value > values[k - 1] or (value == values[k - 1] and column < columns[k - 1])):
                         _insert(values, columns, value, column)
-        for column in range(n_groups * group, n_latents):
+        for column in range(n_groups * group, n_columns):
             if entries[column] > values[k - 1]:
-                _insert(values, columns, entries[column], column)
+                _insert(values, columns, entries[column], first + column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +18,14 @@ from lexite.files import atomic_write, read_json, sha256_file, write_json
 from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.product import EncoderProduct
 from lexite.kernels.sparse import decode, selected_values
+from lexite.kernels.threads import parallel_tasks
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "sae.safetensors"
 CONFIG_FILE = "sae.json"
-ROWS_AT_ONCE = 16_384
-"""Tokens whose states are copied to fp32 at a time while encoding."""
+ROWS_HASHED = 4096  # rows of a matrix that are copied at a time for its checksum
 
 
 class SparseAutoencoder:
@@ -69,13 +70,31 @@ class SparseAutoencoder:
                 raise ModelError(f"{name} has the shape {tuple(tensor.shape)}, but the configuration says {shape}.")
         self.config = config
         self.weight_dtype = weight_dtype
-        self.encoder_weight = encoder_weight.to(torch.float32)
         self.encoder_bias = encoder_bias.to(torch.float32)
-        self.decoder_weight = None if decoder_weight is None else decoder_weight.to(torch.float32)
         self.decoder_bias = decoder_bias.to(torch.float32)
         bf16 = fast_bf16(str(encoder_weight.device)) if precision == "auto" else precision == "bf16"
-        self._product = EncoderProduct(self.encoder_weight, self.encoder_bias, torch.bfloat16 if bf16 else torch.float32)
+        self._product = EncoderProduct(encoder_weight, self.encoder_bias, torch.bfloat16 if bf16 else torch.float32)
+        # Where the product's matrix holds the weights without rounding, there is no second copy of them.
+        rounded = bf16 and encoder_weight.dtype != torch.bfloat16
+        self._exact_weight = encoder_weight.to(torch.float32) if rounded else None
+        self._decoder_weight = decoder_weight  # in the type of the file until it is needed
         self._fingerprint = ""
+
+    @property
+    def encoder_weight(self) -> torch.Tensor:
+        """(n_latents, d_model) fp32; may be copied for each use."""
+        return self._stored_weight().to(torch.float32)
+
+    @property
+    def decoder_weight(self) -> torch.Tensor | None:
+        """(n_latents, d_model) fp32; None when it was left out."""
+        if self._decoder_weight is not None:
+            self._decoder_weight = self._decoder_weight.to(torch.float32)
+        return self._decoder_weight
+
+    def _stored_weight(self) -> torch.Tensor:
+        """The encoder's weights as they are held, fp32 or bf16, without rounding."""
+        return self._product.matrix[:, : self.config.d_model] if self._exact_weight is None else self._exact_weight
 
     @property
     def precision(self) -> str:
@@ -85,15 +104,16 @@ class SparseAutoencoder:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.encoder_weight.device
+        return self.encoder_bias.device
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all that decides the codes: sizes, encoder and biases, in the precision in which they are saved."""
         if not self._fingerprint:
             digest = hashlib.sha256(json.dumps({"rule": "topk", **to_dict(self.config)}, sort_keys=True).encode())
-            for tensor in (self.encoder_weight.to(self.weight_dtype).float(), self.encoder_bias, self.decoder_bias):
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            for tensor in (*torch.split(self._stored_weight(), ROWS_HASHED), self.encoder_bias, self.decoder_bias):
+                as_saved = tensor.to(self.weight_dtype) if tensor.ndim == 2 else tensor
+                digest.update(as_saved.float().cpu().contiguous().numpy().data)
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
@@ -113,19 +133,26 @@ class SparseAutoencoder:
             raise ModelError(f"Token states have the shape {tuple(states.shape)}, but the width must be {self.config.d_model}.")
         values = torch.empty(len(states), k, device=self.device)
         indices = torch.empty(len(states), k, dtype=torch.int32, device=self.device)
-        for start in range(0, len(states), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            values[rows], indices[rows] = self._encode(states[rows], k, start)
+
+        def fill(rows: slice) -> None:
+            with torch.no_grad():
+                self._encode(states[rows], rows.start, values[rows], indices[rows])
+
+        parallel_tasks(fill, self._product.blocks(len(states)))
         return SparseCodes(values, indices, self.config.n_latents)
 
-    def _encode(self, states: torch.Tensor, k: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _encode(self, states: torch.Tensor, first: int, values: torch.Tensor, indices: torch.Tensor) -> None:
+        """Codes of a block of tokens, the first of which has the number ``first``, into ``values`` and ``indices``."""
         centred = states.to(self.device, torch.float32) - self.decoder_bias
-        if not bool(torch.isfinite(centred).all()):
+        if not math.isfinite(float(centred.sum())) and not bool(torch.isfinite(centred).all()):  # a sum may overflow
             row = first + int((~torch.isfinite(centred)).any(1).nonzero()[0])
             raise ModelError(f"Token state {row} holds NaN or infinity. Check the backbone's precision and weights.")
-        indices = self._product.select(centred, k)
-        values = selected_values(centred, indices, self.encoder_weight, self.encoder_bias)
-        return values, torch.where(values > 0, indices, -1)
+        self._product.select_block(centred, indices)
+        if self._exact_weight is None:
+            values.copy_(self._product.values(centred, indices, self.encoder_bias))
+        else:
+            values.copy_(selected_values(centred, indices, self._exact_weight, self.encoder_bias))
+        indices.masked_fill_(values <= 0, -1)
 
     def decode(self, codes: SparseCodes) -> torch.Tensor:
         """Reconstructed states, (n, d_model) fp32.
@@ -133,13 +160,14 @@ class SparseAutoencoder:
         Raises:
             ModelError: it was saved as an encoder only.
         """
-        if self.decoder_weight is None:
+        weight = self.decoder_weight
+        if weight is None:
             raise ModelError("This vocabulary was saved as an encoder only, without the decoder that reconstruction needs.")
-        return decode(codes.values, codes.indices, self.decoder_weight) + self.decoder_bias
+        return decode(codes.values, codes.indices, weight) + self.decoder_bias
 
     def to(self, device: str | torch.device) -> SparseAutoencoder:
         """The same autoencoder on another device."""
-        tensors = (self.encoder_weight, self.encoder_bias, self.decoder_weight, self.decoder_bias)
+        tensors = (self._stored_weight(), self.encoder_bias, self._decoder_weight, self.decoder_bias)
         moved = [None if tensor is None else tensor.to(device) for tensor in tensors]
         assert moved[0] is not None and moved[1] is not None and moved[3] is not None
         precision: Literal["bf16", "fp32"] = "bf16" if self.precision == "bf16" else "fp32"
@@ -166,12 +194,12 @@ class SparseAutoencoder:
         folder = Path(folder)
         matrices = {"fp32": torch.float32, "bf16": torch.bfloat16, None: self.weight_dtype}[dtype]
         tensors = {
-            "encoder_weight": self.encoder_weight.to(matrices),
+            "encoder_weight": self._stored_weight().to(matrices),
             "encoder_bias": self.encoder_bias,
             "decoder_bias": self.decoder_bias,
         }
-        if self.decoder_weight is not None and not encoder_only:
-            tensors["decoder_weight"] = self.decoder_weight.to(matrices)
+        if self._decoder_weight is not None and not encoder_only:
+            tensors["decoder_weight"] = self._decoder_weight.to(matrices)
         with atomic_write(folder / WEIGHTS_FILE) as file:
             file.write(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}))  # tied ones too
         info = {

@@ -127,7 +127,7 @@ def train(
             sae,
             training,
             description=described,
-            precision=given.backbone.config.precision,
+            precision=given.backbone.config.product_precision,
             device=str(given.backbone.info().get("device", "cpu")),
             resume=resume,
             show_progress=show_progress,

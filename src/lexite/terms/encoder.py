@@ -230,7 +230,7 @@ class LatentTermEncoder:
         name_or_path: str | Path = "default",
         *,
         device: str | None = None,
-        precision: Literal["auto", "bf16", "fp32"] | None = None,
+        precision: Literal["auto", "bf16", "fp32", "int8"] | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         long: Literal["window", "truncate"] | None = None,

@@ -122,7 +122,7 @@ def load_encoder(
     if isinstance(backbone, TransformerBackbone):
         read_texts_otherwise(backbone, **(reading or {}))
     sae = SparseAutoencoder.load(  # its checksum is among those that the manifest's reader compared
-        folder, precision=backbone.config.precision, device=backbone_device(backbone), verify=False
+        folder, precision=backbone.config.product_precision, device=backbone_device(backbone), verify=False
     )
     vocabulary = Vocabulary.load(folder) if has_vocabulary(manifest["files"]) else None
     details = from_dict(ModelDetails, {"name": manifest["name"], **manifest["details"]}, f"{where}: details")
