@@ -90,8 +90,16 @@ def test_an_error_is_raised_and_later_tasks_are_dropped(threads: str, monkeypatc
     assert sorted(begun[count:]) == [7, 8]
 
 
+@pytest.fixture
+def own_ctrl_c() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, whatever the process was started with (in the background it is ignored)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
-def test_ctrl_c_stops_the_rest() -> None:
+def test_ctrl_c_stops_the_rest(own_ctrl_c: None) -> None:
     begun: list[int] = []
     main = threading.main_thread().ident
     assert main is not None
