@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -69,6 +70,21 @@ def test_terms_behind_it_use_the_best_products_there_are(mean_folder: Path, load
     assert loaded.backbone.precision == "int8"
     assert loaded.sae.precision == SparseAutoencoder.load(tmp_path / "vocabulary", precision="auto").precision
     assert loaded.encode_documents(TEXTS).nnz > 0
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the C library")
+def test_the_stack_for_signals_is_the_callers_own(mean_folder: Path, load: Load) -> None:
+    def signal_stack() -> bytes:
+        found = ctypes.create_string_buffer(64)
+        assert ctypes.CDLL(None).sigaltstack(None, found) == 0
+        return found.raw
+
+    before = signal_stack()
+    backbone = load(mean_folder, precision="int8")
+    backbone.encode(TEXTS * 3, "document")
+    backbone.encode(TEXTS[:1], "document")
+    assert signal_stack() == before
 
 
 def test_a_missing_extra_is_answered_with_the_command(mean_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

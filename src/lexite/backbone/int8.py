@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -43,16 +44,19 @@ class Int8Model(torch.nn.Module):
         except ImportError as error:
             raise BackboneError(INSTALL) from error
         self.config, self.positions, self._inputs = model.config, positions, inputs
+        threads = n_threads()
+        settings = {
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": ACTIVATION_GROUP,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": threads,  # as many batches at once as there are threads, one for each
+        }
         try:
             graph = _convert(model, inputs)
             _quantise_weights(graph)
-            threads = n_threads()
-            settings = {
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": ACTIVATION_GROUP,
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": threads,  # as many batches at once as there are threads, one for each
-            }
-            self._compiled = openvino.Core().compile_model(graph, "CPU", settings)
+            # OpenVINO gives the compiling thread a stack for signals and frees it with the model: Ctrl-C in that thread would
+            # then end the process with a fault. So a thread of its own compiles.
+            with ThreadPoolExecutor(1) as thread:
+                self._compiled = thread.submit(openvino.Core().compile_model, graph, "CPU", settings).result()
         except Exception as error:  # whatever tracing and conversion raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BackboneError(f"The model cannot be converted to int8 ({reason}). Use --precision fp32 or bf16.") from error
