@@ -7,7 +7,7 @@ import torch
 
 from lexite.kernels import adam
 from lexite.kernels.adam import AdamStep, remove_parallel, update_rows
-from lexite.kernels.sparse import LatentGradients
+from lexite.kernels.gradients import LatentGradients
 
 
 def gradients_of(seed: int, rows: int = 40, width: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,7 +75,7 @@ def test_the_parallel_part_is_removed_and_the_norm_is_of_all_gradients(compiled:
     bias = torch.randn(40) * used.squeeze(1)
     expected = decoder - (decoder * atoms).sum(1, keepdim=True) * atoms
     norm = sum(float(torch.where(used, g, 0.0).square().sum()) for g in (encoder, expected)) + float(bias.square().sum())
-    gradients = LatentGradients(encoder, decoder.clone(), bias, counts)
+    gradients = LatentGradients(encoder, decoder.clone(), bias, counts, counts)
     assert remove_parallel(atoms, gradients) == pytest.approx(norm, rel=1e-4)
     torch.testing.assert_close(gradients.decoder[used.squeeze(1)], expected[used.squeeze(1)], rtol=1e-4, atol=1e-5)
     assert float((gradients.decoder[used.squeeze(1)] * atoms[used.squeeze(1)]).sum(1).abs().max()) < 1e-4

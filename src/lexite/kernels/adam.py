@@ -18,7 +18,8 @@ import torch
 from numba import njit
 
 from lexite.kernels.bits import narrow
-from lexite.kernels.sparse import _FAST, LatentGradients, _add_scaled, _dot, _on_cpu
+from lexite.kernels.gradients import LatentGradients
+from lexite.kernels.sparse import _FAST, _add_scaled, _dot, _on_cpu
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -45,20 +46,22 @@ class AdamStep:
     gradient_scale: float = 1.0
 
 
-def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients) -> float:
+def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients, *, project: bool = True) -> float:
     """Removes from each atom's gradient its part along the atom, in place; returns the squared norm of all gradients.
 
     Args:
         atoms: (n_latents, d_model) fp32, unit norm.
         gradients: of the step; ``decoder`` is changed.
+        project: False only takes the norm, for atoms that are free.
     """
     squared = torch.zeros(atoms.shape[0], dtype=torch.float32, device=atoms.device)
     if _on_cpu(atoms):
         arrays = (atoms, gradients.encoder, gradients.decoder, gradients.bias, gradients.counts, squared)
-        parallel_ranges(_remove_parallel, atoms.shape[0], *(array.numpy() for array in arrays))
+        parallel_ranges(_remove_parallel, atoms.shape[0], *(array.numpy() for array in arrays), project)
     else:
         used = (gradients.counts > 0).unsqueeze(1)
-        gradients.decoder.sub_((gradients.decoder * atoms).sum(1, keepdim=True) * atoms)
+        if project:
+            gradients.decoder.sub_((gradients.decoder * atoms).sum(1, keepdim=True) * atoms)
         both = gradients.encoder.square().sum(1) + gradients.decoder.square().sum(1) + gradients.bias.square()
         squared = torch.where(used.squeeze(1), both, 0.0)
     return float(squared.double().sum())
@@ -126,11 +129,12 @@ def _update_rows_torch(
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _remove_parallel(
-    atoms: Any, encoder: Any, decoder: Any, bias: Any, counts: Any, squared: Any, start: int, stop: int
+    atoms: Any, encoder: Any, decoder: Any, bias: Any, counts: Any, squared: Any, project: bool, start: int, stop: int
 ) -> None:  # pragma: no cover - compiled
     for row in range(start, stop):
         if counts[row] > 0:
-            _add_scaled(decoder[row], -_dot(decoder[row], atoms[row]), atoms[row])
+            if project:
+                _add_scaled(decoder[row], -_dot(decoder[row], atoms[row]), atoms[row])
             norms = _dot(encoder[row], encoder[row]) + _dot(decoder[row], decoder[row])
             squared[row] = norms + bias[row] * bias[row]
 

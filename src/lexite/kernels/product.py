@@ -8,6 +8,7 @@ latents that are nearly equal.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ import torch
 from numba import njit
 
 from lexite.kernels.bits import widen
+from lexite.kernels.collect import collect_above, collect_above_reference
+from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import selected_values_reference
 from lexite.kernels.threads import parallel_ranges, parallel_tasks, task_threads
 from lexite.kernels.topk import empty_best, merge_topk, select_topk
 
 TILE_ROWS, TILE_COLUMNS = 256, 4096  # tokens and latents of a tile: 2 MB in bf16, which the caches hold
 SMALLEST_BLOCK = 64  # tokens; a product of fewer is slow
+SMALLEST_ROOM = 64  # slots per token that collecting begins with
 TILE_BYTES = 24 << 20  # of a tile with all latents, on an accelerator
 EXTRA_COLUMNS = 8  # the bias in three bf16 pieces, padded to what matrix kernels like
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
@@ -77,36 +81,90 @@ class EncoderProduct:
         count = max(-(-n // largest), min(threads, n // SMALLEST_BLOCK))
         return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
-    def select(self, states: torch.Tensor, k: int) -> torch.Tensor:
+    def select(self, states: torch.Tensor, k: int, *, magnitude: bool = False) -> torch.Tensor:
         """Indices (n, k) int32 of the k largest positive pre-activations of each state, -1 where there are fewer.
 
         Args:
             states: (n, d_model), already centred.
             k: latents to keep per token.
+            magnitude: the k largest |u| instead.
         """
         indices = torch.empty(len(states), k, dtype=torch.int32, device=states.device)
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
-                self.select_block(states[rows], indices[rows])
+                self.select_block(states[rows], indices[rows], magnitude=magnitude)
 
         parallel_tasks(fill, self.blocks(len(states)))
         return indices
 
-    def select_block(self, states: torch.Tensor, indices: torch.Tensor) -> None:
-        """:meth:`select` for one block of tokens, into ``indices``."""
+    def select_block(self, states: torch.Tensor, indices: torch.Tensor, *, magnitude: bool = False) -> None:
+        """:meth:`select` for one block of tokens, into ``indices``; with ``magnitude`` by |u| instead of u."""
         padded = self.pad(states)
         if self.matrix.device.type != "cpu":
-            indices.copy_(select_topk(padded @ self.matrix.t(), indices.shape[1]))
+            wide = padded @ self.matrix.t()
+            indices.copy_(select_topk(wide.abs_() if magnitude else wide, indices.shape[1]))
             return
         best = empty_best(padded, indices)
+        for start, tile in self._tiles(padded):
+            merge_topk(tile.abs_() if magnitude else tile, start, best, indices)
+
+    def _tiles(self, padded: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """Pre-activations of a block for some latents after the other, each with the number of its first latent."""
         for start in range(0, self.n_latents, TILE_COLUMNS):
             rows = self.matrix[start : start + TILE_COLUMNS]
-            tile = self._tile(len(states), len(rows))
+            tile = self._tile(len(padded), len(rows))
             torch.mm(padded, rows.t(), out=tile)
-            merge_topk(tile, start, best, indices)
+            yield start, tile
 
-    def values(self, states: torch.Tensor, indices: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def collect_block(self, states: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
+        """The latents of each state whose pre-activations are above thresholds, for one block of tokens.
+
+        Args:
+            states: (n, d_model), already centred.
+            patterns: (n_latents,) from :func:`lexite.kernels.collect.threshold_patterns`, for the product's number format.
+
+        Returns:
+            (n, most in a row) int32, ascending, -1 behind the last.
+        """
+        padded = self.pad(states)
+        if self.matrix.device.type != "cpu":
+            return collect_above_reference(padded @ self.matrix.t(), patterns.view(self.matrix.dtype).float())
+        columns, counts = self._collected(padded, patterns)
+        columns = columns[:, : int(counts.max()) if len(states) else 0]
+        behind = torch.arange(columns.shape[1]) >= counts[:, None]
+        return columns.masked_fill(behind, -1)
+
+    def _collected(self, padded: torch.Tensor, patterns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Columns (n, room) above the thresholds and their number (n,), on the CPU; what is behind the last means nothing."""
+        room = getattr(self._scratch, "room", SMALLEST_ROOM)
+        while True:
+            counts = torch.zeros(len(padded), dtype=torch.int64)
+            columns = torch.empty(len(padded), room, dtype=torch.int32)
+            for start, tile in self._tiles(padded):
+                collect_above(tile, patterns[start : start + tile.shape[1]], start, counts, columns)
+            most = int(counts.max()) if len(padded) else 0
+            if most <= room:
+                self._scratch.room = max(SMALLEST_ROOM, most + most // 4)  # for the next block
+                return columns, counts
+            room = most
+
+    def collect(self, states: torch.Tensor, patterns: torch.Tensor) -> Slots:
+        """:meth:`collect_block` for any number of tokens, as slots."""
+        parts: dict[int, Slots] = {}
+
+        def fill(rows: slice) -> None:
+            with torch.no_grad():
+                if self.matrix.device.type != "cpu":
+                    parts[rows.start] = Slots.of_rows(self.collect_block(states[rows], patterns))
+                else:
+                    parts[rows.start] = Slots.of_counted(*self._collected(self.pad(states[rows]), patterns))
+
+        blocks = self.blocks(len(states)) or [slice(0, 0)]
+        parallel_tasks(fill, blocks)
+        return Slots.joined([parts[rows.start] for rows in blocks])
+
+    def values(self, states: torch.Tensor, indices: torch.Tensor, bias: torch.Tensor, *, signed: bool = False) -> torch.Tensor:
         """ReLU(w·x + b) of the selected latents with the rows of the product's own matrix, summed in fp32: (n, k).
 
         As exact as :func:`lexite.kernels.sparse.selected_values` where the matrix holds the weights without rounding.
@@ -115,14 +173,27 @@ class EncoderProduct:
             states: (n, d_model) fp32, centred.
             indices: (n, k) int32, -1 in slots that are not used; these are 0 in the result.
             bias: (n_latents,) fp32.
+            signed: give w·x + b itself.
         """
         if states.device.type != "cpu":
-            return selected_values_reference(states, indices, self.matrix[:, : self.d_model], bias)
+            return selected_values_reference(states, indices, self.matrix[:, : self.d_model], bias, signed=signed)
         values = torch.zeros(indices.shape, dtype=torch.float32)
         matrix = self.matrix.view(torch.int16) if self.matrix.dtype == torch.bfloat16 else self.matrix
         arrays = (part.numpy() for part in (states.contiguous(), indices.contiguous(), matrix, bias, values))
-        parallel_ranges(_values, len(states), *arrays)
+        parallel_ranges(_values, len(states), *arrays, np.float32(-np.inf if signed else 0))
         return values
+
+
+def stack_slots(parts: list[torch.Tensor], filler: float, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Puts blocks of slots, (n_i, m_i) each, below each other: (Σ n_i, max m_i), shorter rows filled up with ``filler``."""
+    width = max((part.shape[1] for part in parts), default=0)
+    dtype = parts[0].dtype if parts else torch.int32
+    whole = torch.full((sum(len(part) for part in parts), width), filler, dtype=dtype, device=device)
+    start = 0
+    for part in parts:
+        whole[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return whole
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -135,10 +206,10 @@ def _dot(state: Any, weights: Any) -> Any:  # pragma: no cover - compiled
 
 @njit(cache=True, nogil=True)
 def _values(
-    states: Any, indices: Any, matrix: Any, bias: Any, values: Any, start: int, stop: int
+    states: Any, indices: Any, matrix: Any, bias: Any, values: Any, lowest: Any, start: int, stop: int
 ) -> None:  # pragma: no cover - compiled
     for token in range(start, stop):
         for slot in range(indices.shape[1]):
             latent = indices[token, slot]
             if latent >= 0:
-                values[token, slot] = max(_dot(states[token], matrix[latent]) + bias[latent], np.float32(0))
+                values[token, slot] = max(_dot(states[token], matrix[latent]) + bias[latent], lowest)

@@ -1,0 +1,336 @@
+"""Loops of a training step over the chosen latents of each token: reconstruction, and gradients latent by latent.
+
+Tokens × latents never appears: per token only its chosen rows of the decoder are read, per latent only the tokens that chose
+it. On the CPU the loops are compiled; elsewhere, and as the reference, they are plain torch over some slots at a time (so no
+tokens × k × d_model tensor is made either).
+
+Nested dictionaries (Matryoshka, arXiv 2503.17547): latents stand in groups, and prefix p reconstructs with groups 0 … p. The
+loss is the mean of the prefixes' errors, and a latent of group g sees the sum of the errors of all prefixes it takes part in.
+A plain dictionary is one group.
+
+Shapes: states (n, d_model); values (slots,), 0 where not active, signed where a rule wants it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from lexite.kernels.slots import SOME, Slots, as_arrays
+from lexite.kernels.sparse import _FAST, BLOCK, _add_scaled, _dot, _on_cpu
+from lexite.kernels.threads import parallel_ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """One pass through the chosen latents.
+
+    Attributes:
+        gradients: (slots,) derivative of the loss ``scale · mean over prefixes of Σ‖e_p‖²`` by each value, for all slots in
+            use.
+        errors: (n, groups, d_model): for group g the mean over all prefixes of e_p, where those without the group count as 0.
+            With one group this is e = reconstruction - state.
+        squared: (n, groups) ‖e_p‖² of each token and prefix.
+        totals: (blocks, d_model) Σ ``errors[:, 0]`` over the tokens of each block.
+    """
+
+    gradients: torch.Tensor
+    errors: torch.Tensor
+    squared: torch.Tensor
+    totals: torch.Tensor
+
+    @classmethod
+    def empty(cls, n: int, groups: int, d_model: int) -> Reconstruction:
+        """Memory for a pass over n tokens, apart from the gradients."""
+        totals = torch.empty(-(-n // BLOCK), d_model)
+        return cls(torch.empty(0), torch.empty(n, groups, d_model), torch.empty(n, groups), totals)
+
+    def fits(self, n: int, groups: int) -> bool:
+        """Whether the memory fits."""
+        return len(self.errors) == n and self.errors.shape[1] == groups
+
+    @property
+    def whole_errors(self) -> torch.Tensor:
+        """(n, d_model) e of the whole dictionary."""
+        groups = self.errors.shape[1]
+        return self.errors[:, -1] if groups == 1 else self.errors[:, -1] * groups
+
+
+@dataclass(frozen=True, slots=True)
+class LatentGradients:
+    """Gradients of both weight matrices, latent by latent.
+
+    Attributes:
+        encoder: (n_latents, d_model); rows of latents without an entry are not written (see ``counts``).
+        decoder: (n_latents, d_model), likewise.
+        bias: (n_latents,) sum of the derivatives by pre-activations; zero without an entry.
+        counts: (n_latents,) int64 entries: slots with a value or a derivative.
+        active: (n_latents,) int64 tokens in which the latent is active (value not zero).
+    """
+
+    encoder: torch.Tensor
+    decoder: torch.Tensor
+    bias: torch.Tensor
+    counts: torch.Tensor
+    active: torch.Tensor
+
+    @classmethod
+    def empty(cls, n_latents: int, d_model: int, device: torch.device | str = "cpu") -> LatentGradients:
+        """Memory for a dictionary."""
+        matrices = [torch.zeros(n_latents, d_model, device=device) for _ in range(2)]
+        counts = [torch.zeros(n_latents, dtype=torch.int64, device=device) for _ in range(2)]
+        return cls(matrices[0], matrices[1], torch.zeros(n_latents, device=device), counts[0], counts[1])
+
+    def add_rows(self, rows: torch.Tensor, encoder: torch.Tensor, decoder: torch.Tensor, bias: torch.Tensor) -> None:
+        """Adds gradients of some latents, given row by row, whether these had entries or not."""
+        idle = rows[self.counts[rows] == 0]  # what their rows hold is of an earlier step
+        self.encoder[idle] = 0
+        self.decoder[idle] = 0
+        self.encoder.index_add_(0, rows, encoder)
+        self.decoder.index_add_(0, rows, decoder)
+        self.bias.index_add_(0, rows, bias)
+        self.counts[rows] += 1
+
+
+def reconstruct(
+    states: torch.Tensor,
+    slots: Slots,
+    values: torch.Tensor,
+    decoder_weight: torch.Tensor,
+    groups: torch.Tensor,
+    scale: float,
+    out: Reconstruction | None = None,
+) -> Reconstruction:
+    """Errors and the values' gradients for the loss ``scale · mean over prefixes of Σ‖e_p‖²``, in one pass over the tokens.
+
+    Args:
+        states: (n, d_model) fp32, centred (the decoder's bias subtracted).
+        slots: chosen latents.
+        values: (slots,) their activations.
+        decoder_weight: (n_latents, d_model) fp32.
+        groups: (n_latents,) uint8, group of each latent, ascending from 0; the last one's is the number of prefixes less one.
+        scale: the loss's factor, 1 / Σ‖x - mean(x)‖² for the fraction of variance unexplained.
+        out: memory for errors and sums on the CPU, to keep from call to call: fresh memory costs more than the pass.
+    """
+    if not _on_cpu(states):
+        return reconstruct_reference(states, slots, values, decoder_weight, groups, scale)
+    n, prefixes = len(states), int(groups[-1]) + 1
+    if out is None or not out.fits(n, prefixes):
+        out = Reconstruction.empty(n, prefixes, states.shape[1])
+    out = Reconstruction(torch.empty(len(values)), out.errors, out.squared, out.totals)
+    inputs = as_arrays(states, slots.starts, slots.indices, values, decoder_weight, groups)
+    outputs = as_arrays(out.gradients, out.errors, out.squared, out.totals)
+    parallel_ranges(_reconstruct, len(out.totals), *inputs, *outputs, np.float32(2 * scale), smallest=1)
+    return out
+
+
+def reconstruct_reference(
+    states: torch.Tensor,
+    slots: Slots,
+    values: torch.Tensor,
+    decoder_weight: torch.Tensor,
+    groups: torch.Tensor,
+    scale: float,
+) -> Reconstruction:
+    """The plain definition of :func:`reconstruct`."""
+    n, prefixes = len(states), int(groups[-1]) + 1
+    parts = torch.zeros(n, prefixes, states.shape[1], device=states.device)
+    some = list(zip(*(torch.split(part, SOME) for part in (slots.tokens, slots.indices.long(), values)), strict=True))
+    groups = groups.long()
+    for tokens, latents, active in some:
+        parts.index_put_((tokens, groups[latents]), active[:, None] * decoder_weight[latents], accumulate=True)
+    errors = parts.cumsum(1) - states[:, None]
+    squared = errors.square().sum(2)
+    errors = (errors / prefixes).flip(1).cumsum(1).flip(1)
+    gradients = [2 * scale * (errors[tokens, groups[latents]] * decoder_weight[latents]).sum(1) for tokens, latents, _ in some]
+    joined = torch.cat(gradients) if gradients else values.new_zeros(0)
+    return Reconstruction(joined, errors, squared, errors[:, 0].sum(0, keepdim=True))
+
+
+def latent_gradients(
+    states: torch.Tensor,
+    slots: Slots,
+    values: torch.Tensor,
+    derivatives: torch.Tensor,
+    errors: torch.Tensor,
+    groups: torch.Tensor,
+    scale: float,
+    out: LatentGradients,
+    *,
+    more: bool = False,
+) -> None:
+    """Sums the gradients of a pass latent by latent into ``out``.
+
+    ``d/dW_enc,i = Σ_t g_ti c_t``, ``d/db_enc,i = Σ_t g_ti``, ``d/dW_dec,i = Σ_t 2·scale·f_ti e_t`` over the tokens t that chose
+    latent i, with g the derivatives by pre-activations. Tokens are summed in order, so the result does not depend on threads.
+
+    Args:
+        states: (n, d_model) fp32, centred.
+        slots: chosen latents.
+        values: (slots,) activations f.
+        derivatives: (slots,) g.
+        errors: (n, groups, d_model) of :func:`reconstruct`.
+        groups: (n_latents,) as given to it.
+        scale: the loss's factor, as given to it.
+        out: buffers that are kept from step to step.
+        more: add to what an earlier pass of the same step left there, and leave ``active`` alone.
+    """
+    if not _on_cpu(states):
+        latent_gradients_reference(states, slots, values, derivatives, errors, groups, scale, out, more=more)
+        return
+    starts, entries = group_by_latent(slots, values, derivatives, len(out.counts))
+    tokens = slots.tokens.to(torch.int32)
+    inputs = as_arrays(tokens, values, derivatives, states, errors, groups)
+    outputs = as_arrays(out.encoder, out.decoder, out.bias, out.counts, out.active)
+    parallel_ranges(_latent_gradients, len(out.counts), starts, entries, *inputs, *outputs, np.float32(2 * scale), more)
+
+
+def latent_gradients_reference(
+    states: torch.Tensor,
+    slots: Slots,
+    values: torch.Tensor,
+    derivatives: torch.Tensor,
+    errors: torch.Tensor,
+    groups: torch.Tensor,
+    scale: float,
+    out: LatentGradients,
+    *,
+    more: bool = False,
+) -> None:
+    """The plain definition of :func:`latent_gradients`; rows without an entry become zero."""
+    if not more:
+        for tensor in (out.encoder, out.decoder, out.bias, out.counts, out.active):
+            tensor.zero_()
+    groups = groups.long()
+    used = ((values != 0) | (derivatives != 0)).nonzero().squeeze(1)
+    tokens, latents = slots.tokens[used], slots.indices[used].long()
+    parts = (tokens, latents, derivatives[used], values[used])
+    for token, row, gradient, value in zip(*(torch.split(part, SOME) for part in parts), strict=True):
+        out.encoder.index_add_(0, row, gradient[:, None] * states[token])
+        out.decoder.index_add_(0, row, 2 * scale * value[:, None] * errors[token, groups[row]])
+        out.bias.index_add_(0, row, gradient)
+        out.counts.index_add_(0, row, torch.ones_like(row))
+        if not more:
+            out.active.index_add_(0, row, (value != 0).long())
+
+
+def group_by_latent(
+    slots: Slots, values: torch.Tensor, derivatives: torch.Tensor, n_latents: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slots with a value or a derivative sorted by latent: (n_latents + 1,) starts and their numbers, in token order."""
+    starts = np.zeros(n_latents + 1, dtype=np.int64)
+    entries = np.empty(len(values), dtype=np.int64)
+    indices, value, derivative = as_arrays(slots.indices, values, derivatives)
+    _group(indices, value, derivative, starts, entries)
+    return starts, entries
+
+
+@njit(cache=True, nogil=True)
+def _group(indices: Any, values: Any, derivatives: Any, starts: Any, entries: Any) -> None:  # pragma: no cover - compiled
+    n_latents = starts.shape[0] - 1
+    for slot in range(indices.shape[0]):
+        if values[slot] != 0 or derivatives[slot] != 0:
+            starts[indices[slot] + 1] += 1
+    for latent in range(n_latents):
+        starts[latent + 1] += starts[latent]
+    fill = starts[:-1].copy()
+    for slot in range(indices.shape[0]):
+        if values[slot] != 0 or derivatives[slot] != 0:
+            latent = indices[slot]
+            entries[fill[latent]] = slot
+            fill[latent] += 1
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _reconstruct(
+    states: Any,
+    starts: Any,
+    indices: Any,
+    values: Any,
+    decoder: Any,
+    groups: Any,
+    gradients: Any,
+    errors: Any,
+    squared: Any,
+    totals: Any,
+    factor: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover - compiled
+    prefixes = errors.shape[1]
+    totals[start:stop] = 0
+    for token in range(start * BLOCK, min(stop * BLOCK, states.shape[0])):
+        error = errors[token]
+        for i in range(error.shape[1]):
+            error[0, i] = -states[token, i]
+        for p in range(1, prefixes):
+            error[p, :] = 0
+        for slot in range(starts[token], starts[token + 1]):
+            if values[slot] != 0:
+                latent = indices[slot]
+                _add_scaled(error[groups[latent]], values[slot], decoder[latent])
+        squared[token, 0] = _dot(error[0], error[0])
+        for p in range(1, prefixes):
+            _add_scaled(error[p], np.float32(1), error[p - 1])
+            squared[token, p] = _dot(error[p], error[p])
+        if prefixes > 1:
+            share = np.float32(1 / prefixes)
+            for p in range(prefixes - 1, -1, -1):
+                for i in range(error.shape[1]):
+                    error[p, i] *= share
+                if p < prefixes - 1:
+                    _add_scaled(error[p], np.float32(1), error[p + 1])
+        _add_scaled(totals[token // BLOCK], np.float32(1), error[0])
+        for slot in range(starts[token], starts[token + 1]):
+            latent = indices[slot]
+            gradients[slot] = factor * _dot(error[groups[latent]], decoder[latent])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _latent_gradients(
+    starts: Any,
+    entries: Any,
+    tokens: Any,
+    values: Any,
+    derivatives: Any,
+    states: Any,
+    errors: Any,
+    groups: Any,
+    encoder: Any,
+    decoder: Any,
+    bias: Any,
+    counts: Any,
+    active: Any,
+    factor: Any,
+    more: bool,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover - compiled
+    for latent in range(start, stop):
+        n = starts[latent + 1] - starts[latent]
+        if not more:
+            counts[latent] = 0
+            active[latent] = 0
+            bias[latent] = 0
+        if n == 0:
+            continue
+        if counts[latent] == 0:
+            encoder[latent, :] = 0
+            decoder[latent, :] = 0
+        counts[latent] += n
+        firing = 0
+        for position in range(starts[latent], starts[latent + 1]):
+            slot = entries[position]
+            token, derivative, value = tokens[slot], derivatives[slot], values[slot]
+            if derivative != 0:
+                bias[latent] += derivative
+                _add_scaled(encoder[latent], derivative, states[token])
+            if value != 0:
+                firing += 1
+                _add_scaled(decoder[latent], factor * value, errors[token, groups[latent]])
+        if not more:
+            active[latent] = firing

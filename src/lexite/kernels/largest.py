@@ -1,0 +1,161 @@
+"""The largest pre-activations of a whole batch, and of each latent: selection by thresholds that follow the batches.
+
+Nothing of size tokens × latents is kept: entries above a level are collected, their exact values are taken, and the largest of
+them are chosen. A level that turns out too high is lowered and the batch is collected again, so the result never depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from lexite.kernels.collect import threshold_patterns
+from lexite.kernels.product import EncoderProduct
+from lexite.kernels.slots import Slots
+from lexite.kernels.threads import parallel_ranges
+
+SLACK = 1 / 64  # a bf16 pre-activation may be that much smaller than the exact one
+SPARE = 1.1  # so many times the wanted entries must be above a level for the wanted ones to be among them for certain
+GENEROUS = 1.4  # where a new level is put
+DENSE_LATENTS = 512  # latents whose pre-activations are made for all tokens at a time, where levels do not help
+FLOOR = 1e-6  # a level for latents all of whose positive pre-activations are wanted
+Values = Callable[[Slots], torch.Tensor]
+
+
+def largest_of_batch(
+    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor
+) -> tuple[Slots, torch.Tensor, float]:
+    """The ``total`` largest positive pre-activations over all tokens and latents.
+
+    Args:
+        product: the wide product.
+        states: (n, d_model), centred.
+        values: gives exact pre-activations (slots,) of slots.
+        total: how many entries to choose.
+        level: () fp32, where to begin to look; 0 when nothing is known. Set for the next batch.
+
+    Returns:
+        The chosen slots; (slots,) their exact pre-activations; the smallest of these, 0 for none.
+    """
+    if float(level) == 0:
+        level.fill_(_first_level(product, states, values, total))
+    while True:
+        patterns = threshold_patterns(level.expand(product.n_latents), product.matrix.dtype, SLACK)
+        slots = product.collect(states, patterns.to(states.device))
+        found = values(slots)
+        positive = int((found > 0).sum())
+        if positive >= SPARE * total or float(level) <= 0:
+            break
+        level.mul_(0.8 if float(level) > 1e-6 else 0.0)
+    if positive > total:
+        ranked = torch.topk(found, min(round(GENEROUS * total), positive)).values
+        level.fill_(float(ranked[-1]))
+        smallest = float(ranked[total - 1])
+        chosen, ties = found > smallest, found == smallest
+        chosen |= ties & (ties.cumsum(0) <= total - int(chosen.sum()))
+    else:
+        chosen = found > 0
+        smallest = float(found[chosen].min()) if positive else 0.0
+    return slots.kept(chosen), found[chosen], smallest
+
+
+def _first_level(product: EncoderProduct, states: torch.Tensor, values: Values, total: int) -> float:
+    """A value that more than ``total`` entries of the batch are above, from the largest of each token."""
+    each = min(product.n_latents, 4 * -(-total // len(states)))
+    found = values(Slots.of_rows(product.select(states, each)))
+    if not len(found):
+        return 0.0
+    rank = min(round(GENEROUS * total), len(found))
+    return max(float(torch.topk(found, rank).values[-1]), 0.0)
+
+
+def largest_of_latents(
+    product: EncoderProduct,
+    states: torch.Tensor,
+    values: Values,
+    dense: Callable[[slice | torch.Tensor], torch.Tensor],
+    budgets: torch.Tensor,
+    levels: torch.Tensor,
+) -> tuple[Slots, torch.Tensor]:
+    """For each latent the tokens with its largest positive pre-activations.
+
+    Args:
+        product: the wide product.
+        states: (n, d_model), centred.
+        values: gives exact pre-activations (slots,) of slots.
+        dense: gives exact pre-activations (tokens, latents) of some latents.
+        budgets: (n_latents,) int64, most tokens per latent.
+        levels: (n_latents,) fp32, where to begin to look per latent; 0 when nothing is known. Set for the next batch.
+
+    Returns:
+        The chosen slots, those of a token by rising latent; (slots,) their exact pre-activations.
+    """
+    known = levels > 0
+    patterns = threshold_patterns(torch.where(known, levels, torch.inf), product.matrix.dtype, SLACK)
+    slots = product.collect(states, patterns.to(states.device))
+    entries = values(slots)
+    above = entries > levels[slots.indices.long()]
+    tokens, latents, entries = slots.tokens[above], slots.indices[above].long(), entries[above]
+    counts = torch.bincount(latents, minlength=len(budgets))
+    everything = known & (levels <= FLOOR)  # what was collected is all there is
+    missing = ((counts < torch.clamp(budgets, max=len(states))) & ~everything).nonzero().squeeze(1)
+    again = torch.zeros(len(budgets), dtype=torch.bool, device=states.device)
+    again[missing] = True
+    levels[again & known] *= 0.8  # too high for this batch
+    levels[(counts > 4 * budgets + 32) & known] *= 1.05
+    keep = ~again[latents]
+    parts = [(tokens[keep], latents[keep], entries[keep])]
+    for some in torch.split(missing, DENSE_LATENTS):
+        parts.append(_dense_entries(dense(some), some, budgets, levels, known))
+    token, latent, value = (torch.cat([part[i] for part in parts]) for i in range(3))
+    chosen = _within_budgets(latent, value, budgets)
+    return _as_slots(token[chosen], latent[chosen], value[chosen], len(states))
+
+
+def _dense_entries(
+    wide: torch.Tensor, latents: torch.Tensor, budgets: torch.Tensor, levels: torch.Tensor, known: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Entries of a few latents from all their pre-activations (tokens, latents); puts new levels where there were none."""
+    ranked = wide.sort(dim=0, descending=True)
+    ranks = (2 * budgets[latents] + 16).clamp(max=len(wide)) - 1
+    fresh = ranked.values.gather(0, ranks[None]).squeeze(0).clamp(min=FLOOR)
+    levels[latents] = torch.where(known[latents], torch.minimum(levels[latents], fresh), fresh)
+    order = torch.arange(len(wide), device=wide.device)[:, None]
+    rows, columns = ((order < budgets[latents]) & (ranked.values > 0)).nonzero(as_tuple=True)
+    return ranked.indices[rows, columns], latents[columns], ranked.values[rows, columns]
+
+
+def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.Tensor) -> torch.Tensor:
+    """Mask of the entries that are among their latent's ``budgets`` largest; among equals the first."""
+    chosen = torch.zeros(len(latents), dtype=torch.bool)
+    starts = torch.zeros(len(budgets) + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(latents, minlength=len(budgets)).cpu(), 0, out=starts[1:])
+    order = torch.argsort(latents, stable=True).cpu()
+    arrays = (starts.numpy(), order.numpy(), values.cpu().numpy(), budgets.cpu().numpy(), chosen.numpy())
+    parallel_ranges(_choose, len(budgets), *arrays)
+    return chosen.to(latents.device)
+
+
+def _as_slots(tokens: torch.Tensor, latents: torch.Tensor, values: torch.Tensor, n: int) -> tuple[Slots, torch.Tensor]:
+    """Entries token after token, latents of a token ascending."""
+    by_latent = torch.argsort(latents, stable=True)
+    order = by_latent[torch.argsort(tokens[by_latent], stable=True)]
+    starts = torch.zeros(n + 1, dtype=torch.int64, device=tokens.device)
+    torch.cumsum(torch.bincount(tokens, minlength=n), 0, out=starts[1:])
+    return Slots(starts, latents[order].to(torch.int32)), values[order]
+
+
+@njit(cache=True, nogil=True)
+def _choose(
+    starts: Any, order: Any, values: Any, budgets: Any, chosen: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    for latent in range(start, stop):
+        entries = order[starts[latent] : starts[latent + 1]]
+        if entries.shape[0] > budgets[latent]:
+            entries = entries[np.argsort(-values[entries], kind="mergesort")[: budgets[latent]]]
+        for entry in entries:
+            chosen[entry] = True

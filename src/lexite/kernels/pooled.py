@@ -1,0 +1,84 @@
+"""Sums of activations over the tokens of a segment (a text, or a part of one), with the way back to the slots.
+
+Only pairs of a segment and a latent that occur are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from lexite.kernels.slots import Slots, as_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class PooledSlots:
+    """Pooled activations.
+
+    Attributes:
+        entries: (slots,) int64, the pooled entry that a slot is part of; -1 where a slot has no value or its token no segment.
+        segments: (entries,) int64, ascending.
+        latents: (entries,) int64.
+        sums: (entries,) fp32 sum of the activations.
+    """
+
+    entries: torch.Tensor
+    segments: torch.Tensor
+    latents: torch.Tensor
+    sums: torch.Tensor
+
+
+def pool_slots(slots: Slots, values: torch.Tensor, segments: torch.Tensor, n_latents: int) -> PooledSlots:
+    """Sums activations per segment and latent.
+
+    Args:
+        slots: chosen latents.
+        values: (slots,) activations; those above zero count.
+        segments: (n,) int64 segment of each token, -1 for none; tokens of a segment stand together.
+        n_latents: size of the dictionary.
+    """
+    device = values.device
+    indices, value, segment = as_arrays(slots.indices.cpu(), values.cpu(), segments[slots.tokens].cpu())
+    entries = np.full(len(indices), -1, dtype=np.int64)
+    found = np.empty((2, len(indices)), dtype=np.int64)
+    sums = np.zeros(len(indices), dtype=np.float64)
+    seen, entry = np.full(n_latents, -1, dtype=np.int64), np.zeros(n_latents, dtype=np.int64)
+    n = _pool(indices, value, segment, seen, entry, entries, found, sums)
+    parts = (entries, found[0, :n].copy(), found[1, :n].copy(), sums[:n].astype(np.float32))
+    return PooledSlots(*(torch.from_numpy(part).to(device) for part in parts))
+
+
+@njit(cache=True, nogil=True)
+def _pool(
+    indices: Any, values: Any, segments: Any, seen: Any, entry: Any, entries: Any, found: Any, sums: Any
+) -> int:  # pragma: no cover - compiled
+    n = 0
+    for slot in range(indices.shape[0]):
+        segment, latent = segments[slot], indices[slot]
+        if segment >= 0 and values[slot] > 0:
+            if seen[latent] != segment:
+                seen[latent] = segment
+                entry[latent] = n
+                found[0, n] = segment
+                found[1, n] = latent
+                n += 1
+            entries[slot] = entry[latent]
+            sums[entry[latent]] += values[slot]
+    return n
+
+
+def gather_entries(each: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
+    """(slots,) what the pooled entry of each slot has in ``each``; 0 for slots without one."""
+    return (
+        torch.where(entries >= 0, each[entries.clamp(min=0)], 0.0) if len(each) else torch.zeros_like(entries, dtype=each.dtype)
+    )
+
+
+def segment_numbers(offsets: torch.Tensor) -> torch.Tensor:
+    """(n,) int64 number of the passage of each token, from (passages + 1,) offsets."""
+    lengths = offsets.diff()
+    return torch.repeat_interleave(torch.arange(len(lengths), device=offsets.device), lengths)

@@ -1,0 +1,144 @@
+"""The chosen latents of a batch, token after token: some tokens may have many and others none, so rows are not padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from lexite.kernels.sparse import _FAST, _dot, _on_cpu
+from lexite.kernels.threads import parallel_ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Chosen latents.
+
+    Attributes:
+        starts: (n + 1,) int64; token t has the slots ``starts[t]:starts[t + 1]``.
+        indices: (slots,) int32 latents, no latent twice for a token.
+    """
+
+    starts: torch.Tensor
+    indices: torch.Tensor
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens."""
+        return len(self.starts) - 1
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """(slots,) int64 token of each slot."""
+        n = torch.arange(self.n_tokens, device=self.starts.device)
+        return torch.repeat_interleave(n, self.starts.diff(), output_size=len(self.indices))
+
+    @property
+    def ranks(self) -> torch.Tensor:
+        """(slots,) int64 place of each slot among those of its token, from 0."""
+        return torch.arange(len(self.indices), device=self.starts.device) - self.starts[:-1][self.tokens]
+
+    def kept(self, mask: torch.Tensor) -> Slots:
+        """The slots that a mask (slots,) keeps."""
+        before = torch.zeros(len(mask) + 1, dtype=torch.int64, device=mask.device)
+        torch.cumsum(mask, 0, out=before[1:])
+        return Slots(before[self.starts], self.indices[mask])
+
+    def largest(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+        """(slots,) mask of the k slots of each token with the largest scores; among equals the first."""
+        by_score = torch.argsort(scores, descending=True, stable=True)
+        order = by_score[torch.argsort(self.tokens[by_score], stable=True)]
+        chosen = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        chosen[order] = self.ranks < k
+        return chosen
+
+    def padded(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values (n, most of a token), 0 behind the last slot, and indices likewise, -1 there."""
+        tokens, ranks = self.tokens, self.ranks
+        width = int(ranks.max()) + 1 if len(ranks) else 0
+        wide = torch.zeros(self.n_tokens, width, dtype=values.dtype, device=values.device)
+        columns = torch.full((self.n_tokens, width), -1, dtype=torch.int32, device=values.device)
+        wide[tokens, ranks], columns[tokens, ranks] = values, self.indices
+        return wide, columns
+
+    @classmethod
+    def of_rows(cls, indices: torch.Tensor) -> Slots:
+        """From (n, m) int32 rows, where -1 marks what is not used."""
+        n, m = indices.shape
+        flat = indices.reshape(-1)
+        every = cls(torch.arange(n + 1, device=indices.device) * m, flat)
+        used = flat >= 0
+        return every if bool(used.all()) else every.kept(used)
+
+    @classmethod
+    def of_counted(cls, indices: torch.Tensor, counts: torch.Tensor) -> Slots:
+        """From (n, m) int32 rows on the CPU, of which the first ``counts`` (n,) are used."""
+        starts = torch.zeros(len(counts) + 1, dtype=torch.int64)
+        torch.cumsum(counts, 0, out=starts[1:])
+        flat = torch.empty(int(starts[-1]), dtype=torch.int32)
+        _compact(indices.numpy(), starts.numpy(), flat.numpy())
+        return cls(starts, flat)
+
+    @classmethod
+    def joined(cls, parts: list[Slots]) -> Slots:
+        """Slots of blocks of tokens, one after the other."""
+        counts = torch.cat([part.starts.diff() for part in parts])
+        starts = torch.zeros(len(counts) + 1, dtype=torch.int64, device=counts.device)
+        torch.cumsum(counts, 0, out=starts[1:])
+        return cls(starts, torch.cat([part.indices for part in parts]))
+
+
+def slot_values(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """w·x + b of each slot in fp32: (slots,).
+
+    Args:
+        states: (n, d_model) fp32.
+        slots: chosen latents.
+        weight: (n_latents, d_model) fp32.
+        bias: (n_latents,) fp32.
+    """
+    if not _on_cpu(states):
+        return slot_values_reference(states, slots, weight, bias)
+    values = torch.empty(len(slots.indices))
+    parts = (states.contiguous(), slots.starts, slots.indices, weight, bias, values)
+    parallel_ranges(_slot_values, slots.n_tokens, *(part.numpy() for part in parts))
+    return values
+
+
+def slot_values_reference(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """The plain definition of :func:`slot_values`, some slots at a time so that no slots × d_model matrix is made."""
+    tokens, rows = slots.tokens, slots.indices.long()
+    parts = [
+        (states[t] * weight[r]).sum(1) + bias[r]
+        for t, r in zip(torch.split(tokens, SOME), torch.split(rows, SOME), strict=True)
+    ]
+    return torch.cat(parts) if parts else states.new_zeros(0)
+
+
+SOME = 16_384  # slots whose rows of weights are gathered at a time, where that is done
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _slot_values(
+    states: Any, starts: Any, indices: Any, weight: Any, bias: Any, values: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    for token in range(start, stop):
+        for slot in range(starts[token], starts[token + 1]):
+            latent = indices[slot]
+            values[slot] = _dot(states[token], weight[latent]) + bias[latent]
+
+
+@njit(cache=True, nogil=True)
+def _compact(rows: Any, starts: Any, flat: Any) -> None:  # pragma: no cover - compiled
+    for row in range(rows.shape[0]):
+        first = starts[row]
+        for j in range(starts[row + 1] - first):
+            flat[first + j] = rows[row, j]
+
+
+def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
+    """What compiled loops take."""
+    return [tensor.contiguous().numpy() for tensor in tensors]
