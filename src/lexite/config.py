@@ -30,6 +30,7 @@ def option(
     maximum: float | None = None,
     count: bool = False,
     hidden: bool = False,
+    flag: str = "",
 ) -> Any:
     """Declares a field of a configuration dataclass.
 
@@ -40,8 +41,9 @@ def option(
         maximum: largest value allowed.
         count: an integer that may be written with a suffix: ``500k``, ``10M``.
         hidden: not offered on the command line (set by the program, not by a person).
+        flag: name on the command line, where it is not that of the field.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "count": count, "hidden": hidden}
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "count": count, "hidden": hidden, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
 
 

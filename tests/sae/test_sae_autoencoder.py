@@ -169,7 +169,7 @@ def test_a_truncated_weight_file_is_refused_without_the_checksum_too(tmp_path: P
     [
         ({"format": "other"}, "does not describe"),
         ({"format_version": 99}, "format version 99"),
-        ({"rule": "later"}, "rule later"),
+        ({"activation": "later"}, "activation later"),
         ({"k": "four"}, "whole number"),
         ({"n_latents": 63}, "shape"),
     ],

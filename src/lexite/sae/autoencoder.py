@@ -5,50 +5,52 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from lexite.config import from_dict, to_dict
+from lexite.config import to_dict
 from lexite.errors import ModelError
-from lexite.files import atomic_write, read_json, sha256_file, write_json
 from lexite.kernels.hardware import fast_bf16
-from lexite.kernels.product import EncoderProduct
-from lexite.kernels.sparse import decode, selected_values
+from lexite.kernels.product import EncoderProduct, stack_slots
+from lexite.kernels.sparse import decode
 from lexite.kernels.threads import parallel_tasks
+from lexite.sae.activations import ACTIVATIONS, LIMITED, Activation, Encoder
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
+from lexite.sae.normalisation import normalise
 
-FORMAT_VERSION = 1
-WEIGHTS_FILE = "sae.safetensors"
-CONFIG_FILE = "sae.json"
 ROWS_HASHED = 4096  # rows of a matrix that are copied at a time for its checksum
+Precision = Literal["auto", "bf16", "fp32"]
+_Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 class SparseAutoencoder:
-    """TopK with ReLU (Gao et al. 2024, arXiv 2406.04093, section 2.3).
+    """From token states to a few latents each, and back (Gao et al. 2024, arXiv 2406.04093, section 2).
 
     With x a token state, W_enc and W_dec the weights, b_enc and b_dec the biases:
 
-        u = W_enc (x - b_dec) + b_enc;   f = ReLU(TopK(u));   x^ = W_dec f + b_dec
+        u = W_enc (x - b_dec) + b_enc;   f = activation(u);   x^ = W_dec f + b_dec
 
+    The activation looks at one token at a time (:mod:`lexite.sae.activations`), whatever the rule of the training looked at.
     Latents are selected from pre-activations in bf16 where the processor is fast at it and in fp32 elsewhere; the values of
     those selected are always computed in fp32. Which is used can change the choice between latents that are nearly equal.
 
     Args:
-        config: sizes.
+        config: sizes, and what happens to a state first.
         encoder_weight: (n_latents, d_model).
         encoder_bias: (n_latents,).
-        decoder_weight: (n_latents, d_model), an atom of unit norm per row; None for an encoder that is shipped alone.
+        decoder_weight: (n_latents, d_model), an atom per row; None for an encoder that is shipped alone.
         decoder_bias: (d_model,).
+        activation: "topk", "abs_topk", "jumprelu" or "top_afa".
+        thresholds: (n_latents,) at least 0, for jumprelu and only for it; zeros make it a plain ReLU.
         precision: of the selection: "auto", "bf16" or "fp32".
         weight_dtype: type in which the matrices are saved.
 
     Raises:
-        ModelError: a tensor has another shape than ``config`` says.
+        ModelError: a tensor has another shape than ``config`` says, or thresholds and activation do not fit together.
     """
 
     def __init__(
@@ -59,19 +61,31 @@ class SparseAutoencoder:
         decoder_weight: torch.Tensor | None,
         decoder_bias: torch.Tensor,
         *,
-        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        activation: Activation = "topk",
+        thresholds: torch.Tensor | None = None,
+        precision: Precision = "auto",
         weight_dtype: torch.dtype = torch.float32,
     ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ModelError(f"There is no activation {activation!r}; there are {', '.join(ACTIVATIONS)}.")
+        if (thresholds is not None) != (activation == "jumprelu"):
+            raise ModelError("Thresholds are needed for the activation jumprelu, and for no other.")
         matrix = (config.n_latents, config.d_model)
-        expected = {"encoder_weight": matrix, "encoder_bias": matrix[:1], "decoder_weight": matrix, "decoder_bias": matrix[1:]}
-        given = [encoder_weight, encoder_bias, decoder_weight, decoder_bias]
-        for (name, shape), tensor in zip(expected.items(), given, strict=True):
+        given = {
+            "encoder_weight": (encoder_weight, matrix),
+            "encoder_bias": (encoder_bias, matrix[:1]),
+            "decoder_weight": (decoder_weight, matrix),
+            "decoder_bias": (decoder_bias, matrix[1:]),
+            "thresholds": (thresholds, matrix[:1]),
+        }
+        for name, (tensor, shape) in given.items():
             if tensor is not None and tuple(tensor.shape) != shape:
                 raise ModelError(f"{name} has the shape {tuple(tensor.shape)}, but the configuration says {shape}.")
-        self.config = config
+        self.config, self.activation = config, activation
         self.weight_dtype = weight_dtype
         self.encoder_bias = encoder_bias.to(torch.float32)
         self.decoder_bias = decoder_bias.to(torch.float32)
+        self.thresholds = None if thresholds is None else thresholds.to(torch.float32)
         bf16 = fast_bf16(str(encoder_weight.device)) if precision == "auto" else precision == "bf16"
         self._product = EncoderProduct(encoder_weight, self.encoder_bias, torch.bfloat16 if bf16 else torch.float32)
         # Where the product's matrix holds the weights without rounding, there is no second copy of them.
@@ -83,7 +97,7 @@ class SparseAutoencoder:
     @property
     def encoder_weight(self) -> torch.Tensor:
         """(n_latents, d_model) fp32; may be copied for each use."""
-        return self._stored_weight().to(torch.float32)
+        return self.stored_encoder.to(torch.float32)
 
     @property
     def decoder_weight(self) -> torch.Tensor | None:
@@ -92,9 +106,30 @@ class SparseAutoencoder:
             self._decoder_weight = self._decoder_weight.to(torch.float32)
         return self._decoder_weight
 
-    def _stored_weight(self) -> torch.Tensor:
+    @property
+    def stored_encoder(self) -> torch.Tensor:
         """The encoder's weights as they are held, fp32 or bf16, without rounding."""
         return self._product.matrix[:, : self.config.d_model] if self._exact_weight is None else self._exact_weight
+
+    @property
+    def stored_decoder(self) -> torch.Tensor | None:
+        """The decoder's weights as they are held."""
+        return self._decoder_weight
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms: that of latents, or twice as many where the sign of an activation makes two terms of a latent."""
+        return self.config.n_latents * (2 if self.activation == "abs_topk" else 1)
+
+    @property
+    def limited(self) -> bool:
+        """Whether k bounds the latents of a token; else the token's own activations decide how many there are."""
+        return self.activation in LIMITED
+
+    @property
+    def largest_k(self) -> int:
+        """Most latents that a token keeps when nothing else is asked for: k where that bounds them, else all."""
+        return self.config.k if self.limited else self.config.n_latents
 
     @property
     def precision(self) -> str:
@@ -108,54 +143,71 @@ class SparseAutoencoder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all that decides the codes: sizes, encoder and biases, in the precision in which they are saved."""
+        """SHA-256 over all that decides the codes: sizes, encoder, biases and thresholds, in the precision of the file."""
         if not self._fingerprint:
-            digest = hashlib.sha256(json.dumps({"rule": "topk", **to_dict(self.config)}, sort_keys=True).encode())
-            for tensor in (*torch.split(self._stored_weight(), ROWS_HASHED), self.encoder_bias, self.decoder_bias):
+            digest = hashlib.sha256(json.dumps(self._deciding(), sort_keys=True).encode())
+            vectors = [self.encoder_bias, self.decoder_bias, *([] if self.thresholds is None else [self.thresholds])]
+            for tensor in (*torch.split(self.stored_encoder, ROWS_HASHED), *vectors):
                 as_saved = tensor.to(self.weight_dtype) if tensor.ndim == 2 else tensor
                 digest.update(as_saved.float().cpu().contiguous().numpy().data)
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    def _deciding(self) -> dict[str, object]:
+        """What of the configuration decides the codes; the treatment of states is named only where it is not the usual one."""
+        config = self.config
+        values: dict[str, object] = {"rule": self.activation, "d_model": config.d_model, "n_latents": config.n_latents}
+        usual = SAEConfig()
+        treatment = {key: getattr(config, key) for key in ("apply_b_dec_to_input", "normalize_activations")}
+        return {**values, "k": config.k, **{key: v for key, v in treatment.items() if v != getattr(usual, key)}}
 
     def encode(self, states: torch.Tensor, k: int | None = None) -> SparseCodes:
         """Codes of token states.
 
         Args:
             states: (n, d_model), any float type.
-            k: latents to keep per token; the trained k by default. Fewer are the first of the trained ones.
+            k: most latents to keep per token, the largest; as trained by default. Fewer are the first of the trained ones.
+
+        Returns:
+            Codes with ``n_terms`` terms, those of each token by falling value (for topk and abs_topk up to what the number
+            format of the selection tells apart).
 
         Raises:
             ConfigError: k is larger than the number of latents.
             ModelError: the states have another width, or hold NaN or infinity.
         """
-        k = check_k(self.config.k if k is None else k, self.config.n_latents)
+        k = check_k(self.largest_k if k is None else k, self.config.n_latents)
         if states.ndim != 2 or states.shape[1] != self.config.d_model:
             raise ModelError(f"Token states have the shape {tuple(states.shape)}, but the width must be {self.config.d_model}.")
-        values = torch.empty(len(states), k, device=self.device)
-        indices = torch.empty(len(states), k, dtype=torch.int32, device=self.device)
+        blocks = self._product.blocks(len(states))
+        encoder = Encoder(self._product, self._exact_weight, self.encoder_bias, self.thresholds)
+        choose = ACTIVATIONS[self.activation]
+        parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
-                self._encode(states[rows], rows.start, values[rows], indices[rows])
+                parts[rows.start] = choose(encoder, self._centre(states[rows], rows.start), k)
 
-        parallel_tasks(fill, self._product.blocks(len(states)))
-        return SparseCodes(values, indices, self.config.n_latents)
+        parallel_tasks(fill, blocks)
+        ordered = [parts[rows.start] for rows in blocks]
+        if not ordered:
+            width = k if self.limited else 0
+            nothing = torch.empty(0, width, device=self.device)
+            return SparseCodes(nothing, nothing.to(torch.int32), self.n_terms)
+        values = stack_slots([part[0] for part in ordered], 0.0, self.device)
+        return SparseCodes(values, stack_slots([part[1] for part in ordered], -1, self.device), self.n_terms)
 
-    def _encode(self, states: torch.Tensor, first: int, values: torch.Tensor, indices: torch.Tensor) -> None:
-        """Codes of a block of tokens, the first of which has the number ``first``, into ``values`` and ``indices``."""
-        centred = states.to(self.device, torch.float32) - self.decoder_bias
+    def _centre(self, states: torch.Tensor, first: int) -> torch.Tensor:
+        """A block of states as the encoder's product takes them; the first has the number ``first``."""
+        known, _, _ = normalise(states.to(self.device, torch.float32), self.config.normalize_activations)
+        centred = known - self.decoder_bias if self.config.apply_b_dec_to_input else known
         if not math.isfinite(float(centred.sum())) and not bool(torch.isfinite(centred).all()):  # a sum may overflow
             row = first + int((~torch.isfinite(centred)).any(1).nonzero()[0])
             raise ModelError(f"Token state {row} holds NaN or infinity. Check the backbone's precision and weights.")
-        self._product.select_block(centred, indices)
-        if self._exact_weight is None:
-            values.copy_(self._product.values(centred, indices, self.encoder_bias))
-        else:
-            values.copy_(selected_values(centred, indices, self._exact_weight, self.encoder_bias))
-        indices.masked_fill_(values <= 0, -1)
+        return centred.contiguous()
 
     def decode(self, codes: SparseCodes) -> torch.Tensor:
-        """Reconstructed states, (n, d_model) fp32.
+        """Reconstructed states, (n, d_model) fp32, as the autoencoder sees them: after ``normalize_activations``.
 
         Raises:
             ModelError: it was saved as an encoder only.
@@ -163,16 +215,71 @@ class SparseAutoencoder:
         weight = self.decoder_weight
         if weight is None:
             raise ModelError("This vocabulary was saved as an encoder only, without the decoder that reconstruction needs.")
-        return decode(codes.values, codes.indices, weight) + self.decoder_bias
+        values, indices = codes.values, codes.indices
+        if self.activation == "abs_topk":  # a term of the second half is its latent with a negative sign
+            negative = indices >= self.config.n_latents
+            values = torch.where(negative, -values, values)
+            indices = torch.where(negative, indices - self.config.n_latents, indices)
+        return decode(values, indices, weight) + self.decoder_bias
+
+    def reconstruct(self, states: torch.Tensor, k: int | None = None) -> torch.Tensor:
+        """What is left of states after encoding and decoding, (n, d_model) fp32, ``normalize_activations`` undone.
+
+        Args:
+            states: (n, d_model), any float type.
+            k: as for :meth:`encode`.
+
+        Raises:
+            ModelError: as :meth:`encode` and :meth:`decode`.
+        """
+        decoded = self.decode(self.encode(states, k))
+        _, scale, shift = normalise(states.to(self.device, torch.float32), self.config.normalize_activations)
+        return decoded * scale + shift
 
     def to(self, device: str | torch.device) -> SparseAutoencoder:
         """The same autoencoder on another device."""
-        tensors = (self._stored_weight(), self.encoder_bias, self._decoder_weight, self.decoder_bias)
-        moved = [None if tensor is None else tensor.to(device) for tensor in tensors]
-        assert moved[0] is not None and moved[1] is not None and moved[3] is not None
-        precision: Literal["bf16", "fp32"] = "bf16" if self.precision == "bf16" else "fp32"
+        return self._with(self.config, lambda tensor: tensor.to(device), self.decoder_bias.to(device))
+
+    def reordered(self, order: torch.Tensor) -> SparseAutoencoder:
+        """The autoencoder with its latents in another order, or with only some of them.
+
+        Args:
+            order: (n,) numbers of latents, each at most once; latent ``order[i]`` becomes latent i.
+
+        Raises:
+            ModelError: a number is out of range or occurs twice, or none is left.
+        """
+        order = order.to(self.device, torch.int64)
+        n = self.config.n_latents
+        if not len(order) or int(order.min()) < 0 or int(order.max()) >= n or int(order.bincount().max()) > 1:
+            raise ModelError(f"An order of latents holds numbers from 0 to {n - 1}, each at most once, and at least one.")
+        sizes = {"n_latents": len(order), "k": min(self.config.k, len(order))}
+        config = SAEConfig(**{**to_dict(self.config), **sizes})
+        return self._with(config, lambda tensor: tensor[order].contiguous(), self.decoder_bias)
+
+    def prefix(self, n_latents: int) -> SparseAutoencoder:
+        """The autoencoder of the first latents alone, as nested dictionaries allow it.
+
+        Raises:
+            ModelError: fewer than 1 or more than there are.
+        """
+        if not 1 <= n_latents <= self.config.n_latents:
+            raise ModelError(f"A prefix of {n_latents} latents cannot be taken: there are {self.config.n_latents}.")
+        return self.reordered(torch.arange(n_latents))
+
+    def _with(self, config: SAEConfig, change: _Change, decoder_bias: torch.Tensor) -> SparseAutoencoder:
+        """Another autoencoder, each tensor with a row per latent passed through ``change``."""
+        decoder, thresholds = self._decoder_weight, self.thresholds
         return SparseAutoencoder(
-            self.config, moved[0], moved[1], moved[2], moved[3], precision=precision, weight_dtype=self.weight_dtype
+            config,
+            change(self.stored_encoder),
+            change(self.encoder_bias),
+            None if decoder is None else change(decoder),
+            decoder_bias,
+            activation=self.activation,
+            thresholds=None if thresholds is None else change(thresholds),
+            precision="bf16" if self.precision == "bf16" else "fp32",
+            weight_dtype=self.weight_dtype,
         )
 
     def save(
@@ -182,7 +289,7 @@ class SparseAutoencoder:
 
         Args:
             folder: made when missing.
-            encoder_only: leave the decoder's matrix out; half the size, no reconstruction.
+            encoder_only: leave out the decoder's matrix; half the size, no reconstruction.
             dtype: type of the matrices in the file; as they were loaded or trained by default.
 
         Returns:
@@ -191,33 +298,17 @@ class SparseAutoencoder:
         Raises:
             StorageError: the folder cannot be written.
         """
-        folder = Path(folder)
-        matrices = {"fp32": torch.float32, "bf16": torch.bfloat16, None: self.weight_dtype}[dtype]
-        tensors = {
-            "encoder_weight": self._stored_weight().to(matrices),
-            "encoder_bias": self.encoder_bias,
-            "decoder_bias": self.decoder_bias,
-        }
-        if self._decoder_weight is not None and not encoder_only:
-            tensors["decoder_weight"] = self._decoder_weight.to(matrices)
-        with atomic_write(folder / WEIGHTS_FILE) as file:
-            file.write(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}))  # tied ones too
-        info = {
-            "format": "lexite-sae",
-            "format_version": FORMAT_VERSION,
-            "rule": "topk",
-            **to_dict(self.config),
-            "sha256": sha256_file(folder / WEIGHTS_FILE),
-        }
-        write_json(folder / CONFIG_FILE, info)
-        return self if matrices == self.weight_dtype and not encoder_only else SparseAutoencoder.load(folder)
+        from lexite.sae.storage import load_sae, save_sae
+
+        exact = save_sae(self, Path(folder), encoder_only=encoder_only, dtype=dtype)
+        return self if exact else load_sae(Path(folder))
 
     @classmethod
     def load(
         cls,
         folder: str | Path,
         *,
-        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        precision: Precision = "auto",
         device: str | torch.device = "cpu",
         verify: bool = True,
     ) -> SparseAutoencoder:
@@ -232,25 +323,6 @@ class SparseAutoencoder:
         Raises:
             ModelError: a file is missing, damaged, or of a newer format.
         """
-        folder = Path(folder)
-        info = read_json(folder / CONFIG_FILE)
-        if not isinstance(info, dict) or info.get("format") != "lexite-sae":
-            raise ModelError(f"{folder / CONFIG_FILE} does not describe a sparse autoencoder of lexite.")
-        if info.get("format_version") != FORMAT_VERSION or info.get("rule") != "topk":
-            raise ModelError(
-                f"{folder / CONFIG_FILE} has format version {info.get('format_version')} and rule {info.get('rule')}, "
-                f"but this lexite reads version {FORMAT_VERSION} with rule topk. Install a newer lexite."
-            )
-        path = folder / WEIGHTS_FILE
-        if not path.is_file():
-            raise ModelError(f"{path} does not exist.")
-        if verify and sha256_file(path) != info.get("sha256"):
-            raise ModelError(f"{path} is damaged: its checksum is not the one in {CONFIG_FILE}. Fetch or train it again.")
-        config = from_dict(SAEConfig, {key: info[key] for key in ("d_model", "n_latents", "k") if key in info}, str(path))
-        try:
-            tensors = load_file(path, device=str(device))
-            parts = [tensors["encoder_weight"], tensors["encoder_bias"], tensors["decoder_bias"]]
-        except (SafetensorError, KeyError, OSError) as error:
-            raise ModelError(f"{path} is damaged: {error}. Fetch or train it again.") from error
-        decoder, dtype = tensors.get("decoder_weight"), parts[0].dtype
-        return cls(config, parts[0], parts[1], decoder, parts[2], precision=precision, weight_dtype=dtype)
+        from lexite.sae.storage import load_sae
+
+        return load_sae(Path(folder), precision=precision, device=device, verify=verify)

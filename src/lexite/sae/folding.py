@@ -1,0 +1,95 @@
+"""Folding: taking a factor into the weights, so that the autoencoder gives the same codes without it.
+
+SAELens (6.14) folds the same two factors; what would change the selection is refused.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lexite.config import to_dict
+from lexite.errors import ModelError
+from lexite.sae.activations import Activation
+from lexite.sae.autoencoder import SparseAutoencoder
+from lexite.sae.config import SAEConfig
+
+SMALLEST_NORM = 1e-8
+
+
+def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
+    """An autoencoder of states x that gives the codes that ``sae`` gives for ``scale · x``.
+
+    W_enc times s, W_dec and b_dec over s: then W_enc s (x - b_dec / s) + b_enc = W_enc (s x - b_dec) + b_enc, and the
+    reconstruction is that of s x, over s. For top_afa, which compares activations with the norm of the state, both biases are
+    taken over s instead: all is in the scale of x then, and activations are those for s x, over s.
+
+    Raises:
+        ModelError: the scale is not a positive finite number, or states are brought to one scale anyway.
+    """
+    if not 0 < scale < float("inf"):
+        raise ModelError(f"States cannot be scaled by {scale}; a scale is a positive number.")
+    values = to_dict(sae.config)
+    if values["normalize_activations"] not in ("none", "expected_average_only_in"):
+        raise ModelError(f"A scale of the input has no effect under normalize_activations {values['normalize_activations']}.")
+    values["normalize_activations"] = "none"
+    unit = scale if sae.activation == "top_afa" else 1.0  # activations are divided by it
+    decoder = sae.decoder_weight
+    parts = (
+        sae.encoder_weight * (scale / unit),
+        sae.encoder_bias / unit,
+        None if decoder is None else decoder * (unit / scale),
+        sae.decoder_bias / scale,
+    )
+    return _rebuilt(sae, SAEConfig(**values), *parts, thresholds=sae.thresholds)
+
+
+def fold_decoder_norm(sae: SparseAutoencoder, *, rescaled: bool = False) -> SparseAutoencoder:
+    """An autoencoder with atoms of unit norm that gives the same reconstructions.
+
+    W_enc, b_enc and thresholds of latent i times ‖d_i‖, d_i over ‖d_i‖, with the norm at least 1e-8: activations are
+    multiplied by the norms of their atoms.
+
+    Args:
+        sae: has a decoder.
+        rescaled: whether it was trained to select on u · ‖d‖ (``rescale_acts_by_decoder_norm``). Then folding is what makes its
+            codes come out right. Otherwise folding would change which latents are the largest.
+
+    Raises:
+        ModelError: there is no decoder, or the selection would change.
+    """
+    if sae.decoder_weight is None:
+        raise ModelError("The norms of atoms cannot be folded: this autoencoder was saved without its decoder.")
+    norms = sae.decoder_weight.norm(dim=1).clamp(min=SMALLEST_NORM)
+    common = norms.new_ones(()) if sae.activation == "top_afa" else norms[0]  # top_afa compares them with the state's norm
+    equal = bool(((norms - common).abs() <= 1e-6 * common).all())
+    if sae.activation != "jumprelu" and not rescaled and not equal:
+        raise ModelError(
+            f"The norms of atoms cannot be folded into an autoencoder that selects by {sae.activation} and was trained "
+            "without rescale_acts_by_decoder_norm: it would select other latents. Use it as it is."
+        )
+    encoder, decoder = sae.encoder_weight * norms[:, None], sae.decoder_weight / norms[:, None]
+    thresholds = None if sae.thresholds is None else sae.thresholds * norms
+    return _rebuilt(sae, sae.config, encoder, sae.encoder_bias * norms, decoder, sae.decoder_bias, thresholds=thresholds)
+
+
+def _rebuilt(
+    sae: SparseAutoencoder,
+    config: SAEConfig,
+    encoder_weight: torch.Tensor,
+    encoder_bias: torch.Tensor,
+    decoder_weight: torch.Tensor | None,
+    decoder_bias: torch.Tensor,
+    *,
+    thresholds: torch.Tensor | None,
+) -> SparseAutoencoder:
+    activation: Activation = sae.activation
+    return SparseAutoencoder(
+        config,
+        encoder_weight,
+        encoder_bias,
+        decoder_weight,
+        decoder_bias,
+        activation=activation,
+        thresholds=thresholds,
+        precision="bf16" if sae.precision == "bf16" else "fp32",
+    )

@@ -1,0 +1,43 @@
+"""BatchTopK: the k · n largest activations of a batch of n tokens (Bussmann et al. 2024, arXiv 2412.06410).
+
+A token gets as many latents as it needs. At use one threshold θ stands for the batch: the running mean of the smallest active
+value of each batch, ``θ <- (1 - r) θ + r min(f > 0)``, kept in double precision (in bf16 it would stop moving); the first batch
+sets it. SAELens does the same; r is its ``topk_threshold_lr``.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lexite.kernels.largest import largest_of_batch
+from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
+
+
+class BatchTopK(Rule):
+    """The k · n largest entries of ReLU(u) over a batch of n tokens."""
+
+    def tensors(self) -> Tensors:
+        """The running threshold, NaN before the first batch, and where to look for a batch's largest entries."""
+        return {"running_threshold": torch.tensor(torch.nan, dtype=torch.float64), "level": torch.tensor(0.0)}
+
+    def select(self, view: View) -> Selection:
+        """The largest of the whole batch."""
+        total, level = view.k * len(view.states), view.tensors["level"]
+        slots, values, _ = largest_of_batch(view.product, view.states, view.preactivations, total, level)
+        return Selection(slots, values)
+
+    def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
+        """Moves the running threshold."""
+        active = values[values > 0]
+        if not len(active):
+            return
+        threshold, smallest = view.tensors["running_threshold"], active.min().double()
+        if bool(threshold.isnan()):
+            threshold.copy_(smallest)
+        else:
+            threshold.lerp_(smallest, self.objective.topk_threshold_lr)
+
+    def finish(self, tensors: Tensors) -> Finished:
+        """One threshold for all latents."""
+        threshold = tensors["running_threshold"].nan_to_num(0.0).float()
+        return Finished("jumprelu", threshold.expand(self.sae.n_latents).clone())

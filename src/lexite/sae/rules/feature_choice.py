@@ -1,0 +1,66 @@
+"""Feature Choice: each latent chooses its tokens (Ayonrinde 2024, arXiv 2411.02124, section 3).
+
+Latent i keeps its m_i tokens with the largest affinity, Σ m_i = k · n. The source sets m_i by a Zipf curve, but its exact rule
+is not public. Ours: latents are ranked by running density, and the latent of rank r gets max(1, ∝ (r + β)^-α) tokens, rounded
+by largest remainders. At use each latent has a threshold: the running mean, in double precision, of its smallest kept value.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+
+from lexite.kernels.largest import largest_of_latents
+from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
+from lexite.sae.zipf import zipf_counts
+
+
+class FeatureChoice(Rule):
+    """The m_i largest affinities of each latent over a batch, then ReLU."""
+
+    auxiliary: ClassVar[Literal["dead", "zipf"]] = "zipf"
+
+    def tensors(self) -> Tensors:
+        """A running threshold per latent, NaN before it was active, and where to look for its largest entries."""
+        n = self.sae.n_latents
+        return {"running_threshold": torch.full((n,), torch.nan, dtype=torch.float64), "level": torch.zeros(n)}
+
+    def select(self, view: View) -> Selection:
+        """The largest of each latent."""
+        budgets = self.budgets(view)
+
+        def dense(latents: slice | torch.Tensor) -> torch.Tensor:
+            return view.states @ view.encoder_weight[latents].t() + view.encoder_bias[latents]
+
+        return Selection(
+            *largest_of_latents(view.product, view.states, view.preactivations, dense, budgets, view.tensors["level"])
+        )
+
+    def budgets(self, view: View) -> torch.Tensor:
+        """(n_latents,) int64 tokens that each latent may keep: the densest so far gets most."""
+        n, total = len(view.states), view.k * len(view.states)
+        objective = self.objective
+        counts = torch.from_numpy(
+            zipf_counts(self.sae.n_latents, max(total, self.sae.n_latents), objective.zipf_exponent, objective.zipf_offset, n)
+        ).to(view.states.device)
+        order = torch.argsort(view.tensors["density"], descending=True, stable=True)
+        budgets = torch.empty_like(counts)
+        budgets[order] = counts
+        return budgets
+
+    def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
+        """Moves the thresholds of the latents that are active."""
+        threshold = view.tensors["running_threshold"]
+        active = values > 0
+        smallest = torch.full_like(threshold, torch.inf)
+        smallest.scatter_reduce_(0, selection.slots.indices[active].long(), values[active].double(), "amin")
+        seen = smallest.isfinite()
+        before = torch.where(threshold.isnan(), smallest, threshold)
+        moved = before.lerp(smallest.nan_to_num(posinf=0.0), self.objective.topk_threshold_lr)
+        threshold.copy_(torch.where(seen, torch.where(threshold.isnan(), smallest, moved), threshold))
+
+    def finish(self, tensors: Tensors) -> Finished:
+        """A threshold per latent; one that was never active stays silent."""
+        threshold = tensors["running_threshold"].float()
+        return Finished("jumprelu", threshold.nan_to_num(nan=torch.finfo(torch.float32).max))

@@ -1,0 +1,115 @@
+"""Gradient TopK: latents that retrieval depends on come first (after g-SAE, arXiv 2411.10397).
+
+g-SAE selects by activations plus their effect on a downstream loss. Here that loss is retrieval, and the combination is ours:
+each passage of the batch is split at half, the first half is to find the second among those of all passages, by the cosine of
+their pooled terms (square roots of sums over the 4k largest activations of each token), with InfoNCE as the loss L. Then f + β
+f g is what the k kept latents are chosen by, with g = |∂L/∂f| over its mean. At use the model is a plain TopK.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lexite.kernels.pooled import gather_entries, pool_slots, segment_numbers
+from lexite.kernels.slots import Slots
+from lexite.sae.rules.base import Rule, Selection, View
+
+MORE = 4  # candidates per token, in k
+SMALLEST_WEIGHT = 1e-3  # pooled weights are not taken for smaller where the root is differentiated
+
+
+class GradientTopK(Rule):
+    """The k activations of each token with the largest score, activation and retrieval gradient together."""
+
+    needs_passages: ClassVar[bool] = True
+
+    def select(self, view: View) -> Selection:
+        """The best of the 4k largest."""
+        slots = view.largest(MORE * view.k)
+        values = torch.relu(view.preactivations(slots))
+        gradients = retrieval_gradients(slots, values, view.offsets, self.sae.n_latents, self.objective.retrieval_temperature)
+        active = values > 0
+        mean = float(gradients[active].mean()) if bool(active.any()) else 0.0
+        scores = values + (self.objective.retrieval_weight / mean * values * gradients if mean > 0 else 0.0)
+        best = slots.largest(scores, view.k) & active
+        return Selection(slots.kept(best), values[best])
+
+
+def retrieval_gradients(
+    slots: Slots, values: torch.Tensor, offsets: torch.Tensor | None, n_latents: int, temperature: float
+) -> torch.Tensor:
+    """|∂L/∂f| of each slot, for the retrieval loss above.
+
+    Args:
+        slots: candidates.
+        values: (slots,) activations f, at least 0.
+        offsets: (passages + 1,); the first ⌊length / 2⌋ tokens of a passage are its query. Passages of one token have no part
+            in it.
+        n_latents: size of the dictionary.
+        temperature: of the softmax over cosines.
+
+    Returns:
+        (slots,); zeros where there are fewer than two passages.
+    """
+    if offsets is None or int((offsets.diff() > 1).sum()) < 2:
+        return torch.zeros_like(values)
+    segments, n_pairs = _halves(offsets)
+    pooled = pool_slots(slots, values, segments, n_latents)
+    weights = pooled.sums.sqrt()
+    arrays = [tensor.cpu().numpy() for tensor in (pooled.segments, pooled.latents, weights)]
+    by_weight = torch.from_numpy(_info_nce_gradients(arrays[0], arrays[1], arrays[2], n_pairs, n_latents, temperature))
+    each = by_weight.to(values.device).abs() / (2 * weights.clamp(min=SMALLEST_WEIGHT))
+    return gather_entries(each, pooled.entries)
+
+
+def _halves(offsets: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Numbers tokens by half passages, 2 i and 2 i + 1 for the i-th passage of more than one token, -1 for the others."""
+    lengths = offsets.diff()
+    passage = segment_numbers(offsets)
+    whole = lengths > 1
+    number = torch.where(whole, whole.cumsum(0) - 1, -1)
+    position = torch.arange(len(passage), device=offsets.device) - offsets[:-1][passage]
+    half = (position >= lengths[passage] // 2).long()
+    return torch.where(whole[passage], 2 * number[passage] + half, -1), int(whole.sum())
+
+
+def _info_nce_gradients(
+    segments: NDArray[np.int64],
+    latents: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    n_pairs: int,
+    n_latents: int,
+    temperature: float,
+) -> NDArray[np.float32]:
+    """Derivatives of the mean of -log softmax(cosine / temperature) at the right pairs, by each pooled weight.
+
+    Args:
+        segments: (entries,) 2 i for the query of pair i, 2 i + 1 for its document.
+        latents: (entries,).
+        weights: (entries,) above 0.
+        n_pairs: number of pairs.
+        n_latents: number of columns.
+        temperature: of the softmax.
+    """
+    norms = np.sqrt(np.bincount(segments, weights.astype(np.float64) ** 2, minlength=2 * n_pairs))
+    unit = weights / np.maximum(norms, 1e-12)[segments]
+    rows = csr_array((unit, (segments, latents)), shape=(2 * n_pairs, n_latents))
+    queries, documents = rows[::2], rows[1::2]
+    cosines = (queries @ documents.T).toarray() / temperature
+    softmax = np.exp(cosines - cosines.max(axis=1, keepdims=True))
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    by_cosine = (softmax - np.eye(n_pairs)) / (n_pairs * temperature)
+    bounds = np.searchsorted(segments, np.arange(2 * n_pairs + 1))
+    direct = np.empty(len(segments))
+    for pair in range(n_pairs):  # one row of all latents at a time
+        for half, others, by in ((2 * pair, documents, by_cosine[pair]), (2 * pair + 1, queries, by_cosine[:, pair])):
+            own = slice(bounds[half], bounds[half + 1])
+            direct[own] = (others.T @ by)[latents[own]]
+    along = np.bincount(segments, direct * unit, minlength=2 * n_pairs)
+    gradients: NDArray[np.float32] = ((direct - along[segments] * unit) / np.maximum(norms, 1e-12)[segments]).astype(np.float32)
+    return gradients
