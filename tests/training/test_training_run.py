@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,12 +17,14 @@ from safetensors.torch import load_file
 from lexite.errors import ConfigError, StorageError, TrainingError
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.training import checkpoint as checkpoints
+from lexite.training.batches import Batch, Moment
 from lexite.training.checkpoint import latest_checkpoint, load_checkpoint
 from lexite.training.config import TrainingConfig
+from lexite.training.results import StepMetrics
 from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
 from lexite.training.schedule import learning_rate
 from lexite.training.sources import Chunk
-from lexite.training.step import StepMetrics, TrainingState
+from lexite.training.step import TrainingState
 
 D = 8
 
@@ -41,7 +44,8 @@ class Numbers:
             if start >= skip_texts:
                 if self.fail_at is not None and start >= self.fail_at:
                     raise RuntimeError("killed")
-                yield Chunk(self.states[start * 5 : (start + 10) * 5], min(10, self.texts - start))
+                count = min(10, self.texts - start)
+                yield Chunk(self.states[start * 5 : (start + 10) * 5], np.arange(count + 1) * 5)
 
 
 def config(**changes: object) -> TrainingConfig:
@@ -70,7 +74,16 @@ def test_a_run_learns_and_logs(tmp_path: Path) -> None:
     assert log[-1]["fvu"] < 0.8 * log[0]["fvu"]
     assert log[-1]["l0"] <= 3
     assert log[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
-    assert set(log[0]) >= {"fvu", "l0", "dead_share", "aux_loss", "gradient_norm", "tokens_per_second", "seconds"}
+    assert set(log[0]) >= {
+        "fvu",
+        "l0",
+        "dead_share",
+        "losses",
+        "zipf_exponent",
+        "gradient_norm",
+        "tokens_per_second",
+        "seconds",
+    }
     assert result.summary["tokens"] == 9000
     assert result.summary["passes"] == 9
     assert result.summary["fvu"] == log[-1]["fvu"]
@@ -221,10 +234,10 @@ def test_a_run_that_is_cut_short_warms_up_in_proportion(tmp_path: Path) -> None:
 
 
 def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(self: TrainingState, batch: torch.Tensor, rate: float) -> StepMetrics:
+    def step(self: TrainingState, batch: Batch, rate: float, now: Moment) -> StepMetrics:
         if rate == 0:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, batch, rate)
+        return real(self, batch, rate, now)
 
     real = TrainingState.step
     monkeypatch.setattr(TrainingState, "step", step)

@@ -9,7 +9,8 @@ from lexite.kernels.sparse import centre
 from lexite.sae import SAEConfig
 from lexite.training.auxiliary import auxiliary_gradients, keep_largest
 from lexite.training.config import TrainingConfig
-from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState, variance_and_squares
+from lexite.training.results import variance_and_squares
+from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState
 
 D, F, K, N = 12, 40, 4, 64
 
@@ -82,7 +83,7 @@ class DenseStep:
 )
 def test_steps_equal_the_dense_reference(changes: dict[str, object]) -> None:
     state = TrainingState(SAEConfig(D, F, K), config(**changes), torch.float32)
-    state.set_mean(batch(0).mean(0))
+    state.set_mean(batch(0))
     reference = DenseStep(state)
     seen_aux = 0.0
     for seed in range(8):
@@ -91,7 +92,7 @@ def test_steps_equal_the_dense_reference(changes: dict[str, object]) -> None:
         metrics = state.step(states, 0.01)
         fvu, aux, norm = reference.step(states)
         assert metrics.squared_error / metrics.variance == pytest.approx(fvu, rel=1e-3)
-        assert metrics.aux_loss == pytest.approx(aux, rel=1e-3, abs=1e-7)
+        assert metrics.losses.get("aux", 0.0) == pytest.approx(aux, rel=1e-3, abs=1e-7)
         assert metrics.gradient_norm == pytest.approx(norm, rel=1e-2)
         seen_aux += aux
         for name in PARAMETERS:
@@ -141,7 +142,7 @@ def test_training_lowers_the_unexplained_variance_and_bf16_follows_fp32() -> Non
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         state = TrainingState(SAEConfig(D, F, K), config(), dtype)
-        state.set_mean(batch(0).mean(0))
+        state.set_mean(batch(0))
         metrics = [state.step(batch(seed % 4), 0.01) for seed in range(60)]
         fvus = [m.squared_error / m.variance for m in metrics]
         assert fvus[-1] < 0.7 * fvus[0]
@@ -166,14 +167,14 @@ def test_the_auxiliary_loss_reaches_the_encoder_of_dead_latents() -> None:
     before = state.tensors["encoder_weight"][7].clone()
     metrics = state.step(batch(0), 0.01)
     assert metrics.n_dead == 1
-    assert metrics.aux_loss > 0
+    assert metrics.losses["aux"] > 0
     assert not torch.equal(state.tensors["encoder_weight"][7], before)
 
 
 def test_a_coefficient_of_zero_switches_the_auxiliary_loss_off() -> None:
     state = TrainingState(SAEConfig(D, F, K), config(dead_after_tokens=1, aux_loss_coefficient=0.0), torch.float32)
     state.tensors["tokens_since_active"][:] = 10
-    assert state.step(batch(0), 0.01).aux_loss == 0
+    assert "aux" not in state.step(batch(0), 0.01).losses
 
 
 @pytest.mark.parametrize("k_aux", [2, 9])

@@ -128,6 +128,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """The option of a field, which may have a name of its own."""
+    return str(field.metadata.get("flag") or flag(field.name))
+
+
 def short_count(value: int) -> str:
     """Writes a count as it may be typed.
 
@@ -165,7 +170,7 @@ def _check_option(hint: Any, field: dataclasses.Field[Any], value: Any) -> Any:
     try:
         return check_value(hint, field, value, "option")
     except ConfigError as error:
-        raise ConfigError(str(error).removeprefix("option: ").replace(field.name, flag(field.name), 1)) from None
+        raise ConfigError(str(error).removeprefix("option: ").replace(field.name, flag_of(field), 1)) from None
 
 
 def _context_parameter() -> inspect.Parameter:
@@ -193,7 +198,7 @@ def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Paramete
     default: Any = None if group.overrides else field.default
     settings: dict[str, Any] = {"help": metadata["help"], "rich_help_panel": group.heading}
     settings["show_default"] = default not in (None, "")
-    names = [flag(field.name)]
+    names = [flag_of(field)]
     if kind is bool:
         names = [f"{flag(field.name)}/--no-{flag(field.name)[2:]}"]
     elif metadata.get("count"):

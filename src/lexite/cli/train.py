@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,15 +14,20 @@ from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, write_json
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
+from lexite.sae.objective import ObjectiveConfig
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from lexite.sae import SparseAutoencoder
 
 
 @configured(
     recipe=True,
     training="Training",
     sae="Dictionary",
+    objective="Objective",
     model=RUNTIME_HEADING,
     read="Reading",
     terms="Terms (saved with the vocabulary)",
@@ -37,8 +43,15 @@ def train_verb(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write a summary of the run as JSON; - is stdout.", metavar="FILE")
     ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(
+            "--probe", help="A small BEIR folder: retrieval on it is measured every --probe-tokens.", metavar="COLLECTION"
+        ),
+    ] = None,
     training: TrainingConfig,
     sae: SAEConfig,
+    objective: ObjectiveConfig,
     model: BackboneConfig,
     read: ReadOptions,
     terms: TermsConfig,
@@ -54,16 +67,19 @@ def train_verb(
     """
     from lexite.terms.build import train
 
+    texts = need_sources(sources, "train")
     summary = train(
-        need_sources(sources, "train"),
+        texts,
         need_output(output),
         backbone=model,
         sae=sae,
+        objective=objective,
         training=training,
         terms=terms,
         scoring=scoring,
         saving=saving,
         read=read,
+        probe=None if probe is None else _make_probe(probe, texts, model, terms, scoring),
         resume=resume,
         overwrite=overwrite,
         show_progress=not is_quiet(),
@@ -72,3 +88,11 @@ def train_verb(
         write_json(summary, json_file)
     if str(json_file) != "-":
         print(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {output}")
+
+
+def _make_probe(
+    probe: Path, texts: list[str], model: BackboneConfig, terms: TermsConfig, scoring: BM25Config
+) -> Callable[[SparseAutoencoder], dict[str, float]]:
+    from lexite.evaluation.probe import training_probe
+
+    return training_probe(probe, texts, model, terms=terms, scoring=scoring)

@@ -19,6 +19,7 @@ from lexite.errors import BackboneError, StorageError, TrainingError
 from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
+from lexite.sae.objective import ObjectiveConfig
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import save_encoder
@@ -27,7 +28,7 @@ from lexite.terms.measure import measure_states
 from lexite.terms.scoring import BM25Config
 from lexite.training.checkpoint import latest_checkpoint
 from lexite.training.config import TrainingConfig
-from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
+from lexite.training.run import METRICS_FILE, Probe, TrainingResult, train_autoencoder
 from lexite.training.sources import StoreSource, TextSource
 
 logger = logging.getLogger("lexite")
@@ -68,10 +69,12 @@ def train(
     backbone: BackboneConfig | None = None,
     sae: SAEConfig | None = None,
     training: TrainingConfig | None = None,
+    objective: ObjectiveConfig | None = None,
     terms: TermsConfig | None = None,
     scoring: BM25Config | None = None,
     read: ReadOptions | None = None,
     saving: SavingConfig | None = None,
+    probe: Probe | None = None,
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
@@ -87,10 +90,12 @@ def train(
         backbone: the dense model; default all-MiniLM-L6-v2.
         sae: size of the dictionary; ``d_model`` is taken from the backbone.
         training: the recipe.
+        objective: terms of the loss and settings of the selection rule.
         terms: pooling and k, saved with the vocabulary.
         scoring: saved with the vocabulary.
         read: field names of the sources, and whether bad records are skipped.
         saving: number format and card of the saved vocabulary.
+        probe: measures the autoencoder while it is trained; what it returns goes into the log.
         resume: go on from the last checkpoint in ``output``.
         overwrite: replace a vocabulary or a run in ``output``.
         show_progress: progress on stderr.
@@ -107,12 +112,12 @@ def train(
         KeyboardInterrupt: after a checkpoint was written.
     """
     folder = Path(output)
-    training = training or TrainingConfig()
+    training, objective = training or TrainingConfig(), objective or ObjectiveConfig()
     _check_folder(folder, resume, overwrite)
     given = _open_input(sources, backbone or BackboneConfig(), read)
     sae = replace(sae or SAEConfig(), d_model=given.backbone.d_model)
     saving = saving or SavingConfig()
-    settings = _settings(given, sae, training, terms or TermsConfig(), scoring or BM25Config(), saving)
+    settings = _settings(given, [sae, training, objective, terms or TermsConfig(), scoring or BM25Config(), saving])
     for k in (settings["k_documents"], settings["k_queries"]):
         check_k(sae.k if k is None else k, sae.n_latents)
     if resume and _is_finished(folder):
@@ -126,6 +131,8 @@ def train(
             folder / WORK_FOLDER,
             sae,
             training,
+            objective=objective,
+            probe=probe,
             description=described,
             precision=given.backbone.config.product_precision,
             device=str(given.backbone.info().get("device", "cpu")),
@@ -165,14 +172,12 @@ def _model_of(store: StateStore) -> Backbone:
     return recorded
 
 
-def _settings(
-    given: _Input, sae: SAEConfig, training: TrainingConfig, terms: TermsConfig, scoring: BM25Config, saving: SavingConfig
-) -> dict[str, Any]:
+def _settings(given: _Input, configs: Sequence[Any]) -> dict[str, Any]:
     """All options of a run under the keys of a recipe, with the sources."""
     sources = given.stream.sources if isinstance(given.stream, TextSource) else [str(given.stream.store.path)]
     values = {"sources": sources}
     read = given.stream.options if isinstance(given.stream, TextSource) else ReadOptions()
-    for config in (read, given.backbone.config, sae, training, terms, scoring, saving):
+    for config in (read, given.backbone.config, *configs):
         values.update(to_dict(config))
     values.pop("d_model")
     return values

@@ -1,4 +1,4 @@
-"""AuxK: dead latents learn to reconstruct what the living ones leave over."""
+"""AuxK and aux_zipf: dead or under-used latents learn to reconstruct what the others leave over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import torch
 
 from lexite.kernels.product import TILE_BYTES
 from lexite.kernels.topk import select_topk
+from lexite.sae.zipf import zipf_targets
+
+MOST_UNDER_USED = 1024  # latents that aux_zipf works on in a step: their products would otherwise be the most of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,12 @@ def auxiliary_gradients(
     k_aux: int,
     coefficient: float,
     dtype: torch.dtype = torch.float32,
+    weights: torch.Tensor | None = None,
 ) -> AuxiliaryGradients:
-    """``coefficient · ‖ê - E‖² / ‖E‖²``, with ``E = x - x^`` held fixed and ``ê = W_dec TopK_kaux(u)`` without a bias.
+    """``coefficient · ‖ê - E‖² / ‖E‖²``, with ``E = x - x^`` held fixed and ``ê = W_dec TopK_kaux(ReLU(u))`` without a bias.
 
     Gao et al. 2024 (arXiv 2406.04093), appendix A.2. Works on tiles of tokens: tokens × dead latents never exist at once.
+    With ``weights`` s the codes are s ReLU(u): latents count by how much they are under-used (see :func:`under_used`).
 
     Args:
         states: (n, d_model) fp32, centred.
@@ -50,6 +55,7 @@ def auxiliary_gradients(
         k_aux: dead latents per token.
         coefficient: weight of the term.
         dtype: number format of the products.
+        weights: (n_dead,) from 0 to 1; None for 1.
     """
     n_dead = len(encoder)
     scale = coefficient / max(float(errors.square().sum()), 1e-30)
@@ -60,16 +66,51 @@ def auxiliary_gradients(
     for start in range(0, len(states), rows):
         part, target = states[start : start + rows], -errors[start : start + rows]
         codes = torch.relu((part.to(dtype) @ encoder_low.t()).float() + bias)
+        if weights is not None:
+            codes *= weights
         if k_aux < n_dead:
             codes = keep_largest(codes, k_aux)
         residual = (codes.to(dtype) @ decoder_low).float() - target
         loss += float(residual.square().sum()) * scale
         residual_low = residual.to(dtype)
         code_gradient = (residual_low @ decoder_low.t()).float().mul_(2 * scale).mul_(codes > 0)
+        if weights is not None:
+            code_gradient *= weights
         gradients[0] += (code_gradient.to(dtype).t() @ part.to(dtype)).float()
         gradients[1] += code_gradient.sum(0)
         gradients[2] += (codes.to(dtype).t() @ residual_low).float() * (2 * scale)
     return AuxiliaryGradients(loss, *gradients)
+
+
+def under_used(
+    density: torch.Tensor, k: float, fraction: float, exponent: float, offset: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents that fire more rarely than a Zipf curve has it, and by how much (Ayonrinde 2024, arXiv 2411.02124; formula ours).
+
+    The source says that aux_zipf takes AuxK from dead latents to all under-used ones, but not how. Ours: the latent of rank r
+    by density has the target (r + β)^-α, all targets adding up to k; it is under-used below a fraction of that, and its weight
+    is the shortfall, 1 - density / (fraction · target). Where all under-used latents are dead, this is AuxK. Of very many the
+    most under-used are taken.
+
+    Args:
+        density: (n_latents,) running share of tokens that each latent fires on.
+        k: what densities add up to.
+        fraction: of the target.
+        exponent: α.
+        offset: β.
+
+    Returns:
+        Numbers of the latents, ascending, and their weights.
+    """
+    targets = torch.from_numpy(zipf_targets(len(density), k, exponent, offset)).to(density.device)
+    limits = torch.empty_like(targets)
+    limits[torch.argsort(density, descending=True, stable=True)] = fraction * targets
+    shortfall = torch.where(density < limits, 1 - density / limits.clamp(min=1e-30), 0.0)
+    rows = (shortfall > 0).nonzero().squeeze(1)
+    if len(rows) > MOST_UNDER_USED:
+        worst = torch.argsort(shortfall[rows], descending=True, stable=True)[:MOST_UNDER_USED]
+        rows = rows[worst].sort().values
+    return rows, shortfall[rows].float()
 
 
 def keep_largest(codes: torch.Tensor, k: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 from lexite.config import option
 from lexite.errors import ConfigError
 
-STORAGE_ONLY = ("checkpoint_tokens", "log_tokens", "buffer")
+STORAGE_ONLY = ("checkpoint_tokens", "log_tokens", "probe_tokens", "buffer")
 """Keys that may change when a run is resumed, since they do not touch the result."""
 
 
@@ -32,6 +32,7 @@ class TrainingConfig:
         buffer: where the buffer is.
         checkpoint_tokens: tokens between two checkpoints.
         log_tokens: tokens between two records of the metrics log.
+        probe_tokens: tokens between two measurements on the probe, where there is one.
         seed: of the initial weights and the shuffling.
     """
 
@@ -50,6 +51,7 @@ class TrainingConfig:
     buffer: Literal["memory", "disk"] = option("memory", "Where the shuffled buffer is kept.")
     checkpoint_tokens: int = option(2_000_000, "Tokens between two checkpoints.", minimum=1, count=True)
     log_tokens: int = option(100_000, "Tokens between two records of the metrics log.", minimum=1, count=True)
+    probe_tokens: int = option(1_000_000, "Tokens between two measurements on the probe.", minimum=1, count=True)
     seed: int = option(0, "Seed of the initial weights and of the shuffling.", minimum=0)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,21 +17,29 @@ import numpy as np
 import torch
 
 from lexite.config import differences, to_dict
-from lexite.errors import TrainingError
+from lexite.errors import ConfigError, TrainingError
 from lexite.kernels.hardware import fast_bf16
 from lexite.progress import ProgressBar, progress
 from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.sae.measures import decoder_coherence, density_histogram
+from lexite.sae.objective import ObjectiveConfig
+from lexite.sae.zipf import fit_zipf
+from lexite.training.batches import Batch, moment
 from lexite.training.buffer import ShuffleBuffer
 from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
 from lexite.training.metrics import MetricsLog
+from lexite.training.passages import PassageBuffer
+from lexite.training.results import StepMetrics
 from lexite.training.schedule import learning_rate
 from lexite.training.sources import Chunk, StateSource
-from lexite.training.step import StepMetrics, TrainingState
+from lexite.training.step import TrainingState
 
 logger = logging.getLogger("lexite")
 METRICS_FILE = "metrics.jsonl"
 BUFFER_FILE = "buffer.bin"
+_SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
+Probe = Callable[[SparseAutoencoder], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ def train_autoencoder(
     sae: SAEConfig,
     config: TrainingConfig,
     *,
+    objective: ObjectiveConfig | None = None,
+    probe: Probe | None = None,
     description: Mapping[str, Any] | None = None,
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     device: str = "cpu",
@@ -66,6 +76,8 @@ def train_autoencoder(
         folder: for the metrics log and the checkpoints.
         sae: sizes; ``d_model`` must be the width of the states.
         config: the recipe.
+        objective: terms of the loss and settings of the rule.
+        probe: measures the autoencoder as it stands, every ``probe_tokens`` tokens and at the end; what it returns is logged.
         description: further options that must not change when the run is resumed.
         precision: of the wide products.
         device: where the weights are.
@@ -73,10 +85,11 @@ def train_autoencoder(
         show_progress: a progress bar on stderr.
 
     Raises:
+        ConfigError: options do not fit together.
         TrainingError: there are no tokens, the loss is not finite, or a checkpoint does not fit or is damaged.
         KeyboardInterrupt: after a checkpoint was written, on SIGINT or SIGTERM.
     """
-    run = _Run(source, folder, sae, config, description or {}, precision, device)
+    run = _Run(source, folder, sae, config, objective or ObjectiveConfig(), description or {}, precision, device, probe)
     checkpoint = latest_checkpoint(folder) if resume else None
     if checkpoint is not None:
         run.restore(load_checkpoint(checkpoint))
@@ -99,25 +112,29 @@ class _Run:
         folder: Path,
         sae: SAEConfig,
         config: TrainingConfig,
+        objective: ObjectiveConfig,
         description: Mapping[str, Any],
         precision: str,
         device: str,
+        probe: Probe | None,
     ) -> None:
         bf16 = fast_bf16(device) if precision == "auto" else precision == "bf16"
         self.precision = "bf16" if bf16 else "fp32"
-        self.source, self.folder, self.config = source, folder, config
+        self.source, self.folder, self.config, self.objective = source, folder, config, objective
+        self._probe = probe
         self.configuration = {
             **to_dict(sae),
             **{key: value for key, value in to_dict(config).items() if key not in STORAGE_ONLY},
+            **to_dict(objective),
             **description,
             "training_precision": self.precision,
             "training_device": device.partition(":")[0],
             "sources": list(source.identity),
         }
-        self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device)
+        self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device, objective)
         self._buffer_file = folder / BUFFER_FILE if config.buffer == "disk" else None
         folder.mkdir(parents=True, exist_ok=True)
-        self.buffer = ShuffleBuffer(config.buffer_tokens, sae.d_model, self._buffer_file)
+        self.buffer = self._make_buffer(sae.d_model)
         self.generator = np.random.default_rng(config.seed)
         self.done, self.total = 0, config.tokens
         self._most_passes = config.epochs if source.repeatable else 1
@@ -127,6 +144,15 @@ class _Run:
         self._log_state: dict[str, Any] = {}
         self._started = time.perf_counter()
         self._seconds_before = 0.0
+
+    def _make_buffer(self, d_model: int) -> ShuffleBuffer | PassageBuffer:
+        if not self.state.needs_passages:
+            return ShuffleBuffer(self.config.buffer_tokens, d_model, self._buffer_file)
+        if self._buffer_file is not None:
+            raise ConfigError(
+                "A buffer of whole passages is kept in memory: use --buffer memory with this rule and these losses."
+            )
+        return PassageBuffer(self.config.buffer_tokens, d_model)
 
     @property
     def log(self) -> MetricsLog:
@@ -145,37 +171,63 @@ class _Run:
             self._refill()
             left = self.total - self.done
             # What would be left over as a very small last batch goes into the one before.
-            batch = self.buffer.draw(left if left < 1.25 * config.batch_tokens else config.batch_tokens, self.generator)
-            if not len(batch):
+            drawn = self.buffer.draw(left if left < 1.25 * config.batch_tokens else config.batch_tokens, self.generator)
+            batch = Batch(drawn) if isinstance(drawn, torch.Tensor) else drawn
+            if not len(batch.states):
                 break
-            before, self.done = self.done, self.done + len(batch)
+            now = moment(self.objective, self.state.sae.k, self.done, self.total)
+            before, self.done = self.done, self.done + len(batch.states)
             warmup = 0.05 * config.tokens if config.warmup_tokens is None else config.warmup_tokens
             warmup = round(warmup * self.total / config.tokens)  # a run that is cut short warms up in proportion
             rate = learning_rate(self.done, self.total, config.learning_rate, warmup)
-            metrics = self.state.step(batch, rate)
+            metrics = self.state.step(batch, rate, now)
             self._check(metrics)
             self.log.add(metrics)
-            if self.done // config.log_tokens > before // config.log_tokens or self.done >= self.total:
-                self.log.write(self.done, rate)
+            probing = self._probe is not None and self._is_due(config.probe_tokens, before)
+            if probing or self._is_due(config.log_tokens, before):
+                self.log.write(self.done, rate, {"k": now.k, **self._measures(probing)})
             bar.total = self.total
-            bar.advance(len(batch), self._note(metrics))
-            due = self.done // config.checkpoint_tokens > before // config.checkpoint_tokens
-            if due or stop.is_set() or self.done >= self.total:  # also at the end: what follows takes minutes
+            bar.advance(len(batch.states), self._note(metrics))
+            if stop.is_set() or self._is_due(config.checkpoint_tokens, before):  # also at the end: what follows takes minutes
                 self.save()
             if stop.is_set() and self.done < self.total:
                 raise KeyboardInterrupt
+
+    def _is_due(self, interval: int, before: int) -> bool:
+        """Whether the last step passed a multiple of ``interval`` tokens, or was the last of the run."""
+        return self.done // interval > before // interval or self.done >= self.total
+
+    def _measures(self, probing: bool) -> dict[str, Any]:
+        """What is logged beside the sums over the steps: densities and their fit; also how alike atoms are, and the probe."""
+        density = self.state.tensors["density"].cpu().numpy().clip(0, 1)
+        values: dict[str, Any] = {"density_histogram": density_histogram(density, 1)}
+        if (density > 0).sum() > 2:
+            fit = fit_zipf(density)
+            values |= {"zipf_exponent": fit.exponent, "zipf_r2": fit.r2, "zipf_r2_middle": fit.r2_middle}
+        if (probing or self.done >= self.total) and len(density) > 1:
+            values["decoder_coherence"] = decoder_coherence(self.state.tensors["decoder_weight"]).largest
+        if probing and self._probe is not None:
+            values |= self._probe(self.state.autoencoder())
+        return values
 
     def _refill(self) -> None:
         """Fills the buffer when it is half empty, but never past the tokens that are still to be trained on."""
         left = self.total - self.done
         if self.buffer.size < min(self.config.buffer_tokens // 2, left):
-            self.buffer.refill(self._next_chunk, left)
+            if isinstance(self.buffer, ShuffleBuffer):
+                self.buffer.refill(self._next_states, left)
+            else:
+                self.buffer.refill(self._next_chunk, left)
         if not self.done:
             if not self.buffer.size:
                 raise TrainingError("The text gave no token to train on. Check the sources.")
-            self.state.set_mean(self.buffer.rows[: self.config.init_tokens].float().mean(0))
+            self.state.set_mean(self.buffer.rows[: self.config.init_tokens])
 
-    def _next_chunk(self) -> torch.Tensor | None:
+    def _next_states(self) -> torch.Tensor | None:
+        chunk = self._next_chunk()
+        return None if chunk is None else chunk.states
+
+    def _next_chunk(self) -> Chunk | None:
         while True:
             if self._chunks is None:
                 if self.passes >= self._most_passes:
@@ -185,7 +237,7 @@ class _Run:
             if chunk is not None:
                 self.texts_read += chunk.n_texts
                 self.tokens_read += len(chunk.states)
-                return chunk.states
+                return chunk
             if not self.tokens_read:
                 return None
             self._end_pass()
@@ -257,7 +309,7 @@ class _Run:
 
     def summary(self) -> dict[str, Any]:
         """See :class:`TrainingResult`."""
-        last = {key: value for key, value in self.log.newest.items() if key in ("fvu", "l0", "dead_share")}
+        last = {key: value for key, value in self.log.newest.items() if key in _SUMMARISED}
         rate = self.done / max(self.seconds, 1e-9)
         return {
             "tokens": self.done,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from lexite.backbone import Backbone, StateStore
@@ -27,11 +29,16 @@ class Chunk:
 
     Attributes:
         states: (n, d_model).
-        n_texts: how many texts they come from.
+        offsets: (texts + 1,) int64; text i has the rows ``offsets[i]:offsets[i + 1]``.
     """
 
     states: torch.Tensor
-    n_texts: int
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def n_texts(self) -> int:
+        """How many texts the states come from."""
+        return len(self.offsets) - 1
 
 
 class StateSource(Protocol):
@@ -97,7 +104,7 @@ class TextSource:
             position += len(texts)
             if position > skip_texts:
                 states = self.backbone.encode(texts, "document").check(first_text=position - len(texts))
-                yield Chunk(states.states, len(texts))
+                yield Chunk(states.states, states.offsets)
 
 
 class StoreSource:
@@ -118,7 +125,7 @@ class StoreSource:
         position = 0
         for states in self.store.iterate(MAX_CHUNK_TEXTS):
             if position >= skip_texts:
-                yield Chunk(states.check(first_text=position).states, states.n_texts)
+                yield Chunk(states.check(first_text=position).states, states.offsets)
             position += states.n_texts
 
 

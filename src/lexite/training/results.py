@@ -1,0 +1,96 @@
+"""What a step finds out: measures, losses, gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lexite.kernels.gradients import LatentGradients
+from lexite.kernels.sparse import Centred
+from lexite.sae import SparseCodes
+from lexite.sae.rules.base import Selection, View
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """What one step measured.
+
+    Attributes:
+        squared_error: Σ‖x - x^‖² over the batch, with the whole dictionary.
+        variance: Σ‖x - mean(x)‖² over the batch; FVU is the ratio of the two.
+        active: active latents, summed over the tokens.
+        tokens: tokens in the batch.
+        losses: each term of the loss by name, its weight included.
+        gradient_norm: before clipping.
+        n_dead: dead latents before the step.
+    """
+
+    squared_error: float
+    variance: float
+    active: int
+    tokens: int
+    losses: dict[str, float]
+    gradient_norm: float
+    n_dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Codes, losses and gradients of a batch, before anything is changed.
+
+    Attributes:
+        latents: by encoder, encoder bias and decoder, latent by latent; memory that the next step uses again.
+        offset: (d_model,) by the decoder's bias.
+        rule: (n_latents,) by the parameters that the rule brings, by name.
+        losses: terms of the loss by name.
+        view: what the rule saw.
+        selection: what the rule chose.
+        values: (slots,) activations.
+        squared_error: see :class:`StepMetrics`.
+        variance: likewise.
+        n_dead: likewise.
+        text_counts: (n_latents,) texts of the batch with each latent, where the loss looks at texts.
+    """
+
+    latents: LatentGradients
+    offset: torch.Tensor
+    rule: dict[str, torch.Tensor]
+    losses: dict[str, float]
+    view: View
+    selection: Selection
+    values: torch.Tensor
+    squared_error: float
+    variance: float
+    n_dead: int
+    text_counts: torch.Tensor | None
+
+    @property
+    def codes(self) -> SparseCodes:
+        """Activations and latents of each token, signed where the rule keeps signs."""
+        values, indices = self.selection.slots.padded(self.values)
+        return SparseCodes(values, indices, len(self.latents.counts))
+
+    @property
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """All gradients by the name of their parameter, dense, zero where nothing was chosen; for looking at small models."""
+        used = self.latents.counts > 0
+        matrices = {"encoder_weight": self.latents.encoder, "decoder_weight": self.latents.decoder}
+        dense = {name: torch.where(used[:, None], matrix, 0.0) for name, matrix in matrices.items()}
+        bias = torch.where(used, self.latents.bias, 0.0)
+        return {**dense, "encoder_bias": bias, "decoder_bias": self.offset.clone(), **self.rule}
+
+
+def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[float, float]:
+    """Σ‖x - mean(x)‖² and Σ‖x‖² over a batch, from the sums over its centred states c = x - b.
+
+    Σ‖x - mean(x)‖² = Σ‖c‖² - ‖Σc‖² / n, and Σ‖x‖² = Σ‖c‖² + 2 b·Σc + n‖b‖². All in fp64.
+
+    Args:
+        centred: of the batch.
+        bias: (d_model,), what was subtracted.
+    """
+    n, total, b = len(centred.states), centred.totals.sum(0).double(), bias.double()
+    squared = float(centred.squared.sum(dtype=torch.float64))
+    variance = squared - float(total @ total) / max(n, 1)
+    return max(variance, 0.0), squared + 2 * float(b @ total) + n * float(b @ b)
