@@ -1,7 +1,9 @@
 """Measuring a vocabulary on judged collections: baselines, measures, paired tests, a report."""
 
+from lexite.evaluation.comparison import Comparison, compare_recipes
 from lexite.evaluation.evaluate import BASELINES, DEFAULT_BASELINES, evaluate_collections
 from lexite.evaluation.measures import MEASURES, MeasuredRun, evaluate_run
+from lexite.evaluation.probe import make_probe
 from lexite.evaluation.report import COLUMNS, EvaluationReport
 from lexite.evaluation.significance import PairedTest, paired_test
 from lexite.evaluation.systems import Costs
@@ -11,11 +13,14 @@ __all__ = [
     "COLUMNS",
     "DEFAULT_BASELINES",
     "MEASURES",
+    "Comparison",
     "Costs",
     "EvaluationReport",
     "MeasuredRun",
     "PairedTest",
+    "compare_recipes",
     "evaluate_collections",
     "evaluate_run",
+    "make_probe",
     "paired_test",
 ]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,17 @@ from lexite.index import BM25Index, VocabularyInfo
 from lexite.progress import progress
 
 if TYPE_CHECKING:
+    from lexite.backbone import TokenStates
     from lexite.backbone.config import Kind
-    from lexite.evaluation.cache import StateCache
     from lexite.terms import BM25Config, LatentTermEncoder
+
+
+class KeptStates(Protocol):
+    """Something that keeps token states of collections, such as :class:`lexite.evaluation.cache.StateCache`."""
+
+    def states(self, collection: JudgedCollection, kind: Kind) -> Iterator[TokenStates]:
+        """Token states of the collection's documents or queries, in order, chunk by chunk."""
+        ...
 
 
 class LatentSystem:
@@ -34,7 +42,7 @@ class LatentSystem:
         scoring: BM25's numbers; None takes the encoder's own.
         k_documents: latents kept per token of a document; None takes the encoder's own.
         k_queries: the same for queries.
-        cache: where token states are kept between runs; None: nowhere.
+        cache: where token states are kept; None: nowhere.
         show_progress: whether progress is shown on stderr.
 
     Raises:
@@ -47,7 +55,7 @@ class LatentSystem:
         scoring: BM25Config | None = None,
         k_documents: int | None = None,
         k_queries: int | None = None,
-        cache: StateCache | None = None,
+        cache: KeptStates | None = None,
         show_progress: bool = False,
     ) -> None:
         self.encoder, self.cache, self.show_progress = encoder, cache, show_progress
@@ -72,7 +80,7 @@ class LatentSystem:
             postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
             del index  # its files are mapped
         return SystemResult(
-            [_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
+            [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
             Costs(postings, queries.nnz / queries.shape[0], size),
         )
 
@@ -99,6 +107,7 @@ class LatentSystem:
             yield self.encoder.encode_queries(collection.query_texts, k=k, raw=True)
 
 
-def _ranking(documents: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> Ranking:
+def to_ranking(documents: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> Ranking:
+    """A row of what :meth:`lexite.index.BM25Index.search_arrays` gives, as a ranking."""
     found = documents >= 0  # rows with fewer hits than columns are filled with -1
     return Ranking(documents[found].astype(np.int64), scores[found])

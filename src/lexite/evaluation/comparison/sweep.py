@@ -1,0 +1,162 @@
+"""One vocabulary on one collection at several numbers of latents per token, in one pass over the token states."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scipy.sparse import csr_array, vstack
+
+from lexite.corpus import Document
+from lexite.evaluation.judged import JudgedCollection
+from lexite.evaluation.latent import to_ranking
+from lexite.evaluation.measures import evaluate_run
+from lexite.evaluation.rankings import to_run
+from lexite.evaluation.systems import Costs
+from lexite.files import storage_errors
+from lexite.index import BM25Index, VocabularyInfo
+from lexite.progress import progress
+from lexite.terms.pooling import pool
+
+if TYPE_CHECKING:
+    from lexite.backbone.config import Kind
+    from lexite.evaluation.cache import StateCache
+    from lexite.sae import SparseCodes
+    from lexite.terms import LatentTermEncoder
+
+TOP_K = 100
+TRAINED = "trained"
+"""Name of the cut that keeps what the vocabulary says, in place of a number."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How many latents of each token are kept.
+
+    Attributes:
+        name: the number, or ``"trained"``.
+        document: of documents.
+        query: of queries.
+    """
+
+    name: str
+    document: int
+    query: int
+
+    def of(self, kind: Kind) -> int:
+        """The number for this kind of text."""
+        return self.document if kind == "document" else self.query
+
+
+def cuts_of(encoder: LatentTermEncoder, ks: Sequence[int]) -> list[Cut]:
+    """The cuts to evaluate: at each k, or as the vocabulary says when there is none.
+
+    Raises:
+        ConfigError: a k is below 1 or above the number of latents.
+    """
+    if not ks:
+        return [Cut(TRAINED, encoder.k_for("document"), encoder.k_for("query"))]
+    return [Cut(str(k), encoder.k_for("document", k), encoder.k_for("query", k)) for k in ks]
+
+
+def evaluate_cuts(
+    encoder: LatentTermEncoder,
+    collection: JudgedCollection,
+    cuts: Sequence[Cut],
+    cache: StateCache,
+    *,
+    show_progress: bool = False,
+) -> dict[str, dict[str, float | None]]:
+    """Measures a vocabulary on a collection at several cuts, with the numbers that ``lexite eval`` gives for each alone.
+
+    Every token is encoded once, at the largest cut. Rows of codes fall in value, so a smaller cut is their first columns.
+
+    Args:
+        encoder: the vocabulary.
+        collection: documents, queries and judgements.
+        cuts: at least one, of different names.
+        cache: gives the token states.
+        show_progress: whether progress is shown on stderr.
+
+    Returns:
+        Name of the cut -> column of :class:`lexite.evaluation.EvaluationReport` -> value, with ``k_documents`` and
+        ``k_queries``.
+
+    Raises:
+        StorageError: the folder for temporary files (TMPDIR) has no room.
+    """
+    queries = _queries(encoder, collection, cuts, cache)
+    with storage_errors(tempfile.gettempdir()):
+        folder = tempfile.TemporaryDirectory(prefix="lexite-compare-", ignore_cleanup_errors=True)
+    with folder as name:
+        _index(Path(name), encoder, collection, cuts, cache, show_progress)
+        return {cut.name: _measure(Path(name) / cut.name, encoder, collection, cut, queries[cut.name]) for cut in cuts}
+
+
+def _queries(
+    encoder: LatentTermEncoder, collection: JudgedCollection, cuts: Sequence[Cut], cache: StateCache
+) -> dict[str, csr_array]:
+    chunks = list(_weights(encoder, collection, "query", cuts, cache))
+    return {cut.name: vstack([weights[cut.name] for weights in chunks], format="csr") for cut in cuts}
+
+
+def _index(
+    folder: Path,
+    encoder: LatentTermEncoder,
+    collection: JudgedCollection,
+    cuts: Sequence[Cut],
+    cache: StateCache,
+    show_progress: bool,
+) -> None:
+    """Writes one index per cut, all at once."""
+    documents = (Document(identifier, "") for identifier in collection.document_ids)  # texts are not stored
+    info = VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress(f"{collection.name}: terms", len(collection.document_ids), show=show_progress))
+        writers = {
+            cut.name: stack.enter_context(
+                BM25Index.create(folder / cut.name, info, encoder.scoring, store_text=False),
+            )
+            for cut in cuts
+        }
+        for weights in _weights(encoder, collection, "document", cuts, cache):
+            chunk = list(islice(documents, next(iter(weights.values())).shape[0]))
+            for name, writer in writers.items():
+                writer.add(chunk, weights[name])
+            bar.advance(len(chunk))
+        for writer in writers.values():
+            writer.commit()
+
+
+def _weights(
+    encoder: LatentTermEncoder, collection: JudgedCollection, kind: Kind, cuts: Sequence[Cut], cache: StateCache
+) -> Iterator[Mapping[str, csr_array]]:
+    """Raw weights at every cut, chunk by chunk."""
+    largest = max(cut.of(kind) for cut in cuts)
+    for states in (part for chunk in cache.states(collection, kind) for part in encoder.portions(chunk)):
+        codes = encoder.codes(states, largest)
+        yield {
+            cut.name: pool(_first(codes, cut.of(kind)), states.offsets, encoder.n_latents, encoder.terms.pooling)
+            for cut in cuts
+        }
+
+
+def _first(codes: SparseCodes, k: int) -> SparseCodes:
+    return replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
+
+
+def _measure(
+    path: Path, encoder: LatentTermEncoder, collection: JudgedCollection, cut: Cut, queries: csr_array
+) -> dict[str, float | None]:
+    index = BM25Index.open(path)
+    documents, scores = index.search_arrays(queries, TOP_K + 1, scoring=encoder.scoring)  # one more, for BEIR's rule
+    rankings = [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)]
+    run = to_run([query.id for query in collection.queries], rankings, collection.document_ids, TOP_K)
+    costs = Costs(index.n_postings / index.n_documents, queries.nnz / queries.shape[0], index.bytes / index.n_documents)
+    measured = evaluate_run(collection.qrels, run).mean
+    return {**measured, **asdict(costs), "k_documents": cut.document, "k_queries": cut.query}
