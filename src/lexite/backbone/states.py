@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,18 @@ class TokenStates:
     def text(self, number: int) -> torch.Tensor:
         """The states of one text, ``(tokens of the text, d_model)``, as a view."""
         return self.states[int(self.offsets[number]) : int(self.offsets[number + 1])]
+
+    def pieces(self, tokens: int) -> Iterator[TokenStates]:
+        """The same texts in parts of at most ``tokens`` rows each, or one text where that alone has more; all are views."""
+        start = 0
+        while start < self.n_texts:
+            first = int(self.offsets[start])
+            stop = int(np.searchsorted(self.offsets, first + tokens, side="right")) - 1
+            stop = max(stop, start + 1)
+            last = int(self.offsets[stop])
+            offsets = self.offsets[start : stop + 1] - first
+            yield TokenStates(self.states[first:last], offsets, self.token_ids[first:last])
+            start = stop
 
     def to_numpy(self) -> npt.NDArray[np.float32]:
         """The states as a fp32 array on the CPU, ``(n_tokens, d_model)``."""

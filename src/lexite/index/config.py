@@ -26,7 +26,8 @@ class VocabularyInfo:
             another fingerprint are refused.
         name: what a person calls it.
         n_terms: number of terms, the columns of every matrix of weights.
-        terms_config: how documents were encoded (``k_documents`` and so on), so that ``add`` does the same later.
+        terms_config: how documents were encoded (``k_documents`` and so on), so that ``add`` does the same later; ``prefix``
+            is there when they were encoded with the first latents of the vocabulary only.
         model: name or path to load the vocabulary again; empty when it was not loaded from anywhere.
     """
 

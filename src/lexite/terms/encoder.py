@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, vstack
 
 from lexite.config import to_dict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder, SparseCodes
 
+TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
 SaveDtype = Literal["fp32", "bf16"]
 
 
@@ -43,6 +45,7 @@ class LatentTermEncoder:
         vocabulary: frequencies and labels of the terms, when they were measured.
         details: name, licence, data, recipe and results, for people.
         source: name or path that loads this encoder again; empty when it was never saved.
+        prefix_size: how many latents of what ``source`` loads are here, the first ones; None when all are.
 
     Raises:
         ModelError: the autoencoder or the vocabulary does not fit the backbone.
@@ -59,13 +62,14 @@ class LatentTermEncoder:
         *,
         details: ModelDetails | None = None,
         source: str = "",
+        prefix_size: int | None = None,
     ) -> None:
         self.backbone, self.sae = backbone, sae
         self.terms = terms or TermsConfig()
         self.scoring = scoring or BM25Config()
         self.vocabulary = vocabulary
         self.details = details or ModelDetails()
-        self.source = source
+        self.source, self.prefix_size = source, prefix_size
         if sae.config.d_model != backbone.d_model:
             raise ModelError(
                 f"The sparse autoencoder reads states of width {sae.config.d_model}, "
@@ -87,7 +91,7 @@ class LatentTermEncoder:
     @property
     def n_latents(self) -> int:
         """Number of latents, which is the number of terms and of columns."""
-        return int(self.sae.config.n_latents)
+        return int(self.sae.n_terms)
 
     @property
     def fingerprint(self) -> str:
@@ -106,9 +110,10 @@ class LatentTermEncoder:
             ConfigError: less than 1 or more than there are latents.
         """
         own = self.terms.k_documents if kind == "document" else self.terms.k_queries
-        chosen = next((int(value) for value in (k, own) if value is not None), int(self.sae.config.k))
-        if not 1 <= chosen <= self.n_latents:
-            raise ConfigError(f"k is {chosen}, but must be between 1 and {self.n_latents}, the number of latents.")
+        chosen = next((int(value) for value in (k, own) if value is not None), int(self.sae.largest_k))
+        most = self.sae.config.n_latents
+        if not 1 <= chosen <= most:
+            raise ConfigError(f"k is {chosen}, but must be between 1 and {most}, the number of latents.")
         return chosen
 
     def encode_documents(
@@ -179,8 +184,14 @@ class LatentTermEncoder:
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        matrix = pool(self.codes(states, self.k_for(kind, k)), states.offsets, self.n_latents, self.terms.pooling)
+        chosen, pooling = self.k_for(kind, k), self.terms.pooling
+        rows = [pool(self.codes(part, chosen), part.offsets, self.n_latents, pooling) for part in self.portions(states)]
+        matrix = self._stack(rows)
         return matrix if raw else apply_transform(matrix, self._transform(kind))
+
+    def portions(self, states: TokenStates) -> Iterator[TokenStates]:
+        """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
+        return iter([states]) if self.sae.limited else states.pieces(TOKENS_AT_ONCE)
 
     def codes(self, states: TokenStates, k: int) -> SparseCodes:
         """The latents of each token, before pooling: ``(n_tokens, k)``.
@@ -223,6 +234,38 @@ class LatentTermEncoder:
     def label(self, term: int) -> str:
         """A short label of a term for people; its number when no labels were measured."""
         return self.vocabulary.label(term) if self.vocabulary is not None else f"latent {term}"
+
+    def prefix(self, n_latents: int) -> LatentTermEncoder:
+        """The vocabulary of the first latents alone, among which those of a token are then chosen.
+
+        It needs no training where latents are in order of importance: those of a nested (Matryoshka) dictionary, and those of
+        one that ``lexite rank`` put in order. Terms keep their numbers and labels. The fingerprint is another one, because a
+        token gets other terms; an index remembers the prefix it was made with.
+
+        Args:
+            n_latents: how many latents; all of them give the vocabulary itself.
+
+        Raises:
+            ConfigError: fewer than 1, fewer than are kept per token, or more than there are.
+        """
+        from lexite.terms.selection import prefix_encoder
+
+        return prefix_encoder(self, n_latents)
+
+    def reordered(self, order: ArrayLike) -> LatentTermEncoder:
+        """The vocabulary with its latents in another order, or with only some of them; labels and frequencies go along.
+
+        Args:
+            order: numbers of latents, each at most once; latent ``order[i]`` becomes latent i, as
+                :attr:`lexite.sae.progressive.LatentRanking.order` has them.
+
+        Raises:
+            ConfigError: fewer latents than are kept per token.
+            ModelError: a number is out of range or occurs twice, or none is left.
+        """
+        from lexite.terms.selection import reordered_encoder
+
+        return reordered_encoder(self, order)
 
     @classmethod
     def from_pretrained(

@@ -45,8 +45,20 @@ def save_encoder(
     dtype: SaveDtype = "fp32",
     results: Mapping[str, Any] | str | Path | None = None,
     load_name: str | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> Path:
-    """Does the work of :meth:`LatentTermEncoder.save_pretrained`; ``load_name`` is what the card's example loads."""
+    """Does the work of :meth:`LatentTermEncoder.save_pretrained`.
+
+    Args:
+        encoder: what is saved.
+        path: as there.
+        overwrite: as there.
+        encoder_only: as there.
+        dtype: as there.
+        results: as there.
+        load_name: what the card's example loads; default the folder's name.
+        beside: names and texts of further files of the folder, which the manifest names with the others.
+    """
     folder = check_output_folder(path, MANIFEST, overwrite=overwrite)
     details = encoder.details
     measured = details.results if results is None else results
@@ -62,6 +74,9 @@ def save_encoder(
         values = manifest_values(as_saved)
         with atomic_write(fresh / CARD, "w") as file:
             file.write(model_card(values, load_name or folder.absolute().name))
+        for name, text in (beside or {}).items():
+            with atomic_write(fresh / name, "w") as file:
+                file.write(text)
         write_manifest(fresh, values)
     return folder
 

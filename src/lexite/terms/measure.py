@@ -63,7 +63,7 @@ def measure_states(
     counter = LabelCounter(n_latents, encoder.backbone.describe_token)
     n_documents = n_tokens = 0
     with progress("Measuring the vocabulary", None, "documents", show_progress) as bar:
-        for states in chunks:
+        for states in (part for chunk in chunks for part in encoder.portions(chunk)):
             codes = encoder.codes(states, chosen)
             values, indices = codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy()
             pooled = pool_arrays(values, indices, states.offsets, n_latents)

@@ -6,7 +6,7 @@ Reading one needs neither torch nor transformers, so that a search can show labe
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,30 @@ class Vocabulary:
     def n_used(self) -> int:
         """Number of latents that fired on the sample at all."""
         return int(np.count_nonzero(self.token_counts))
+
+    def reordered(self, order: NDArray[np.int64], terms_per_latent: int = 1) -> Vocabulary:
+        """The statistics of latents in another order, or of only some of them.
+
+        Counts stay those of the sample as it was measured, when a token could choose among all latents.
+
+        Args:
+            order: ``(n,)`` numbers of latents; latent ``order[i]`` becomes latent i.
+            terms_per_latent: 2 where the sign of an activation makes two terms of a latent, those of negative sign after all
+                the others.
+
+        Raises:
+            ModelError: there is no such latent.
+        """
+        n_latents = self.n_latents // terms_per_latent
+        if len(order) and not (int(np.min(order)) >= 0 and int(np.max(order)) < n_latents):
+            raise ModelError(f"An order of latents holds numbers from 0 to {n_latents - 1}.")
+        terms = np.concatenate([np.asarray(order, dtype=np.int64) + sign * n_latents for sign in range(terms_per_latent)])
+        labels = tuple(self.labels[term] for term in terms)
+        return replace(self, document_counts=self.document_counts[terms], token_counts=self.token_counts[terms], labels=labels)
+
+    def prefix(self, n_latents: int, terms_per_latent: int = 1) -> Vocabulary:
+        """The statistics of the first latents alone; see :meth:`reordered`."""
+        return self.reordered(np.arange(n_latents), terms_per_latent)
 
     def label(self, term: int, words: int = WORDS_SHOWN) -> str:
         """A short label for people: the best words of a term, or its number when it has none.
