@@ -63,7 +63,7 @@ def own_functions(buffer: ShuffleBuffer, n_latents: int, dtype: torch.dtype) -> 
     full = {name: tensor.clone() for name, tensor in buffer.state().items()}
     d_model = full["rows"].shape[1]
     state = TrainingState(SAEConfig(d_model, n_latents, K), TrainingConfig(dead_after_tokens=10**12), dtype)
-    state.set_mean(full["rows"].float().mean(0))
+    state.set_mean(full["rows"])
     generator = np.random.default_rng(0)
     weight = torch.randn(n_latents, d_model).to(dtype)
     inputs, out = full["rows"][:BATCH].to(dtype).clone(), torch.empty(BATCH, n_latents, dtype=dtype)
@@ -119,9 +119,9 @@ class Texts:
 
     def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
         for group in text_chunks(iter(self.texts[skip_texts:])):
-            states = self.backbone.encode(group, "document").states
-            self.tokens += len(states)
-            yield Chunk(states, len(group))
+            states = self.backbone.encode(group, "document")
+            self.tokens += states.n_tokens
+            yield Chunk(states.states, states.offsets)
 
 
 def stream(backbone: Backbone, n_latents: int, rounds: int) -> tuple[dict[str, Timing], int]:
