@@ -12,16 +12,26 @@ from typer.main import get_command
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.app import VERBS, build_app
-from lexite.cli.options import flag, options_of, short_count
+from lexite.cli.options import flag_of, options_of, short_count
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
+from lexite.sae.objective import ObjectiveConfig
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = {verb: f"{verb}.md" for verb in VERBS} | {"delete": "add.md", "merge": "add.md"}
-CONFIGURATIONS = (ReadOptions, TermsConfig, BM25Config, BackboneConfig, SAEConfig, TrainingConfig, SavingConfig)
+CONFIGURATIONS = (
+    ReadOptions,
+    TermsConfig,
+    BM25Config,
+    BackboneConfig,
+    SAEConfig,
+    TrainingConfig,
+    ObjectiveConfig,
+    SavingConfig,
+)
 
 
 def page(name: str) -> str:
@@ -31,11 +41,11 @@ def page(name: str) -> str:
 @pytest.mark.parametrize("cls", CONFIGURATIONS, ids=lambda cls: cls.__name__)
 def test_shared_options_are_all_described(cls: type) -> None:
     described = re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)
-    assert {flag(field.name) for field in options_of(cls)} <= set(described)
+    assert {flag_of(field) for field in options_of(cls)} <= set(described)
 
 
 def test_no_option_is_described_that_is_gone() -> None:
-    known = {flag(field.name) for cls in CONFIGURATIONS for field in options_of(cls)}
+    known = {flag_of(field) for cls in CONFIGURATIONS for field in options_of(cls)}
     assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)) == known
 
 
@@ -43,7 +53,7 @@ def test_no_option_is_described_that_is_gone() -> None:
 def test_defaults_and_meanings_are_those_of_the_program(cls: type) -> None:
     rows = dict(re.findall(r"^\| `(--[a-z0-9-]+)` \| (.*) \|$", page("options.md"), re.MULTILINE))
     for field in options_of(cls):
-        default, meaning = rows[flag(field.name)].split("|", 1)
+        default, meaning = rows[flag_of(field)].split("|", 1)
         assert default.strip() == shown(field), field.name
         assert meaning.strip().startswith(field.metadata["help"].rstrip(".")), field.name
 

@@ -112,6 +112,8 @@ def test_info_of_the_installation(lexite) -> None:
             "minilm",
             "parquet",
             "zstd",
+            "int8",
+            "plots",
             "eval",
         }
     )

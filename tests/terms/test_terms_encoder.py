@@ -182,4 +182,5 @@ def test_the_fingerprint_is_what_decides_terms_but_not_k(encoder, make_backbone,
 
 def test_it_shows_what_it_is(encoder):
     assert repr(encoder) == "LatentTermEncoder('tiny', fake, 64 latents, k 4)"
-    assert encoder.config_dict()["sae"] == {"d_model": 12, "n_latents": 64, "k": 4}
+    sae = encoder.config_dict()["sae"]
+    assert (sae["d_model"], sae["n_latents"], sae["k"], sae["rule"]) == (12, 64, 4, "topk")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 import logging
 import os
 import sys
@@ -33,6 +34,9 @@ VERBS = {
     "encode": "Turn texts into weights of latent terms.",
     "eval": "Measure a vocabulary on test collections, beside its baselines.",
     "train": "Train a vocabulary on texts.",
+    "rank": "Put the latents of a vocabulary in order of importance.",
+    "import": "Make a vocabulary of a sparse autoencoder that was trained elsewhere.",
+    "compare": "Train several recipes on the same token states and compare them on test collections.",
 }
 _HELP = "Takes a dense text retriever apart into latent terms that BM25 can index. Start with 'lexite demo'."
 _INTERRUPTED = 130
@@ -59,7 +63,8 @@ def build_app(verb: str | None = None) -> typer.Typer:
     app.callback()(_start)
     for name, summary in VERBS.items():
         if verb is None or name == verb:
-            function = getattr(importlib.import_module(f"lexite.cli.{name}"), f"{name}_verb")
+            module = f"{name}_" if keyword.iskeyword(name) else name
+            function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{name}_verb")
             app.command(name, short_help=summary, cls=SectionedCommand)(function)
         else:
             app.command(name, short_help=summary)(_elsewhere)

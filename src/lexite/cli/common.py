@@ -28,6 +28,7 @@ DOCUMENTS_PER_CHUNK = 1024
 RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
+PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[
     list[str] | None,
@@ -40,6 +41,15 @@ Sources = Annotated[
 ]
 VocabularyOption = Annotated[
     str, typer.Option("--vocabulary", help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="NAME")
+]
+PrefixOption = Annotated[
+    int | None,
+    typer.Option(
+        "--prefix",
+        help="Use the first N latents only, of a nested vocabulary or a ranked one.",
+        metavar="N",
+        show_default=False,
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of the same kind that exists already.")]
@@ -67,14 +77,14 @@ def need_output(output: Path | None) -> Path:
     return output
 
 
-def load_encoder(vocabulary: str, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
-    """Loads a vocabulary with its backbone; imports torch."""
+def load_encoder(vocabulary: str, model: Overrides[BackboneConfig], prefix: int | None = None) -> LatentTermEncoder:
+    """Loads a vocabulary with its backbone, all of it or its first ``prefix`` latents; imports torch."""
     from lexite.terms import LatentTermEncoder
 
     encoder = LatentTermEncoder.from_pretrained(vocabulary, **model.values)
     backbone = encoder.backbone
     logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
-    return encoder
+    return encoder if prefix is None else encoder.prefix(prefix)
 
 
 def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
@@ -93,6 +103,9 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
         raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
     recorded = {key: made_by.terms_config[key] for key in READING_OF_TEXT if key in made_by.terms_config}
     encoder = load_encoder(vocabulary or made_by.model, Overrides({**recorded, **model.values}))
+    prefix = made_by.terms_config.get(PREFIX)
+    if prefix is not None and prefix < encoder.sae.config.n_latents:
+        encoder = encoder.prefix(prefix)
     if encoder.fingerprint != made_by.fingerprint:
         raise IndexFormatError(
             f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
@@ -159,7 +172,7 @@ def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[Backbon
     """What an index records about its vocabulary.
 
     Args:
-        encoder: the vocabulary.
+        encoder: the vocabulary; if it is a prefix of a saved one, that is recorded, so that queries get the same latents.
         k: latents per token that documents are encoded with.
         model: what was given about the backbone. How texts are read is recorded, so that later ones are read alike.
     """
@@ -167,6 +180,8 @@ def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[Backbon
 
     given = model.values if model else {}
     config = {"k_documents": k, **{key: given[key] for key in READING_OF_TEXT if key in given}}
+    if encoder.prefix_size is not None:
+        config[PREFIX] = encoder.prefix_size
     return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
 
 

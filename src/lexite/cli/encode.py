@@ -16,6 +16,7 @@ from lexite.cli.common import (
     RUNTIME,
     RUNTIME_HEADING,
     JsonFlag,
+    PrefixOption,
     Sources,
     VocabularyOption,
     chunks,
@@ -56,6 +57,7 @@ def encode_verb(
         Path, typer.Option("--output", "-o", help="FILE.npz, FILE.jsonl, or - for JSONL on stdout.", metavar="FILE")
     ] = Path("-"),
     vocabulary: VocabularyOption = "default",
+    prefix: PrefixOption = None,
     kind: Annotated[Kind, typer.Option("--kind", help="What the texts are encoded as.")] = "document",
     raw: Annotated[bool, typer.Option("--raw", help="Write raw sums, without the vocabulary's transform of weights.")] = False,
     as_json: JsonFlag = False,
@@ -76,7 +78,7 @@ def encode_verb(
     if as_json and str(output) == "-":
         raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
-    encoder = load_encoder(vocabulary, model)
+    encoder = load_encoder(vocabulary, model, prefix)
     k = encoder.k_for(kind, terms.values.get("k_documents" if kind == "document" else "k_queries"))
     weights = _encode(encoder, stream, kind, k, raw)
     n_texts = n_terms = 0

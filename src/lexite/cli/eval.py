@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import READING_OF_TEXT, RUNTIME, RUNTIME_HEADING, VocabularyOption, load_encoder
+from lexite.cli.common import (
+    READING_OF_TEXT,
+    RUNTIME,
+    RUNTIME_HEADING,
+    PrefixOption,
+    VocabularyOption,
+    load_encoder,
+)
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console, is_quiet, write_json
 from lexite.corpus.options import ReadOptions
@@ -33,6 +40,7 @@ def eval_verb(
     ] = None,
     *,
     vocabulary: VocabularyOption = "default",
+    prefix: PrefixOption = None,
     baselines: Annotated[
         str, typer.Option("--baselines", help="Comma-separated: dense (the same backbone), bm25 (words); or none.")
     ] = "dense,bm25",
@@ -69,7 +77,7 @@ def eval_verb(
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
         _check_writable(json_file)
-    encoder = load_encoder(vocabulary, model)
+    encoder = load_encoder(vocabulary, model, prefix)
     report = evaluate_collections(
         encoder,
         collections,

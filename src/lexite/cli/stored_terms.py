@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.cli.common import PREFIX
 from lexite.errors import CorpusError, LexiteError
 from lexite.index.config import MAX_WEIGHT
 
@@ -91,6 +92,9 @@ def labels_of(index: BM25Index, vocabulary: str | None) -> Callable[[int], str]:
     folder = Path(name) if name and Path(name).is_dir() else builtin_folder(name) if name else None
     try:
         vocabulary_found = Vocabulary.load(folder) if folder is not None else None
+        prefix = index.vocabulary.terms_config.get(PREFIX)
+        if vocabulary_found is not None and prefix is not None and vocabulary_found.n_latents != index.n_terms:
+            vocabulary_found = vocabulary_found.prefix(prefix, index.n_terms // prefix)
     except LexiteError:  # labels are a comfort, and what is wrong with them is for 'lexite info' to say
         return _number
     same = vocabulary_found is not None and vocabulary_found.n_latents == index.n_terms
