@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lexite.kernels import product
 from lexite.kernels.collect import GROUP, collect_above, collect_above_reference, sort_slots, threshold_patterns
+from lexite.kernels.energy import collect_energy, collect_energy_reference
 from lexite.kernels.product import EncoderProduct, stack_slots
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
@@ -168,3 +169,26 @@ def test_stack_slots() -> None:
     parts = [torch.tensor([[1, 2]]), torch.empty(2, 0, dtype=torch.int64), torch.tensor([[3, 4, 5]])]
     assert stack_slots(parts, -1).tolist() == [[1, 2, -1], [-1, -1, -1], [-1, -1, -1], [3, 4, 5]]
     assert stack_slots([], -1).shape == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@given(
+    n=st.integers(0, 12),
+    latents=st.integers(1, 300),
+    seed=st.integers(0, 99),
+    share=st.sampled_from([0.0, 0.1, 0.6, 0.99, 2.0]),
+)
+def test_enough_of_the_largest_are_collected_to_reach_the_energy(
+    dtype: torch.dtype, n: int, latents: int, seed: int, share: float
+) -> None:
+    u = (torch.randn(n, latents, generator=torch.Generator().manual_seed(seed)) * 3).to(dtype)
+    total = torch.relu(u.float()).square().sum(1)
+    targets = share * total
+    found, exact = collect_energy(u, targets), collect_energy_reference(u, targets)
+    for row in range(n):
+        mine = [i for i in found[row].tolist() if i >= 0]
+        wanted = {i for i in exact[row].tolist() if i >= 0}
+        assert wanted <= set(mine)
+        assert all(u[row, i] > 0 for i in mine)
+        if wanted:  # no more than a quarter below the smallest that is needed
+            assert all(float(u[row, i]) >= 0.75 * min(float(u[row, j]) for j in wanted) for i in mine)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexite.kernels import gradients
+from lexite.kernels import gradients, rescaling
 from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.slots import Slots, slot_values
 
@@ -135,3 +135,27 @@ def test_memory_of_an_earlier_pass_leaves_no_trace() -> None:
     assert again.errors is kept.errors
     for name in ("gradients", "errors", "squared", "totals"):
         assert torch.equal(getattr(again, name), getattr(fresh, name))
+
+
+@given(problem=problems)
+def test_free_atoms_compiled_and_plain_agree(problem: Problem) -> None:
+    p = problem
+    decoder = p.decoder * torch.linspace(0.1, 3, len(p.decoder))[:, None]
+    for dtype in (torch.bfloat16, torch.float32):
+        mirror = torch.zeros(len(decoder), decoder.shape[1] + 3, dtype=dtype)
+        mine = rescaling.effective(p.encoder, p.bias, decoder, None, mirror)
+        expected = rescaling.effective_reference(p.encoder, p.bias, decoder)
+        for name in ("encoder", "bias", "atoms", "norms"):
+            torch.testing.assert_close(getattr(mine, name), getattr(expected, name), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mirror[:, : decoder.shape[1]].float(), mine.encoder.to(dtype).float())
+    out = [LatentGradients.empty(*decoder.shape) for _ in range(2)]
+    for each in out:
+        each.encoder.copy_(p.encoder)
+        each.decoder.copy_(p.decoder)
+        each.bias.copy_(p.bias)
+        each.counts.copy_(p.mask.sum(0))
+    rescaling.to_free(out[0], p.encoder + 1, p.bias - 1, mine)
+    rescaling.to_free_reference(out[1], p.encoder + 1, p.bias - 1, mine)
+    used = out[0].counts > 0
+    for name in ("encoder", "decoder", "bias"):
+        torch.testing.assert_close(getattr(out[0], name)[used], getattr(out[1], name)[used], rtol=1e-3, atol=1e-3)

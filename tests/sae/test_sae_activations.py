@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from lexite.errors import ConfigError, ModelError
 from lexite.kernels import product
 from lexite.sae import SAEConfig, SparseAutoencoder, SparseCodes
-from lexite.sae.activations import AFA_FIRST
 from lexite.sae.autoencoder import Precision
 
 ACTIVATIONS = ["topk", "jumprelu", "abs_topk", "top_afa"]
@@ -133,7 +132,7 @@ def test_tiles_change_nothing(activation: str, n: int, latents: int, tile: int, 
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("TILE_ROWS", 7), ("TILE_COLUMNS", tile), ("SMALLEST_BLOCK", 3), ("SMALLEST_ROOM", 2)):
             patch.setattr(product, name, size)
-        patch.setattr("lexite.sae.activations.AFA_FIRST", 2)
+        patch.setattr(product, "TILE_BYTES", 40)
         codes = build(weights, activation, min(k, latents)).encode(states)
     assert rows(codes) == chosen(weights, activation, states, min(k, latents) if activation in LIMITED else latents)
 
@@ -239,7 +238,7 @@ def test_top_afa_may_need_more_latents_than_are_looked_at_first() -> None:
     generator = torch.Generator().manual_seed(0)
     d, latents = 8, 700
     signs = torch.randint(0, 2, (latents,), generator=generator) * 2 - 1
-    for small, least in ((1 / 4, 1 * AFA_FIRST), (1 / 8, 4 * AFA_FIRST)):
+    for small, least in ((1 / 4, 64), (1 / 8, 256)):
         encoder = torch.zeros(latents, d)
         encoder[torch.arange(latents), torch.arange(latents) % d] = signs * small
         weights = Weights(encoder, torch.zeros(latents), encoder, torch.zeros(d))

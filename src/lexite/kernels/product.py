@@ -17,6 +17,7 @@ from numba import njit
 
 from lexite.kernels.bits import widen
 from lexite.kernels.collect import collect_above, collect_above_reference
+from lexite.kernels.energy import collect_energy, collect_energy_reference
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import selected_values_reference
 from lexite.kernels.threads import parallel_ranges, parallel_tasks, task_threads
@@ -148,6 +149,26 @@ class EncoderProduct:
                 self._scratch.room = max(SMALLEST_ROOM, most + most // 4)  # for the next block
                 return columns, counts
             room = most
+
+    def collect_energy(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The largest positive pre-activations of each state, until their squares add up to a target; see ``kernels.energy``.
+
+        Args:
+            states: (n, d_model), already centred.
+            targets: (n,) sums of squares.
+
+        Returns:
+            (n, most in a row) int32, -1 behind the last.
+        """
+        rows = max(16, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
+        parts = []
+        for some, target in zip(torch.split(self.pad(states), rows), torch.split(targets, rows), strict=True):
+            if self.matrix.device.type != "cpu":
+                parts.append(collect_energy_reference(some @ self.matrix.t(), target))
+            else:
+                wide = self._tile(len(some), self.n_latents)
+                parts.append(collect_energy(torch.mm(some, self.matrix.t(), out=wide), target))
+        return stack_slots(parts, -1, states.device)
 
     def collect(self, states: torch.Tensor, patterns: torch.Tensor) -> Slots:
         """:meth:`collect_block` for any number of tokens, as slots."""

@@ -49,6 +49,11 @@ class Slots:
 
     def largest(self, scores: torch.Tensor, k: int) -> torch.Tensor:
         """(slots,) mask of the k slots of each token with the largest scores; among equals the first."""
+        if _on_cpu(scores):
+            mask = np.zeros(len(scores), dtype=np.bool_)
+            starts, values = as_arrays(self.starts, scores)
+            parallel_ranges(_largest, self.n_tokens, starts, values, k, mask)
+            return torch.from_numpy(mask)
         by_score = torch.argsort(scores, descending=True, stable=True)
         order = by_score[torch.argsort(self.tokens[by_score], stable=True)]
         chosen = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
@@ -129,6 +134,24 @@ def _slot_values(
         for slot in range(starts[token], starts[token + 1]):
             latent = indices[slot]
             values[slot] = _dot(states[token], weight[latent]) + bias[latent]
+
+
+@njit(cache=True, nogil=True)
+def _largest(starts: Any, scores: Any, k: int, chosen: Any, start: int, stop: int) -> None:  # pragma: no cover - compiled
+    best = np.empty(k, dtype=np.int64)
+    for token in range(start, stop):
+        found = 0
+        for slot in range(starts[token], starts[token + 1]):
+            if found == k and not scores[slot] > scores[best[k - 1]]:
+                continue
+            place = min(found, k - 1)
+            while place > 0 and scores[best[place - 1]] < scores[slot]:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = slot
+            found = min(found + 1, k)
+        for i in range(found):
+            chosen[best[i]] = True
 
 
 @njit(cache=True, nogil=True)

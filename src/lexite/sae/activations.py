@@ -19,7 +19,7 @@ from lexite.kernels.sparse import selected_values
 Activation = Literal["topk", "abs_topk", "jumprelu", "top_afa"]
 Codes = tuple[torch.Tensor, torch.Tensor]
 BF16_SLACK = 1 / 64  # a bf16 product is that much too small at worst, for what is near a threshold worth having
-AFA_FIRST = 64  # latents that the norm is sought among at first
+AFA_SPARE = 1.05  # times the norm that is looked for: products in bf16 may be too large
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +85,17 @@ def top_afa(encoder: Encoder, centred: torch.Tensor, k: int) -> Codes:
     """As many of the largest ReLU(u) as bring their joint norm nearest to that of the state (arXiv 2503.24277, section 4).
 
     With a sorted by falling value and C_j the sum of the first j squares, the first ``argmin_j |√C_j - ‖x - b_dec‖|`` are kept.
-    Not all latents are sorted: √C_j only rises, so that the search ends where it passes the norm.
+    Not all latents are sorted: √C_j only rises, so that those are enough that bring it past the norm.
     """
-    n_latents = encoder.product.n_latents
     norms = centred.norm(dim=1)
-    some = min(AFA_FIRST, n_latents)
-    while True:
-        values, indices = _largest_first(*topk(encoder, centred, some), some)
-        reached = values.double().square().cumsum(1).sqrt_()
-        if some == n_latents or not bool(((reached[:, -1] < norms) & (values[:, -1] > 0)).any()):
-            break
-        some = min(4 * some, n_latents)
+    indices = encoder.product.collect_energy(centred, (AFA_SPARE * norms).square())
+    values, indices = _largest_first(encoder.values(centred, indices), indices, indices.shape[1])
+    if not indices.shape[1]:
+        return values, indices
+    reached = values.double().square().cumsum(1).sqrt_()
     kept = (reached - norms.double().unsqueeze(1)).abs_().argmin(1) + 1
-    values.masked_fill_(torch.arange(some, device=values.device) >= kept.unsqueeze(1), 0.0)
-    most = min(k, int(kept.max())) if len(kept) else 0
+    values.masked_fill_(torch.arange(indices.shape[1], device=values.device) >= kept.unsqueeze(1), 0.0)
+    most = min(k, int(kept.max()))
     return values[:, :most], indices[:, :most].masked_fill_(values[:, :most] <= 0, -1)
 
 

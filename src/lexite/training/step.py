@@ -11,6 +11,7 @@ import torch
 from lexite.kernels.adam import AdamStep, remove_parallel, update_rows
 from lexite.kernels.gradients import LatentGradients, Reconstruction, latent_gradients, reconstruct
 from lexite.kernels.product import EncoderProduct
+from lexite.kernels.rescaling import Effective, effective, to_free
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import Centred, centre
 from lexite.sae import SAEConfig, SparseAutoencoder
@@ -25,7 +26,6 @@ from lexite.training.batches import Batch, Moment
 from lexite.training.config import TrainingConfig
 from lexite.training.flops import flops_term
 from lexite.training.nested import prefix_groups
-from lexite.training.rescaling import effective, to_free
 from lexite.training.results import Gradients, StepMetrics, variance_and_squares
 
 BETA1, BETA2 = 0.9, 0.999
@@ -111,18 +111,18 @@ class TrainingState:
             return "none"
         return self.rule.auxiliary if chosen == "auto" else chosen
 
-    def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Encoder, bias and decoder as a step uses them, and the norms of free atoms that they were scaled by."""
-        encoder, bias, decoder = (self.tensors[name] for name in PARAMETERS[:3])
-        return effective(encoder, bias, decoder) if self.rescaled else (encoder, bias, decoder, None)
-
     def _refresh_product(self) -> None:
-        encoder, bias, _, _ = self._weights()
-        self.product = EncoderProduct(encoder, self._product_bias(bias), self.product_dtype)
+        """Makes the effective weights and the product anew, when weights were changed by other than a step."""
+        encoder, bias, decoder = (self.tensors[name] for name in PARAMETERS[:3])
+        if self.rescaled:
+            self.weights = effective(encoder, bias, decoder)
+        else:  # the tensors themselves: steps change them in place
+            self.weights = Effective(encoder, bias, decoder, torch.ones_like(bias))
+        self.product = EncoderProduct(self.weights.encoder, self._product_bias(), self.product_dtype)
 
-    def _product_bias(self, bias: torch.Tensor) -> torch.Tensor:
+    def _product_bias(self) -> torch.Tensor:
         name = self.rule.product_bias
-        return bias if name == "encoder_bias" else self.tensors[name]
+        return self.weights.bias if name == "encoder_bias" else self.tensors[name]
 
     def set_mean(self, states: torch.Tensor) -> None:
         """Starts the decoder's bias from the mean of the first states, (n, d_model); takes their scale where it is needed."""
@@ -150,7 +150,7 @@ class TrainingState:
 
     def autoencoder(self) -> SparseAutoencoder:
         """The autoencoder as it stands, with weights of its own and all factors folded in."""
-        encoder, bias, decoder, _ = self._weights()
+        encoder, bias, decoder = self.weights.encoder, self.weights.bias, self.weights.atoms
         finished = self.rule.finish({**self.tensors, "encoder_bias": bias})
         if finished.encoder_factor is not None:
             encoder = encoder * finished.encoder_factor[:, None]
@@ -215,18 +215,18 @@ class TrainingState:
         scale = 1 / max(variance, 1e-6 * squares, 1e-12)
         if self.objective.matryoshka == "sampled":
             self._groups = prefix_groups(self.objective, self.sae.n_latents, self.steps, self.config.seed).to(bias.device)
-        encoder, encoder_bias, decoder, norms = self._weights()
+        weights = self.weights
         inputs = targets.states if self.sae.apply_b_dec_to_input else states.float()
 
         def frozen(slots: Slots, values: torch.Tensor) -> Reconstruction:
-            return reconstruct(targets.states, slots, values, decoder, self._plain, scale)
+            return reconstruct(targets.states, slots, values, weights.atoms, self._plain, scale)
 
         view = View(
             inputs,
             self.product,
-            encoder,
-            encoder_bias,
-            decoder,
+            weights.encoder,
+            weights.bias,
+            weights.atoms,
             self.tensors,
             self.sae.k if moment.k is None else moment.k,
             scale,
@@ -235,9 +235,9 @@ class TrainingState:
             batch.offsets,
             frozen,
         )
-        return self._gradients_of(view, targets.states, variance, norms)
+        return self._gradients_of(view, targets.states, variance)
 
-    def _gradients_of(self, view: View, targets: torch.Tensor, variance: float, norms: torch.Tensor | None) -> Gradients:
+    def _gradients_of(self, view: View, targets: torch.Tensor, variance: float) -> Gradients:
         view = self._started(view)
         selection = self.rule.select(view)
         slots, values = selection.slots, self.rule.activate(view, selection)
@@ -264,8 +264,8 @@ class TrainingState:
             offset -= out.bias @ view.encoder_weight
         if own_bias is not None:
             out.bias.copy_(own_bias)
-        if norms is not None:
-            to_free(out, self.tensors["encoder_weight"], self.tensors["encoder_bias"], view.decoder_weight, norms)
+        if self.rescaled:
+            to_free(out, self.tensors["encoder_weight"], self.tensors["encoder_bias"], self.weights)
         error = float(main.squared[:, -1].sum(dtype=torch.float64))
         return Gradients(out, offset, own, losses, view, selection, values, error, variance, n_dead, text_counts)
 
@@ -276,8 +276,8 @@ class TrainingState:
         self.rule.start(view)
         self.tensors["rule_started"].fill_(1)
         self._refresh_product()
-        encoder, bias, decoder, _ = self._weights()
-        return replace(view, product=self.product, encoder_weight=encoder, encoder_bias=bias, decoder_weight=decoder)
+        new = self.weights
+        return replace(view, product=self.product, encoder_weight=new.encoder, encoder_bias=new.bias, decoder_weight=new.atoms)
 
     def _more_latents(
         self,
@@ -372,5 +372,6 @@ class TrainingState:
         row = [tensor.unsqueeze(0) for tensor in (*parts["decoder_bias"], gradients.offset)]
         update_rows(row[0], row[1], row[2], row[3], torch.ones(1, dtype=torch.int64, device=row[0].device), vectors)
         if self.rescaled:
-            self.product.matrix[:, : self.sae.d_model] = self._weights()[0]
-        self.product.set_bias(self._product_bias(self._weights()[1] if self.rescaled else get["encoder_bias"]))
+            free = [get[name] for name in PARAMETERS[:3]]
+            self.weights = effective(free[0], free[1], free[2], self.weights, self.product.matrix)
+        self.product.set_bias(self._product_bias())
