@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 
 from lexite.kernels.threads import parallel_ranges
 
+GAPS = (701, 301, 132, 57, 23, 10, 4, 1)  # of Ciura 2001
 GROUP = 64  # columns that are counted together before any of them is looked at
 _INTEGER_VIEW = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
@@ -113,15 +113,10 @@ def _sort_rows(values: Any, indices: Any, start: int, stop: int) -> None:  # pra
                 used += 1
         for j in range(used, value.shape[0]):
             value[j], index[j] = 0, -1
-        if used > 64:  # two stable sorts: by index, then by falling value
-            by_index = np.argsort(index[:used], kind="mergesort")
-            sorted_values, sorted_indices = value[:used][by_index], index[:used][by_index]
-            by_value = np.argsort(-sorted_values, kind="mergesort")
-            value[:used], index[:used] = sorted_values[by_value], sorted_indices[by_value]
-            continue
-        for j in range(1, used):
-            v, i, place = value[j], index[j], j
-            while place > 0 and (value[place - 1] < v or (value[place - 1] == v and index[place - 1] > i)):
-                value[place], index[place] = value[place - 1], index[place - 1]
-                place -= 1
-            value[place], index[place] = v, i
+        for gap in GAPS:  # Shell sort: short rows are as good as sorted already, and long ones are rare
+            for j in range(gap, used):
+                v, i, place = value[j], index[j], j
+                while place >= gap and (value[place - gap] < v or (value[place - gap] == v and index[place - gap] > i)):
+                    value[place], index[place] = value[place - gap], index[place - gap]
+                    place -= gap
+                value[place], index[place] = v, i

@@ -47,7 +47,7 @@ class JumpReLU(Rule):
             view.tensors["threshold"].fill_(smallest)
 
     def select(self, view: View) -> Selection:
-        """All latents above their thresholds, and those in the window below."""
+        """All latents above their thresholds, and those in the window below, as far as their u is above zero."""
         lowest = (view.tensors["threshold"] - self.objective.jumprelu_bandwidth / 2).clamp(min=0)
         slots = view.above(lowest)
         return Selection(slots, view.preactivations(slots))
