@@ -340,8 +340,11 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         make_state("jumprelu", l0_target=0.0)
     with pytest.raises(ConfigError, match="sae: unknown rule 'batchtopk'"):
         make_state("batchtopk")
-    with pytest.raises(ConfigError, match="k is 64, but must be from 1 to the number of latents, 30"):
+    with pytest.raises(ConfigError, match="k_anneal_from is 64, but there are only 30 latents"):
         make_state("feature_choice", k_anneal_from=64)
+    for rule in ("relu_l1", "gated"):
+        with pytest.raises(ConfigError, match=f"{rule} penalises activations, which would shrink while free atoms grow"):
+            make_state(rule, normalize_decoder=False, rescale_acts_by_decoder_norm=False)
 
 
 @pytest.mark.parametrize("rule", ["jumprelu", "relu_l1", "gated"])

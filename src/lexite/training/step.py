@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from lexite.errors import ConfigError
 from lexite.kernels.adam import AdamStep, remove_parallel, update_rows
 from lexite.kernels.gradients import LatentGradients, Reconstruction, latent_gradients, reconstruct
 from lexite.kernels.product import EncoderProduct
@@ -15,7 +16,6 @@ from lexite.kernels.rescaling import Effective, effective, to_free
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import Centred, centre
 from lexite.sae import SAEConfig, SparseAutoencoder
-from lexite.sae.config import check_k
 from lexite.sae.folding import fold_input_scale
 from lexite.sae.normalisation import average_norm_scale, normalise
 from lexite.sae.objective import ObjectiveConfig
@@ -60,7 +60,9 @@ class TrainingState:
         self.free = not self.objective.normalize_decoder
         self.rescaled = self.free and self.objective.rescale_acts_by_decoder_norm
         self.objective.widths(sae.n_latents)  # refuses what does not fit before anything is done
-        check_k(self.objective.k_anneal_from or sae.k, sae.n_latents)
+        start = self.objective.k_anneal_from
+        if start is not None and start > sae.n_latents:
+            raise ConfigError(f"k_anneal_from is {start}, but there are only {sae.n_latents} latents.")
         self.tensors = {name: tensor.to(device) for name, tensor in self._fresh().items()}
         self.trained = (*PARAMETERS, *self.rule.parameters)
         for name in self.trained:

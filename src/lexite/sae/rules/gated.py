@@ -13,15 +13,25 @@ from typing import ClassVar
 import torch
 
 from lexite.kernels.slots import slot_values
+from lexite.sae.config import SAEConfig
+from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Backward, Finished, Rule, Selection, Tensors, View
-from lexite.sae.rules.relu_l1 import start_bias, steer
+from lexite.sae.rules.relu_l1 import check_atoms, start_bias, steer
 
 
 class Gated(Rule):
-    """Gates decide, magnitudes measure."""
+    """Gates decide, magnitudes measure.
+
+    Raises:
+        ConfigError: atoms are free, and activations are not weighed by their norms.
+    """
 
     parameters: ClassVar[tuple[str, ...]] = ("gate_bias", "gate_scale")
     product_bias: ClassVar[str] = "gate_bias"
+
+    def __init__(self, sae: SAEConfig, objective: ObjectiveConfig) -> None:
+        super().__init__(sae, objective)
+        check_atoms(objective, "gated")
 
     def tensors(self) -> Tensors:
         """Bias of the gates, logarithm of the magnitudes' scale, and what λ is multiplied by."""

@@ -12,8 +12,11 @@ import math
 
 import torch
 
+from lexite.errors import ConfigError
 from lexite.kernels.largest import largest_of_batch
 from lexite.kernels.slots import Slots
+from lexite.sae.config import SAEConfig
+from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
 
 START = 8  # times the L0 aimed at, active at first: with biases of zero half of all latents would be
@@ -36,8 +39,29 @@ def steer(factor: torch.Tensor, l0: float, target: float) -> None:
         factor.mul_(math.exp(STEERING * min(max(math.log(max(l0, 1e-3) / target), -1.0), 1.0)))
 
 
+def check_atoms(objective: ObjectiveConfig, rule: str) -> None:
+    """Refuses free atoms under a penalty that looks at activations alone: these would shrink and atoms grow.
+
+    Raises:
+        ConfigError: atoms are free, and activations are not weighed by their norms.
+    """
+    if not (objective.normalize_decoder or objective.rescale_acts_by_decoder_norm):
+        raise ConfigError(
+            f"The rule {rule} penalises activations, which would shrink while free atoms grow. Use it with "
+            "normalize_decoder or with rescale_acts_by_decoder_norm."
+        )
+
+
 class ReLUL1(Rule):
-    """All positive pre-activations, held down by a penalty on their sum."""
+    """All positive pre-activations, held down by a penalty on their sum.
+
+    Raises:
+        ConfigError: atoms are free, and activations are not weighed by their norms.
+    """
+
+    def __init__(self, sae: SAEConfig, objective: ObjectiveConfig) -> None:
+        super().__init__(sae, objective)
+        check_atoms(objective, "relu_l1")
 
     def tensors(self) -> Tensors:
         """What λ is multiplied by, and the p that it stands for."""
