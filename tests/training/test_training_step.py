@@ -7,7 +7,7 @@ import torch
 
 from lexite.kernels.sparse import centre
 from lexite.sae import SAEConfig
-from lexite.training.auxiliary import auxiliary_gradients, keep_largest
+from lexite.training.auxiliary import auxiliary_gradients
 from lexite.training.config import TrainingConfig
 from lexite.training.results import variance_and_squares
 from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState
@@ -193,10 +193,6 @@ def test_auxiliary_gradients_equal_autograd_without_the_bias(k_aux: int, monkeyp
     assert result.loss == pytest.approx(loss.item(), rel=1e-5)
     for mine, leaf in zip((result.encoder, result.bias, result.decoder), leaves, strict=True):
         torch.testing.assert_close(mine, leaf.grad, rtol=1e-4, atol=1e-6)
-
-
-def test_keep_largest() -> None:
-    assert keep_largest(torch.tensor([[1.0, 3.0, 0.0, 2.0]]), 2).tolist() == [[0, 3, 0, 2]]
 
 
 def test_one_step_on_constant_states_is_finite() -> None:

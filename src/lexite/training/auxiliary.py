@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lexite.kernels.keep import keep_largest
 from lexite.kernels.product import TILE_BYTES
-from lexite.kernels.topk import select_topk
 from lexite.sae.zipf import zipf_targets
 
 MOST_UNDER_USED = 1024  # latents that aux_zipf works on in a step: their products would otherwise be the most of it
@@ -111,11 +111,3 @@ def under_used(
         worst = torch.argsort(shortfall[rows], descending=True, stable=True)[:MOST_UNDER_USED]
         rows = rows[worst].sort().values
     return rows, shortfall[rows].float()
-
-
-def keep_largest(codes: torch.Tensor, k: int) -> torch.Tensor:
-    """The k largest entries of each row, the rest zero."""
-    indices = select_topk(codes, k)
-    slots = indices.clamp(min=0).long()
-    kept = torch.where(indices >= 0, codes.gather(1, slots), 0.0)
-    return torch.zeros_like(codes).scatter_add_(1, slots, kept)
