@@ -70,10 +70,16 @@ def test_what_is_not_plain_is_left_to_torch(
 
 def test_a_model_with_attention_of_its_own_keeps_it() -> None:
     class Own:
+        def __init__(self) -> None:
+            self.asked = 0
+
         def set_attn_implementation(self, name: str) -> None:
+            self.asked += 1
             raise ValueError("not here")
 
-    attention.use_short_attention(Own())
+    own = Own()
+    attention.use_short_attention(own)
+    assert vars(own) == {"asked": 1}
 
 
 def test_states_with_it_are_those_of_plain_attention(mean_folder: Path, load: Any) -> None:

@@ -216,10 +216,8 @@ class SparseAutoencoder:
         if weight is None:
             raise ModelError("This vocabulary was saved as an encoder only, without the decoder that reconstruction needs.")
         values, indices = codes.values, codes.indices
-        if self.activation == "abs_topk":  # a term of the second half is its latent with a negative sign
-            negative = indices >= self.config.n_latents
-            values = torch.where(negative, -values, values)
-            indices = torch.where(negative, indices - self.config.n_latents, indices)
+        if self.n_terms > self.config.n_latents:
+            values, indices = codes.signed(self.config.n_latents)
         return decode(values, indices, weight) + self.decoder_bias
 
     def reconstruct(self, states: torch.Tensor, k: int | None = None) -> torch.Tensor:

@@ -28,6 +28,21 @@ class SparseCodes:
         """Mean number of active latents per token: the count of values above zero over the number of tokens."""
         return float((self.values > 0).sum()) / max(len(self.values), 1)
 
+    def signed(self, n_latents: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes by latents instead of terms: a term past the last latent is that many places before, with a negative sign.
+
+        Args:
+            n_latents: of the autoencoder; half the number of terms where signs make two of a latent.
+
+        Returns:
+            (n, k) activations, 0 in unused slots, and (n, k) int32 latents, -1 there.
+        """
+        import torch
+
+        negative = self.indices >= n_latents
+        values = torch.where(self.indices >= 0, self.values, 0.0)
+        return torch.where(negative, -values, values), torch.where(negative, self.indices - n_latents, self.indices)
+
     def to_dense(self) -> torch.Tensor:
         """(n, n_latents) fp32; for looking at a few tokens, not for corpora."""
         import torch

@@ -9,11 +9,10 @@ import torch
 
 from lexite.config import to_dict
 from lexite.errors import ModelError
+from lexite.kernels.rescaling import SMALLEST_NORM
 from lexite.sae.activations import Activation
 from lexite.sae.autoencoder import SparseAutoencoder
 from lexite.sae.config import SAEConfig
-
-SMALLEST_NORM = 1e-8
 
 
 def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:

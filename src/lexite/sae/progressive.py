@@ -95,7 +95,7 @@ def rank_latents(
     for chunk in states:
         for block in torch.split(chunk, TOKENS_AT_ONCE):
             codes = sae.encode(block, k)
-            amounts, latents = signed_latents(codes, sae.config.n_latents)
+            amounts, latents = codes.signed(sae.config.n_latents)
             active = amounts != 0
             used = latents[active].cpu().numpy()
             counts += np.bincount(used, minlength=len(counts))
@@ -110,17 +110,6 @@ def rank_latents(
     order = np.argsort(-values, kind="stable")
     fit = fit_zipf(np.maximum(values, 0.0))
     return LatentRanking(by, order, values, n_tokens, errors.fvu if errors is not None else None, fit)
-
-
-def signed_latents(codes: SparseCodes, n_latents: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes by latents: a term past the last latent is the latent that many places before, with a negative activation.
-
-    Returns:
-        ``(n, m)`` activations and ``(n, m)`` int32 latents, -1 in unused slots.
-    """
-    negative = codes.indices >= n_latents
-    values = torch.where(codes.indices >= 0, codes.values, 0.0)
-    return torch.where(negative, -values, values), torch.where(negative, codes.indices - n_latents, codes.indices)
 
 
 class _Rises:
@@ -147,7 +136,7 @@ class _Rises:
         _, scale, shift = normalise(states, self.sae.config.normalize_activations)
         error = states - (self.sae.decode(codes) * scale + shift)
         self.errors.add(states, error)
-        amounts, latents = signed_latents(codes, self.sae.config.n_latents)
+        amounts, latents = codes.signed(self.sae.config.n_latents)
         along = selected_values(error, latents, self.decoder, self.nothing, signed=True)
         added = amounts.double() * scale
         return 2 * added * along + added.square() * self.squared_norms[latents.clamp(min=0).long()]

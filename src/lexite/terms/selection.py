@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lexite.errors import ConfigError
-from lexite.sae.activations import LIMITED
 
 if TYPE_CHECKING:
     from lexite.terms.encoder import LatentTermEncoder
@@ -46,7 +45,7 @@ def prefix_encoder(encoder: LatentTermEncoder, n_latents: int) -> LatentTermEnco
     if not 1 <= n_latents <= most:
         raise ConfigError(f"A prefix of {n_latents} latents cannot be taken: {encoder.name} has {most}. Name 1 to {most}.")
     own = [k for k in (encoder.terms.k_documents, encoder.terms.k_queries) if k is not None]
-    if encoder.sae.activation in LIMITED:
+    if encoder.sae.limited:
         own = [encoder.k_for("document"), encoder.k_for("query")]
     if n_latents < max(own, default=1):
         raise ConfigError(
