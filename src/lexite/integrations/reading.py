@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save
 
 from lexite.errors import ModelError
 from lexite.files import atomic_write, check_output_folder, read_json, replace_folder, write_json
+from lexite.kernels.rescaling import effective
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
-SMALLEST_NORM = 1e-8
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,8 @@ class Parts:
 
     def fold_norms(self) -> None:
         """Takes the norms of the atoms into the encoder. Thresholds are left as they are."""
-        norms = self.decoder.norm(dim=1).clamp(min=SMALLEST_NORM)
-        self.encoder = self.encoder * norms[:, None]
-        self.encoder_bias = self.encoder_bias * norms
-        self.decoder = self.decoder / norms[:, None]
+        folded = effective(self.encoder, self.encoder_bias, self.decoder)
+        self.encoder, self.encoder_bias, self.decoder = folded.encoder, folded.bias, folded.atoms
 
 
 def refuse_pickles(folder: Path, conversion: str) -> None:
