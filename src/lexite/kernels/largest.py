@@ -134,7 +134,8 @@ def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.
     chosen = torch.zeros(len(latents), dtype=torch.bool)
     starts = torch.zeros(len(budgets) + 1, dtype=torch.int64)
     torch.cumsum(torch.bincount(latents, minlength=len(budgets)).cpu(), 0, out=starts[1:])
-    order = torch.argsort(latents, stable=True).cpu()
+    order = torch.empty(len(latents), dtype=torch.int64)
+    _by_latent(latents.cpu().numpy(), starts[:-1].clone().numpy(), order.numpy())
     arrays = (starts.numpy(), order.numpy(), values.cpu().numpy(), budgets.cpu().numpy(), chosen.numpy())
     parallel_ranges(_choose, len(budgets), *arrays)
     return chosen.to(latents.device)
@@ -142,11 +143,21 @@ def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.
 
 def _as_slots(tokens: torch.Tensor, latents: torch.Tensor, values: torch.Tensor, n: int) -> tuple[Slots, torch.Tensor]:
     """Entries token after token, latents of a token ascending."""
-    by_latent = torch.argsort(latents, stable=True)
-    order = by_latent[torch.argsort(tokens[by_latent], stable=True)]
+    keys = tokens * (int(latents.max()) + 1 if len(latents) else 1) + latents
+    if not bool((keys.diff() > 0).all()):  # they are in order already where no latent had to be looked up again
+        order = torch.argsort(keys)
+        tokens, latents, values = tokens[order], latents[order], values[order]
     starts = torch.zeros(n + 1, dtype=torch.int64, device=tokens.device)
     torch.cumsum(torch.bincount(tokens, minlength=n), 0, out=starts[1:])
-    return Slots(starts, latents[order].to(torch.int32)), values[order]
+    return Slots(starts, latents.to(torch.int32)), values
+
+
+@njit(cache=True, nogil=True)
+def _by_latent(latents: Any, places: Any, order: Any) -> None:  # pragma: no cover - compiled
+    """Entries latent after latent, those of a latent in the order in which they came."""
+    for entry in range(latents.shape[0]):
+        order[places[latents[entry]]] = entry
+        places[latents[entry]] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -155,7 +166,19 @@ def _choose(
 ) -> None:  # pragma: no cover - compiled
     for latent in range(start, stop):
         entries = order[starts[latent] : starts[latent + 1]]
-        if entries.shape[0] > budgets[latent]:
-            entries = entries[np.argsort(-values[entries], kind="mergesort")[: budgets[latent]]]
-        for entry in entries:
-            chosen[entry] = True
+        n, budget = entries.shape[0], budgets[latent]
+        if n <= budget:
+            for entry in entries:
+                chosen[entry] = True
+            continue
+        if budget < 1:
+            continue
+        own = values[entries]
+        smallest = np.partition(own, n - budget)[n - budget]
+        ties = budget - np.sum(own > smallest)
+        for place in range(n):
+            if own[place] > smallest:
+                chosen[entries[place]] = True
+            elif own[place] == smallest and ties > 0:
+                chosen[entries[place]] = True
+                ties -= 1

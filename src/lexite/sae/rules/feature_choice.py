@@ -7,6 +7,7 @@ by largest remainders. At use each latent has a threshold: the running mean, in 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -39,11 +40,9 @@ class FeatureChoice(Rule):
 
     def budgets(self, view: View) -> torch.Tensor:
         """(n_latents,) int64 tokens that each latent may keep: the densest so far gets most."""
-        n, total = len(view.states), view.k * len(view.states)
-        objective = self.objective
-        counts = torch.from_numpy(
-            zipf_counts(self.sae.n_latents, max(total, self.sae.n_latents), objective.zipf_exponent, objective.zipf_offset, n)
-        ).to(view.states.device)
+        n, objective = len(view.states), self.objective
+        total = max(view.k * n, self.sae.n_latents)
+        counts = _curve(self.sae.n_latents, total, objective.zipf_exponent, objective.zipf_offset, n).to(view.states.device)
         order = torch.argsort(view.tensors["density"], descending=True, stable=True)
         budgets = torch.empty_like(counts)
         budgets[order] = counts
@@ -64,3 +63,9 @@ class FeatureChoice(Rule):
         """A threshold per latent; one that was never active stays silent."""
         threshold = tensors["running_threshold"].float()
         return Finished("jumprelu", threshold.nan_to_num(nan=torch.finfo(torch.float32).max))
+
+
+@lru_cache(maxsize=8)  # batches of a run are of one size, but for the last, and k changes rarely
+def _curve(n_latents: int, total: int, exponent: float, offset: float, largest: int) -> torch.Tensor:
+    """(n_latents,) int64 tokens per rank; not to be changed."""
+    return torch.from_numpy(zipf_counts(n_latents, total, exponent, offset, largest))
