@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lexite.backbone import BackboneConfig, StateStore, iterate_states, load_backbone
 from lexite.errors import BackboneError, ConfigError, CorpusError, LexiteError, ModelError, StorageError
 from lexite.evaluation import Comparison, compare_recipes, evaluate_collections
+from lexite.evaluation.comparison.recipes import read_recipe
 from lexite.evaluation.comparison.records import RunRecord, density_of
 from lexite.evaluation.comparison.report import frontier
 from lexite.terms import LatentTermEncoder
@@ -158,7 +159,7 @@ def test_a_comparison_killed_again_and_again_ends_as_if_it_had_not_been(
     whole = compare_recipes(paths, [collection, pets], tmp_path / "whole", k=[2, 4])
     deaths: list[tuple[Any, str, int]] = [  # what kills its caller, and at which call
         (training, "save_checkpoint", 2),
-        (build, "measure_states", 1),
+        (build, "measure_and_set", 1),
         (run, "evaluate_cuts", 2),
         (RunRecord, "save", 1),
         (training, "save_checkpoint", 3),
@@ -205,11 +206,16 @@ def test_a_changed_recipe_is_refused_or_trained_anew(recipe: Write, collection: 
     assert not calls
 
 
+def test_what_changes_no_result_changes_no_settings(recipe: Write) -> None:
+    plain, named = (read_recipe(recipe("r", **more)).settings(0) for more in ({}, {"name": "x", "literal-weight": 1.0}))
+    assert plain == named and "literal_weight" not in plain
+
+
 def test_a_half_trained_run_of_a_changed_recipe_is_refused(
     recipe: Write, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_states", lambda *a, **k: (_ for _ in ()).throw(Killed))
+        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             compare_recipes([recipe("a")], [collection], tmp_path / "out")
     with pytest.raises(ConfigError, match="n_latents: 48 -> 64"):

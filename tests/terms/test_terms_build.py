@@ -127,7 +127,7 @@ def test_an_interrupted_run_must_be_resumed_or_replaced(
     documents: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_states", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             build(documents, tmp_path / "v", tiny_model)
     with pytest.raises(StorageError, match="unfinished training run.*--resume"):
@@ -145,7 +145,7 @@ def test_other_field_names_are_another_configuration(documents: Path, tiny_model
         return train([documents], tmp_path / "v", backbone=backbone, sae=sae, training=small(), read=read, resume=resume)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_states", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             start(ReadOptions(), False)
     with pytest.raises(TrainingError, match="text_field: None -> 'title'"):
@@ -182,6 +182,13 @@ def test_texts_may_be_read_in_another_way_by_the_same_vocabulary(tiny_vocabulary
     assert LatentTermEncoder.from_pretrained(tmp_path / "copy").backbone.config.long == "window"
     with pytest.raises(ConfigError, match="long is 'cut'"):
         LatentTermEncoder.from_pretrained(tiny_vocabulary, long="cut")  # type: ignore[arg-type]
+
+
+def test_runs_from_before_literal_words_go_on(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
+    first = build(documents, tmp_path / "v", tiny_model)
+    assert first["settings"].pop("literal_weight") == 3.0
+    (tmp_path / "v" / "summary.json").write_text(json.dumps(first))
+    assert "literal_weight" not in build(documents, tmp_path / "v", tiny_model, resume=True)["settings"]
 
 
 def test_a_finished_run_is_resumed_without_work(documents: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ class TransformerBackbone:
         """The word piece of a token id as the tokenizer writes it; ``"?"`` for -1."""
         return self._tokenizer.describe(token_id)
 
+    @property
+    def fast_tokenizer(self) -> Any:
+        """The tokenizer as one of the library tokenizers, which can be saved as JSON; None when it is not one."""
+        return getattr(self._tokenizer.tokenizer, "backend_tokenizer", None)
+
     def dense(self, texts: Sequence[str], kind: Kind) -> Floats:
         """The dense model's own vectors, ``(n_texts, d)`` fp32, L2-normalised; long texts are cut at the window.
 

@@ -29,7 +29,7 @@ from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import backbone_device
 from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
-from lexite.terms.measure import measure_states
+from lexite.terms.measure import measure_and_set
 from lexite.terms.scoring import BM25Config
 
 logger = logging.getLogger("lexite")
@@ -264,7 +264,7 @@ def _measured(
     if fit and encoder.sae.activation not in LIMITED and encoder.sae.config.k == encoder.sae.config.n_latents:  # nobody said
         encoder.sae = _with_k(encoder.sae, max(1, round(fit["l0"])))
     chunks = chain(head, _limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
-    encoder.vocabulary = measure_states(encoder, chunks, source=source, show_progress=show_progress)
+    measure_and_set(encoder, chunks, source=source, show_progress=show_progress)
     return encoder, {**fit, "input_scale": scale}
 
 

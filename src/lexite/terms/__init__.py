@@ -13,23 +13,29 @@ if TYPE_CHECKING:
     from lexite.terms.encoder import LatentTermEncoder as LatentTermEncoder
     from lexite.terms.folder import add_results as add_results
     from lexite.terms.hub import find_folder as find_folder
+    from lexite.terms.literal import LiteralConfig as LiteralConfig
     from lexite.terms.manifest import ModelDetails as ModelDetails
     from lexite.terms.manifest import read_manifest as read_manifest
     from lexite.terms.measure import measure_vocabulary as measure_vocabulary
     from lexite.terms.pooling import pool as pool
     from lexite.terms.scoring import BM25Config as BM25Config
+    from lexite.terms.static import StaticTable as StaticTable
+    from lexite.terms.static import load_static as load_static
     from lexite.terms.transform import apply_transform as apply_transform
     from lexite.terms.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
     "BM25Config": "scoring",
     "LatentTermEncoder": "encoder",
+    "LiteralConfig": "literal",
     "ModelDetails": "manifest",
+    "StaticTable": "static",
     "TermsConfig": "config",
     "Vocabulary": "vocabulary",
     "add_results": "folder",
     "apply_transform": "transform",
     "find_folder": "hub",
+    "load_static": "static",
     "measure_vocabulary": "measure",
     "pool": "pooling",
     "read_manifest": "manifest",

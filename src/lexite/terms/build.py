@@ -24,7 +24,7 @@ from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
-from lexite.terms.measure import measure_states
+from lexite.terms.measure import measure_and_set
 from lexite.terms.scoring import BM25Config
 from lexite.training.checkpoint import latest_checkpoint
 from lexite.training.config import TrainingConfig
@@ -37,6 +37,7 @@ WORK_MARKER = "run.json"
 RECIPE_FILE = "recipe.yaml"
 SUMMARY_FILE = "summary.json"
 SAMPLE_TOKENS = 1_000_000
+_NOT_TRAINING = ("literal_weight",)  # it acts on indexes with literal words only; runs from before it was there can go on
 """Tokens of the training text over which frequencies and labels of the finished terms are measured."""
 
 
@@ -124,7 +125,7 @@ def train(
         return _summary_of_finished(folder, settings)
     _claim(folder, settings, keep=resume)
     fixed = (given.backbone.config, ReadOptions(), terms or TermsConfig(), scoring or BM25Config())
-    described = {key: settings[key] for config in fixed for key in to_dict(config)}
+    described = {key: settings[key] for config in fixed for key in to_dict(config) if key not in _NOT_TRAINING}
     with _nothing_left_behind(folder):
         result = train_autoencoder(
             given.stream,
@@ -141,7 +142,7 @@ def train(
         )
     details = ModelDetails(saving.name or folder.absolute().name, saving.licence, saving.training_data, settings)
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
-    encoder.vocabulary = measure_states(encoder, given.sample(), source="the training text", show_progress=show_progress)
+    measure_and_set(encoder, given.sample(), source="the training text", show_progress=show_progress)
     return _publish(encoder, folder, result, saving, settings)
 
 
@@ -210,7 +211,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
         TrainingError: it was another run; the message names the keys.
     """
     summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
-    changed = differences(summary["settings"], settings)
+    changed = differences({**to_dict(BM25Config()), **summary["settings"]}, settings)  # a key that is newer had its default
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "

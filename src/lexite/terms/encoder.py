@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder, SparseCodes
+    from lexite.terms.static import StaticCounter, StaticTable
 
 TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
 SaveDtype = Literal["fp32", "bf16"]
@@ -46,6 +47,7 @@ class LatentTermEncoder:
         details: name, licence, data, recipe and results, for people.
         source: name or path that loads this encoder again; empty when it was never saved.
         prefix_size: how many latents of what ``source`` loads are here, the first ones; None when all are.
+        static: the table that encodes queries without a model, when it was measured.
 
     Raises:
         ModelError: the autoencoder or the vocabulary does not fit the backbone.
@@ -63,6 +65,7 @@ class LatentTermEncoder:
         details: ModelDetails | None = None,
         source: str = "",
         prefix_size: int | None = None,
+        static: StaticTable | None = None,
     ) -> None:
         self.backbone, self.sae = backbone, sae
         self.terms = terms or TermsConfig()
@@ -70,6 +73,7 @@ class LatentTermEncoder:
         self.vocabulary = vocabulary
         self.details = details or ModelDetails()
         self.source, self.prefix_size = source, prefix_size
+        self.static = static
         if sae.config.d_model != backbone.d_model:
             raise ModelError(
                 f"The sparse autoencoder reads states of width {sae.config.d_model}, "
@@ -77,6 +81,8 @@ class LatentTermEncoder:
             )
         if vocabulary is not None and vocabulary.n_latents != self.n_latents:
             raise ModelError(f"The vocabulary describes {vocabulary.n_latents} terms, but there are {self.n_latents} latents.")
+        if static is not None and static.n_latents != self.n_latents:
+            raise ModelError(f"The static table gives {static.n_latents} terms, but there are {self.n_latents} latents.")
         self.k_for("document")
         self.k_for("query")
 
@@ -122,6 +128,7 @@ class LatentTermEncoder:
         *,
         k: int | None = None,
         raw: bool = False,
+        static: StaticCounter | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> csr_array[np.float32]:
@@ -132,6 +139,7 @@ class LatentTermEncoder:
             k: latents kept per token; default as configured, else as trained.
             raw: give the pooled activations, as an index stores them; else they are transformed as the scoring says
                 (by default their square root).
+            static: counts the codes by word piece on the way, for a static table of these documents.
             texts_per_chunk: texts that go through the model before the next are read.
             show_progress: show progress on stderr.
 
@@ -144,7 +152,9 @@ class LatentTermEncoder:
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        return self._stack(self._iterate(texts, "document", self.k_for("document", k), raw, texts_per_chunk, show_progress))
+        return self._stack(
+            self._iterate(texts, "document", self.k_for("document", k), raw, texts_per_chunk, show_progress, static)
+        )
 
     def encode_queries(
         self,
@@ -177,15 +187,25 @@ class LatentTermEncoder:
         return self._iterate(texts, "document", self.k_for("document", k), raw, texts_per_chunk, show_progress)
 
     def encode_states(
-        self, states: TokenStates, kind: Kind, *, k: int | None = None, raw: bool = False
+        self,
+        states: TokenStates,
+        kind: Kind,
+        *,
+        k: int | None = None,
+        raw: bool = False,
+        static: StaticCounter | None = None,
     ) -> csr_array[np.float32]:
         """Encodes texts whose token states are there already; see :meth:`encode_documents`.
 
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        chosen, pooling = self.k_for(kind, k), self.terms.pooling
-        rows = [pool(self.codes(part, chosen), part.offsets, self.n_latents, pooling) for part in self.portions(states)]
+        chosen, rows = self.k_for(kind, k), []
+        for part in self.portions(states):
+            codes = self.codes(part, chosen)
+            rows.append(pool(codes, part.offsets, self.n_latents, self.terms.pooling))
+            if static is not None:
+                static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), part.token_ids)
         matrix = self._stack(rows)
         return matrix if raw else apply_transform(matrix, self._transform(kind))
 
@@ -374,24 +394,37 @@ class LatentTermEncoder:
         return self.scoring.document_transform if kind == "document" else self.scoring.query_transform
 
     def _iterate(
-        self, texts: Iterable[str], kind: Kind, k: int, raw: bool, texts_per_chunk: int, show_progress: bool
+        self,
+        texts: Iterable[str],
+        kind: Kind,
+        k: int,
+        raw: bool,
+        texts_per_chunk: int,
+        show_progress: bool,
+        static: StaticCounter | None = None,
     ) -> Iterator[csr_array[np.float32]]:
         total = len(texts) if isinstance(texts, Sized) else None
         unit = "documents" if kind == "document" else "queries"
         with progress("Encoding", total, unit, show_progress) as bar:
             first = 0
             for chunk in text_chunks(texts, texts_per_chunk):
-                matrix = self._encode_chunk(chunk, kind, k, first)
+                matrix = self._encode_chunk(chunk, kind, k, first, static)
                 yield matrix if raw else apply_transform(matrix, self._transform(kind))
                 first += len(chunk)
                 bar.advance(len(chunk))
 
-    def _encode_chunk(self, texts: Sequence[str], kind: Kind, k: int, first: int) -> csr_array[np.float32]:
+    def _encode_chunk(
+        self, texts: Sequence[str], kind: Kind, k: int, first: int, static: StaticCounter | None
+    ) -> csr_array[np.float32]:
         """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
+
+        def weights(some: Sequence[str]) -> csr_array[np.float32]:
+            states = self.backbone.encode(some, kind).check(first_text=first)
+            return self.encode_states(states, kind, k=k, raw=True, static=static)
+
         if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not self._adds_up():
-            return self.encode_states(self.backbone.encode(texts, kind).check(first_text=first), kind, k=k, raw=True)
-        parts = (self.backbone.encode([part], kind).check(first_text=first) for part in split_text(texts[0]))
-        rows = vstack([self.encode_states(states, kind, k=k, raw=True) for states in parts], format="csr")
+            return weights(texts)
+        rows = vstack([weights([part]) for part in split_text(texts[0])], format="csr")
         row = rows.sum(axis=0) if self.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
         return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))
 

@@ -31,6 +31,8 @@ from lexite.terms.manifest import (
     write_manifest,
 )
 from lexite.terms.scoring import BM25Config
+from lexite.terms.static import ARRAYS_NAME as STATIC_ARRAYS
+from lexite.terms.static import StaticTable
 from lexite.terms.vocabulary import Vocabulary
 
 _NOT_SAVED = ("device", "trust_remote_code")  # choices of a machine and of its owner, never of a downloaded folder
@@ -68,6 +70,8 @@ def save_encoder(
         saved = encoder.sae.save(fresh, encoder_only=encoder_only, dtype=dtype)
         if encoder.vocabulary is not None:
             encoder.vocabulary.save(fresh)
+        if encoder.static is not None:
+            encoder.static.save(fresh)
         as_saved = LatentTermEncoder(
             encoder.backbone, saved, encoder.terms, encoder.scoring, encoder.vocabulary, details=details
         )
@@ -140,9 +144,10 @@ def load_encoder(
         folder, precision=backbone.config.product_precision, device=backbone_device(backbone), verify=False
     )
     vocabulary = Vocabulary.load(folder) if has_vocabulary(manifest["files"]) else None
+    static = StaticTable.load(folder) if STATIC_ARRAYS in manifest["files"] else None
     details = from_dict(ModelDetails, {"name": manifest["name"], **manifest["details"]}, f"{where}: details")
     source = _source(name_or_path, folder)
-    encoder = LatentTermEncoder(backbone, sae, terms, scoring, vocabulary, details=details, source=source)
+    encoder = LatentTermEncoder(backbone, sae, terms, scoring, vocabulary, details=details, source=source, static=static)
     if encoder.fingerprint != manifest["fingerprint"]:
         raise ModelError(f"{where}: the fingerprint does not fit the files. The folder was put together from two vocabularies.")
     return encoder

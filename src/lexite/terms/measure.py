@@ -13,6 +13,7 @@ from lexite.terms.chunks import TEXTS_PER_CHUNK
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import LabelCounter
 from lexite.terms.pooling import pool_arrays
+from lexite.terms.static import StaticCounter, counter_for, table_for
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -55,9 +56,13 @@ def measure_states(
     *,
     source: str = "",
     k: int | None = None,
+    static: StaticCounter | None = None,
     show_progress: bool = False,
 ) -> Vocabulary:
-    """:func:`measure_vocabulary` for documents whose token states are there already, or are made as they are asked for."""
+    """:func:`measure_vocabulary` for documents whose token states are there already, or are made as they are asked for.
+
+    ``static`` counts the same codes by word piece, where it is given.
+    """
     chosen, n_latents = encoder.k_for("document", k), encoder.n_latents
     document_counts, token_counts = np.zeros(n_latents, dtype=np.int64), np.zeros(n_latents, dtype=np.int64)
     counter = LabelCounter(n_latents, encoder.backbone.describe_token)
@@ -70,9 +75,20 @@ def measure_states(
             document_counts += np.bincount(pooled.indices, minlength=n_latents)
             token_counts += np.bincount(indices[values > 0], minlength=n_latents)
             counter.add(values, indices, states.token_ids, states.offsets)
+            if static is not None:
+                static.add(values, indices, states.token_ids)
             n_documents += states.n_texts
             n_tokens += states.n_tokens
             bar.advance(states.n_texts)
     if not n_documents:
         raise CorpusError("There is no text to measure the vocabulary on.")
     return Vocabulary(document_counts, token_counts, n_documents, n_tokens, chosen, counter.labels(), source)
+
+
+def measure_and_set(
+    encoder: LatentTermEncoder, chunks: Iterable[TokenStates], *, source: str = "", show_progress: bool = False
+) -> None:
+    """Measures frequencies, labels and the static table in one pass, and gives them to the encoder."""
+    counter = counter_for(encoder.backbone, encoder.n_latents)
+    encoder.vocabulary = measure_states(encoder, chunks, source=source, static=counter, show_progress=show_progress)
+    encoder.static = None if counter is None else table_for(counter, encoder.backbone, encoder.terms.pooling)

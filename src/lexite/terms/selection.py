@@ -25,6 +25,8 @@ def reordered_encoder(encoder: LatentTermEncoder, order: ArrayLike, *, prefix_si
     per_latent = encoder.sae.n_terms // encoder.sae.config.n_latents
     vocabulary = None if encoder.vocabulary is None else encoder.vocabulary.reordered(kept, per_latent)
     whole = len(kept) == encoder.sae.config.n_latents
+    # With fewer latents, tokens choose others: a table measured with all of them no longer fits.
+    static = encoder.static.reordered(kept, per_latent) if encoder.static is not None and whole else None
     details = encoder.details if whole else replace(encoder.details, results=None)  # measured with all of them
     source = encoder.source if prefix_size is not None else ""
     return LatentTermEncoder(
@@ -36,6 +38,7 @@ def reordered_encoder(encoder: LatentTermEncoder, order: ArrayLike, *, prefix_si
         details=details,
         source=source,
         prefix_size=prefix_size if source else None,
+        static=static,
     )
 
 

@@ -1,0 +1,306 @@
+"""Queries without a model: a table from word pieces to weights of latent terms.
+
+The row of a piece is the mean code of its tokens over some text, for each piece p and latent i
+
+    T[p, i] = (1 / n_p) Σ_t f_ti   over the n_p tokens t of the piece, f their activations
+
+without the entries below a fifth of the row's largest. A query's raw weights are the sums of its pieces' rows; all else is as
+with the model. Reading a table and encoding with it needs neither torch nor transformers.
+
+Where the text that is searched is known, the table is moved towards it: to (Σ_t f_ti + m_p · T[p, i]) / (n_p + m_p), the sum
+over its n_p tokens of the piece, m_p the tokens that the row was the mean of, twenty at most.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
+
+from lexite.errors import ArgumentError, ModelError
+from lexite.files import atomic_write, storage_errors
+from lexite.terms.config import Pooling
+from lexite.terms.hub import find_folder
+from lexite.terms.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from lexite.backbone.base import Backbone
+
+ARRAYS_NAME = "static.safetensors"
+TOKENIZER_NAME = "tokenizer.json"
+FORMAT_VERSION = "1"
+FLOOR = 0.2  # of a row's largest value: smaller ones cost terms and help no ranking
+PRIOR_TOKENS = 20  # as many tokens of the text that is searched weigh like all that was known of a piece before
+ENTRIES_IN_MEMORY = 16_000_000
+_FORGET_BELOW = 0.02  # of a row's largest sum, when there are more entries than that
+
+
+@dataclass(frozen=True, eq=False)
+class StaticTable:
+    """Mean codes of word pieces.
+
+    Attributes:
+        weights: ``(n_pieces, n_latents)`` float32 CSR, rows by token id.
+        counts: ``(n_pieces,)`` int64 tokens of each piece that its row is the mean of; one without any has an empty row.
+        tokenizer: the tokenizer of the dense model, as JSON of the library tokenizers.
+        special_tokens: whether special tokens around a text count.
+        window: most tokens of a query; None: all.
+        pooling: whether rows are added, or the largest value of each term is taken.
+    """
+
+    weights: csr_array[Any]
+    counts: NDArray[np.int64]
+    tokenizer: str
+    special_tokens: bool = False
+    window: int | None = None
+    pooling: Pooling = "sum"
+
+    @property
+    def n_latents(self) -> int:
+        """Number of terms."""
+        return int(self.weights.shape[1])
+
+    @property
+    def n_pieces(self) -> int:
+        """Number of word pieces, those that never occurred included."""
+        return int(self.weights.shape[0])
+
+    @functools.cached_property
+    def _split(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_str(self.tokenizer)
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(f"The tokenizer of the static table is damaged: {error}.") from error
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def encode(self, texts: Sequence[str]) -> csr_array[Any]:
+        """Raw weights of queries, ``(n_texts, n_latents)`` float32 CSR, columns ascending, no stored zeros.
+
+        Raises:
+            ArgumentError: one text instead of a list, or something that is not text.
+        """
+        if isinstance(texts, (str, bytes)):
+            raise ArgumentError("encode takes a list of texts, not one text. Write encode([text]).")
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ArgumentError(f"Text {number} is a {type(text).__name__}, not a string.")
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
+        encoded = self._split.encode_batch(readable, add_special_tokens=self.special_tokens)
+        ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
+        ids = [one[one < self.n_pieces] for one in ids]
+        if self.pooling == "max":
+            return csr_array(
+                np.stack([self._largest(one) for one in ids]) if ids else np.zeros((0, self.n_latents), np.float32)
+            )
+        bounds, pieces = np.cumsum([0, *map(len, ids)]), np.concatenate([np.zeros(0, np.int64), *ids])
+        counts = csr_array((np.ones(len(pieces), np.float32), pieces, bounds), shape=(len(texts), self.n_pieces))
+        result = csr_array(counts @ self.weights)
+        result.sort_indices()
+        return result
+
+    def _largest(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_latents,) the largest value of each term over the rows of some pieces."""
+        row = np.zeros(self.n_latents, dtype=np.float32)
+        chosen = csr_array(self.weights[ids])
+        np.maximum.at(row, chosen.indices, chosen.data)
+        return row
+
+    def reordered(self, order: NDArray[np.int64], terms_per_latent: int = 1) -> StaticTable:
+        """The table of the same latents in another order; arguments as for ``Vocabulary.reordered``."""
+        n_latents = self.n_latents // terms_per_latent
+        terms = np.concatenate([np.asarray(order, dtype=np.int64) + sign * n_latents for sign in range(terms_per_latent)])
+        weights = csr_array(self.weights[:, terms])
+        weights.sort_indices()
+        return replace(self, weights=weights)
+
+    def save(self, folder: str | Path) -> list[str]:
+        """Writes ``static.safetensors`` and ``tokenizer.json`` into a folder that exists; values in half precision.
+
+        Returns:
+            The names of the files.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        from safetensors.numpy import save
+
+        scale = 1.0 / max(1.0, float(self.weights.data.max(initial=0.0)) / 6e4)  # the largest half is 65,504
+        arrays = {
+            "bounds": self.weights.indptr.astype(np.uint32),
+            "latents": self.weights.indices.astype(np.uint16 if self.n_latents <= 1 << 16 else np.uint32),
+            "values": (self.weights.data * scale).astype(np.float16),
+            "counts": self.counts.astype(np.int64),
+        }
+        facts = {"format_version": FORMAT_VERSION, "n_latents": str(self.n_latents), "scale": repr(scale)}
+        facts |= {"special_tokens": str(int(self.special_tokens)), "window": str(self.window or 0), "pooling": self.pooling}
+        with atomic_write(Path(folder) / ARRAYS_NAME) as file, storage_errors(folder):
+            file.write(save(arrays, metadata=facts))
+        with atomic_write(Path(folder) / TOKENIZER_NAME, "w") as text:
+            text.write(self.tokenizer)
+        return [ARRAYS_NAME, TOKENIZER_NAME]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> StaticTable:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or of a newer format.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(folder) / ARRAYS_NAME
+        try:
+            with safe_open(path, framework="numpy") as file:
+                facts = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tokenizer = (Path(folder) / TOKENIZER_NAME).read_text(encoding="utf-8")
+        except FileNotFoundError as problem:
+            raise ModelError(f"{problem.filename or path} does not exist. Copy the whole folder again.") from None
+        except (SafetensorError, OSError, ValueError) as problem:
+            raise ModelError(f"{path} or {TOKENIZER_NAME} beside it is damaged: {problem}.") from problem
+        if facts.get("format_version") != FORMAT_VERSION:
+            raise ModelError(f"{path} has format version {facts.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
+        try:
+            values = arrays["values"].astype(np.float32) / np.float32(facts["scale"])
+            parts = (values, arrays["latents"].astype(np.int32), arrays["bounds"].astype(np.int64))
+            weights = csr_array(parts, shape=(len(arrays["bounds"]) - 1, int(facts["n_latents"])))
+            weights.check_format()
+            if len(arrays["counts"]) != weights.shape[0]:
+                raise ValueError("it has another number of counts than of rows")
+            window, pooling = int(facts["window"]) or None, facts["pooling"]
+            if pooling not in ("sum", "max"):
+                raise ValueError(f"its pooling is {pooling!r}")
+            return cls(weights, arrays["counts"], tokenizer, facts["special_tokens"] == "1", window, pooling)
+        except (KeyError, ValueError) as problem:
+            raise ModelError(f"{path} is damaged: {problem}.") from problem
+
+
+class StaticCounter:
+    """Sums codes by word piece, in bounded memory.
+
+    When there are more entries than ``entries_in_memory``, those that are small within their row are forgotten; they are far
+    below what a table keeps.
+
+    Args:
+        n_pieces: number of token ids.
+        n_latents: number of terms.
+        entries_in_memory: see above.
+    """
+
+    def __init__(self, n_pieces: int, n_latents: int, entries_in_memory: int = ENTRIES_IN_MEMORY) -> None:
+        self.entries_in_memory = entries_in_memory
+        self.sums: csr_array[Any] = csr_array((n_pieces, n_latents), dtype=np.float64)
+        self.counts = np.zeros(n_pieces, dtype=np.int64)
+
+    def add(self, values: NDArray[np.float32], indices: NDArray[np.int32], token_ids: NDArray[np.int32]) -> None:
+        """Counts the codes of some tokens.
+
+        Args:
+            values: activations ``(n_tokens, k)``; 0 marks an unused slot.
+            indices: their terms ``(n_tokens, k)``.
+            token_ids: ``(n_tokens,)``; those that are -1, or unknown to the tokenizer, are left out.
+        """
+        n_pieces = len(self.counts)
+        known = (token_ids >= 0) & (token_ids < n_pieces)
+        self.counts += np.bincount(token_ids[known], minlength=n_pieces)
+        rows, slots = np.nonzero((values > 0) & known[:, None])
+        entries = (values[rows, slots].astype(np.float64), (token_ids[rows], indices[rows, slots]))
+        self.sums = csr_array(self.sums + csr_array(entries, shape=self.sums.shape))
+        if self.sums.nnz > self.entries_in_memory:
+            self.sums = without_small(self.sums, _FORGET_BELOW)
+
+    def table(
+        self, tokenizer: str, *, special_tokens: bool = False, window: int | None = None, pooling: Pooling = "sum"
+    ) -> StaticTable:
+        """The means of what was counted; arguments as for :class:`StaticTable`."""
+        means = csr_array(diags_array(1.0 / np.maximum(self.counts, 1)) @ self.sums)
+        return StaticTable(_finished(means), self.counts.copy(), tokenizer, special_tokens, window, pooling)
+
+    def moved(self, table: StaticTable, prior_tokens: float = PRIOR_TOKENS) -> StaticTable:
+        """A table moved towards what was counted.
+
+        Args:
+            table: what was known before.
+            prior_tokens: its rows weigh like so many tokens at most; infinity for the mean over all tokens of both.
+
+        Raises:
+            ModelError: the table is of other pieces or terms.
+        """
+        if table.weights.shape != self.sums.shape:
+            raise ModelError(f"The table is {table.weights.shape}, but pieces and terms were counted as {self.sums.shape}.")
+        known = np.minimum(table.counts, prior_tokens)
+        total = self.counts + known
+        sums = self.sums + diags_array(known) @ table.weights
+        means = csr_array(diags_array(1.0 / np.maximum(total, 1)) @ sums)
+        return replace(table, weights=_finished(means), counts=total.astype(np.int64))
+
+
+def counter_for(backbone: Backbone, n_latents: int) -> StaticCounter | None:
+    """A counter for the pieces of a backbone, or None when it has no tokenizer that can be carried along."""
+    tokenizer = getattr(backbone, "fast_tokenizer", None)
+    return None if tokenizer is None else StaticCounter(tokenizer.get_vocab_size(with_added_tokens=True), n_latents)
+
+
+def table_for(counter: StaticCounter, backbone: Backbone, pooling: Pooling) -> StaticTable:
+    """The table of what was counted. It reads queries as the backbone does, but for the prompt, which has no row.
+
+    Args:
+        counter: of :func:`counter_for`.
+        backbone: the same backbone.
+        pooling: of the vocabulary.
+    """
+    own: Any = backbone
+    config = backbone.config
+    window = own.windows["query"] if config.long == "truncate" else None
+    special = config.special_tokens == "keep"
+    return counter.table(own.fast_tokenizer.to_str(), special_tokens=special, window=window, pooling=pooling)
+
+
+def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tuple[StaticTable, dict[str, Any]]:
+    """The static table of a saved vocabulary, and the vocabulary's manifest. Loads no model.
+
+    Args:
+        name_or_path: as for ``LatentTermEncoder.from_pretrained``.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        ModelError: not found, damaged, or without a table.
+    """
+    folder = find_folder(name_or_path, revision=revision)
+    manifest = read_manifest(folder)
+    if ARRAYS_NAME not in manifest["files"]:
+        raise ModelError(
+            f"The vocabulary {manifest['name']} has no static table, so queries need its model. 'lexite train' and "
+            "'lexite import' make one with every vocabulary whose tokenizer can be carried along."
+        )
+    return StaticTable.load(folder), manifest
+
+
+def without_small(matrix: csr_array[Any], share: float) -> csr_array[Any]:
+    """The entries that are at least a share of their row's largest."""
+    lengths = np.diff(matrix.indptr)
+    largest = np.zeros(matrix.shape[0], dtype=matrix.dtype)
+    used = lengths > 0
+    largest[used] = np.maximum.reduceat(matrix.data, matrix.indptr[:-1][used]) if matrix.nnz else 0
+    keep = matrix.data >= share * np.repeat(largest, lengths)
+    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[matrix.indptr]
+    return csr_array((matrix.data[keep], matrix.indices[keep], bounds), shape=matrix.shape)
+
+
+def _finished(means: csr_array[Any]) -> csr_array[Any]:
+    """What a table keeps of means."""
+    means.eliminate_zeros()
+    means.sort_indices()
+    return without_small(means, FLOOR).astype(np.float32)
