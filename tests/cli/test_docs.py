@@ -17,6 +17,7 @@ from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.terms.config import SavingConfig, TermsConfig
+from lexite.terms.literal import LiteralConfig
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
@@ -26,6 +27,7 @@ CONFIGURATIONS = (
     ReadOptions,
     TermsConfig,
     BM25Config,
+    LiteralConfig,
     BackboneConfig,
     SAEConfig,
     TrainingConfig,

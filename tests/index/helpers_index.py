@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from scipy.sparse import csr_array, random_array, vstack
 
+import lexite.index.storage
 from lexite.corpus.records import Document
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
 from lexite.index.reference import reference_search
@@ -65,3 +71,41 @@ def assert_same_as_reference(
 def stack(rows: Sequence[csr_array]) -> csr_array:
     """Rows of weights as one matrix, also when there are none."""
     return csr_array(vstack(rows, format="csr")) if rows else csr_array((0, N_TERMS), dtype=np.float32)
+
+
+class Disk:
+    """A disk that is full from the n-th operation on: writes to segment files, flushes and renames count."""
+
+    def __init__(self, fail_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = fail_at
+        fsync, replace = os.fsync, os.replace
+        monkeypatch.setattr(os, "fsync", lambda descriptor: (self.step(), fsync(descriptor))[1])
+        monkeypatch.setattr(os, "replace", lambda old, new: (self.step(), replace(old, new))[1])
+        monkeypatch.setattr(lexite.index.storage, "open", self.open, raising=False)
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open(self, path: Path, mode: str) -> Any:
+        file = open(path, mode)  # noqa: SIM115
+        return file if "r" in mode else _FailingFile(file, self)
+
+
+class _FailingFile:
+    def __init__(self, file: Any, disk: Disk) -> None:
+        self._file, self._disk = file, disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        self._disk.step()
+        return int(self._file.write(data))
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()

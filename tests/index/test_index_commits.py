@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -12,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_index import ALL_SCORINGS, VOCABULARY, assert_same_as_reference, documents_of, stack, weights_of
+from helpers_index import ALL_SCORINGS, VOCABULARY, Disk, assert_same_as_reference, documents_of, stack, weights_of
 
-import lexite.index.storage
 from lexite.errors import IndexFormatError, StorageError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo, check_index_folder
 
@@ -46,44 +44,6 @@ def state_after() -> tuple[list[str], Any]:
 
 def files_of(path: Path) -> set[str]:
     return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-
-
-class Disk:
-    """A disk that is full from the n-th operation on: writes to segment files, flushes and renames count."""
-
-    def __init__(self, fail_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = fail_at
-        fsync, replace = os.fsync, os.replace
-        monkeypatch.setattr(os, "fsync", lambda descriptor: (self.step(), fsync(descriptor))[1])
-        monkeypatch.setattr(os, "replace", lambda old, new: (self.step(), replace(old, new))[1])
-        monkeypatch.setattr(lexite.index.storage, "open", self.open, raising=False)
-
-    def step(self) -> None:
-        self.left -= 1
-        if self.left <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def open(self, path: Path, mode: str) -> Any:
-        file = open(path, mode)  # noqa: SIM115
-        return file if "r" in mode else _FailingFile(file, self)
-
-
-class _FailingFile:
-    def __init__(self, file: Any, disk: Disk) -> None:
-        self._file, self._disk = file, disk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def write(self, data: bytes) -> int:
-        self._disk.step()
-        return int(self._file.write(data))
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
 
 
 @pytest.mark.slow

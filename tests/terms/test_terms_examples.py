@@ -1,4 +1,4 @@
-"""The examples of the card and of docs/vocabularies.md run; and one round trip with the real default model."""
+"""The examples of the card and of two pages of the documentation run; and one round trip with the real default model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from lexite.backbone import BackboneConfig, default_model_folder, load_backbone
 from lexite.terms import LatentTermEncoder, measure_vocabulary
 from lexite.terms.card import usage
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "vocabularies.md"
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = DOCS / "vocabularies.md"
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def test_the_examples_of_the_documentation_run(folder, monkeypatch, capsys):
         exec(block, names)
     assert len(blocks) >= 7 and names["address"].endswith("your-name/my-vocabulary")
     assert names["again"].sae.decoder_weight is None and "(2, 64)" in capsys.readouterr().out
+
+
+def test_the_example_of_literal_words_runs(folder, monkeypatch, capsys):
+    monkeypatch.setattr("lexite.terms.hub.builtin_folder", lambda name="default": folder if name == "default" else None)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "literal-words.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(block, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert {"a qz", "a 4471"} <= {" ".join(line.split()[:2]) for line in lines}
 
 
 @pytest.mark.slow

@@ -45,8 +45,9 @@ def add_verb(
 ) -> None:
     """Add documents to an index, or replace them.
 
-    They are encoded as the documents of the index were, and can be found at once when the command ends. All of them are added,
-    or none. A document whose id is in the index already is an error without --replace; with --skip-bad it is passed over.
+    They are encoded as the documents of the index were, with their literal words if the index has those, and can be found at
+    once when the command ends. All of them are added, or none. A document whose id is in the index already is an error without
+    --replace; with --skip-bad it is passed over.
     """
     from lexite.index import BM25Index
 

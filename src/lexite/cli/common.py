@@ -28,6 +28,7 @@ DOCUMENTS_PER_CHUNK = 1024
 RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
+WORDS_HEADING = "Literal words"
 PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[

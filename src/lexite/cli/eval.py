@@ -13,6 +13,7 @@ from lexite.cli.common import (
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
+    WORDS_HEADING,
     PrefixOption,
     VocabularyOption,
     load_encoder,
@@ -22,6 +23,7 @@ from lexite.cli.output import console, is_quiet, write_json
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, StorageError
 from lexite.terms.config import TermsConfig
+from lexite.terms.literal import LiteralConfig
 from lexite.terms.scoring import BM25Config
 
 
@@ -31,6 +33,7 @@ from lexite.terms.scoring import BM25Config
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says)",
+    words=WORDS_HEADING,
     model=RUNTIME_HEADING,
 )
 def eval_verb(
@@ -57,6 +60,7 @@ def eval_verb(
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
+    words: LiteralConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Measure a vocabulary on test collections, beside its baselines.
@@ -83,6 +87,7 @@ def eval_verb(
         collections,
         baselines=named,
         scoring=scoring.over(encoder.scoring),
+        literal=words,
         k_documents=terms.values.get("k_documents"),
         k_queries=terms.values.get("k_queries"),
         top_k=top_k,

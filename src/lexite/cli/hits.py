@@ -1,4 +1,4 @@
-"""How a hit is shown: title, score, the passage that explains it, and the latent terms that matched."""
+"""How a hit is shown: title, score, the passage that explains it, and the terms that matched."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lexite.terms.literal import literal_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,14 +31,16 @@ class MatchedTerm:
     """A term that a document shares with the query.
 
     Attributes:
-        term: number of the latent.
-        label: words for people.
+        term: number of the latent, or after those of a literal word.
+        label: words for people; a literal word in quotation marks.
         contribution: its part of the document's score; the parts of all shared terms add up to it.
+        word: the literal word; None for a latent.
     """
 
     term: int
     label: str
     contribution: float
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class ShownHit:
         values["score"] = round(self.score, 6)
         for term in values["terms"]:
             term["contribution"] = round(term["contribution"], 6)
+            if term["word"] is None:
+                del term["word"]
         return values
 
 
@@ -88,6 +94,7 @@ def show_hits(
     index: BM25Index,
     label: Callable[[int], str],
     query: SparseRows,
+    text: str,
     hits: Sequence[Hit],
     scoring: BM25Config,
     encoder: LatentTermEncoder | None = None,
@@ -96,26 +103,37 @@ def show_hits(
 
     Args:
         index: where the hits were found.
-        label: words for a term.
+        label: words for a latent term.
         query: raw weights of the query, one row.
+        text: of the query, whose literal words were searched too.
         hits: what the search gave.
         scoring: what it was searched with.
         encoder: the index's vocabulary, with which the best passage of each document is looked for; without it, the
             beginning is shown.
     """
-    explained = [index.explain(query, hit.document, scoring=scoring) for hit in hits]
+    explained = [index.explain(query, hit.document, scoring=scoring, texts=[text]) for hit in hits]
     stored = [index.stored(hit.document) for hit in hits]
     parts = [passages(document.text) for document in stored]
-    best = _best_passages(encoder, parts, explained) if encoder else [0] * len(hits)
+    best = _best_passages(index, encoder, parts, explained) if encoder else [0] * len(hits)
     shown = []
     for hit, document, contributions, pieces, number in zip(hits, stored, explained, parts, best, strict=True):
-        terms = [MatchedTerm(term, label(term), value) for term, value in contributions[:TERMS_SHOWN]]
+        terms = [_matched(index, label, term, value) for term, value in contributions[:TERMS_SHOWN]]
         shown.append(ShownHit(hit.rank, hit.id, hit.score, document.title, pieces[number] if pieces else "", terms))
     return shown
 
 
+def _matched(index: BM25Index, label: Callable[[int], str], term: int, contribution: float) -> MatchedTerm:
+    if term < index.n_latents:
+        return MatchedTerm(term, label(term), contribution)
+    word = index.word(term)
+    return MatchedTerm(term, f'"{word}"', contribution, word)
+
+
 def _best_passages(
-    encoder: LatentTermEncoder, parts: Sequence[Sequence[str]], explained: Sequence[Sequence[tuple[int, float]]]
+    index: BM25Index,
+    encoder: LatentTermEncoder,
+    parts: Sequence[Sequence[str]],
+    explained: Sequence[Sequence[tuple[int, float]]],
 ) -> list[int]:
     """For each document, the passage that holds the largest share of its score.
 
@@ -134,11 +152,26 @@ def _best_passages(
         row += len(pieces)
         share = np.zeros(own.shape[1])
         for term, value in contributions:
-            share[term] = value
+            if term < len(share):
+                share[term] = value
         totals: NDArray[np.float64] = np.asarray(own.sum(axis=0), dtype=np.float64).ravel()
         share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
-        best.append(int(np.argmax(np.asarray(own @ share))))
+        best.append(int(np.argmax(np.asarray(own @ share) + _shares_of_words(index, pieces, contributions))))
     return best
+
+
+def _shares_of_words(
+    index: BM25Index, pieces: Sequence[str], contributions: Sequence[tuple[int, float]]
+) -> NDArray[np.float64]:
+    """What the literal words of each passage hold of the score; a word that only the title has belongs to none."""
+    shares = np.zeros(len(pieces))
+    values = {index.word(term): value for term, value in contributions if term >= index.n_latents}
+    if values and index.literal:
+        counts = [literal_words(piece, index.literal.literal_stop_words) for piece in pieces]
+        for word, value in values.items():
+            found = np.array([count[word] for count in counts], dtype=np.float64)
+            shares += value * found / max(found.sum(), 1.0)
+    return shares
 
 
 def print_hits(console: Console, hits: Sequence[ShownHit]) -> None:

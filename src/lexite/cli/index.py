@@ -16,6 +16,7 @@ from lexite.cli.common import (
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
+    WORDS_HEADING,
     JsonFlag,
     Overwrite,
     PrefixOption,
@@ -33,6 +34,7 @@ from lexite.cli.options import Overrides, configured
 from lexite.cli.output import print_json
 from lexite.corpus.options import ReadOptions
 from lexite.terms.config import TermsConfig
+from lexite.terms.literal import LiteralConfig
 from lexite.terms.scoring import BM25Config
 
 
@@ -42,6 +44,7 @@ from lexite.terms.scoring import BM25Config
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says; can be changed at search time)",
+    words=WORDS_HEADING,
     model=RUNTIME_HEADING,
 )
 def index_verb(
@@ -56,6 +59,7 @@ def index_verb(
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
+    words: LiteralConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Build an index from documents.
@@ -76,7 +80,7 @@ def index_verb(
     info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
     with (
         _nothing_left_behind(output) as taken,
-        BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text) as writer,
+        BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text, literal=words) as writer,
     ):
         taken.append(output)
         added = feed(writer, encoder, documents, k=k)

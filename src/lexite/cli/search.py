@@ -94,7 +94,7 @@ def search_verb(
         raise ConfigError("--terms needs no model, so options of the model and --k-queries have no place beside it.")
     opened = BM25Index.open(index)
     if terms_file is not None:
-        stored = read_term_queries(terms_file, opened.n_terms)
+        stored = read_term_queries(terms_file, opened.n_latents)
         found = TermSearcher(opened, stored, scoring.over(opened.scoring), top_k, approximate)
         if run is not None:
             _report_run(found.write_run(run), run, as_json)
@@ -148,18 +148,22 @@ class Searcher:
     def rank(self, texts: Sequence[str]) -> list[list[Hit]]:
         """The documents of each query, the best first."""
         weights = self.encoder.encode_queries(list(texts), k=self.k, raw=True)
-        return self._hits(weights)
+        return self._hits(weights, texts)
 
     def search(self, text: str) -> list[ShownHit]:
         """The documents of a query with title, snippet and matched terms."""
         weights = self.encoder.encode_queries([text], k=self.k, raw=True)
-        encoder = self.encoder if self.snippets else None
-        return show_hits(self.index, self.encoder.label, weights, self._hits(weights)[0], self.scoring, encoder)
+        encoder, hits = self.encoder if self.snippets else None, self._hits(weights, [text])[0]
+        return show_hits(self.index, self.encoder.label, weights, text, hits, self.scoring, encoder)
 
-    def _hits(self, weights: SparseRows) -> list[list[Hit]]:
-        fingerprint = self.encoder.fingerprint
+    def _hits(self, weights: SparseRows, texts: Sequence[str]) -> list[list[Hit]]:
         return self.index.search(
-            weights, self.top_k, scoring=self.scoring, vocabulary=fingerprint, approximate=self.approximate
+            weights,
+            self.top_k,
+            scoring=self.scoring,
+            vocabulary=self.encoder.fingerprint,
+            approximate=self.approximate,
+            texts=texts,
         )
 
     def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
@@ -224,7 +228,8 @@ class TermSearcher:
 
         out = console()
         for number, (identifier, hits) in enumerate(zip(self.queries.ids, self._hits(), strict=True)):
-            shown = show_hits(self.index, label, self.queries.row(number), hits, self.scoring)
+            row = self.queries.row(number)
+            shown = show_hits(self.index, label, row, row.texts[0], hits, self.scoring)
             if as_json:
                 print_json_line({"id": identifier, "hits": [hit.to_json() for hit in shown]})
                 continue
@@ -237,7 +242,8 @@ class TermSearcher:
         return _write_run(self.queries.ids, self._hits(), path)
 
     def _hits(self) -> list[list[Hit]]:
-        return self.index.search(self.queries, self.top_k, scoring=self.scoring, approximate=self.approximate)
+        texts = self.queries.texts
+        return self.index.search(self.queries, self.top_k, scoring=self.scoring, approximate=self.approximate, texts=texts)
 
 
 def _write_run(ids: Sequence[str], hits: Sequence[Sequence[Hit]], path: Path) -> tuple[int, int]:

@@ -31,7 +31,8 @@ class TermQueries:
         indptr: (n + 1,) int64.
         indices: int64, terms.
         data: float32, weights.
-        shape: (n, n_terms).
+        shape: (n, n_latents).
+        texts: of the queries, for literal words; empty where the file has none.
     """
 
     ids: list[str]
@@ -39,52 +40,57 @@ class TermQueries:
     indices: NDArray[np.int64]
     data: NDArray[np.float32]
     shape: tuple[int, int]
+    texts: list[str]
 
     def row(self, number: int) -> TermQueries:
         """One query."""
         low, high = int(self.indptr[number]), int(self.indptr[number + 1])
         bounds = np.array([0, high - low], dtype=np.int64)
-        return TermQueries([self.ids[number]], bounds, self.indices[low:high], self.data[low:high], (1, self.shape[1]))
+        indices, data = self.indices[low:high], self.data[low:high]
+        return TermQueries([self.ids[number]], bounds, indices, data, (1, self.shape[1]), [self.texts[number]])
 
 
-def read_term_queries(path: Path, n_terms: int) -> TermQueries:
+def read_term_queries(path: Path, n_latents: int) -> TermQueries:
     """Reads a file of ``lexite encode --kind query --raw -o FILE.jsonl``: one ``{"id": ..., "terms": {TERM: WEIGHT}}`` a line.
+
+    A line may have a ``"text"`` too, whose literal words are searched where the index has some.
 
     Args:
         path: the file; ``-`` is standard input.
-        n_terms: terms of the index.
+        n_latents: latent terms of the index.
 
     Raises:
         CorpusError: it cannot be read, a line is not of that form, or its weights were transformed already.
     """
-    ids: list[str] = []
+    ids, texts = list[str](), list[str]()
     bounds, terms, weights = [0], list[int](), list[float]()
     seen: set[str] = set()
     for number, line in _lines(path):
         if not line.strip():
             continue
         where = f"{_name(path)}, line {number}"
-        identifier, entries = _parsed(line, where)
+        identifier, entries, text = _parsed(line, where)
         if identifier in seen:
             raise CorpusError(f"{where}: the query id '{identifier}' occurs twice.")
         seen.add(identifier)
         for term, weight in entries.items():
-            if not (term.isascii() and term.isdigit() and len(term) < 10) or int(term) >= n_terms:
-                raise CorpusError(f"{where}: '{term[:20]}' is no term of this index, which has the terms 0 to {n_terms - 1}.")
+            if not (term.isascii() and term.isdigit() and len(term) < 10) or int(term) >= n_latents:
+                raise CorpusError(f"{where}: '{term[:20]}' is no term of this index, which has the terms 0 to {n_latents - 1}.")
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= MAX_WEIGHT:
                 raise CorpusError(f"{where}: the weight of term {term} must be a number from 0 to {MAX_WEIGHT:g}.")
             terms.append(int(term))
             weights.append(float(weight))
         ids.append(identifier)
+        texts.append(text)
         bounds.append(len(terms))
     if not ids:
         raise CorpusError(f"{_name(path)} holds no queries.")
     indptr, indices = np.array(bounds, dtype=np.int64), np.array(terms, dtype=np.int64)
-    return TermQueries(ids, indptr, indices, np.array(weights, dtype=np.float32), (len(ids), n_terms))
+    return TermQueries(ids, indptr, indices, np.array(weights, dtype=np.float32), (len(ids), n_latents), texts)
 
 
 def labels_of(index: BM25Index, vocabulary: str | None) -> Callable[[int], str]:
-    """Labels of an index's terms when its vocabulary is on this machine; numbers otherwise."""
+    """Labels of an index's latent terms when its vocabulary is on this machine; numbers otherwise."""
     from lexite.terms.hub import builtin_folder
     from lexite.terms.vocabulary import Vocabulary
 
@@ -93,11 +99,11 @@ def labels_of(index: BM25Index, vocabulary: str | None) -> Callable[[int], str]:
     try:
         vocabulary_found = Vocabulary.load(folder) if folder is not None else None
         prefix = index.vocabulary.terms_config.get(PREFIX)
-        if vocabulary_found is not None and prefix is not None and vocabulary_found.n_latents != index.n_terms:
-            vocabulary_found = vocabulary_found.prefix(prefix, index.n_terms // prefix)
+        if vocabulary_found is not None and prefix is not None and vocabulary_found.n_latents != index.n_latents:
+            vocabulary_found = vocabulary_found.prefix(prefix, index.n_latents // prefix)
     except LexiteError:  # labels are a comfort, and what is wrong with them is for 'lexite info' to say
         return _number
-    same = vocabulary_found is not None and vocabulary_found.n_latents == index.n_terms
+    same = vocabulary_found is not None and vocabulary_found.n_latents == index.n_latents
     return vocabulary_found.label if vocabulary_found is not None and same else _number
 
 
@@ -105,7 +111,8 @@ def _number(term: int) -> str:
     return f"latent {term}"
 
 
-def _parsed(line: str, where: str) -> tuple[str, dict[str, Any]]:
+def _parsed(line: str, where: str) -> tuple[str, dict[str, Any], str]:
+    """Id, terms and text of a query; the text is empty where there is none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -119,7 +126,10 @@ def _parsed(line: str, where: str) -> tuple[str, dict[str, Any]]:
     identifier = record["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
         raise CorpusError(f"{where}: the id must be text and not empty.")
-    return str(identifier), record["terms"]
+    text = record.get("text", "")
+    if not isinstance(text, str):
+        raise CorpusError(f"{where}: the text must be text, between quotation marks.")
+    return str(identifier), record["terms"], text
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

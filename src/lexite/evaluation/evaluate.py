@@ -23,13 +23,14 @@ from lexite.evaluation.report import TESTED, EvaluationReport, Row
 from lexite.evaluation.significance import paired_test
 from lexite.evaluation.systems import Costs, System
 from lexite.evaluation.trec import RunFolder
+from lexite.terms.literal import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.terms import BM25Config, LatentTermEncoder
 
 logger = logging.getLogger("lexite")
-LATENT = "latent"
+LATENT, WITH_WORDS = "latent", "latent+words"  # the system under test, without and with literal words
 DEFAULT_BASELINES = ("dense", "bm25")
 LEAST_TOP_K = 100
 BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
@@ -52,6 +53,7 @@ def evaluate_collections(
     runs_dir: str | Path | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008  (frozen)
     show_progress: bool = False,
+    literal: LiteralConfig | None = None,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -72,6 +74,7 @@ def evaluate_collections(
         runs_dir: a folder where runs and qrels are written in TREC form, ``COLLECTION.SYSTEM.run`` and ``COLLECTION.qrels``.
         options: how documents are read (field names, whether bad records are skipped).
         show_progress: whether progress is shown on stderr.
+        literal: whether literal words are indexed beside the latent terms, and how; the system is then ``latent+words``.
 
     Raises:
         ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name.
@@ -84,12 +87,14 @@ def evaluate_collections(
     opened = open_collections(paths, split)
     folder = None if runs_dir is None else RunFolder(runs_dir)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
-    systems: dict[str, System] = {LATENT: LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress)}
+    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal)
+    systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
     results: dict[str, dict[str, _Result]] = {}
     for collection in [read_collection(each, options) for each in opened]:  # all are checked before the first is run
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
-    return _report(encoder, results, _settings(encoder, scoring, k_documents, k_queries, top_k, split))
+    settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
+    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig())})
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,9 @@ def _row(result: _Result) -> Row:
 
 
 def _differences(row: Mapping[str, _Result]) -> dict[str, list[float]]:
-    """For each baseline, the latent terms' nDCG@10 minus its own, per query."""
+    """For each baseline, the nDCG@10 of the system under test, which comes first, minus its own, per query."""
     values = {system: result.measured.per_query[TESTED] for system, result in row.items()}
-    own = values.pop(LATENT)
+    own = values.pop(next(iter(values)))
     return {baseline: [own[query] - other[query] for query in own] for baseline, other in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""The system under test: BM25 over latent terms, indexed as `lexite index` does it."""
+"""The system under test: BM25 over latent terms, with literal words or without, indexed as `lexite index` does it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lexite.evaluation.systems import Costs, SystemResult
 from lexite.files import storage_errors
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.progress import progress
+from lexite.terms.literal import LiteralConfig, literal_words
 
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates
@@ -44,6 +45,7 @@ class LatentSystem:
         k_queries: the same for queries.
         cache: where token states are kept; None: nowhere.
         show_progress: whether progress is shown on stderr.
+        literal: whether literal words are indexed and searched too, and how.
 
     Raises:
         ConfigError: a k below 1 or above the number of latents.
@@ -57,7 +59,9 @@ class LatentSystem:
         k_queries: int | None = None,
         cache: KeptStates | None = None,
         show_progress: bool = False,
+        literal: LiteralConfig | None = None,
     ) -> None:
+        self.literal = literal if literal is not None and literal.literal else None
         self.encoder, self.cache, self.show_progress = encoder, cache, show_progress
         self.scoring = encoder.scoring if scoring is None else scoring
         self.k: dict[Kind, int] = {
@@ -76,24 +80,33 @@ class LatentSystem:
             folder = tempfile.TemporaryDirectory(prefix="lexite-eval-", ignore_cleanup_errors=True)
         with folder as name:
             index = self._build_index(Path(name) / "index", collection)
-            documents, scores = index.search_arrays(queries, top_k, scoring=self.scoring)
+            documents, scores = index.search_arrays(queries, top_k, scoring=self.scoring, texts=collection.query_texts)
             postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
             del index  # its files are mapped
         return SystemResult(
             [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
-            Costs(postings, queries.nnz / queries.shape[0], size),
+            Costs(postings, (queries.nnz + self._words_in(collection)) / queries.shape[0], size),
         )
 
     def _build_index(self, path: Path, collection: JudgedCollection) -> BM25Index:
-        documents = (Document(identifier, "") for identifier in collection.document_ids)  # texts are not stored
+        if self.literal:
+            documents = collection.read()  # for their words; texts are not stored
+        else:
+            documents = (Document(identifier, "") for identifier in collection.document_ids)
         info = VocabularyInfo(self.encoder.fingerprint, self.encoder.name, self.encoder.n_latents)
         shown = progress(f"{collection.name}: latent terms", len(collection.document_ids), show=self.show_progress)
-        with shown as bar, BM25Index.create(path, info, self.scoring, store_text=False) as writer:
+        with shown as bar, BM25Index.create(path, info, self.scoring, store_text=False, literal=self.literal) as writer:
             for weights in self._weights(collection, "document"):
                 writer.add(list(islice(documents, weights.shape[0])), weights)
                 bar.advance(weights.shape[0])
             writer.commit()
         return BM25Index.open(path)
+
+    def _words_in(self, collection: JudgedCollection) -> int:
+        """Different literal words of the queries that are searched, added up."""
+        if self.literal is None or not self.scoring.literal_weight:
+            return 0
+        return sum(len(literal_words(text, self.literal.literal_stop_words)) for text in collection.query_texts)
 
     def _weights(self, collection: JudgedCollection, kind: Kind) -> Iterator[csr_array]:
         """Raw weights of the documents or queries, chunk by chunk."""

@@ -27,7 +27,8 @@ class EvaluationReport:
 
     Attributes:
         vocabulary: name of the vocabulary.
-        collections: collection -> system -> column -> number. Systems are ``latent``, ``dense`` and ``bm25``. Columns:
+        collections: collection -> system -> column -> number. Systems are ``latent`` (``latent+words`` when literal words were
+            indexed too), ``dense`` and ``bm25``. Columns:
             ``nDCG@10``, ``R@100``, ``MRR@10``, defined by :func:`lexite.evaluation.evaluate_run`, and
             ``postings_per_document``, ``terms_per_query``, ``bytes_per_document``, defined by
             :class:`lexite.evaluation.Costs`. Only ``bytes_per_document`` of a late-interaction backbone is None.

@@ -17,12 +17,14 @@ from lexite.index.runs import run_from_hits as run_from_hits
 from lexite.index.runs import write_trec_qrels as write_trec_qrels
 from lexite.index.runs import write_trec_run as write_trec_run
 from lexite.index.writer import IndexWriter as IndexWriter
+from lexite.terms.literal import LiteralConfig as LiteralConfig
 
 __all__ = [
     "BM25Config",
     "BM25Index",
     "Hit",
     "IndexWriter",
+    "LiteralConfig",
     "Run",
     "StoredDocument",
     "VocabularyInfo",

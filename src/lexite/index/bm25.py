@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.config import to_dict
 from lexite.errors import CorpusError, IndexFormatError, ModelError
 from lexite.index.checks import check_vocabulary, check_weights
 from lexite.index.config import BM25Config, Hit, Rows, SparseRows, StoredDocument, Transform, VocabularyInfo
-from lexite.index.ids import encode_text, hash_ids
-from lexite.index.manifest import FORMAT_VERSION, SEGMENTS_NAME, Commit, read_commit
+from lexite.index.describe import describe
+from lexite.index.dictionary import Dictionary, GrowingDictionary, open_words, verify_words
+from lexite.index.ids import IdTable, encode_text, hash_ids
+from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, open_segment, segment_in_memory
 from lexite.index.storage import verify_file
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
+from lexite.terms.literal import LiteralConfig
 
 OPEN_ATTEMPTS = 10
 APPROXIMATE_SHARE = 0.6
@@ -34,7 +37,13 @@ class BM25Index:
     The score of a document is the sum over the query's terms of
     ``T_q(query weight) · idf · tf / (tf + k1 · (1 - b + b · dl / avgdl))``, with ``tf = T_d(document weight)`` and dl the sum
     of the document's tf; ``lexite.index.statistics`` has the forms of idf and what bm25+ changes. All additions are made in
-    float32 in ascending order of terms. Documents that share no term with the query are no hits. Equal scores are ordered by
+    float32 in ascending order of terms.
+
+    Terms are latents, which weights are given for, and after them the literal words of an index that was made with them. A word
+    that occurs n times in a document has the raw weight ``literal_weight_documents`` · n there; one that occurs n times in a
+    query has n, and its part of the score is multiplied by ``BM25Config.literal_weight``.
+
+    Documents that share no term with the query are no hits. Equal scores are ordered by
     document: the one added first comes first.
 
     >>> import numpy as np
@@ -44,9 +53,10 @@ class BM25Index:
     [[('b', 1)], [('a', 1), ('b', 2)]]
     """
 
-    def __init__(self, commit: Commit, segments: Sequence[Segment], path: Path | None) -> None:
+    def __init__(self, commit: Commit, segments: Sequence[Segment], path: Path | None, words: IdTable | None = None) -> None:
         self._commit, self.path = commit, path
-        self._scorer = Scorer(segments, commit.vocabulary.n_terms)
+        self._words = Dictionary(IdTable.build([]) if words is None else words)
+        self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
 
     @staticmethod
     def create(
@@ -56,6 +66,7 @@ class BM25Index:
         *,
         overwrite: bool = False,
         store_text: bool = True,
+        literal: LiteralConfig | None = None,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -66,12 +77,15 @@ class BM25Index:
             scoring: how searches score unless told otherwise; None takes the defaults.
             overwrite: whether an index at ``path`` may be replaced. It stays as it is until the first commit.
             store_text: whether to keep titles and texts beside the ids.
+            literal: whether to index the words of titles and texts beside the latent terms, and how. It is recorded, so that
+                documents that are added later get theirs.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
-        state = Commit(0, vocabulary, scoring or BM25Config(), store_text)
+        chosen = literal if literal is not None and literal.literal else None
+        state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -104,7 +118,8 @@ class BM25Index:
         commit = read_commit(folder)
         for attempt in range(OPEN_ATTEMPTS):
             try:
-                index = cls(commit, _open_segments(folder, commit), folder)
+                words = open_words(folder, commit.words) if commit.words else None
+                index = cls(commit, _open_segments(folder, commit), folder, words)
                 if verify:
                     index.verify()
                 return index
@@ -122,25 +137,38 @@ class BM25Index:
         ids: Sequence[str],
         scoring: BM25Config | None = None,
         vocabulary: VocabularyInfo | None = None,
+        *,
+        texts: Sequence[str] | None = None,
+        literal: LiteralConfig | None = None,
     ) -> BM25Index:
         """An index without files, for evaluation.
 
         Args:
-            weights: raw weights, CSR, ``(len(ids), n_terms)``.
+            weights: raw weights of latent terms, CSR, ``(len(ids), n_latents)``.
             ids: ids of the documents.
             scoring: as in :meth:`create`.
-            vocabulary: what made the terms, if that is to be checked.
+            vocabulary: what made the latent terms, if that is to be checked.
+            texts: of the documents, one for each id: their literal words are indexed too.
+            literal: how words are indexed when there are texts; None takes the defaults.
 
         Raises:
             ModelError: a weight is NaN, infinite or negative.
-            CorpusError: an id is there twice, or not one for each row.
+            CorpusError: an id is there twice, or not one for each row, or there is not a text for each id.
         """
-        n_terms = int(weights.shape[1])
-        rows = check_weights(weights, n_terms, lambda row: f"document '{ids[row]}'")
+        n_latents = int(weights.shape[1])
+        rows = check_weights(weights, n_latents, lambda row: f"document '{ids[row]}'")
         if len(ids) != rows.n_rows or len(set(ids)) != len(ids):
             raise CorpusError(f"{rows.n_rows} documents need as many different ids; there are {len(set(ids))}.")
-        commit = Commit(0, vocabulary or VocabularyInfo("", "", n_terms), scoring or BM25Config(), store_text=False)
-        return cls(commit, [segment_in_memory(rows, n_terms, [encode_text(identifier) for identifier in ids])], None)
+        words = GrowingDictionary()
+        settings = None if texts is None else dataclasses.replace(literal or LiteralConfig(), literal=True)
+        if texts is not None and settings is not None:
+            if len(texts) != len(ids):
+                raise CorpusError(f"There are {len(ids)} documents, but {len(texts)} texts.")
+            rows = words.add_to(rows, n_latents, texts, settings)
+        made_by = vocabulary or VocabularyInfo("", "", n_latents)
+        commit = Commit(0, made_by, scoring or BM25Config(), store_text=False, literal=settings)
+        segment = segment_in_memory(rows, n_latents + len(words), [encode_text(identifier) for identifier in ids])
+        return cls(commit, [segment], None, words.committed())
 
     def search(
         self,
@@ -151,27 +179,30 @@ class BM25Index:
         vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
         approximate: bool = False,
+        texts: Sequence[str] | None = None,
     ) -> list[list[Hit]]:
         """The best documents for each query.
 
         Args:
-            queries: raw query weights, CSR, ``(n_queries, n_terms)``.
+            queries: raw query weights of latent terms, CSR, ``(n_queries, n_latents)``.
             top_k: how many hits to return for each at most.
             scoring: how to score; None takes what the index was made with.
             vocabulary: fingerprint of what made the queries; another than the index's is refused.
             exclude: for each query the id of a document that is no hit (BEIR leaves out a document with the query's own id).
             approximate: search faster and miss a hit now and then: of what frequent terms could add to a score only a part
                 is counted on (``APPROXIMATE_SHARE``). Scores are exact. ``docs/results/performance.md`` has the measured loss.
+            texts: of the queries. Their literal words are searched too, in an index that has some; words that no document ever
+                had are dropped. Without texts latent terms alone are searched.
 
         Returns:
             For each query its hits, best first.
 
         Raises:
             IndexFormatError: the queries come from another vocabulary, or the postings are damaged.
-            ModelError: a query weight is NaN, infinite or negative.
+            ModelError: a query weight is NaN, infinite or negative, or there is not a text for each query.
         """
         documents, scores = self.search_arrays(
-            queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude, approximate=approximate
+            queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude, approximate=approximate, texts=texts
         )
         return [
             [
@@ -191,6 +222,7 @@ class BM25Index:
         vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
         approximate: bool = False,
+        texts: Sequence[str] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The same as :meth:`search`, as arrays.
 
@@ -201,7 +233,8 @@ class BM25Index:
         check_vocabulary(self._name, self.vocabulary, vocabulary)
         if top_k < 0:
             raise ModelError(f"top_k is {top_k}, but must not be negative.")
-        rows = self._query_rows(queries)
+        scoring = scoring or self.scoring
+        rows = self._query_rows(queries, texts, scoring)
         excluded = np.full(rows.n_rows, -1, dtype=np.int64)
         if exclude is not None:
             if len(exclude) != rows.n_rows:
@@ -209,28 +242,38 @@ class BM25Index:
             wanted = [i for i, identifier in enumerate(exclude) if identifier is not None]
             excluded[wanted] = self._find([str(exclude[i]) for i in wanted])
         share = APPROXIMATE_SHARE if approximate else 1.0
-        return self._scorer.top(rows, min(top_k, self.n_documents), scoring or self.scoring, excluded, share)
+        return self._scorer.top(rows, min(top_k, self.n_documents), scoring, excluded, share)
 
-    def explain(self, query: SparseRows, document: int, *, scoring: BM25Config | None = None) -> list[tuple[int, float]]:
+    def explain(
+        self,
+        query: SparseRows,
+        document: int,
+        *,
+        scoring: BM25Config | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> list[tuple[int, float]]:
         """Which terms made the score of a document.
 
         Args:
-            query: raw weights of one query, CSR, ``(1, n_terms)``.
+            query: raw weights of one query, CSR, ``(1, n_latents)``.
             document: number of the document (``Hit.document``).
             scoring: as in :meth:`search`.
+            texts: the text of the query, in a list of one, as in :meth:`search`.
 
         Returns:
-            The shared terms with what each adds to the score, largest first. Their sum is the score, up to rounding.
+            The shared terms with what each adds to the score, largest first; those from :attr:`n_latents` on are words
+            (:meth:`word`). Their sum is the score, up to rounding.
         """
-        rows = self._query_rows(query)
+        scoring = scoring or self.scoring
+        rows = self._query_rows(query, texts, scoring)
         if rows.n_rows != 1:
             raise ModelError(f"One query is needed to explain a hit, not {rows.n_rows}.")
-        found = self._scorer.contributions(rows, document, scoring or self.scoring)
+        found = self._scorer.contributions(rows, document, scoring)
         return sorted(found, key=lambda entry: -entry[1])
 
     @property
     def vocabulary(self) -> VocabularyInfo:
-        """Which vocabulary made the terms."""
+        """Which vocabulary made the latent terms."""
         return self._commit.vocabulary
 
     @property
@@ -239,9 +282,32 @@ class BM25Index:
         return self._commit.scoring
 
     @property
-    def n_terms(self) -> int:
-        """Number of terms."""
+    def literal(self) -> LiteralConfig | None:
+        """How literal words are indexed; None when there are none."""
+        return self._commit.literal
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latent terms, the columns of weights."""
         return self.vocabulary.n_terms
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms: latents, and after them literal words."""
+        return self.n_latents + len(self._words)
+
+    def word(self, term: int) -> str:
+        """The literal word that a term stands for.
+
+        Raises:
+            IndexError: the term is a latent, or does not exist.
+        """
+        return self._words.word(term - self.n_latents)
+
+    @property
+    def n_segments(self) -> int:
+        """Number of segments."""
+        return len(self._scorer.segments)
 
     @property
     def n_documents(self) -> int:
@@ -308,33 +374,7 @@ class BM25Index:
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""
-        files = [(name, record.bytes) for segment in self._commit.segments for name, record in segment.files.items()]
-        n_documents, n_postings = self.n_documents, self.n_postings
-        return {
-            "path": str(self.path) if self.path else None,
-            "format_version": FORMAT_VERSION,
-            "generation": self._commit.generation,
-            "vocabulary": {
-                "name": self.vocabulary.name,
-                "fingerprint": self.vocabulary.fingerprint,
-                "model": self.vocabulary.model,
-                "terms_config": dict(self.vocabulary.terms_config),
-            },
-            "scoring": to_dict(self.scoring),
-            "store_text": self._commit.store_text,
-            "n_documents": n_documents,
-            "n_deleted": sum(segment.n_deleted for segment in self._commit.segments),
-            "n_segments": len(self._scorer.segments),
-            "n_terms": self.n_terms,
-            "n_terms_used": int(np.count_nonzero(self.document_frequency)),
-            "n_postings": n_postings,
-            "postings_per_document": n_postings / n_documents if n_documents else 0.0,
-            "average_length": self.average_length(),
-            "bytes_postings": self.bytes,
-            "bytes_weights": self.weight_bytes,
-            "bytes_total": sum(size for _, size in files) if self.path else self.bytes + self.weight_bytes,
-            "bytes_texts": sum(size for name, size in files if name.startswith("text")),
-        }
+        return describe(self, self._commit)
 
     def verify(self) -> None:
         """Compares every file of the index with its recorded length and checksum.
@@ -348,6 +388,8 @@ class BM25Index:
             for segment in self._commit.segments:
                 for name, record in segment.files.items():
                     verify_file(self.path / SEGMENTS_NAME / segment.name / name, record)
+            if self._commit.words:
+                verify_words(self.path, self._commit.words)
         except IndexFormatError as error:
             if read_commit(self.path) != self._commit:
                 raise IndexFormatError(f"{self.path} was changed since it was opened. Open it again to verify it.") from error
@@ -357,8 +399,14 @@ class BM25Index:
     def _name(self) -> object:
         return self.path or "This index"
 
-    def _query_rows(self, queries: SparseRows) -> Rows:
-        return check_weights(queries, self.n_terms, lambda row: f"query number {row + 1}")
+    def _query_rows(self, queries: SparseRows, texts: Sequence[str] | None, scoring: BM25Config) -> Rows:
+        """The checked weights of queries, with their literal words."""
+        rows = check_weights(queries, self.n_latents, lambda row: f"query number {row + 1}")
+        if texts is not None and len(texts) != rows.n_rows:
+            raise ModelError(f"There are {rows.n_rows} queries, but {len(texts)} texts.")
+        if texts is None or self.literal is None or not scoring.literal_weight:
+            return rows
+        return self._words.add_to(rows, self.n_latents, texts, self.literal)
 
     def _find(self, ids: Sequence[str]) -> list[int]:
         encoded = [encode_text(identifier) for identifier in ids]
@@ -372,6 +420,5 @@ class BM25Index:
 
 def _open_segments(folder: Path, commit: Commit) -> list[Segment]:
     return [
-        open_segment(folder / SEGMENTS_NAME / record.name, record, commit.vocabulary.n_terms, with_texts=commit.store_text)
-        for record in commit.segments
+        open_segment(folder / SEGMENTS_NAME / record.name, record, with_texts=commit.store_text) for record in commit.segments
     ]

@@ -16,9 +16,10 @@ from lexite.index.config import DocumentLike, Rows
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import build_lengths, row_term_type
-from lexite.index.storage import FileRecord, FileWriter, write_array
+from lexite.index.storage import FileRecord, FileWriter, read_part, write_array
 
 MAX_DOCUMENTS = 250_000  # bounds the ids in memory when documents have few postings
+PIECE_ENTRIES = 1 << 20
 
 
 class SegmentBuffer:
@@ -26,7 +27,7 @@ class SegmentBuffer:
 
     Args:
         folder: the segment's folder; it must not exist and is made when the first document comes.
-        n_terms: number of terms of the index.
+        n_terms: number of terms of the index now; :meth:`grow` tells of more.
         capacity: postings it may hold.
         store_text: whether to keep titles and texts.
     """
@@ -58,6 +59,19 @@ class SegmentBuffer:
         limit = rows.indptr[start] + self.capacity - self.n_postings
         count = int(np.searchsorted(rows.indptr, limit, side="right")) - 1 - start
         return max(min(count, MAX_DOCUMENTS - self.n_documents, rows.n_rows - start), 0 if self.ids else 1)
+
+    def grow(self, n_terms: int) -> None:
+        """Makes room for more terms.
+
+        Raises:
+            StorageError: the terms that were written in 16 bits cannot be written again in 32.
+        """
+        if n_terms == self.n_terms:
+            return
+        if self._files and row_term_type(n_terms) != row_term_type(self.n_terms):
+            self._widen(row_term_type(self.n_terms), row_term_type(n_terms))
+        self._frequencies = np.concatenate([self._frequencies, np.zeros(n_terms - self.n_terms, dtype=np.int64)])
+        self.n_terms = n_terms
 
     def append(self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, start: int) -> None:
         """Takes documents.
@@ -111,7 +125,7 @@ class SegmentBuffer:
         files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
         files |= write_ids(self.folder, IdTable.build(self.ids))
         close_folder(self.folder)
-        return SegmentRecord(self.folder.name, self.n_documents, self.n_postings, files)
+        return SegmentRecord(self.folder.name, self.n_documents, self.n_postings, self.n_terms, files)
 
     def discard(self) -> None:
         """Removes what was written."""
@@ -119,6 +133,19 @@ class SegmentBuffer:
             with contextlib.suppress(StorageError):
                 file.close(durable=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _widen(self, narrow: str, wide: str) -> None:
+        path = self.folder / "row_terms.bin"
+        before = path.with_name("row_terms.tmp")
+        self._files[path.name].close(durable=False)
+        with storage_errors(path):
+            path.rename(before)
+        self._files[path.name] = FileWriter(path)
+        for start in range(0, self.n_postings, PIECE_ENTRIES):
+            count = min(PIECE_ENTRIES, self.n_postings - start)
+            self._files[path.name].write(read_part(before, narrow, start, count).astype(wide))
+        with storage_errors(before):
+            before.unlink()
 
     def _make_folder(self) -> None:
         with storage_errors(self.folder):

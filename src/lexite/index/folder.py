@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from lexite.files import check_output_folder, fsync_folder, storage_errors
+from lexite.index.dictionary import WORDS_NAME
 from lexite.index.lock import LOCK_NAME, WriterLock
 from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit, read_commit
 
@@ -19,19 +21,27 @@ def current_commit(folder: Path) -> Commit | None:
 
 
 def remove_stale(folder: Path, state: Commit | None) -> None:
-    """Removes what ``state`` does not name: segments and deletion files of older commits and of writers that were killed."""
+    """Removes what ``state`` does not name: segments, deletions and words of older commits and of writers that were killed."""
     named = {record.name: record.files for record in state.segments} if state else {}
     for path in (folder / SEGMENTS_NAME).iterdir():
         if path.name not in named:
             shutil.rmtree(path, ignore_errors=True)
             continue
-        for file in path.iterdir():
-            if file.name not in named[path.name]:
-                with contextlib.suppress(OSError):  # another system may hold it open; the next writer tries again
-                    file.unlink()
+        _remove_others(path, named[path.name])
+    if state and state.words:
+        _remove_others(folder / WORDS_NAME, state.words.files)
+    else:
+        shutil.rmtree(folder / WORDS_NAME, ignore_errors=True)
     for leftover in folder.glob(UNFINISHED_COMMIT):
         with contextlib.suppress(OSError):
             leftover.unlink()
+
+
+def _remove_others(folder: Path, named: Container[str]) -> None:
+    for file in folder.iterdir():
+        if file.name not in named:
+            with contextlib.suppress(OSError):  # another system may hold it open; the next writer tries again
+                file.unlink()
 
 
 def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -46,7 +56,7 @@ def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
     folder = Path(path)
     if (folder / LOCK_NAME).is_file():
         names = {entry.name for entry in folder.iterdir()} - {leftover.name for leftover in folder.glob(UNFINISHED_COMMIT)}
-        if names <= {LOCK_NAME, SEGMENTS_NAME}:
+        if names <= {LOCK_NAME, SEGMENTS_NAME, WORDS_NAME}:
             return folder
     return check_output_folder(folder, COMMIT_NAME, overwrite=overwrite)
 

@@ -16,12 +16,15 @@ from lexite.config import from_dict, to_dict
 from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import BM25Config, VocabularyInfo
+from lexite.index.dictionary import WordsRecord
 from lexite.index.storage import FileRecord
+from lexite.terms.literal import LiteralConfig
 
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
 FORMAT = "lexite-index"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+LATENT_TERMS_ONLY = 2  # the format before literal words; it is read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
 FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin)")
 
@@ -47,6 +50,7 @@ class SegmentRecord:
         name: its folder's name.
         n_documents: documents in it, with deleted ones.
         n_postings: postings in it, with those of deleted documents.
+        n_terms: terms that there were when it was written: the latents, and the words of the dictionary at that time.
         n_deleted: deleted documents.
         deletions: number of the commit that wrote its deletion files; None when nothing was ever deleted.
         impacts: its posting lists; every segment that a commit names has them.
@@ -56,6 +60,7 @@ class SegmentRecord:
     name: str
     n_documents: int
     n_postings: int
+    n_terms: int
     files: Mapping[str, FileRecord]
     n_deleted: int = 0
     deletions: int | None = None
@@ -68,10 +73,13 @@ class Commit:
 
     Attributes:
         generation: number of this commit, from 1.
-        vocabulary: what made the terms.
+        vocabulary: what made the latent terms.
         scoring: how searches score unless told otherwise.
         store_text: whether titles and texts are kept.
         segments: in document order.
+        literal: how literal words are indexed; None when there are none.
+        words: their dictionary; None while it is empty.
+        format_version: of the file that it was read from.
     """
 
     generation: int
@@ -79,6 +87,14 @@ class Commit:
     scoring: BM25Config
     store_text: bool
     segments: tuple[SegmentRecord, ...] = field(default=())
+    literal: LiteralConfig | None = None
+    words: WordsRecord | None = None
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms: latents and words."""
+        return self.vocabulary.n_terms + (self.words.n_words if self.words else 0)
 
 
 def write_commit(folder: Path, commit: Commit) -> None:
@@ -94,6 +110,8 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "vocabulary": {**dataclasses.asdict(commit.vocabulary), "terms_config": dict(commit.vocabulary.terms_config)},
         "scoring": to_dict(commit.scoring),
         "store_text": commit.store_text,
+        "literal": to_dict(commit.literal) if commit.literal else None,
+        "words": dataclasses.asdict(commit.words) if commit.words else None,
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
     write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
@@ -112,31 +130,52 @@ def read_commit(folder: Path) -> Commit:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise IndexFormatError(f"{path} does not describe an index of lexite.")
     version = value.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (LATENT_TERMS_ONLY, FORMAT_VERSION):
         raise IndexFormatError(
-            f"{path} has format version {version}, but this lexite reads {FORMAT_VERSION}. "
+            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} and {FORMAT_VERSION}. "
             "Build the index again, or use the lexite that made it."
         )
     if value.pop("sha256", None) != json_checksum(value):
         raise IndexFormatError(f"{path} is damaged: its checksum is wrong. Build the index again, or restore the file.")
     try:
-        return Commit(
-            generation=int(value["generation"]),
-            vocabulary=VocabularyInfo(**value["vocabulary"]),
-            scoring=from_dict(BM25Config, value["scoring"], str(path)),
-            store_text=bool(value["store_text"]),
-            segments=tuple(_segment(entry) for entry in value["segments"]),
-        )
+        return _commit(value, path)
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise IndexFormatError(f"{path} is damaged: {error}.") from error
 
 
+def _commit(value: dict[str, Any], path: Path) -> Commit:
+    version, vocabulary = value["format_version"], VocabularyInfo(**value["vocabulary"])
+    if version == LATENT_TERMS_ONLY:
+        value = {**value, "literal": None, "words": None}
+        value["segments"] = [{**entry, "n_terms": vocabulary.n_terms} for entry in value["segments"]]
+    words = value["words"]
+    commit = Commit(
+        generation=int(value["generation"]),
+        vocabulary=vocabulary,
+        scoring=from_dict(BM25Config, value["scoring"], str(path)),
+        store_text=bool(value["store_text"]),
+        segments=tuple(_segment(entry) for entry in value["segments"]),
+        literal=None if value["literal"] is None else from_dict(LiteralConfig, value["literal"], str(path)),
+        words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
+        format_version=version,
+    )
+    strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)
+    if strange:
+        raise ValueError(f"segment {strange.name} has {strange.n_terms} terms, the index {commit.n_terms}")
+    return commit
+
+
 def _segment(entry: dict[str, Any]) -> SegmentRecord:
-    files = {name: FileRecord(**record) for name, record in entry["files"].items()}
-    odd = [name for name in files if not FILE_PATTERN.fullmatch(name)]
-    if odd or not SEGMENT_PATTERN.fullmatch(entry["name"]):  # names become paths
-        raise ValueError(f"it names {odd[0] if odd else entry['name']!r}")
-    return SegmentRecord(**{**entry, "files": files, "impacts": ImpactsRecord(**entry["impacts"])})
+    if not SEGMENT_PATTERN.fullmatch(entry["name"]):  # it becomes a path
+        raise ValueError(f"it names {entry['name']!r}")
+    return SegmentRecord(**{**entry, "files": _files(entry), "impacts": ImpactsRecord(**entry["impacts"])})
+
+
+def _files(entry: dict[str, Any]) -> dict[str, FileRecord]:
+    odd = next((name for name in entry["files"] if not FILE_PATTERN.fullmatch(name)), None)
+    if odd is not None:  # names become paths
+        raise ValueError(f"it names {odd!r}")
+    return {name: FileRecord(**record) for name, record in entry["files"].items()}
 
 
 def _what_is_there(folder: Path) -> str:

@@ -75,7 +75,7 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
     Args:
         sources: neighbouring segments.
         folder: the new segment's folder; it must not exist.
-        n_terms: number of terms of the index.
+        n_terms: number of terms of the index, which are at least those of every source.
         store_text: whether the index keeps titles and texts.
 
     Raises:
@@ -89,7 +89,9 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
         folder.mkdir(parents=True)
     lengths = [np.concatenate([s.segment.live_lengths(row) for s in sources]) for row in range(len(TRANSFORMS))]
     bounds, files = _merge_rows(sources, folder, row_term_type(n_terms))
-    frequencies = np.sum([source.segment.document_frequency for source in sources], axis=0)
+    frequencies = np.zeros(n_terms, dtype=np.int64)
+    for source in sources:
+        frequencies[: source.segment.n_terms] += source.segment.document_frequency
     files["row_bounds.npy"] = write_array(folder / "row_bounds.npy", bounds)
     files["lengths.npy"] = write_array(folder / "lengths.npy", np.stack(lengths))
     files["frequencies.npy"] = write_array(folder / "frequencies.npy", frequencies)
@@ -98,7 +100,7 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
         files |= _merge_texts(sources, folder)
     close_folder(folder)
     n_documents = sum(source.segment.n_live for source in sources)
-    return SegmentRecord(folder.name, n_documents, int(bounds[-1]), files)
+    return SegmentRecord(folder.name, n_documents, int(bounds[-1]), n_terms, files)
 
 
 def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
@@ -118,9 +120,11 @@ def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tupl
     for name, dtype in (("row_terms.bin", term_type), ("row_weights.bin", "<f4")):
         with FileWriter(folder / name) as file:
             for source in sources:
+                written = row_term_type(source.segment.n_terms) if name == "row_terms.bin" else dtype
                 for begin, end in _live_runs(source.segment, source.segment.row_bounds):
                     for piece in range(begin, end, PIECE_ENTRIES):
-                        file.write(read_part(source.folder / name, dtype, piece, min(PIECE_ENTRIES, end - piece)))
+                        part = read_part(source.folder / name, written, piece, min(PIECE_ENTRIES, end - piece))
+                        file.write(part.astype(dtype, copy=False))
         records[name] = file.record
     for source in sources:
         row_sizes = np.diff(source.segment.row_bounds)

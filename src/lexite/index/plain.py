@@ -48,7 +48,7 @@ class PlainQuery:
 
     Attributes:
         terms: ascending.
-        factors: float32, query weight times idf of each.
+        factors: float32, query weight times idf of each, times ``literal_weight`` for a literal word.
         excluded: a document that is no hit, or -1.
     """
 
@@ -111,6 +111,8 @@ def _bounds_of_scores(
     sums, slack = np.zeros(n_documents), np.zeros(n_chunks)
     matched = np.zeros(n_documents, dtype=bool)
     for term, factor in zip(query.terms.tolist(), query.factors.tolist(), strict=True):
+        if term >= part.segment.n_terms:  # a word that came into the dictionary later
+            break
         for chunk in range(n_chunks):
             place = term * n_chunks + chunk
             begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
@@ -161,7 +163,7 @@ def _score(part: PlainPart, documents: NDArray[np.int64], slots: NDArray[np.int6
     else:
         entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])
         terms, weights = segment.row_terms[entries], segment.row_weights[entries]
-    if len(terms) and int(terms.max()) >= len(slots):
+    if len(terms) and int(terms.max()) >= segment.n_terms:
         raise IndexFormatError(DAMAGED_ROWS)
     asked = slots[terms]
     shared = asked >= 0

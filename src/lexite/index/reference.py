@@ -5,12 +5,14 @@ The kernels add the same float32 numbers in the same order, so that documents, o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.index.config import BM25Config, Transform
+from lexite.terms.literal import StopWords, literal_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -23,7 +25,11 @@ def _transform(values: NDArray[np.float32], transform: Transform) -> NDArray[np.
 
 
 def reference_search(
-    documents: csr_array[np.float32], queries: csr_array[np.float32], scoring: BM25Config, top_k: int
+    documents: csr_array[np.float32],
+    queries: csr_array[np.float32],
+    scoring: BM25Config,
+    top_k: int,
+    n_latents: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Scores all documents of a collection for each query, and sorts them.
 
@@ -32,6 +38,7 @@ def reference_search(
         queries: raw weights, ``(n_queries, n_terms)``.
         scoring: how to score.
         top_k: how many hits to return for each query.
+        n_latents: terms from this one on are literal words; None when there are none.
 
     Returns:
         Row numbers of documents and their scores, both ``(n_queries, min(top_k, n_documents))``, best first; -1 and 0 where
@@ -59,14 +66,35 @@ def reference_search(
         for term, raw in zip(query.indices, query.data, strict=True):
             postings = slice(columns.indptr[term], columns.indptr[term + 1])
             docs, weights = columns.indices[postings], columns.data[postings]
-            if raw > 0 and len(docs):
-                factor = np.float32(_query_weight(raw, scoring.query_transform) * _idf(n_documents, len(docs), scoring))
+            weight = 1.0 if n_latents is None or term < n_latents else scoring.literal_weight
+            if raw > 0 and weight > 0 and len(docs):
+                worth = _idf(n_documents, len(docs), scoring) * weight
+                factor = np.float32(_query_weight(raw, scoring.query_transform) * worth)
                 total[docs] += factor * _saturated(weights, norms[docs], scoring)
                 matched[docs] = True
         hits = np.flatnonzero(matched)
         best = hits[np.lexsort((hits, -total[hits]))][:top_k]
         found[number, : len(best)], scores[number, : len(best)] = best, total[best]
     return found, scores
+
+
+def reference_rows(
+    weights: csr_array[np.float32], texts: Sequence[str], words: Sequence[str], factor: float, stop_words: StopWords
+) -> csr_array[np.float32]:
+    """Rows of latent terms with a column more for each word of a dictionary.
+
+    Args:
+        weights: raw weights of latent terms, ``(n, n_latents)``.
+        texts: of the documents or queries.
+        words: the dictionary, in the order of its numbers; other words are dropped.
+        factor: raw weight of each occurrence of a word: ``literal_weight_documents`` for documents, 1 for queries.
+        stop_words: which words are left out.
+    """
+    from scipy.sparse import csr_array, hstack
+
+    counts = [literal_words(text, stop_words) for text in texts]
+    dense = np.array([[count[word] * factor for word in words] for count in counts], dtype=np.float32)
+    return csr_array(hstack([weights, csr_array(dense.reshape(len(texts), len(words)))], format="csr"))
 
 
 def _query_weight(raw: np.float32, transform: Transform) -> float:

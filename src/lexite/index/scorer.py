@@ -33,12 +33,12 @@ class Prepared:
     """What scoring needs beside the rows and posting lists, for one BM25Config.
 
     Attributes:
-        idf: (n_terms,) float64.
+        worth: (n_terms,) float64, the idf of each term, that of a literal word times ``literal_weight``.
         norms: per segment, (n_documents,) float32.
         impacts: what impacts of this scoring depend on.
     """
 
-    idf: NDArray[np.float64]
+    worth: NDArray[np.float64]
     norms: tuple[NDArray[np.float32], ...]
     impacts: ImpactScoring
 
@@ -48,20 +48,21 @@ class Scorer:
 
     Args:
         segments: in document order.
-        n_terms: number of terms.
+        n_latents: number of latent terms; those from there on are literal words.
+        n_words: number of literal words. A segment that was written before a word was known has no postings of it.
     """
 
-    def __init__(self, segments: Sequence[Segment], n_terms: int) -> None:
-        self.segments, self.n_terms = tuple(segments), n_terms
+    def __init__(self, segments: Sequence[Segment], n_latents: int, n_words: int = 0) -> None:
+        self.segments, self.n_latents, self.n_terms = tuple(segments), n_latents, n_latents + n_words
         sizes = [segment.n_documents for segment in segments]
         self.first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.n_documents = sum(segment.n_live for segment in segments)
         self._live = [_live_mask(segment) for segment in segments]
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
-        self._lists_of: OrderedDict[BM25Config, tuple[Postings, ...]] = OrderedDict()
+        self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = threading.Lock()
-        self._asked: dict[BM25Config, int] = {}
-        self._read = np.zeros(n_terms, dtype=bool)  # terms whose lists were searched before
+        self._asked: dict[ImpactScoring, int] = {}
+        self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
 
     @functools.cached_property
@@ -69,7 +70,7 @@ class Scorer:
         """(n_terms,) in how many living documents each term occurs."""
         total = np.zeros(self.n_terms, dtype=np.int64)
         for segment in self.segments:
-            total += segment.document_frequency
+            total[: segment.n_terms] += segment.document_frequency
         if np.any(total < 0) or np.any(total > self.n_documents):
             raise IndexFormatError("The term frequencies of the index are damaged. Run 'lexite info --verify' on it.")
         return total
@@ -90,9 +91,9 @@ class Scorer:
         return number, document - int(self.first[number])
 
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
-        """What each query term multiplies: transformed query weight times idf."""
+        """What each query term multiplies: transformed query weight times idf, times ``literal_weight`` for a literal word."""
         weights = transform_weights(queries.values, scoring.query_transform)
-        return (weights * self._prepared(scoring).idf[queries.terms]).astype(np.float32)
+        return (weights * self._prepared(scoring).worth[queries.terms]).astype(np.float32)
 
     def top(self, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64], share: float = 1.0) -> Arrays:
         """The best hits of each query, on all cores.
@@ -123,7 +124,7 @@ class Scorer:
             return documents, scores
         self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
-        if (not ready and not self._built(scoring, queries.n_rows)) or (
+        if (not ready and not self._built(prepared.impacts, queries.n_rows)) or (
             ready and queries.n_rows <= FEW_QUERIES and "numba" not in sys.modules
         ):
             for row in range(queries.n_rows):
@@ -132,12 +133,12 @@ class Scorer:
                 found, found_scores = plain.search(self._plain_parts(prepared, ready), query, self.n_terms, top_k)
                 documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
             return documents, scores
-        self._search(queries, factors, prepared, self._lists(scoring), excluded, share, documents, scores)
+        self._search(queries, factors, prepared, self._lists(prepared), excluded, share, documents, scores)
         return documents, scores
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
         """The posting lists of the segments for a scoring: those of the index where they fit, else built anew."""
-        return self._lists(scoring)
+        return self._lists(self._prepared(scoring))
 
     def _search(
         self,
@@ -156,7 +157,7 @@ class Scorer:
         from lexite.kernels.retrieval import search_segment
         from lexite.kernels.threads import parallel_ranges
 
-        asked = (queries.indptr, queries.terms, factors, self.n_terms)
+        asked = [_known_terms(queries, factors, segment.n_terms, self.n_terms) for segment in self.segments]
 
         def search(
             first: float, last: float, start: int, stop: int, heaps: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -169,7 +170,8 @@ class Scorer:
                 n_chunks = n_chunks_of(segment.n_documents)
                 chunks = int(n_chunks * first), int(n_chunks * last)
                 form, pruning = prepared.impacts.form, (float(drift), float(share))
-                if not search_segment(arrays, rows, *own, asked, excluded, form, pruning, *heaps, *chunks, start, stop):
+                known = asked[number]
+                if not search_segment(arrays, rows, *own, known, excluded, form, pruning, *heaps, *chunks, start, stop):
                     raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
 
         n_queries, n_parts = queries.n_rows, n_threads()
@@ -210,9 +212,9 @@ class Scorer:
             self._read[new] = True
             for segment in self.segments:
                 if segment.postings is not None and segment.n_documents:
-                    segment.postings.read_ahead(new, self.n_terms)
+                    segment.postings.read_ahead(new[new < segment.n_terms], segment.n_terms)
 
-    def _built(self, scoring: BM25Config, n_queries: int) -> bool:
+    def _built(self, scoring: ImpactScoring, n_queries: int) -> bool:
         """Whether lists for a scoring that the segments don't have are there, or are worth building now."""
         self._asked[scoring] = self._asked.get(scoring, 0) + n_queries
         return self._asked[scoring] > QUERIES_WORTH_BUILDING
@@ -230,30 +232,31 @@ class Scorer:
             for number, segment in enumerate(self.segments)
         ]
 
-    def _lists(self, scoring: BM25Config) -> tuple[Postings, ...]:
+    def _lists(self, prepared: Prepared) -> tuple[Postings, ...]:
+        scoring = prepared.impacts
         with self._building:
             if scoring not in self._lists_of:
-                self._lists_of[scoring] = self._build(scoring)
+                self._lists_of[scoring] = self._build(prepared)
                 if len(self._lists_of) > LISTS_KEPT:
                     dropped, _ = self._lists_of.popitem(last=False)
                     self._asked[dropped] = 0
             self._lists_of.move_to_end(scoring)
             return self._lists_of[scoring]
 
-    def _build(self, scoring: BM25Config) -> tuple[Postings, ...]:
-        prepared = self._prepared(scoring)
+    def _build(self, prepared: Prepared) -> tuple[Postings, ...]:
         return tuple(
             segment.postings
             if segment.postings is not None and self._usable(segment, prepared.impacts)
-            else build_postings(segment.reader(), norms, self.n_terms, prepared.impacts)
+            else build_postings(segment.reader(), norms, segment.n_terms, prepared.impacts)
             for segment, norms in zip(self.segments, prepared.norms, strict=True)
         )
 
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
         norms = tuple(length_norms(segment.lengths[row], average, scoring) for segment in self.segments)
-        idf = inverse_document_frequency(self.n_documents, self.document_frequency, scoring.idf)
-        return Prepared(idf, norms, ImpactScoring.of(scoring, average))
+        worth = inverse_document_frequency(self.n_documents, self.document_frequency, scoring.idf)
+        worth[self.n_latents :] *= scoring.literal_weight
+        return Prepared(worth, norms, ImpactScoring.of(scoring, average))
 
     def _mean_length(self, transform: Transform) -> float:
         row = TRANSFORMS.index(transform)
@@ -280,6 +283,16 @@ def _merge_rankings(
         hits = np.flatnonzero(all_documents[row] >= 0)
         best = hits[np.lexsort((all_documents[row, hits], -all_scores[row, hits]))][: scores.shape[1]]
         documents[row, : len(best)], scores[row, : len(best)] = all_documents[row, best], all_scores[row, best]
+
+
+def _known_terms(
+    queries: Rows, factors: NDArray[np.float32], known: int, n_terms: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], int]:
+    """Queries as the kernel takes them, without the terms that a segment of ``known`` terms cannot have."""
+    if known == n_terms:
+        return queries.indptr, queries.terms, factors, known
+    kept = queries.terms < known
+    return np.r_[0, np.cumsum(kept, dtype=np.int64)][queries.indptr], queries.terms[kept], factors[kept], known
 
 
 def _live_mask(segment: Segment) -> NDArray[np.uint8]:

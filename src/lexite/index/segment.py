@@ -34,6 +34,7 @@ class Segment:
     Attributes:
         row_bounds: (n_documents + 1,) int64, where the row of each document begins.
         row_terms: (n_postings,) the terms of the documents, ascending within a row; uint16 where they fit, else int32.
+            They are below this segment's ``n_terms``: it knows nothing of words that came into the dictionary later.
         row_weights: (n_postings,) float32, their raw weights.
         lengths: (3, n_documents) float32, document lengths under each of ``TRANSFORMS``.
         frequencies: (n_terms,) int64, in how many documents each term occurs, deleted ones included.
@@ -61,6 +62,11 @@ class Segment:
     def n_documents(self) -> int:
         """Documents, with deleted ones."""
         return int(self.lengths.shape[1])
+
+    @property
+    def n_terms(self) -> int:
+        """Terms that there were when it was written; a later one has no posting in it."""
+        return len(self.frequencies)
 
     @property
     def n_live(self) -> int:
@@ -111,13 +117,12 @@ class Segment:
         return StoredDocument(self.ids.id(document), decode_text(title), decode_text(text))
 
 
-def open_segment(folder: Path, record: SegmentRecord, n_terms: int, *, with_texts: bool) -> Segment:
+def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Segment:
     """Maps the files of a segment.
 
     Args:
         folder: the segment's folder.
         record: what the commit point says about it.
-        n_terms: number of terms of the index.
         with_texts: whether the index keeps titles and texts.
 
     Raises:
@@ -132,7 +137,7 @@ def open_segment(folder: Path, record: SegmentRecord, n_terms: int, *, with_text
     def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         return map_array(folder / name, entry(name), dtype, shape)
 
-    n, n_postings = record.n_documents, record.n_postings
+    n, n_postings, n_terms = record.n_documents, record.n_postings, record.n_terms
     ids = IdTable(
         map_bytes(folder / "ids.bin", entry("ids.bin")),
         array("id_bounds.npy", "<i8", n + 1),

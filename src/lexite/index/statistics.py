@@ -5,6 +5,7 @@ Formulas (N living documents, df of them with the term, dl the length of a docum
 - idf, ``lucene``: log(1 + (N - df + 0.5) / (df + 0.5)), as in Lucene's BM25Similarity; never negative.
 - idf, ``robertson``: max(0, log((N - df + 0.5) / (df + 0.5))), Robertson and Spärck Jones 1976, cut at 0.
 - idf, ``bm25+``: log((N + 1) / df), Lv and Zhai 2011.
+- what a term is worth to a query: its idf; that of a literal word is multiplied by ``literal_weight``.
 - norm of a document: k1 · (1 - b + b · dl / avgdl).
 """
 

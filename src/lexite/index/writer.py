@@ -17,41 +17,30 @@ from numpy.typing import NDArray
 from lexite.errors import CorpusError, IndexFormatError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
-from lexite.index.config import TRANSFORMS, DocumentLike, SparseRows
+from lexite.index.config import TRANSFORMS, DocumentLike, Rows, SparseRows
+from lexite.index.dictionary import GrowingDictionary, last_generation, open_words, verify_words, write_words
 from lexite.index.folder import check_index_folder, current_commit, lock_folder, remove_stale
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.lock import WriterLock
-from lexite.index.manifest import SEGMENTS_NAME, Commit, ImpactsRecord, SegmentRecord, read_commit, write_commit
+from lexite.index.manifest import (
+    FORMAT_VERSION,
+    SEGMENTS_NAME,
+    Commit,
+    ImpactsRecord,
+    SegmentRecord,
+    read_commit,
+    write_commit,
+)
 from lexite.index.merging import Source, merge_segments, plan_merge
+from lexite.index.parts import Part, count_removed
 from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
-from lexite.index.segment import Segment, deletion_files, open_segment, row_term_type
+from lexite.index.segment import deletion_files, open_segment, row_term_type
 from lexite.index.storage import read_part, write_array
+from lexite.terms.literal import LiteralConfig
 
 logger = logging.getLogger("lexite")
 SEGMENT_POSTINGS = 200_000_000
 REBUILD_DRIFT = 1.02  # of the average length, after which posting lists are built anew; see ImpactScoring.drift
-
-
-@dataclasses.dataclass(slots=True)
-class _Part:
-    """A segment as the writer sees it: what is on the disk, and which documents were deleted since."""
-
-    record: SegmentRecord
-    segment: Segment
-    deleted: NDArray[np.bool_] | None
-    changed: bool = False
-
-    def delete(self, document: int) -> None:
-        if self.deleted is None:
-            self.deleted = np.zeros(self.segment.n_documents, dtype=bool)
-        elif not self.changed:
-            self.deleted = self.deleted.copy()
-        self.deleted[document] = True
-        self.changed = True
-
-    @property
-    def n_live(self) -> int:
-        return self.record.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
 
 
 class IndexWriter:
@@ -75,14 +64,20 @@ class IndexWriter:
         self.segment_postings = max(segment_postings, 1)
         self._state, self._lock = state, lock
         self._parts = [self._open(record) for record in keep]
+        self._words: GrowingDictionary | None = None
         self._next = self._first_free_number()
         self._buffer = self._new_buffer()
         self._usable = True
 
     @property
-    def n_terms(self) -> int:
-        """Number of terms of the index."""
+    def n_latents(self) -> int:
+        """Number of latent terms, the columns of weights."""
         return self._state.vocabulary.n_terms
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms of the index, literal words included."""
+        return self._state.n_terms if self._words is None else self.n_latents + len(self._words)
 
     @property
     def n_documents(self) -> int:
@@ -96,8 +91,9 @@ class IndexWriter:
         """Adds new documents at the end of the index.
 
         Args:
-            documents: the documents, with ids that the index does not have.
-            weights: raw weights, CSR, ``(len(documents), n_terms)``.
+            documents: the documents, with ids that the index does not have. An index with literal words takes those of title
+                and text, whether or not it keeps texts.
+            weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``.
 
         Raises:
             CorpusError: an id is there already, or twice in ``documents``. Nothing was added.
@@ -112,7 +108,7 @@ class IndexWriter:
 
         Args:
             documents: the documents.
-            weights: raw weights, CSR, ``(len(documents), n_terms)``.
+            weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``.
 
         Returns:
             How many documents were replaced.
@@ -158,13 +154,15 @@ class IndexWriter:
             self._flush()
             self._publish()
         try:
-            while plan := plan_merge([_sizes(part) for part in self._parts]):
+            while plan := plan_merge([part.sizes for part in self._parts]):
                 self._merge(*plan)
         except StorageError as error:
             logger.warning("The index is committed, but its segments could not be merged. %s", error)
 
     def merge(self) -> None:
         """Commits, then brings all documents into one segment without deleted ones. Searches get somewhat faster.
+
+        Words that only deleted documents had stay in the dictionary, at a few dozen bytes each.
 
         Raises:
             StorageError: the disk is too full; the index is as committed.
@@ -191,7 +189,7 @@ class IndexWriter:
 
     def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, *, replace: bool) -> int:
         self._check_usable()
-        rows = check_weights(weights, self.n_terms, lambda row: f"document '{documents[row].id}'")
+        rows = check_weights(weights, self.n_latents, lambda row: f"document '{documents[row].id}'")
         if rows.n_rows != len(documents):
             raise CorpusError(f"There are {len(documents)} documents, but weights for {rows.n_rows}.")
         ids = _encode_ids(documents)
@@ -201,6 +199,9 @@ class IndexWriter:
             raise CorpusError(f"The index has a document '{first}' already. Replace it, or choose another id.")
         with self._fatal():
             replaced = self._delete(ids, found)
+            if self._state.literal:
+                rows = self._add_words(rows, documents, self._state.literal)
+                self._buffer.grow(self.n_terms)
             start = 0
             while start < rows.n_rows:
                 count = self._buffer.fitting(rows, start)
@@ -212,9 +213,19 @@ class IndexWriter:
                     self._flush()
         return replaced
 
-    def _find(self, ids: list[bytes]) -> list[tuple[_Part | None, int] | None]:
+    def _add_words(self, rows: Rows, documents: Sequence[DocumentLike], literal: LiteralConfig) -> Rows:
+        """The rows with the literal words of their documents."""
+        if self._words is None:
+            record = self._state.words
+            if record is not None:
+                verify_words(self.folder, record)  # damage must not be copied under a new checksum
+            self._words = GrowingDictionary(None if record is None else open_words(self.folder, record))
+        texts = [f"{document.title} {document.text}" for document in documents]
+        return self._words.add_to(rows, self.n_latents, texts, literal)
+
+    def _find(self, ids: list[bytes]) -> list[tuple[Part | None, int] | None]:
         """Where each id lives: a segment and a document, no segment for the buffer, None when it is nowhere."""
-        places: list[tuple[_Part | None, int] | None] = [None] * len(ids)
+        places: list[tuple[Part | None, int] | None] = [None] * len(ids)
         hashes = hash_ids(ids)
         for part in self._parts:
             found = part.segment.ids.find(ids, hashes, part.deleted)
@@ -225,7 +236,7 @@ class IndexWriter:
                 places[i] = (None, 0)
         return places
 
-    def _delete(self, ids: list[bytes], places: Sequence[tuple[_Part | None, int] | None]) -> int:
+    def _delete(self, ids: list[bytes], places: Sequence[tuple[Part | None, int] | None]) -> int:
         count = 0
         for identifier, place in zip(ids, places, strict=True):
             if place is not None:
@@ -257,16 +268,20 @@ class IndexWriter:
             if part.changed:
                 self._write_deletions(part, generation)
         self._write_postings(generation)
-        records = tuple(part.record for part in self._parts)
-        state = dataclasses.replace(self._state, generation=generation, segments=records)
+        records, words = tuple(part.record for part in self._parts), self._state.words
+        if self._words is not None and self._words.has_new:
+            words = write_words(self.folder, generation, self._words.committed())
+        state = dataclasses.replace(
+            self._state, generation=generation, segments=records, words=words, format_version=FORMAT_VERSION
+        )
         write_commit(self.folder, state)
         self._state = state
         remove_stale(self.folder, state)
 
-    def _write_deletions(self, part: _Part, generation: int) -> None:
+    def _write_deletions(self, part: Part, generation: int) -> None:
         assert part.deleted is not None
         new = part.deleted if part.segment.deleted is None else part.deleted & ~part.segment.deleted
-        removed = _count_removed(part, new)
+        removed = count_removed(part, new)
         bitmap, counts = deletion_files(generation)
         folder = self._path(part.record)
         for name in (bitmap, counts):  # left by a commit that failed
@@ -296,23 +311,24 @@ class IndexWriter:
             if drift is None or drift > REBUILD_DRIFT:
                 self._write_postings_of(part, generation, wanted)
 
-    def _write_postings_of(self, part: _Part, generation: int, scoring: ImpactScoring) -> None:
+    def _write_postings_of(self, part: Part, generation: int, scoring: ImpactScoring) -> None:
         folder = self._path(part.record)
-        bounds, term_type = part.segment.row_bounds, row_term_type(self.n_terms)
+        n_terms = part.record.n_terms
+        bounds, term_type = part.segment.row_bounds, row_term_type(n_terms)
 
         def read(low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
             terms = read_part(folder / "row_terms.bin", term_type, low, high - low)
             return terms, read_part(folder / "row_weights.bin", "<f4", low, high - low)
 
         norms = norms_of(part.segment.lengths, scoring.average_length, self._state.scoring)
-        written = write_postings(folder, generation, RowReader(bounds, read), norms, self.n_terms, scoring)
+        written = write_postings(folder, generation, RowReader(bounds, read), norms, n_terms, scoring)
         close_folder(folder)
         old = posting_files(part.record.impacts.generation) if part.record.impacts else ()
         files = {name: record for name, record in part.record.files.items() if name not in old}
         record = ImpactsRecord(generation, dataclasses.asdict(scoring))
         part.record = dataclasses.replace(part.record, files={**files, **written}, impacts=record)
         n_documents = part.record.n_documents
-        opened = open_postings(folder, generation, part.record.files, self.n_terms, n_documents, scoring)
+        opened = open_postings(folder, generation, part.record.files, n_terms, n_documents, scoring)
         part.segment = dataclasses.replace(part.segment, postings=opened)
 
     def _merge(self, start: int, stop: int) -> None:
@@ -329,9 +345,9 @@ class IndexWriter:
             self._parts[start:stop] = [merged]
             self._publish()
 
-    def _open(self, record: SegmentRecord) -> _Part:
-        segment = open_segment(self._path(record), record, self.n_terms, with_texts=self._state.store_text)
-        return _Part(record, segment, segment.deleted)
+    def _open(self, record: SegmentRecord) -> Part:
+        segment = open_segment(self._path(record), record, with_texts=self._state.store_text)
+        return Part(record, segment, segment.deleted)
 
     def _path(self, record: SegmentRecord) -> Path:
         return self.folder / SEGMENTS_NAME / record.name
@@ -377,26 +393,6 @@ def _encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
     return ids
 
 
-def _count_removed(part: _Part, new: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Postings of deleted documents by term, those of ``new`` added to the ones counted before."""
-    segment = part.segment
-    n_terms = len(segment.frequencies)
-    removed = np.zeros(n_terms, dtype=np.int64) if segment.removed is None else segment.removed.copy()
-    for document in np.flatnonzero(new).tolist():
-        terms, _ = segment.row(document)
-        if len(terms) and int(terms.max()) >= n_terms:
-            raise IndexFormatError(
-                f"The rows of segment {part.record.name} are damaged. Run 'lexite info --verify' on the index."
-            )
-        removed[terms] += 1
-    return removed
-
-
-def _sizes(part: _Part) -> tuple[int, int]:
-    """Postings of living documents, and of all."""
-    return int(part.segment.document_frequency.sum()), part.record.n_postings
-
-
 def create_index(path: str | Path, state: Commit, segment_postings: int, *, overwrite: bool) -> IndexWriter:
     """A writer of a new index; see ``BM25Index.create``. An index that is replaced stays readable until the first commit."""
     folder = check_index_folder(path, overwrite=overwrite)
@@ -408,9 +404,8 @@ def create_index(path: str | Path, state: Commit, segment_postings: int, *, over
             if old and not overwrite:  # committed since the check above
                 raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
             remove_stale(folder, old)
-        return IndexWriter(
-            folder, dataclasses.replace(state, generation=old.generation if old else 0), (), segment_postings, lock
-        )
+        generation = old.generation if old else last_generation(folder)  # words of a damaged index keep their names
+        return IndexWriter(folder, dataclasses.replace(state, generation=generation), (), segment_postings, lock)
     except BaseException:
         lock.release()
         raise

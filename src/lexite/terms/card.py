@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 TAGS = ["lexite", "latent-terms", "sparse-autoencoder", "sparse-retrieval", "bm25"]
-SYSTEMS = {"latent": "latent terms", "dense": "dense cosine", "bm25": "lexical BM25"}
+SYSTEMS = {"latent": "latent terms", "latent+words": "latent terms and words", "dense": "dense cosine", "bm25": "lexical BM25"}
 QUALITY = ("nDCG@10", "R@100", "MRR@10")
 SIZE = {
     "postings_per_document": "postings per document",
@@ -94,7 +94,7 @@ def results_section(results: Mapping[str, Any]) -> str:
     for measure in QUALITY:
         rows = [[name, *(_number(table, system, measure, 4) for system in systems)] for name, table in collections.items()]
         tables.append(_table([measure, *(SYSTEMS[system] for system in systems)], rows))
-    rows = [[name, *(_number(table, "latent", key, 1) for key in SIZE)] for name, table in collections.items()]
+    rows = [[name, *(_number(table, _tested(table), key, 1) for key in SIZE)] for name, table in collections.items()]
     tables.append(_table(["latent terms", *SIZE.values()], rows))
     said = (
         "Measured by `lexite eval` with the settings above; measures by ir-measures. nDCG@10: ranking quality of the first "
@@ -132,6 +132,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _number(table: Mapping[str, Any], system: str, measure: str, decimals: int) -> str:
     value = table.get(system, {}).get(measure)
     return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def _tested(table: Mapping[str, Any]) -> str:
+    return "latent" if "latent" in table else "latent+words"
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -17,7 +17,7 @@ IdfForm = Literal["lucene", "robertson", "bm25+"]
 
 @dataclass(frozen=True)
 class BM25Config:
-    """BM25 over latent terms.
+    """BM25 over latent terms, and over literal words where an index has them.
 
     Attributes:
         k1: how late the weight of a term saturates.
@@ -28,6 +28,8 @@ class BM25Config:
         delta: what ``bm25+`` adds for every term that matches; the other forms do not use it.
         document_transform: applied to the raw sums of a document before anything else; its length is the sum of the results.
         query_transform: applied to the raw sums of a query; the results multiply the score of each term.
+        literal_weight: multiplies the score of each literal word of a query (``lexite.terms.literal``); with 0 they are left
+            out, so that latent terms alone are searched. Without effect on an index that has no literal words.
 
     >>> BM25Config().k1
     1.5
@@ -41,3 +43,9 @@ class BM25Config:
     )
     document_transform: Transform = option("sqrt", "Transform of the weights of documents.")
     query_transform: Transform = option("sqrt", "Transform of the weights of queries.")
+    literal_weight: float = option(
+        3.0,
+        "Weight of literal words of the query beside latent terms, where the index has them; 0 leaves them out.",
+        minimum=0.0,
+        maximum=1e6,
+    )

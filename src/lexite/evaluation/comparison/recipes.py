@@ -32,7 +32,7 @@ CONFIGURATIONS: Mapping[str, type] = {
 RUN_KEYS = ("output", "probe")
 """Keys of a training that a comparison does not use: it has folders and measurements of its own."""
 _NOT_STATES = ("device", "precision", "tokens_per_batch", "trust_remote_code")  # how a model runs, not what it gives
-_NOT_RESULT = (*STORAGE_ONLY, "name", "licence", "training_data")  # may change without another result
+_NOT_RESULT = (*STORAGE_ONLY, "name", "licence", "training_data", "literal_weight")  # may change without another result
 
 
 @dataclass(frozen=True)

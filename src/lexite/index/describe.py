@@ -1,0 +1,68 @@
+"""What ``lexite info`` says about an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lexite.config import to_dict
+from lexite.index.manifest import Commit
+
+if TYPE_CHECKING:
+    from lexite.index.bm25 import BM25Index
+
+
+def describe(index: BM25Index, commit: Commit) -> dict[str, Any]:
+    """What can be said about an index in numbers, as JSON values. Bytes are bytes on the disk.
+
+    Args:
+        index: the opened index.
+        commit: the state that it was opened at.
+    """
+    files = [(name, record.bytes) for segment in commit.segments for name, record in segment.files.items()]
+    bytes_words = sum(record.bytes for record in commit.words.files.values()) if commit.words else 0
+    n_documents, frequency = index.n_documents, index.document_frequency
+    n_postings = int(frequency.sum())
+    return {
+        "path": str(index.path) if index.path else None,
+        "format_version": commit.format_version,
+        "generation": commit.generation,
+        "vocabulary": {
+            "name": index.vocabulary.name,
+            "fingerprint": index.vocabulary.fingerprint,
+            "model": index.vocabulary.model,
+            "terms_config": dict(index.vocabulary.terms_config),
+        },
+        "scoring": to_dict(index.scoring),
+        "store_text": commit.store_text,
+        "n_documents": n_documents,
+        "n_deleted": sum(segment.n_deleted for segment in commit.segments),
+        "n_segments": index.n_segments,
+        "n_terms": index.n_terms,
+        "n_terms_used": int(np.count_nonzero(frequency)),
+        "n_postings": n_postings,
+        "postings_per_document": n_postings / n_documents if n_documents else 0.0,
+        "average_length": index.average_length(),
+        "literal_words": index.literal is not None,
+        **_words(index),
+        "bytes_postings": index.bytes,
+        "bytes_weights": index.weight_bytes,
+        "bytes_total": sum(size for _, size in files) + bytes_words if index.path else index.bytes + index.weight_bytes,
+        "bytes_texts": sum(size for name, size in files if name.startswith("text")),
+        "bytes_words": bytes_words,
+    }
+
+
+def _words(index: BM25Index) -> dict[str, Any]:
+    """Facts about literal words, where there are any."""
+    if index.literal is None:
+        return {}
+    settings = {key: value for key, value in to_dict(index.literal).items() if key != "literal"}
+    of_words = index.document_frequency[index.n_latents :]
+    return {
+        **settings,
+        "n_words": index.n_terms - index.n_latents,
+        "n_words_used": int(np.count_nonzero(of_words)),
+        "n_postings_words": int(of_words.sum()),
+    }
