@@ -74,7 +74,7 @@ def values(comparison: Comparison) -> list[Any]:
 
 
 def test_the_numbers_are_those_of_an_evaluation(recipe: Write, collection: Path, pets: Path, tmp_path: Path) -> None:
-    paths = [recipe("wide"), recipe("sum-of-max", pooling="max", k1=3, seed=5, k_queries=2)]
+    paths = [recipe("wide"), recipe("sum-of-max", pooling="max", k1=3, seed=5, k_queries=2, floor_documents=0.4)]
     compared = compare_recipes(paths, [collection, pets], tmp_path / "out", k=[2, 9, 4])
     assert [(row.recipe, row.k) for row in compared.rows] == [(p.stem, k) for p in paths for k in ("2", "9", "4")]
     assert [run.name for run in compared.runs] == ["wide-seed0", "sum-of-max-seed5"]
@@ -90,7 +90,7 @@ def test_the_numbers_are_those_of_an_evaluation(recipe: Write, collection: Path,
 
 
 def test_without_k_each_vocabulary_keeps_what_its_recipe_says(recipe: Write, collection: Path, tmp_path: Path) -> None:
-    compared = compare_recipes([recipe("a", k_documents=3, k_queries=2)], [collection], tmp_path / "out")
+    compared = compare_recipes([recipe("a", k_documents=3, k_queries=2, floor_queries=0.5)], [collection], tmp_path / "out")
     (row,) = compared.rows
     encoder = LatentTermEncoder.from_pretrained(tmp_path / "out" / "runs" / "a-seed0")
     assert row.k == "trained"

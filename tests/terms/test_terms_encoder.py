@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_array
 
 from lexite.backbone.config import BackboneConfig
 from lexite.errors import ArgumentError, BackboneError, ConfigError, LexiteError, ModelError
 from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary
 from lexite.terms.chunks import split_text
+from lexite.terms.transform import drop_small
 
 
 def reference_rows(encoder, texts, kind, k):
@@ -43,6 +46,36 @@ def test_queries_have_their_own_prompt_k_and_transform(encoder, texts):
     documents = encoder.encode_documents(texts)
     np.testing.assert_allclose(documents.toarray(), reference_rows(encoder, texts, "document", 3), rtol=1e-5, atol=1e-5)
     assert encoder.encode_documents(texts, k=1).nnz < documents.nnz
+
+
+def test_small_terms_are_dropped_by_the_share_of_the_heaviest(encoder, texts):
+    raw = encoder.encode_documents(texts, raw=True).toarray()
+    wanted = np.where(raw >= 0.3 * raw.max(axis=1, keepdims=True), raw, 0)
+    assert 0 < np.count_nonzero(wanted) < np.count_nonzero(raw)
+    np.testing.assert_array_equal(encoder.encode_documents(texts, floor=0.3, raw=True).toarray(), wanted)
+    np.testing.assert_array_equal(encoder.encode_documents(texts, floor=0.3).toarray(), np.sqrt(wanted))
+    configured = LatentTermEncoder(encoder.backbone, encoder.sae, TermsConfig(floor_documents=0.3, floor_queries=0.6))
+    np.testing.assert_array_equal(configured.encode_documents(texts, raw=True).toarray(), wanted)
+    np.testing.assert_array_equal(configured.encode_documents(texts, floor=0, raw=True).toarray(), raw)
+    queries = encoder.encode_queries(texts, raw=True).toarray()
+    kept = np.where(queries >= 0.6 * queries.max(axis=1, keepdims=True), queries, 0)
+    np.testing.assert_array_equal(configured.encode_queries(texts, raw=True).toarray(), kept)
+    states = encoder.backbone.encode(texts, "document")
+    np.testing.assert_array_equal(configured.encode_states(states, "document", raw=True).toarray(), wanted)
+    assert configured.fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
+def test_a_floor_that_is_no_share_is_refused(encoder, floor):
+    with pytest.raises(ConfigError, match="must be a share"):
+        encoder.iterate_documents(["a"], floor=floor)
+
+
+@given(arrays(np.float32, (4, 6), elements=st.sampled_from([0, 0.25, 0.5, 1, 2, 8])), st.sampled_from([0, 0.1, 0.25, 0.5, 1]))
+def test_dropping_small_weights_keeps_what_reaches_the_share(rows, floor):
+    kept = drop_small(csr_array(rows), floor)
+    np.testing.assert_array_equal(kept.toarray(), np.where(rows >= floor * rows.max(axis=1, keepdims=True), rows, 0))
+    assert kept.dtype == np.float32 and kept.has_sorted_indices
 
 
 def test_any_chunking_gives_the_same_rows(encoder, texts):

@@ -37,8 +37,8 @@ WORK_MARKER = "run.json"
 RECIPE_FILE = "recipe.yaml"
 SUMMARY_FILE = "summary.json"
 SAMPLE_TOKENS = 1_000_000
-_NOT_TRAINING = ("literal_weight",)  # it acts on indexes with literal words only; runs from before it was there can go on
 """Tokens of the training text over which frequencies and labels of the finished terms are measured."""
+_NOT_TRAINING = ("literal_weight", "floor_documents", "floor_queries")  # runs from before they were there can go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
         TrainingError: it was another run; the message names the keys.
     """
     summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
-    changed = differences({**to_dict(BM25Config()), **summary["settings"]}, settings)  # a key that is newer had its default
+    changed = differences({**to_dict(TermsConfig()), **to_dict(BM25Config()), **summary["settings"]}, settings)  # newer keys
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "

@@ -18,9 +18,11 @@ class TermsConfig:
         pooling: the raw weight of a latent in a text is the ``sum`` of its activations over the tokens, or their ``max``.
         k_documents: latents kept per token of a document; None takes the k of the sparse autoencoder.
         k_queries: the same for queries.
+        floor_documents: weights of a document below this share of its largest raw weight are dropped; 0 drops none.
+        floor_queries: the same for queries.
 
     >>> TermsConfig()
-    TermsConfig(pooling='sum', k_documents=None, k_queries=None)
+    TermsConfig(pooling='sum', k_documents=None, k_queries=None, floor_documents=0.0, floor_queries=0.0)
     """
 
     pooling: Pooling = option("sum", "Weight of a latent in a text: sum or max of its activations over the tokens.")
@@ -28,6 +30,10 @@ class TermsConfig:
         None, "Latents kept per token of a document; fewer make a smaller index (default: what the vocabulary says).", minimum=1
     )
     k_queries: int | None = option(None, "Latents kept per token of a query (default: what the vocabulary says).", minimum=1)
+    floor_documents: float = option(
+        0.0, "Drop terms of a document below this share of its heaviest; a smaller index.", minimum=0.0, maximum=1.0
+    )
+    floor_queries: float = option(0.0, "Drop terms of a query below this share of its heaviest.", minimum=0.0, maximum=1.0)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -21,7 +22,7 @@ from lexite.terms.config import TermsConfig
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.pooling import pool
 from lexite.terms.scoring import BM25Config, Transform
-from lexite.terms.transform import apply_transform
+from lexite.terms.transform import apply_transform, drop_small
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
 SaveDtype = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """How some texts are encoded: all choices made and checked."""
+
+    kind: Kind
+    k: int
+    floor: float
+    transform: Transform
+    static: StaticCounter | None
+
+    def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
+        """What is done with pooled rows."""
+        kept = drop_small(rows, self.floor)
+        return kept if self.transform == "none" else apply_transform(kept, self.transform)
 
 
 class LatentTermEncoder:
@@ -122,11 +139,24 @@ class LatentTermEncoder:
             raise ConfigError(f"k is {chosen}, but must be between 1 and {most}, the number of latents.")
         return chosen
 
+    def floor_for(self, kind: Kind, floor: float | None = None) -> float:
+        """The share of a text's heaviest term below which terms are dropped: ``floor`` itself, else as configured.
+
+        Raises:
+            ConfigError: it is no share.
+        """
+        own = self.terms.floor_documents if kind == "document" else self.terms.floor_queries
+        chosen = own if floor is None else floor
+        if not 0 <= chosen <= 1:
+            raise ConfigError(f"The floor is {chosen}, but must be a share, from 0 to 1.")
+        return chosen
+
     def encode_documents(
         self,
         texts: Iterable[str],
         *,
         k: int | None = None,
+        floor: float | None = None,
         raw: bool = False,
         static: StaticCounter | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
@@ -137,6 +167,7 @@ class LatentTermEncoder:
         Args:
             texts: the documents' texts (title and text joined by a space); any iterable.
             k: latents kept per token; default as configured, else as trained.
+            floor: share of a text's heaviest term below which terms are dropped; default as configured.
             raw: give the pooled activations, as an index stores them; else they are transformed as the scoring says
                 (by default their square root).
             static: counts the codes by word piece on the way, for a static table of these documents.
@@ -152,29 +183,30 @@ class LatentTermEncoder:
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        return self._stack(
-            self._iterate(texts, "document", self.k_for("document", k), raw, texts_per_chunk, show_progress, static)
-        )
+        return self._stack(self._iterate(texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress))
 
     def encode_queries(
         self,
         texts: Iterable[str],
         *,
         k: int | None = None,
+        floor: float | None = None,
         raw: bool = False,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> csr_array[np.float32]:
         """Encodes queries, with the query prompt, ``k_queries`` and the query transform; else like :meth:`encode_documents`."""
         _check_texts(texts, "encode_queries")
-        return self._stack(self._iterate(texts, "query", self.k_for("query", k), raw, texts_per_chunk, show_progress))
+        return self._stack(self._iterate(texts, self._how("query", k, floor, raw), texts_per_chunk, show_progress))
 
     def iterate_documents(
         self,
         texts: Iterable[str],
         *,
         k: int | None = None,
+        floor: float | None = None,
         raw: bool = False,
+        static: StaticCounter | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> Iterator[csr_array[np.float32]]:
@@ -184,7 +216,7 @@ class LatentTermEncoder:
         errors are those of :meth:`encode_documents`.
         """
         _check_texts(texts, "iterate_documents")
-        return self._iterate(texts, "document", self.k_for("document", k), raw, texts_per_chunk, show_progress)
+        return self._iterate(texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress)
 
     def encode_states(
         self,
@@ -192,6 +224,7 @@ class LatentTermEncoder:
         kind: Kind,
         *,
         k: int | None = None,
+        floor: float | None = None,
         raw: bool = False,
         static: StaticCounter | None = None,
     ) -> csr_array[np.float32]:
@@ -200,14 +233,18 @@ class LatentTermEncoder:
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        chosen, rows = self.k_for(kind, k), []
+        how = self._how(kind, k, floor, raw, static)
+        return how.finish(self._pooled(states, how))
+
+    def _pooled(self, states: TokenStates, how: _Encoding) -> csr_array[np.float32]:
+        """All raw weights of some texts."""
+        rows = []
         for part in self.portions(states):
-            codes = self.codes(part, chosen)
+            codes = self.codes(part, how.k)
             rows.append(pool(codes, part.offsets, self.n_latents, self.terms.pooling))
-            if static is not None:
-                static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), part.token_ids)
-        matrix = self._stack(rows)
-        return matrix if raw else apply_transform(matrix, self._transform(kind))
+            if how.static is not None:
+                how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), part.token_ids)
+        return self._stack(rows)
 
     def portions(self, states: TokenStates) -> Iterator[TokenStates]:
         """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
@@ -393,34 +430,27 @@ class LatentTermEncoder:
     def _transform(self, kind: Kind) -> Transform:
         return self.scoring.document_transform if kind == "document" else self.scoring.query_transform
 
+    def _how(self, kind: Kind, k: int | None, floor: float | None, raw: bool, static: StaticCounter | None = None) -> _Encoding:
+        transform: Transform = "none" if raw else self._transform(kind)
+        return _Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), transform, static)
+
     def _iterate(
-        self,
-        texts: Iterable[str],
-        kind: Kind,
-        k: int,
-        raw: bool,
-        texts_per_chunk: int,
-        show_progress: bool,
-        static: StaticCounter | None = None,
+        self, texts: Iterable[str], how: _Encoding, texts_per_chunk: int, show_progress: bool
     ) -> Iterator[csr_array[np.float32]]:
         total = len(texts) if isinstance(texts, Sized) else None
-        unit = "documents" if kind == "document" else "queries"
+        unit = "documents" if how.kind == "document" else "queries"
         with progress("Encoding", total, unit, show_progress) as bar:
             first = 0
             for chunk in text_chunks(texts, texts_per_chunk):
-                matrix = self._encode_chunk(chunk, kind, k, first, static)
-                yield matrix if raw else apply_transform(matrix, self._transform(kind))
+                yield how.finish(self._encode_chunk(chunk, how, first))
                 first += len(chunk)
                 bar.advance(len(chunk))
 
-    def _encode_chunk(
-        self, texts: Sequence[str], kind: Kind, k: int, first: int, static: StaticCounter | None
-    ) -> csr_array[np.float32]:
+    def _encode_chunk(self, texts: Sequence[str], how: _Encoding, first: int) -> csr_array[np.float32]:
         """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
 
         def weights(some: Sequence[str]) -> csr_array[np.float32]:
-            states = self.backbone.encode(some, kind).check(first_text=first)
-            return self.encode_states(states, kind, k=k, raw=True, static=static)
+            return self._pooled(self.backbone.encode(some, how.kind).check(first_text=first), how)
 
         if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not self._adds_up():
             return weights(texts)

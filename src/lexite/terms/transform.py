@@ -1,14 +1,17 @@
-"""Transforms of raw weights. They are applied when a text is scored, never when it is stored."""
+"""Transforms of raw weights, applied when a text is scored, never when it is stored; and dropping small ones before that."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ConfigError
 from lexite.terms.scoring import Transform
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Matrix = TypeVar("Matrix")
 
@@ -58,3 +61,29 @@ def apply_transform(matrix: Matrix, transform: Transform) -> Matrix:
     parts = (transform_weights(sparse.data, transform), sparse.indices, sparse.indptr)
     result: Matrix = type(sparse)(parts, shape=sparse.shape, copy=False)
     return result
+
+
+def drop_small(rows: csr_array[Any], floor: float) -> csr_array[Any]:
+    """Rows without the weights below a share of their row's largest.
+
+    Many terms of a text are small: latents that a word or two touched on. Each costs a posting and adds little to any score.
+
+    Args:
+        rows: raw weights, CSR, above 0.
+        floor: the share; 0 gives the rows themselves.
+
+    >>> from scipy.sparse import csr_array
+    >>> drop_small(csr_array(np.array([[1.0, 5, 10], [0, 2, 0]])), 0.2).toarray().tolist()
+    [[0.0, 5.0, 10.0], [0.0, 2.0, 0.0]]
+    """
+    from scipy.sparse import csr_array  # not at the top: an index transforms weights without scipy
+
+    if not floor or not rows.nnz:
+        return rows
+    lengths = np.diff(rows.indptr)
+    used = lengths > 0
+    largest = np.zeros(len(lengths), dtype=rows.dtype)
+    largest[used] = np.maximum.reduceat(rows.data, rows.indptr[:-1][used])
+    keep = rows.data >= np.repeat(largest * rows.dtype.type(floor), lengths)
+    bounds = np.concatenate([np.zeros(1, dtype=rows.indptr.dtype), np.cumsum(keep, dtype=rows.indptr.dtype)])[rows.indptr]
+    return csr_array((rows.data[keep], rows.indices[keep], bounds), shape=rows.shape)

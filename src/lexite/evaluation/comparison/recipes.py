@@ -33,6 +33,7 @@ RUN_KEYS = ("output", "probe")
 """Keys of a training that a comparison does not use: it has folders and measurements of its own."""
 _NOT_STATES = ("device", "precision", "tokens_per_batch", "trust_remote_code")  # how a model runs, not what it gives
 _NOT_RESULT = (*STORAGE_ONLY, "name", "licence", "training_data", "literal_weight")  # may change without another result
+_NEWER = {"floor_documents": 0.0, "floor_queries": 0.0}  # with these values, runs from before they were there are the same
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Recipe:
         chosen = self.with_seed(seed)
         parts = [to_dict(config) for name, config in chosen.items() if name not in ("backbone", "read")]
         merged = {key: value for part in parts for key, value in part.items()}
-        return {key: value for key, value in merged.items() if key not in (*_NOT_RESULT, "d_model")}
+        same = {key for key, value in _NEWER.items() if merged[key] == value}
+        return {key: value for key, value in merged.items() if key not in {*_NOT_RESULT, "d_model", *same}}
 
     def reading(self) -> dict[str, Any]:
         """What decides the token states of a text: the model and how it and the sources are read, as JSON values."""

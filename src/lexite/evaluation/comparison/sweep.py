@@ -22,6 +22,7 @@ from lexite.files import storage_errors
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.progress import progress
 from lexite.terms.pooling import pool
+from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from lexite.backbone.config import Kind
@@ -137,11 +138,11 @@ def _weights(
     encoder: LatentTermEncoder, collection: JudgedCollection, kind: Kind, cuts: Sequence[Cut], cache: StateCache
 ) -> Iterator[Mapping[str, csr_array]]:
     """Raw weights at every cut, chunk by chunk."""
-    largest = max(cut.of(kind) for cut in cuts)
+    largest, floor, pooling = max(cut.of(kind) for cut in cuts), encoder.floor_for(kind), encoder.terms.pooling
     for states in (part for chunk in cache.states(collection, kind) for part in encoder.portions(chunk)):
         codes = encoder.codes(states, largest)
         yield {
-            cut.name: pool(_first(codes, cut.of(kind)), states.offsets, encoder.n_latents, encoder.terms.pooling)
+            cut.name: drop_small(pool(_first(codes, cut.of(kind)), states.offsets, encoder.n_latents, pooling), floor)
             for cut in cuts
         }
 
