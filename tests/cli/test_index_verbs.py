@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lexite.cli import main
+from lexite.corpus import read_documents
 from lexite.index import BM25Index
 from lexite.terms import LatentTermEncoder
 
@@ -93,6 +94,36 @@ def test_add_encodes_as_the_index_was_encoded(lexite, documents: Path, tiny_voca
     fresh = tmp_path / "fresh"
     assert lexite("index", documents, "-o", fresh, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
     assert grown == BM25Index.open(fresh).n_postings
+
+
+def test_small_terms_are_dropped_alike_by_every_verb(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    index, new = tmp_path / "i", jsonl(tmp_path / "new.jsonl", {"_id": "n", "text": "the cat and the dog drink milk"})
+    floor = ["--floor-documents", "0.5"]
+    assert lexite("index", documents, "-o", index, "--vocabulary", tiny_vocabulary, *floor).status == 0
+    assert lexite("add", index, new).status == 0
+    encoder, opened = LatentTermEncoder.from_pretrained(tiny_vocabulary), BM25Index.open(index)
+    assert opened.vocabulary.terms_config["floor_documents"] == 0.5
+    texts = [document.full_text for document in read_documents([documents])] + ["the cat and the dog drink milk"]
+    assert opened.n_postings == encoder.encode_documents(texts, floor=0.5).nnz < encoder.encode_documents(texts).nnz
+    encoded = lexite("encode", documents, "-o", "-", "--vocabulary", tiny_vocabulary, *floor).out.splitlines()
+    assert sum(len(json.loads(line)["terms"]) for line in encoded) == encoder.encode_documents(texts[:-1], floor=0.5).nnz
+    query = "the cat drinks milk on the sea"
+    for static in ([], ["--static"]):
+        found = [
+            lexite("search", index, query, "--json", *static, *options).json["hits"]
+            for options in ([], ["--floor-queries", "0.6"], ["--floor-queries", "1"])
+        ]
+        scores = [sum(hit["score"] for hit in hits) for hits in found]
+        assert scores[0] > scores[1] > scores[2] > 0
+
+
+def test_eval_drops_small_terms(lexite, collection: Path, tiny_vocabulary: Path) -> None:
+    words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "none", "--static", "--json", "-"]
+    whole, cut = (lexite(*words, *options).json for options in ([], ["--floor-documents", "0.5", "--floor-queries", "0.6"]))
+    assert (cut["settings"]["floor_documents"], cut["settings"]["floor_queries"]) == (0.5, 0.6)
+    for system in ("latent", "static"):
+        for column in ("postings_per_document", "terms_per_query"):
+            assert cut["mean"][system][column] < whole["mean"][system][column]
 
 
 def test_add_refuses_a_known_id_and_replace_takes_it(lexite, own_index: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lexite.backbone import TokenStates
 from lexite.backbone.config import BackboneConfig
@@ -82,6 +83,26 @@ class LateBackbone(FakeBackbone):
         return np.array([[(states(q) @ states(d).T).max(axis=1).sum() for d in documents] for q in queries], dtype=np.float32)
 
 
+class PieceBackbone(FakeBackbone):
+    """With a tokenizer: words are pieces, and a state leans to the word before, as contextual ones do."""
+
+    words = ("[UNK]", *dict.fromkeys(word for text in PETS.values() for word in text.split()))
+
+    @property
+    def fast_tokenizer(self) -> Tokenizer:
+        made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(self.words)}, unk_token="[UNK]"))
+        made.pre_tokenizer = pre_tokenizers.Whitespace()
+        return made
+
+    def encode(self, texts: Sequence[str], kind: str) -> TokenStates:
+        found = super().encode(texts, kind)
+        states = found.states.clone()
+        for first, last in zip(found.offsets[:-1], found.offsets[1:], strict=True):
+            states[first + 1 : last] += 0.5 * found.states[first : last - 1]
+        ids = [self.words.index(word) if word in self.words else 0 for text in texts for word in text.split()]
+        return TokenStates(states, found.offsets, np.array(ids, dtype=np.int32))
+
+
 def make_encoder(backbone: FakeBackbone, seed: int = 0) -> LatentTermEncoder:
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(48, D_MODEL, generator=generator)
@@ -105,6 +126,11 @@ def write_collection(
 @pytest.fixture
 def backbone() -> FakeBackbone:
     return FakeBackbone()
+
+
+@pytest.fixture
+def piece_backbone() -> PieceBackbone:
+    return PieceBackbone()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lexite.terms import LatentTermEncoder, StaticTable, find_folder, load_stati
 from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import seal_manifest
 from lexite.terms.measure import measure_and_set
-from lexite.terms.static import ARRAYS_NAME, FLOOR, TOKENIZER_NAME, StaticCounter, counter_for, table_for, without_small
+from lexite.terms.static import ARRAYS_NAME, FLOOR, TOKENIZER_NAME, StaticCounter, counter_for, table_for, table_of_corpus
 
 PIECES, TERMS = 6, 9
 
@@ -142,13 +142,6 @@ def test_memory_is_bounded_by_forgetting_what_is_small():
     )
 
 
-def test_small_entries_are_told_by_the_largest_of_their_row():
-    from scipy.sparse import csr_array
-
-    kept = without_small(csr_array(np.array([[1.0, 5, 10], [0, 0, 0], [0, 0.1, 0.3]])), 0.5)
-    np.testing.assert_array_equal(kept.toarray(), [[0, 5, 10], [0, 0, 0], [0, 0, 0.3]])
-
-
 def test_what_is_saved_comes_back(tmp_path):
     table = a_table(special_tokens=True, window=7, pooling="max")
     assert sorted(table.save(tmp_path)) == sorted([ARRAYS_NAME, TOKENIZER_NAME])
@@ -249,6 +242,35 @@ def test_documents_are_counted_while_they_are_encoded(with_table, texts):
     np.testing.assert_allclose(counter.sums.sum(0), rows.sum(0), rtol=1e-5)
     own = table_for(counter, with_table.backbone, "sum")
     np.testing.assert_allclose(own.weights.toarray(), with_table.static.weights.toarray(), rtol=1e-5)
+
+
+def test_a_stream_of_documents_is_counted_too(with_table, texts):
+    counter, whole = (counter_for(with_table.backbone, with_table.n_latents) for _ in range(2))
+    chunks = list(with_table.iterate_documents(iter(texts), raw=True, static=counter, texts_per_chunk=2))
+    assert len(chunks) == 3
+    with_table.encode_documents(texts, static=whole)
+    np.testing.assert_array_equal(counter.counts, whole.counts)
+    np.testing.assert_allclose(counter.sums.toarray(), whole.sums.toarray(), rtol=1e-6)
+
+
+def test_the_table_of_a_corpus_is_that_of_the_vocabulary_moved_to_it(with_table, texts):
+    counter = counter_for(with_table.backbone, with_table.n_latents)
+    with_table.encode_documents(texts[:2], static=counter)
+    moved = table_of_corpus(counter, with_table)
+    np.testing.assert_array_equal(moved.weights.toarray(), counter.moved(with_table.static).weights.toarray())
+    with_table.static = None
+    own = table_of_corpus(counter, with_table)
+    np.testing.assert_array_equal(own.counts, counter.counts)
+    np.testing.assert_allclose(own.weights.sum(), table_for(counter, with_table.backbone, "sum").weights.sum())
+
+
+def test_bytes_that_are_no_table_are_named():
+    content = a_table().to_bytes()
+    for broken in (b"", b"x", content[:40], content[:-1]):
+        with pytest.raises(ModelError, match="here.bin is damaged"):
+            StaticTable.from_bytes(broken, tokenizer(), "here.bin")
+    again = StaticTable.from_bytes(content, tokenizer(), "here.bin")
+    np.testing.assert_array_equal(again.weights.toarray(), a_table().weights.toarray())
 
 
 def test_a_saved_vocabulary_brings_its_table_along(with_table, texts, tmp_path, make_backbone):

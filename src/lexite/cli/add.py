@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +31,9 @@ from lexite.errors import CorpusError
 if TYPE_CHECKING:
     from lexite.corpus import Document, ReadReport
     from lexite.index import IndexWriter
+    from lexite.terms import LatentTermEncoder
+
+logger = logging.getLogger("lexite")
 
 
 @configured(only={"model": RUNTIME}, read="Reading", model=RUNTIME_HEADING)
@@ -45,9 +51,9 @@ def add_verb(
 ) -> None:
     """Add documents to an index, or replace them.
 
-    They are encoded as the documents of the index were, with their literal words if the index has those, and can be found at
-    once when the command ends. All of them are added, or none. A document whose id is in the index already is an error without
-    --replace; with --skip-bad it is passed over.
+    They are encoded as the documents of the index were, with their literal words if the index has those; they are counted into
+    its static table if it has one; and they can be found at once when the command ends. All of them are added, or none. A
+    document whose id is in the index already is an error without --replace; with --skip-bad it is passed over.
     """
     from lexite.index import BM25Index
 
@@ -55,10 +61,11 @@ def add_verb(
     opened = BM25Index.open(index)
     documents, report = open_documents(sources, read)
     encoder = load_encoder_of(opened, vocabulary, model)
-    k = opened.vocabulary.terms_config.get("k_documents")
+    k, floor = (opened.vocabulary.terms_config.get(key) for key in ("k_documents", "floor_documents"))
+    encoder.terms = dataclasses.replace(encoder.terms, floor_documents=floor or 0.0)  # as the index's documents have it
     with BM25Index.writer(index, vocabulary=encoder.fingerprint) as writer:
         new = documents if replace else _new_ones(documents, writer, read, report)
-        added = feed(writer, encoder, new, k=k, replace=replace)
+        added = _feed_and_count(writer, encoder, new, k, replace)
         writer.commit()
     report_skipped(report)
     total = BM25Index.open(index).n_documents
@@ -66,6 +73,25 @@ def add_verb(
         print_json({"index": str(index), "added": added, "skipped": report.skipped, "documents": total})
     else:
         print(f"{counted(added)} added; {index} holds {total:,}.")
+
+
+def _feed_and_count(
+    writer: IndexWriter, encoder: LatentTermEncoder, documents: Iterator[Document], k: int | None, replace: bool
+) -> int:
+    """Encodes documents into an index, and counts them into its static table; returns how many were added.
+
+    Documents that are replaced stay counted, as deleted ones do: a table has sums over tokens, not over documents.
+    """
+    from lexite.terms.static import counter_for
+
+    table = writer.static()
+    counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)
+    added = feed(writer, encoder, documents, k=k, counter=counter, replace=replace)
+    if table is not None and counter is not None:
+        writer.set_static(counter.moved(table, prior_tokens=math.inf))
+    elif table is not None:
+        logger.info("%s has no tokenizer, so the index's static table stays as it is.", encoder.backbone.name)
+    return added
 
 
 def _new_ones(

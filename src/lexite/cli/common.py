@@ -15,11 +15,13 @@ from lexite.cli.options import Overrides
 from lexite.cli.output import is_quiet
 from lexite.errors import ConfigError, CorpusError, IndexFormatError
 from lexite.progress import progress
+from lexite.terms.config import TermsConfig
 
 if TYPE_CHECKING:
     from lexite.corpus import Document, Query, ReadOptions, ReadReport
     from lexite.index import BM25Index, IndexWriter, VocabularyInfo
     from lexite.terms import LatentTermEncoder
+    from lexite.terms.static import StaticCounter
 
 logger = logging.getLogger("lexite")
 T = TypeVar("T")
@@ -29,6 +31,7 @@ RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
+FLOORS = ("floor_documents", "floor_queries")  # recorded by an index where they are not 0
 PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[
@@ -78,14 +81,24 @@ def need_output(output: Path | None) -> Path:
     return output
 
 
-def load_encoder(vocabulary: str, model: Overrides[BackboneConfig], prefix: int | None = None) -> LatentTermEncoder:
-    """Loads a vocabulary with its backbone, all of it or its first ``prefix`` latents; imports torch."""
+def load_encoder(
+    vocabulary: str,
+    model: Overrides[BackboneConfig],
+    prefix: int | None = None,
+    terms: Overrides[TermsConfig] | None = None,
+) -> LatentTermEncoder:
+    """Loads a vocabulary with its backbone, all of it or its first ``prefix`` latents; imports torch.
+
+    ``terms`` takes the place of what the vocabulary says about k and floors.
+    """
     from lexite.terms import LatentTermEncoder
 
     encoder = LatentTermEncoder.from_pretrained(vocabulary, **model.values)
     backbone = encoder.backbone
     logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
-    return encoder if prefix is None else encoder.prefix(prefix)
+    encoder = encoder if prefix is None else encoder.prefix(prefix)
+    encoder.terms = encoder.terms if terms is None else terms.over(encoder.terms)
+    return encoder
 
 
 def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
@@ -132,6 +145,7 @@ def feed(
     documents: Iterable[Document],
     *,
     k: int | None = None,
+    counter: StaticCounter | None = None,
     replace: bool = False,
     total: int | None = None,
 ) -> int:
@@ -142,6 +156,7 @@ def feed(
         encoder: the index's vocabulary.
         documents: any iterable, read once.
         k: latents kept per token; None takes the vocabulary's own.
+        counter: counts the codes of the documents by word piece, for a static table.
         replace: whether documents whose ids are in the index take their place.
         total: how many documents there are, when known.
 
@@ -151,7 +166,7 @@ def feed(
     added = 0
     with progress("Indexing", total=total, unit="documents", show=not is_quiet()) as bar:
         for chunk in chunks(documents):
-            weights = encoder.encode_documents([document.full_text for document in chunk], k=k, raw=True)
+            weights = encoder.encode_documents([document.full_text for document in chunk], k=k, raw=True, static=counter)
             if replace:
                 writer.replace(chunk, weights)
             else:
@@ -181,6 +196,7 @@ def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[Backbon
 
     given = model.values if model else {}
     config = {"k_documents": k, **{key: given[key] for key in READING_OF_TEXT if key in given}}
+    config |= {key: value for key in FLOORS if (value := getattr(encoder.terms, key))}
     if encoder.prefix_size is not None:
         config[PREFIX] = encoder.prefix_size
     return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)

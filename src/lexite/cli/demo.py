@@ -18,6 +18,7 @@ from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import RUNTIME, RUNTIME_HEADING, JsonFlag, VocabularyOption, feed, load_encoder, vocabulary_info
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console
+from lexite.cli.queries import ModelQueries
 from lexite.cli.search import Searcher
 from lexite.corpus.records import Query
 from lexite.errors import LexiteError, StorageError
@@ -69,7 +70,7 @@ def demo_verb(
     """
     encoder = load_encoder(vocabulary, model)
     index = _index(encoder, fresh)
-    searcher = Searcher(index, encoder, index.scoring, top_k)
+    searcher = Searcher(index, ModelQueries(encoder), index.scoring, top_k)
     asked = [Query(str(number), text) for number, text in enumerate(QUESTIONS[:questions], start=1)]
     searcher.answer(asked, as_json, headings=True)
     if as_json:

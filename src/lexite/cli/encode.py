@@ -45,7 +45,7 @@ Chunk = tuple[list[str], "csr_array"]
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents", "k_queries"), "model": RUNTIME + READING_OF_TEXT},
+    only={"terms": ("k_documents", "k_queries", "floor_documents", "floor_queries"), "model": RUNTIME + READING_OF_TEXT},
     read="Reading",
     terms="Terms",
     model=RUNTIME_HEADING,
@@ -78,8 +78,8 @@ def encode_verb(
     if as_json and str(output) == "-":
         raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
-    encoder = load_encoder(vocabulary, model, prefix)
-    k = encoder.k_for(kind, terms.values.get("k_documents" if kind == "document" else "k_queries"))
+    encoder = load_encoder(vocabulary, model, prefix, terms)
+    k = encoder.k_for(kind)
     weights = _encode(encoder, stream, kind, k, raw)
     n_texts = n_terms = 0
     if str(output) == "-":

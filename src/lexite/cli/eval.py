@@ -29,7 +29,11 @@ from lexite.terms.scoring import BM25Config
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents", "k_queries"), "read": ("skip_bad",), "model": RUNTIME + READING_OF_TEXT},
+    only={
+        "terms": ("k_documents", "k_queries", "floor_documents", "floor_queries"),
+        "read": ("skip_bad",),
+        "model": RUNTIME + READING_OF_TEXT,
+    },
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says)",
@@ -57,6 +61,10 @@ def eval_verb(
         Path | None, typer.Option("--cache", help="Keep token states here, so that the model runs only once.", metavar="DIR")
     ] = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Write runs and qrels here in TREC form.", metavar="DIR")] = None,
+    static: Annotated[
+        bool,
+        typer.Option("--static/--no-static", help="Search the same index with static queries too, through its own table."),
+    ] = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
@@ -81,15 +89,14 @@ def eval_verb(
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
         _check_writable(json_file)
-    encoder = load_encoder(vocabulary, model, prefix)
+    encoder = load_encoder(vocabulary, model, prefix, terms)
     report = evaluate_collections(
         encoder,
         collections,
         baselines=named,
         scoring=scoring.over(encoder.scoring),
         literal=words,
-        k_documents=terms.values.get("k_documents"),
-        k_queries=terms.values.get("k_queries"),
+        static=static,
         top_k=top_k,
         split=split,
         cache=cache,

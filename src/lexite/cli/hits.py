@@ -15,10 +15,11 @@ from lexite.terms.literal import literal_words
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from scipy.sparse import csr_array
 
     from lexite.index import BM25Index, Hit
     from lexite.index.config import SparseRows
-    from lexite.terms import BM25Config, LatentTermEncoder
+    from lexite.terms import BM25Config
 
 PASSAGE_CHARACTERS = 240
 MOST_PASSAGES = 64
@@ -97,7 +98,7 @@ def show_hits(
     text: str,
     hits: Sequence[Hit],
     scoring: BM25Config,
-    encoder: LatentTermEncoder | None = None,
+    weigh: Callable[[Sequence[str]], csr_array[Any]] | None = None,
 ) -> list[ShownHit]:
     """Adds titles, snippets and matched terms to hits.
 
@@ -108,13 +109,13 @@ def show_hits(
         text: of the query, whose literal words were searched too.
         hits: what the search gave.
         scoring: what it was searched with.
-        encoder: the index's vocabulary, with which the best passage of each document is looked for; without it, the
-            beginning is shown.
+        weigh: gives raw weights of passages, ``(n_passages, n_latents)``, with which the best one of each document is looked
+            for; without it, the beginning is shown.
     """
     explained = [index.explain(query, hit.document, scoring=scoring, texts=[text]) for hit in hits]
     stored = [index.stored(hit.document) for hit in hits]
     parts = [passages(document.text) for document in stored]
-    best = _best_passages(index, encoder, parts, explained) if encoder else [0] * len(hits)
+    best = _best_passages(index, weigh, parts, explained) if weigh else [0] * len(hits)
     shown = []
     for hit, document, contributions, pieces, number in zip(hits, stored, explained, parts, best, strict=True):
         terms = [_matched(index, label, term, value) for term, value in contributions[:TERMS_SHOWN]]
@@ -131,7 +132,7 @@ def _matched(index: BM25Index, label: Callable[[int], str], term: int, contribut
 
 def _best_passages(
     index: BM25Index,
-    encoder: LatentTermEncoder,
+    weigh: Callable[[Sequence[str]], csr_array[Any]],
     parts: Sequence[Sequence[str]],
     explained: Sequence[Sequence[tuple[int, float]]],
 ) -> list[int]:
@@ -142,7 +143,7 @@ def _best_passages(
     texts = [text for pieces in parts if len(pieces) > 1 for text in pieces]
     if not texts:
         return [0] * len(parts)
-    weights = encoder.encode_documents(texts, raw=True)
+    weights = weigh(texts)
     best, row = [], 0
     for pieces, contributions in zip(parts, explained, strict=True):
         if len(pieces) < 2:

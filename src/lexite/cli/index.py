@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,10 +38,16 @@ from lexite.terms.config import TermsConfig
 from lexite.terms.literal import LiteralConfig
 from lexite.terms.scoring import BM25Config
 
+if TYPE_CHECKING:
+    from lexite.terms import LatentTermEncoder
+    from lexite.terms.static import StaticCounter
+
+logger = logging.getLogger("lexite")
+
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents",), "model": RUNTIME + READING_OF_TEXT},
+    only={"terms": ("k_documents", "floor_documents"), "model": RUNTIME + READING_OF_TEXT},
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says; can be changed at search time)",
@@ -55,6 +62,13 @@ def index_verb(
     prefix: PrefixOption = None,
     overwrite: Overwrite = False,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Keep titles and texts, so that results show them.")] = True,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static/--no-static",
+            help="Keep a table that encodes queries without the model, counted from these documents.",
+        ),
+    ] = True,
     as_json: JsonFlag = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
@@ -70,20 +84,24 @@ def index_verb(
     Example: lexite index notes/ -o notes.lexite && lexite search notes.lexite
     """
     from lexite.index import BM25Index, check_index_folder
+    from lexite.terms.static import table_of_corpus
 
     sources, output = need_sources(sources, "index"), need_output(output)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
-    encoder = load_encoder(vocabulary, model, prefix)
-    k = encoder.k_for("document", terms.values.get("k_documents"))
+    encoder = load_encoder(vocabulary, model, prefix, terms)
+    k = encoder.k_for("document")
     info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
+    counter = _counter(encoder) if static else None
     with (
         _nothing_left_behind(output) as taken,
         BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text, literal=words) as writer,
     ):
         taken.append(output)
-        added = feed(writer, encoder, documents, k=k)
+        added = feed(writer, encoder, documents, k=k, counter=counter)
+        if counter is not None:
+            writer.set_static(table_of_corpus(counter, encoder))
         writer.commit()
     report_skipped(report)
     index = BM25Index.open(output)
@@ -102,6 +120,16 @@ def index_verb(
         return
     print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
     print(f"Search it: lexite search {output}")
+
+
+def _counter(encoder: LatentTermEncoder) -> StaticCounter | None:
+    """What counts the documents for a static table, where the model can have one."""
+    from lexite.terms.static import counter_for
+
+    counter = counter_for(encoder.backbone, encoder.n_latents)
+    if counter is None:
+        logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", encoder.backbone.name)
+    return counter
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of,
 from lexite.cli.hits import ShownHit, print_hits, show_hits
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console, print_json, print_json_line
+from lexite.cli.queries import ModelQueries, QueryEncoder, static_queries_of
 from lexite.cli.stored_terms import TermQueries, labels_of, read_term_queries
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, CorpusError
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from lexite.corpus import Query
     from lexite.index import BM25Index, Hit
     from lexite.index.config import SparseRows
-    from lexite.terms import LatentTermEncoder
 
 PROMPT = "\nquery> "
 
 
 @configured(
-    only={"terms": ("k_queries",), "model": (*RUNTIME, "query_prompt"), "read": ("id_field", "text_field", "skip_bad")},
+    only={
+        "terms": ("k_queries", "floor_queries"),
+        "model": (*RUNTIME, "query_prompt"),
+        "read": ("id_field", "text_field", "skip_bad"),
+    },
     read="Reading (of --queries)",
     terms="Terms",
     scoring="Scoring (default: what the index says)",
@@ -58,6 +62,10 @@ def search_verb(
             metavar="FILE",
         ),
     ] = None,
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Encode queries with the index's static table. No model is loaded."),
+    ] = False,
     run: Annotated[
         Path | None,
         typer.Option("--run", help="Write the ranking as a TREC run, with no text; - is stdout.", metavar="FILE"),
@@ -83,37 +91,59 @@ def search_verb(
 
     Example: lexite search notes.lexite how do plants breathe
     """
-    from lexite.corpus import Query
     from lexite.index import BM25Index
 
     if as_json and str(run) == "-":
         raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
-    if terms_file is not None and (query or queries):
-        raise ConfigError("--terms takes the place of words and of --queries. Give one of them.")
-    if terms_file is not None and (terms.values or model.values):
-        raise ConfigError("--terms needs no model, so options of the model and --k-queries have no place beside it.")
+    if terms_file is not None and (query or queries or static):
+        raise ConfigError("--terms takes the place of words, of --queries and of --static. Give one of them.")
+    if (terms_file is not None and terms.values) or ((terms_file or static) and ("k_queries" in terms.values or model.values)):
+        option = "--static" if static else "--terms"
+        raise ConfigError(f"{option} needs no model, so options of the model and of its terms have no place beside it.")
     opened = BM25Index.open(index)
+    scored = scoring.over(opened.scoring)
     if terms_file is not None:
-        stored = read_term_queries(terms_file, opened.n_latents)
-        found = TermSearcher(opened, stored, scoring.over(opened.scoring), top_k, approximate)
+        found = TermSearcher(opened, read_term_queries(terms_file, opened.n_latents), scored, top_k, approximate)
         if run is not None:
             _report_run(found.write_run(run), run, as_json)
         else:
             found.answer(labels_of(opened, vocabulary), as_json)
         return
+    listed = _listed_queries(query, queries, read)
+    encoder = (
+        static_queries_of(opened, vocabulary, terms.values.get("floor_queries"))
+        if static
+        else _model_queries(opened, vocabulary, terms, model)
+    )
+    _ask(Searcher(opened, encoder, scored, top_k, snippets, approximate), listed, run, as_json)
+
+
+def _listed_queries(query: list[str] | None, queries: Path | None, read: ReadOptions) -> list[Query]:
+    """The queries of the command line and of ``--queries``; none when they are to be asked for."""
+    from lexite.corpus import Query
+
     listed: list[Query] = []
     if queries:
         stream, report = open_queries([str(queries)], read)
         listed = list(stream)
         report_skipped(report)
-    encoder = load_encoder_of(opened, vocabulary, model)
-    k = encoder.k_for("query", terms.values.get("k_queries"))
-    searcher = Searcher(opened, encoder, scoring.over(opened.scoring), top_k, k, snippets, approximate)
     if query:
         listed.insert(0, Query("query" if queries else "1", _decoded(" ".join(query))))
+    return listed
+
+
+def _model_queries(
+    index: BM25Index, vocabulary: str | None, terms: Overrides[TermsConfig], model: Overrides[BackboneConfig]
+) -> ModelQueries:
+    encoder = load_encoder_of(index, vocabulary, model)
+    encoder.terms = terms.over(encoder.terms)
+    return ModelQueries(encoder, encoder.k_for("query"))
+
+
+def _ask(searcher: Searcher, listed: Sequence[Query], run: Path | None, as_json: bool) -> None:
+    """Answers the queries that are listed; where there are none, those of a pipe or of a conversation."""
     if run is not None:
-        listed = listed or list(_piped_queries())
-        _report_run(searcher.write_run(listed, run), run, as_json)
+        _report_run(searcher.write_run(listed or list(_piped_queries()), run), run, as_json)
     elif listed:
         searcher.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
@@ -125,36 +155,33 @@ def search_verb(
 
 @dataclass(frozen=True)
 class Searcher:
-    """An index with its vocabulary and how it is searched.
+    """An index with what encodes its queries, and how it is searched.
 
     Attributes:
         index: the opened index.
-        encoder: its vocabulary.
+        encoder: its vocabulary's model, or a static table.
         scoring: what it is searched with.
         top_k: documents per query.
-        k: latents kept per token of a query; None takes the vocabulary's own.
         snippets: whether the best passage of each document is looked for.
         approximate: whether to search faster, and miss a hit now and then.
     """
 
     index: BM25Index
-    encoder: LatentTermEncoder
+    encoder: QueryEncoder
     scoring: BM25Config
     top_k: int = 10
-    k: int | None = None
     snippets: bool = True
     approximate: bool = False
 
     def rank(self, texts: Sequence[str]) -> list[list[Hit]]:
         """The documents of each query, the best first."""
-        weights = self.encoder.encode_queries(list(texts), k=self.k, raw=True)
-        return self._hits(weights, texts)
+        return self._hits(self.encoder.encode(texts), texts)
 
     def search(self, text: str) -> list[ShownHit]:
         """The documents of a query with title, snippet and matched terms."""
-        weights = self.encoder.encode_queries([text], k=self.k, raw=True)
-        encoder, hits = self.encoder if self.snippets else None, self._hits(weights, [text])[0]
-        return show_hits(self.index, self.encoder.label, weights, text, hits, self.scoring, encoder)
+        weights = self.encoder.encode([text])
+        weigh, hits = self.encoder.encode_passages if self.snippets else None, self._hits(weights, [text])[0]
+        return show_hits(self.index, self.encoder.label, weights, text, hits, self.scoring, weigh)
 
     def _hits(self, weights: SparseRows, texts: Sequence[str]) -> list[list[Hit]]:
         return self.index.search(

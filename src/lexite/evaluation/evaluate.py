@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from lexite.evaluation.measures import MeasuredRun, evaluate_run, import_ir_meas
 from lexite.evaluation.rankings import to_run
 from lexite.evaluation.report import TESTED, EvaluationReport, Row
 from lexite.evaluation.significance import paired_test
-from lexite.evaluation.systems import Costs, System
+from lexite.evaluation.systems import Costs, System, SystemResult
 from lexite.evaluation.trec import RunFolder
 from lexite.terms.literal import LiteralConfig
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lexite")
 LATENT, WITH_WORDS = "latent", "latent+words"  # the system under test, without and with literal words
+STATIC = {LATENT: "static", WITH_WORDS: "static+words"}  # the same index with static queries
 DEFAULT_BASELINES = ("dense", "bm25")
 LEAST_TOP_K = 100
 BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
@@ -54,6 +55,7 @@ def evaluate_collections(
     options: ReadOptions = ReadOptions(),  # noqa: B008  (frozen)
     show_progress: bool = False,
     literal: LiteralConfig | None = None,
+    static: bool = False,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -75,9 +77,12 @@ def evaluate_collections(
         options: how documents are read (field names, whether bad records are skipped).
         show_progress: whether progress is shown on stderr.
         literal: whether literal words are indexed beside the latent terms, and how; the system is then ``latent+words``.
+        static: whether the same index is also searched with static queries, through a table of its documents as
+            ``lexite index`` keeps it: the system ``static``, or ``static+words``.
 
     Raises:
-        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name.
+        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name, or static queries of a
+            backbone that cannot have any.
         CorpusError: a collection is missing, holds bad records or no queries, or its qrels name unknown documents.
         MissingExtraError: ir-measures or bm25s is not installed.
         StorageError: the cache, the runs or temporary files cannot be written.
@@ -87,14 +92,14 @@ def evaluate_collections(
     opened = open_collections(paths, split)
     folder = None if runs_dir is None else RunFolder(runs_dir)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
-    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal)
+    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal, static)
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
     results: dict[str, dict[str, _Result]] = {}
     for collection in [read_collection(each, options) for each in opened]:  # all are checked before the first is run
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
-    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig())})
+    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig()), "static": static})
 
 
 @dataclass(frozen=True)
@@ -120,17 +125,25 @@ def _evaluate(
     if folder is not None:
         folder.write_qrels(collection)
     results = {}
-    for name, system in systems.items():
+    for tested, system in systems.items():
         started = time.perf_counter()
-        ranked = system.run(collection, top_k + 1)  # one more than is kept, for BEIR's rule
+        result = system.run(collection, top_k + 1)  # one more than is kept, for BEIR's rule
         seconds = time.perf_counter() - started
-        run = to_run([query.id for query in collection.queries], ranked.rankings, collection.document_ids, top_k)
-        if folder is not None:
-            folder.write_run(collection, name, run)
-        results[name] = _Result(evaluate_run(collection.qrels, run), ranked.costs, seconds)
-        value = results[name].measured.mean[TESTED]
-        logger.info("%s: %s has %s %.4f (%.0f seconds)", collection.name, name, TESTED, value, seconds)
+        for name, ranked in _with_static(tested, result):
+            run = to_run([query.id for query in collection.queries], ranked.rankings, collection.document_ids, top_k)
+            if folder is not None:
+                folder.write_run(collection, name, run)
+            results[name] = _Result(evaluate_run(collection.qrels, run), ranked.costs, seconds)
+            value = results[name].measured.mean[TESTED]
+            logger.info("%s: %s has %s %.4f (%.0f seconds)", collection.name, name, TESTED, value, seconds)
     return results
+
+
+def _with_static(name: str, result: SystemResult) -> Iterator[tuple[str, SystemResult]]:
+    """A system's result, and after it that of static queries where there is one."""
+    yield name, result
+    if result.static is not None:
+        yield STATIC[name], result.static
 
 
 def _report(
@@ -181,6 +194,8 @@ def _settings(
         "pooling": encoder.terms.pooling,
         "k_documents": encoder.k_for("document", k_documents),
         "k_queries": encoder.k_for("query", k_queries),
+        "floor_documents": encoder.terms.floor_documents,
+        "floor_queries": encoder.terms.floor_queries,
         "scoring": to_dict(encoder.scoring if scoring is None else scoring),
         "backbone": encoder.backbone.name,
         "backbone_fingerprint": encoder.backbone.fingerprint,

@@ -28,15 +28,16 @@ class EvaluationReport:
     Attributes:
         vocabulary: name of the vocabulary.
         collections: collection -> system -> column -> number. Systems are ``latent`` (``latent+words`` when literal words were
-            indexed too), ``dense`` and ``bm25``. Columns:
+            indexed too), where asked for ``static`` (``static+words``), ``dense`` and ``bm25``. Columns:
             ``nDCG@10``, ``R@100``, ``MRR@10``, defined by :func:`lexite.evaluation.evaluate_run`, and
             ``postings_per_document``, ``terms_per_query``, ``bytes_per_document``, defined by
             :class:`lexite.evaluation.Costs`. Only ``bytes_per_document`` of a late-interaction backbone is None.
-        significance: collection -> baseline -> paired test of nDCG@10, latent minus baseline.
+        significance: collection -> baseline -> paired test of nDCG@10, latent minus baseline; static queries count as one.
         mean_significance: baseline -> the same test for the mean over collections.
         per_query: collection -> system -> measure -> query id -> value.
         settings: what the numbers were made with.
-        seconds: collection -> system -> seconds for encoding, indexing and searching together.
+        seconds: collection -> system -> seconds for encoding, indexing and searching together; ``static`` shares the run of
+            ``latent``, and so its seconds.
     """
 
     vocabulary: str

@@ -37,10 +37,12 @@ class SystemResult:
     Attributes:
         rankings: one per query, in the order of the queries; documents that match in nothing are not in it.
         costs: of the index.
+        static: of the same index, searched with static queries; None where that was not asked for.
     """
 
     rankings: list[Ranking]
     costs: Costs
+    static: SystemResult | None = None
 
 
 class System(Protocol):

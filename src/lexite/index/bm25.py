@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,13 @@ from lexite.index.ids import IdTable, encode_text, hash_ids
 from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, open_segment, segment_in_memory
+from lexite.index.static import StoredStatic, verify_static
 from lexite.index.storage import verify_file
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.terms.literal import LiteralConfig
+
+if TYPE_CHECKING:
+    from lexite.terms.static import StaticTable
 
 OPEN_ATTEMPTS = 10
 APPROXIMATE_SHARE = 0.6
@@ -53,8 +57,15 @@ class BM25Index:
     [[('b', 1)], [('a', 1), ('b', 2)]]
     """
 
-    def __init__(self, commit: Commit, segments: Sequence[Segment], path: Path | None, words: IdTable | None = None) -> None:
-        self._commit, self.path = commit, path
+    def __init__(
+        self,
+        commit: Commit,
+        segments: Sequence[Segment],
+        path: Path | None,
+        words: IdTable | None = None,
+        static: StoredStatic | None = None,
+    ) -> None:
+        self._commit, self.path, self._static = commit, path, static
         self._words = Dictionary(IdTable.build([]) if words is None else words)
         self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
 
@@ -119,7 +130,8 @@ class BM25Index:
         for attempt in range(OPEN_ATTEMPTS):
             try:
                 words = open_words(folder, commit.words) if commit.words else None
-                index = cls(commit, _open_segments(folder, commit), folder, words)
+                static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
+                index = cls(commit, _open_segments(folder, commit), folder, words, static)
                 if verify:
                     index.verify()
                 return index
@@ -304,6 +316,16 @@ class BM25Index:
         """
         return self._words.word(term - self.n_latents)
 
+    def static(self) -> StaticTable | None:
+        """The table that encodes queries without the model; None when the index has none.
+
+        It was counted from the documents that were ever added, deleted ones included. It is read at the first call.
+
+        Raises:
+            IndexFormatError: its files are damaged.
+        """
+        return None if self._static is None else self._static.table
+
     @property
     def n_segments(self) -> int:
         """Number of segments."""
@@ -390,6 +412,8 @@ class BM25Index:
                     verify_file(self.path / SEGMENTS_NAME / segment.name / name, record)
             if self._commit.words:
                 verify_words(self.path, self._commit.words)
+            if self._commit.static:
+                verify_static(self.path, self._commit.static)
         except IndexFormatError as error:
             if read_commit(self.path) != self._commit:
                 raise IndexFormatError(f"{self.path} was changed since it was opened. Open it again to verify it.") from error

@@ -22,6 +22,7 @@ def describe(index: BM25Index, commit: Commit) -> dict[str, Any]:
     """
     files = [(name, record.bytes) for segment in commit.segments for name, record in segment.files.items()]
     bytes_words = sum(record.bytes for record in commit.words.files.values()) if commit.words else 0
+    bytes_static = sum(record.bytes for record in commit.static.files.values()) if commit.static else 0
     n_documents, frequency = index.n_documents, index.document_frequency
     n_postings = int(frequency.sum())
     return {
@@ -46,11 +47,16 @@ def describe(index: BM25Index, commit: Commit) -> dict[str, Any]:
         "average_length": index.average_length(),
         "literal_words": index.literal is not None,
         **_words(index),
+        "static_table": commit.static is not None,
+        **({"n_pieces_used": commit.static.n_pieces_used} if commit.static else {}),
         "bytes_postings": index.bytes,
         "bytes_weights": index.weight_bytes,
-        "bytes_total": sum(size for _, size in files) + bytes_words if index.path else index.bytes + index.weight_bytes,
+        "bytes_total": (
+            sum(size for _, size in files) + bytes_words + bytes_static if index.path else index.bytes + index.weight_bytes
+        ),
         "bytes_texts": sum(size for name, size in files if name.startswith("text")),
         "bytes_words": bytes_words,
+        "bytes_static": bytes_static,
     }
 
 

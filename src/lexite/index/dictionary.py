@@ -6,7 +6,6 @@ Its files lie in a folder of their own. A commit that brings new words writes th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.files import fsync_folder, storage_errors
 from lexite.index.config import Rows
 from lexite.index.ids import IdTable, encode_text, hash_ids
-from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, verify_file, write_array
+from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
 from lexite.terms.literal import LiteralConfig, literal_words
 
 WORDS_NAME = "words"
 DAMAGED_WORDS = "The literal words of the index are damaged. Run 'lexite info --verify' on it."
-_FILE_OF_COMMIT = re.compile(r"[a-z_]+-([0-9]{8})\.(npy|bin)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,21 +167,15 @@ def write_words(folder: Path, generation: int, table: IdTable) -> WordsRecord:
         StorageError: it cannot be written.
     """
     place, names = folder / WORDS_NAME, word_files(generation)
-    with storage_errors(place):
-        place.mkdir(exist_ok=True)
-        for name in names:  # left by a commit that failed
-            (place / name).unlink(missing_ok=True)
-    with FileWriter(place / names[0]) as file:
-        file.write(table.data)
-    files = {
-        names[0]: file.record,
-        names[1]: write_array(place / names[1], table.bounds),
-        names[2]: write_array(place / names[2], table.hashes),
-        names[3]: write_array(place / names[3], table.order),
-    }
-    with storage_errors(place):
-        fsync_folder(place)
-        fsync_folder(folder)
+    with new_files(place, names):
+        with FileWriter(place / names[0]) as file:
+            file.write(table.data)
+        files = {
+            names[0]: file.record,
+            names[1]: write_array(place / names[1], table.bounds),
+            names[2]: write_array(place / names[2], table.hashes),
+            names[3]: write_array(place / names[3], table.order),
+        }
     return WordsRecord(generation, len(table.order), files)
 
 
@@ -211,13 +202,6 @@ def verify_words(folder: Path, record: WordsRecord) -> None:
     """Compares the files of a dictionary with their checksums; raises IndexFormatError."""
     for name, file in record.files.items():
         verify_file(folder / WORDS_NAME / name, file)
-
-
-def last_generation(folder: Path) -> int:
-    """The largest number in the names of the files that lie in the folder of words; 0 when there are none."""
-    place = folder / WORDS_NAME
-    found = [_FILE_OF_COMMIT.fullmatch(path.name) for path in place.iterdir()] if place.is_dir() else []
-    return max((int(match[1]) for match in found if match), default=0)
 
 
 def _entries(texts: Sequence[str], literal: LiteralConfig) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Container
 from pathlib import Path
@@ -11,8 +12,10 @@ from lexite.files import check_output_folder, fsync_folder, storage_errors
 from lexite.index.dictionary import WORDS_NAME
 from lexite.index.lock import LOCK_NAME, WriterLock
 from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit, read_commit
+from lexite.index.static import STATIC_NAME
 
 UNFINISHED_COMMIT = f".{COMMIT_NAME}.*.tmp"  # what a kill in the middle of files.write_json leaves
+_FILE_OF_COMMIT = re.compile(r"[a-z_]+-([0-9]{8})\.[a-z]+")
 
 
 def current_commit(folder: Path) -> Commit | None:
@@ -21,17 +24,18 @@ def current_commit(folder: Path) -> Commit | None:
 
 
 def remove_stale(folder: Path, state: Commit | None) -> None:
-    """Removes what ``state`` does not name: segments, deletions and words of older commits and of writers that were killed."""
+    """Removes what ``state`` does not name: what older commits and writers that were killed left."""
     named = {record.name: record.files for record in state.segments} if state else {}
     for path in (folder / SEGMENTS_NAME).iterdir():
         if path.name not in named:
             shutil.rmtree(path, ignore_errors=True)
             continue
         _remove_others(path, named[path.name])
-    if state and state.words:
-        _remove_others(folder / WORDS_NAME, state.words.files)
-    else:
-        shutil.rmtree(folder / WORDS_NAME, ignore_errors=True)
+    for name, record in ((WORDS_NAME, state and state.words), (STATIC_NAME, state and state.static)):
+        if record:
+            _remove_others(folder / name, record.files)
+        else:
+            shutil.rmtree(folder / name, ignore_errors=True)
     for leftover in folder.glob(UNFINISHED_COMMIT):
         with contextlib.suppress(OSError):
             leftover.unlink()
@@ -42,6 +46,13 @@ def _remove_others(folder: Path, named: Container[str]) -> None:
         if file.name not in named:
             with contextlib.suppress(OSError):  # another system may hold it open; the next writer tries again
                 file.unlink()
+
+
+def last_generation(folder: Path) -> int:
+    """The largest number in the names of the files of words and static tables that lie in an index; 0 without any."""
+    places = [place for place in (folder / WORDS_NAME, folder / STATIC_NAME) if place.is_dir()]
+    found = [_FILE_OF_COMMIT.fullmatch(path.name) for place in places for path in place.iterdir()]
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -56,7 +67,7 @@ def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
     folder = Path(path)
     if (folder / LOCK_NAME).is_file():
         names = {entry.name for entry in folder.iterdir()} - {leftover.name for leftover in folder.glob(UNFINISHED_COMMIT)}
-        if names <= {LOCK_NAME, SEGMENTS_NAME, WORDS_NAME}:
+        if names <= {LOCK_NAME, SEGMENTS_NAME, WORDS_NAME, STATIC_NAME}:
             return folder
     return check_output_folder(folder, COMMIT_NAME, overwrite=overwrite)
 

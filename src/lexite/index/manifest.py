@@ -17,6 +17,7 @@ from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import BM25Config, VocabularyInfo
 from lexite.index.dictionary import WordsRecord
+from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.terms.literal import LiteralConfig
 
@@ -26,7 +27,7 @@ FORMAT = "lexite-index"
 FORMAT_VERSION = 3
 LATENT_TERMS_ONLY = 2  # the format before literal words; it is read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
-FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin)")
+FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin|safetensors|json)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Commit:
         segments: in document order.
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
+        static: the table that encodes queries without the model; None when there is none.
         format_version: of the file that it was read from.
     """
 
@@ -89,6 +91,7 @@ class Commit:
     segments: tuple[SegmentRecord, ...] = field(default=())
     literal: LiteralConfig | None = None
     words: WordsRecord | None = None
+    static: StaticRecord | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -112,6 +115,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "store_text": commit.store_text,
         "literal": to_dict(commit.literal) if commit.literal else None,
         "words": dataclasses.asdict(commit.words) if commit.words else None,
+        "static": dataclasses.asdict(commit.static) if commit.static else None,
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
     write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
@@ -148,7 +152,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     if version == LATENT_TERMS_ONLY:
         value = {**value, "literal": None, "words": None}
         value["segments"] = [{**entry, "n_terms": vocabulary.n_terms} for entry in value["segments"]]
-    words = value["words"]
+    words, static = value["words"], value.get("static")  # which the first indexes of this format lack
     commit = Commit(
         generation=int(value["generation"]),
         vocabulary=vocabulary,
@@ -157,6 +161,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         segments=tuple(_segment(entry) for entry in value["segments"]),
         literal=None if value["literal"] is None else from_dict(LiteralConfig, value["literal"], str(path)),
         words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
+        static=None if static is None else StaticRecord(**{**static, "files": _files(static)}),
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)

@@ -6,10 +6,12 @@ shape need not be parsed when they are opened. Bytes (ids, titles, texts) are pl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.files import sha256_file, storage_errors
+from lexite.files import fsync_folder, sha256_file, storage_errors
 
 HEADER_BYTES = 128
 Shape = tuple[int, ...]
@@ -111,6 +113,27 @@ def write_array(path: Path, array: NDArray[Any]) -> FileRecord:
     with array_writer(path, array.dtype.str, array.shape) as writer:
         writer.write(array.reshape(-1).view(np.uint8))
     return writer.record
+
+
+@contextlib.contextmanager
+def new_files(place: Path, names: Sequence[str]) -> Iterator[None]:
+    """Makes a folder inside an index ready for new files, and flushes both folders once the block has written them.
+
+    Args:
+        place: the folder; made when missing.
+        names: the files; what a commit that failed left under them is removed.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with storage_errors(place):
+        place.mkdir(exist_ok=True)
+        for name in names:
+            (place / name).unlink(missing_ok=True)
+    yield
+    with storage_errors(place):
+        fsync_folder(place)
+        fsync_folder(place.parent)
 
 
 def map_array(path: Path, record: FileRecord, dtype: str, shape: Shape) -> NDArray[Any]:

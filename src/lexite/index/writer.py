@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from lexite.errors import CorpusError, IndexFormatError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
 from lexite.index.config import TRANSFORMS, DocumentLike, Rows, SparseRows
-from lexite.index.dictionary import GrowingDictionary, last_generation, open_words, verify_words, write_words
-from lexite.index.folder import check_index_folder, current_commit, lock_folder, remove_stale
+from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
+from lexite.index.folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.lock import WriterLock
 from lexite.index.manifest import (
@@ -35,8 +35,12 @@ from lexite.index.merging import Source, merge_segments, plan_merge
 from lexite.index.parts import Part, count_removed
 from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
 from lexite.index.segment import deletion_files, open_segment, row_term_type
+from lexite.index.static import StoredStatic, check_static, write_static
 from lexite.index.storage import read_part, write_array
 from lexite.terms.literal import LiteralConfig
+
+if TYPE_CHECKING:
+    from lexite.terms.static import StaticTable
 
 logger = logging.getLogger("lexite")
 SEGMENT_POSTINGS = 200_000_000
@@ -65,6 +69,8 @@ class IndexWriter:
         self._state, self._lock = state, lock
         self._parts = [self._open(record) for record in keep]
         self._words: GrowingDictionary | None = None
+        self._static: StaticTable | None = None
+        self._static_is_new = False
         self._next = self._first_free_number()
         self._buffer = self._new_buffer()
         self._usable = True
@@ -138,6 +144,34 @@ class IndexWriter:
         if not missing_ok and not all(found):
             raise CorpusError(f"The index has no document '{decode_text(encoded[found.index(None)])}'. Nothing was deleted.")
         return self._delete(encoded, found)
+
+    def static(self) -> StaticTable | None:
+        """The static table that the index would have if it were committed now; see :meth:`BM25Index.static`.
+
+        Raises:
+            IndexFormatError: that of the last commit is damaged.
+        """
+        record = self._state.static
+        if self._static_is_new or record is None:
+            return self._static
+        return StoredStatic(self.folder, record, self.n_latents).table
+
+    def set_static(self, table: StaticTable | None) -> None:
+        """Gives the index a static table with the next commit, in place of the one that it has; None removes that.
+
+        The writer does not count: documents that are added, replaced or deleted leave the table as it is.
+        :class:`lexite.terms.static.StaticCounter` counts them while they are encoded.
+
+        Args:
+            table: the table.
+
+        Raises:
+            IndexFormatError: it gives another number of terms than the index has latent terms.
+        """
+        self._check_usable()
+        if table is not None:
+            check_static(table, self.n_latents)
+        self._static, self._static_is_new = table, True
 
     def commit(self) -> None:
         """Makes all changes so far the state of the index: durably, and at once for whoever opens it from now on.
@@ -268,14 +302,17 @@ class IndexWriter:
             if part.changed:
                 self._write_deletions(part, generation)
         self._write_postings(generation)
-        records, words = tuple(part.record for part in self._parts), self._state.words
+        records = tuple(part.record for part in self._parts)
+        words, static = self._state.words, self._state.static
         if self._words is not None and self._words.has_new:
             words = write_words(self.folder, generation, self._words.committed())
+        if self._static_is_new:
+            static = None if self._static is None else write_static(self.folder, generation, self._static)
         state = dataclasses.replace(
-            self._state, generation=generation, segments=records, words=words, format_version=FORMAT_VERSION
+            self._state, generation=generation, segments=records, words=words, static=static, format_version=FORMAT_VERSION
         )
         write_commit(self.folder, state)
-        self._state = state
+        self._state, self._static, self._static_is_new = state, None, False
         remove_stale(self.folder, state)
 
     def _write_deletions(self, part: Part, generation: int) -> None:
@@ -404,7 +441,7 @@ def create_index(path: str | Path, state: Commit, segment_postings: int, *, over
             if old and not overwrite:  # committed since the check above
                 raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
             remove_stale(folder, old)
-        generation = old.generation if old else last_generation(folder)  # words of a damaged index keep their names
+        generation = old.generation if old else last_generation(folder)  # files of a damaged index keep their names
         return IndexWriter(folder, dataclasses.replace(state, generation=generation), (), segment_postings, lock)
     except BaseException:
         lock.release()

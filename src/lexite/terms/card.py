@@ -10,7 +10,14 @@ from typing import Any
 import yaml
 
 TAGS = ["lexite", "latent-terms", "sparse-autoencoder", "sparse-retrieval", "bm25"]
-SYSTEMS = {"latent": "latent terms", "latent+words": "latent terms and words", "dense": "dense cosine", "bm25": "lexical BM25"}
+SYSTEMS = {
+    "latent": "latent terms",
+    "latent+words": "latent terms and words",
+    "static": "static queries",
+    "static+words": "static queries and words",
+    "dense": "dense cosine",
+    "bm25": "lexical BM25",
+}
 QUALITY = ("nDCG@10", "R@100", "MRR@10")
 SIZE = {
     "postings_per_document": "postings per document",

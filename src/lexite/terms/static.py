@@ -14,6 +14,7 @@ over its n_p tokens of the piece, m_p the tokens that the row was the mean of, t
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,11 +29,13 @@ from lexite.files import atomic_write, storage_errors
 from lexite.terms.config import Pooling
 from lexite.terms.hub import find_folder
 from lexite.terms.manifest import read_manifest
+from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from lexite.backbone.base import Backbone
+    from lexite.terms.encoder import LatentTermEncoder
 
 ARRAYS_NAME = "static.safetensors"
 TOKENIZER_NAME = "tokenizer.json"
@@ -134,19 +137,8 @@ class StaticTable:
         Raises:
             StorageError: they cannot be written.
         """
-        from safetensors.numpy import save
-
-        scale = 1.0 / max(1.0, float(self.weights.data.max(initial=0.0)) / 6e4)  # the largest half is 65,504
-        arrays = {
-            "bounds": self.weights.indptr.astype(np.uint32),
-            "latents": self.weights.indices.astype(np.uint16 if self.n_latents <= 1 << 16 else np.uint32),
-            "values": (self.weights.data * scale).astype(np.float16),
-            "counts": self.counts.astype(np.int64),
-        }
-        facts = {"format_version": FORMAT_VERSION, "n_latents": str(self.n_latents), "scale": repr(scale)}
-        facts |= {"special_tokens": str(int(self.special_tokens)), "window": str(self.window or 0), "pooling": self.pooling}
         with atomic_write(Path(folder) / ARRAYS_NAME) as file, storage_errors(folder):
-            file.write(save(arrays, metadata=facts))
+            file.write(self.to_bytes())
         with atomic_write(Path(folder) / TOKENIZER_NAME, "w") as text:
             text.write(self.tokenizer)
         return [ARRAYS_NAME, TOKENIZER_NAME]
@@ -158,20 +150,52 @@ class StaticTable:
         Raises:
             ModelError: a file is missing, damaged, or of a newer format.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(folder) / ARRAYS_NAME
+        path, beside = Path(folder) / ARRAYS_NAME, Path(folder) / TOKENIZER_NAME
         try:
-            with safe_open(path, framework="numpy") as file:
-                facts = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            tokenizer = (Path(folder) / TOKENIZER_NAME).read_text(encoding="utf-8")
+            return cls.from_bytes(path.read_bytes(), beside.read_text(encoding="utf-8"), str(path))
         except FileNotFoundError as problem:
             raise ModelError(f"{problem.filename or path} does not exist. Copy the whole folder again.") from None
-        except (SafetensorError, OSError, ValueError) as problem:
+        except (OSError, ValueError) as problem:
             raise ModelError(f"{path} or {TOKENIZER_NAME} beside it is damaged: {problem}.") from problem
+
+    def to_bytes(self) -> bytes:
+        """The table without its tokenizer, in the form of safetensors; values in half precision."""
+        from safetensors.numpy import save
+
+        scale = 1.0 / max(1.0, float(self.weights.data.max(initial=0.0)) / 6e4)  # the largest half is 65,504
+        arrays = {
+            "bounds": self.weights.indptr.astype(np.uint32),
+            "latents": self.weights.indices.astype(np.uint16 if self.n_latents <= 1 << 16 else np.uint32),
+            "values": (self.weights.data * scale).astype(np.float16),
+            "counts": self.counts.astype(np.int64),
+        }
+        facts = {"format_version": FORMAT_VERSION, "n_latents": str(self.n_latents), "scale": repr(scale)}
+        facts |= {"special_tokens": str(int(self.special_tokens)), "window": str(self.window or 0), "pooling": self.pooling}
+        return bytes(save(arrays, metadata=facts))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, tokenizer: str, where: str) -> StaticTable:
+        """Reads what :meth:`to_bytes` wrote.
+
+        Args:
+            content: the bytes.
+            tokenizer: what they are without.
+            where: the file that they come from, for messages.
+
+        Raises:
+            ModelError: they are damaged, or of a newer format.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            arrays = load(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # load() gives no metadata
+        except (SafetensorError, KeyError, ValueError) as problem:
+            raise ModelError(f"{where} is damaged: {problem}.") from problem
+        facts = header.get("__metadata__", {})
         if facts.get("format_version") != FORMAT_VERSION:
-            raise ModelError(f"{path} has format version {facts.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
+            raise ModelError(f"{where} has format version {facts.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
         try:
             values = arrays["values"].astype(np.float32) / np.float32(facts["scale"])
             parts = (values, arrays["latents"].astype(np.int32), arrays["bounds"].astype(np.int64))
@@ -184,7 +208,7 @@ class StaticTable:
                 raise ValueError(f"its pooling is {pooling!r}")
             return cls(weights, arrays["counts"], tokenizer, facts["special_tokens"] == "1", window, pooling)
         except (KeyError, ValueError) as problem:
-            raise ModelError(f"{path} is damaged: {problem}.") from problem
+            raise ModelError(f"{where} is damaged: {problem}.") from problem
 
 
 class StaticCounter:
@@ -219,7 +243,7 @@ class StaticCounter:
         entries = (values[rows, slots].astype(np.float64), (token_ids[rows], indices[rows, slots]))
         self.sums = csr_array(self.sums + csr_array(entries, shape=self.sums.shape))
         if self.sums.nnz > self.entries_in_memory:
-            self.sums = without_small(self.sums, _FORGET_BELOW)
+            self.sums = drop_small(self.sums, _FORGET_BELOW)
 
     def table(
         self, tokenizer: str, *, special_tokens: bool = False, window: int | None = None, pooling: Pooling = "sum"
@@ -240,7 +264,7 @@ class StaticCounter:
         """
         if table.weights.shape != self.sums.shape:
             raise ModelError(f"The table is {table.weights.shape}, but pieces and terms were counted as {self.sums.shape}.")
-        known = np.minimum(table.counts, prior_tokens)
+        known = np.minimum(table.counts, prior_tokens).astype(np.float64)
         total = self.counts + known
         sums = self.sums + diags_array(known) @ table.weights
         means = csr_array(diags_array(1.0 / np.maximum(total, 1)) @ sums)
@@ -268,6 +292,18 @@ def table_for(counter: StaticCounter, backbone: Backbone, pooling: Pooling) -> S
     return counter.table(own.fast_tokenizer.to_str(), special_tokens=special, window=window, pooling=pooling)
 
 
+def table_of_corpus(counter: StaticCounter, encoder: LatentTermEncoder) -> StaticTable:
+    """The table of documents that were counted while they were encoded: the vocabulary's, where it has one, moved to them.
+
+    Args:
+        counter: of :func:`counter_for`, with the documents.
+        encoder: what they were encoded with.
+    """
+    if encoder.static is not None:
+        return counter.moved(encoder.static)
+    return table_for(counter, encoder.backbone, encoder.terms.pooling)
+
+
 def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tuple[StaticTable, dict[str, Any]]:
     """The static table of a saved vocabulary, and the vocabulary's manifest. Loads no model.
 
@@ -288,19 +324,8 @@ def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tup
     return StaticTable.load(folder), manifest
 
 
-def without_small(matrix: csr_array[Any], share: float) -> csr_array[Any]:
-    """The entries that are at least a share of their row's largest."""
-    lengths = np.diff(matrix.indptr)
-    largest = np.zeros(matrix.shape[0], dtype=matrix.dtype)
-    used = lengths > 0
-    largest[used] = np.maximum.reduceat(matrix.data, matrix.indptr[:-1][used]) if matrix.nnz else 0
-    keep = matrix.data >= share * np.repeat(largest, lengths)
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[matrix.indptr]
-    return csr_array((matrix.data[keep], matrix.indices[keep], bounds), shape=matrix.shape)
-
-
 def _finished(means: csr_array[Any]) -> csr_array[Any]:
     """What a table keeps of means."""
     means.eliminate_zeros()
     means.sort_indices()
-    return without_small(means, FLOOR).astype(np.float32)
+    return drop_small(means, FLOOR).astype(np.float32)
