@@ -106,7 +106,7 @@ def largest_of_latents(
     again = torch.zeros(len(budgets), dtype=torch.bool, device=states.device)
     again[missing] = True
     levels[again & known] *= 0.8  # too high for this batch
-    levels[(counts > 4 * budgets + 32) & known] *= 1.05
+    levels[(counts > 2 * _spare(budgets)) & known] *= 1.05
     keep = ~again[latents]
     parts = [(tokens[keep], latents[keep], entries[keep])]
     for some in torch.split(missing, DENSE_LATENTS):
@@ -121,12 +121,17 @@ def _dense_entries(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Entries of a few latents from all their pre-activations (tokens, latents); puts new levels where there were none."""
     ranked = wide.sort(dim=0, descending=True)
-    ranks = (2 * budgets[latents] + 16).clamp(max=len(wide)) - 1
+    ranks = _spare(budgets[latents]).clamp(max=len(wide)) - 1
     fresh = ranked.values.gather(0, ranks[None]).squeeze(0).clamp(min=FLOOR)
     levels[latents] = torch.where(known[latents], torch.minimum(levels[latents], fresh), fresh)
     order = torch.arange(len(wide), device=wide.device)[:, None]
     rows, columns = ((order < budgets[latents]) & (ranked.values > 0)).nonzero(as_tuple=True)
     return ranked.indices[rows, columns], latents[columns], ranked.values[rows, columns]
+
+
+def _spare(budgets: torch.Tensor) -> torch.Tensor:
+    """How many entries a level should let through, so that hardly a batch has fewer than the budget: three deviations more."""
+    return (budgets + 3 * budgets.sqrt() + 4).long()
 
 
 def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.Tensor) -> torch.Tensor:
