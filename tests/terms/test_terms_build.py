@@ -187,8 +187,11 @@ def test_texts_may_be_read_in_another_way_by_the_same_vocabulary(tiny_vocabulary
 def test_runs_from_before_literal_words_go_on(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
     first = build(documents, tmp_path / "v", tiny_model)
     assert first["settings"].pop("literal_weight") == 3.0
+    assert (first["settings"].pop("floor_documents"), first["settings"].pop("floor_queries")) == (0, 0)
     (tmp_path / "v" / "summary.json").write_text(json.dumps(first))
     assert "literal_weight" not in build(documents, tmp_path / "v", tiny_model, resume=True)["settings"]
+    with pytest.raises(TrainingError, match="floor_documents: None -> 0.1"):
+        build(documents, tmp_path / "v", tiny_model, resume=True, terms=TermsConfig(floor_documents=0.1))
 
 
 def test_a_finished_run_is_resumed_without_work(documents: Path, tiny_model: Path, tmp_path: Path) -> None:

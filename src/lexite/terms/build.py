@@ -20,7 +20,7 @@ from lexite.files import check_output_folder, check_replaceable, read_json, repl
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
-from lexite.terms.config import SavingConfig, TermsConfig
+from lexite.terms.config import SavingConfig, TermsConfig, comparable
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
@@ -38,7 +38,6 @@ RECIPE_FILE = "recipe.yaml"
 SUMMARY_FILE = "summary.json"
 SAMPLE_TOKENS = 1_000_000
 """Tokens of the training text over which frequencies and labels of the finished terms are measured."""
-_NOT_TRAINING = ("literal_weight", "floor_documents", "floor_queries")  # runs from before they were there can go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def train(
         return _summary_of_finished(folder, settings)
     _claim(folder, settings, keep=resume)
     fixed = (given.backbone.config, ReadOptions(), terms or TermsConfig(), scoring or BM25Config())
-    described = {key: settings[key] for config in fixed for key in to_dict(config) if key not in _NOT_TRAINING}
+    described = comparable({key: settings[key] for config in fixed for key in to_dict(config)})
     with _nothing_left_behind(folder):
         result = train_autoencoder(
             given.stream,
@@ -211,7 +210,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
         TrainingError: it was another run; the message names the keys.
     """
     summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
-    changed = differences({**to_dict(TermsConfig()), **to_dict(BM25Config()), **summary["settings"]}, settings)  # newer keys
+    changed = differences(comparable(summary["settings"]), comparable(settings))
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "

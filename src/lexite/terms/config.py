@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from lexite.config import option
+from lexite.config import option, to_dict
+from lexite.terms.scoring import BM25Config
 
 Pooling = Literal["sum", "max"]
+_NEWER_KEYS = ("floor_documents", "floor_queries", "literal_weight")  # that runs of earlier versions do not know
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,9 @@ class SavingConfig:
     training_data: str = option("", "What it was trained on, and under which licence, for the model card.")
     encoder_only: bool = option(False, "Save without the decoder, which encoding does not need.")
     weights: Literal["fp32", "bf16"] = option("fp32", "Number format of the saved weights; bf16 halves the file.")
+
+
+def comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a training without the newer keys that have their defaults: a run from before they were there is the same."""
+    defaults = {**to_dict(TermsConfig()), **to_dict(BM25Config())}
+    return {key: value for key, value in settings.items() if key not in _NEWER_KEYS or value != defaults[key]}

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from lexite.config import to_dict
 from lexite.errors import ArgumentError, ConfigError, ModelError
-from lexite.progress import progress
-from lexite.terms import chunks
-from lexite.terms.chunks import TEXTS_PER_CHUNK, split_text, text_chunks
+from lexite.terms.chunks import TEXTS_PER_CHUNK, text_chunks
 from lexite.terms.config import TermsConfig
+from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
 from lexite.terms.manifest import ModelDetails
-from lexite.terms.pooling import pool
 from lexite.terms.scoring import BM25Config, Transform
-from lexite.terms.transform import apply_transform, drop_small
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -34,22 +30,6 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
 SaveDtype = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoding:
-    """How some texts are encoded: all choices made and checked."""
-
-    kind: Kind
-    k: int
-    floor: float
-    transform: Transform
-    static: StaticCounter | None
-
-    def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
-        """What is done with pooled rows."""
-        kept = drop_small(rows, self.floor)
-        return kept if self.transform == "none" else apply_transform(kept, self.transform)
 
 
 class LatentTermEncoder:
@@ -183,7 +163,10 @@ class LatentTermEncoder:
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        return self._stack(self._iterate(texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress))
+        return stack_rows(
+            encode_texts(self, texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress),
+            self.n_latents,
+        )
 
     def encode_queries(
         self,
@@ -197,7 +180,9 @@ class LatentTermEncoder:
     ) -> csr_array[np.float32]:
         """Encodes queries, with the query prompt, ``k_queries`` and the query transform; else like :meth:`encode_documents`."""
         _check_texts(texts, "encode_queries")
-        return self._stack(self._iterate(texts, self._how("query", k, floor, raw), texts_per_chunk, show_progress))
+        return stack_rows(
+            encode_texts(self, texts, self._how("query", k, floor, raw), texts_per_chunk, show_progress), self.n_latents
+        )
 
     def iterate_documents(
         self,
@@ -216,7 +201,7 @@ class LatentTermEncoder:
         errors are those of :meth:`encode_documents`.
         """
         _check_texts(texts, "iterate_documents")
-        return self._iterate(texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress)
+        return encode_texts(self, texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress)
 
     def encode_states(
         self,
@@ -234,17 +219,7 @@ class LatentTermEncoder:
             ModelError: the states are of another width than the autoencoder reads.
         """
         how = self._how(kind, k, floor, raw, static)
-        return how.finish(self._pooled(states, how))
-
-    def _pooled(self, states: TokenStates, how: _Encoding) -> csr_array[np.float32]:
-        """All raw weights of some texts."""
-        rows = []
-        for part in self.portions(states):
-            codes = self.codes(part, how.k)
-            rows.append(pool(codes, part.offsets, self.n_latents, self.terms.pooling))
-            if how.static is not None:
-                how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), part.token_ids)
-        return self._stack(rows)
+        return how.finish(pooled_rows(self, states, how))
 
     def portions(self, states: TokenStates) -> Iterator[TokenStates]:
         """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
@@ -430,44 +405,9 @@ class LatentTermEncoder:
     def _transform(self, kind: Kind) -> Transform:
         return self.scoring.document_transform if kind == "document" else self.scoring.query_transform
 
-    def _how(self, kind: Kind, k: int | None, floor: float | None, raw: bool, static: StaticCounter | None = None) -> _Encoding:
+    def _how(self, kind: Kind, k: int | None, floor: float | None, raw: bool, static: StaticCounter | None = None) -> Encoding:
         transform: Transform = "none" if raw else self._transform(kind)
-        return _Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), transform, static)
-
-    def _iterate(
-        self, texts: Iterable[str], how: _Encoding, texts_per_chunk: int, show_progress: bool
-    ) -> Iterator[csr_array[np.float32]]:
-        total = len(texts) if isinstance(texts, Sized) else None
-        unit = "documents" if how.kind == "document" else "queries"
-        with progress("Encoding", total, unit, show_progress) as bar:
-            first = 0
-            for chunk in text_chunks(texts, texts_per_chunk):
-                yield how.finish(self._encode_chunk(chunk, how, first))
-                first += len(chunk)
-                bar.advance(len(chunk))
-
-    def _encode_chunk(self, texts: Sequence[str], how: _Encoding, first: int) -> csr_array[np.float32]:
-        """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
-
-        def weights(some: Sequence[str]) -> csr_array[np.float32]:
-            return self._pooled(self.backbone.encode(some, how.kind).check(first_text=first), how)
-
-        if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not self._adds_up():
-            return weights(texts)
-        rows = vstack([weights([part]) for part in split_text(texts[0])], format="csr")
-        row = rows.sum(axis=0) if self.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
-        return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))
-
-    def _adds_up(self) -> bool:
-        """Whether a text's terms are those of its parts: it is not cut, and nothing is added that would count in each part."""
-        config = self.backbone.config
-        return (config.long, config.special_tokens, config.prompt_tokens) == ("window", "drop", "drop")
-
-    def _stack(self, chunks: Iterable[csr_array[np.float32]]) -> csr_array[np.float32]:
-        parts = list(chunks)
-        if not parts:
-            return csr_array(np.zeros((0, self.n_latents), dtype=np.float32))
-        return parts[0] if len(parts) == 1 else cast("csr_array[np.float32]", vstack(parts, format="csr"))
+        return Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), transform, static)
 
     def config_dict(self) -> dict[str, Any]:
         """All configurations, as JSON values, for reports and for an index to remember."""

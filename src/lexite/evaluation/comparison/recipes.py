@@ -14,7 +14,7 @@ from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
-from lexite.terms.config import SavingConfig, TermsConfig
+from lexite.terms.config import SavingConfig, TermsConfig, comparable
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
 
@@ -33,7 +33,6 @@ RUN_KEYS = ("output", "probe")
 """Keys of a training that a comparison does not use: it has folders and measurements of its own."""
 _NOT_STATES = ("device", "precision", "tokens_per_batch", "trust_remote_code")  # how a model runs, not what it gives
 _NOT_RESULT = (*STORAGE_ONLY, "name", "licence", "training_data", "literal_weight")  # may change without another result
-_NEWER = {"floor_documents": 0.0, "floor_queries": 0.0}  # with these values, runs from before they were there are the same
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Recipe:
         chosen = self.with_seed(seed)
         parts = [to_dict(config) for name, config in chosen.items() if name not in ("backbone", "read")]
         merged = {key: value for part in parts for key, value in part.items()}
-        same = {key for key, value in _NEWER.items() if merged[key] == value}
-        return {key: value for key, value in merged.items() if key not in {*_NOT_RESULT, "d_model", *same}}
+        return comparable({key: value for key, value in merged.items() if key not in (*_NOT_RESULT, "d_model")})
 
     def reading(self) -> dict[str, Any]:
         """What decides the token states of a text: the model and how it and the sources are read, as JSON values."""
