@@ -20,14 +20,15 @@ from lexite.index.reference import reference_search
 N_TERMS = 40
 VOCABULARY = VocabularyInfo("f" * 64, "test", N_TERMS, {"k_documents": 16}, "default")
 ALL_SCORINGS = [
-    BM25Config(k1=k1, b=b, idf=idf, document_transform=document_transform, query_transform=query_transform)
-    for k1, b, idf, document_transform, query_transform in [
-        (1.5, 0.75, "lucene", "sqrt", "sqrt"),
-        (8.0, 0.7, "robertson", "sqrt", "none"),
-        (1.2, 0.0, "bm25+", "log1p", "log1p"),
-        (0.0, 1.0, "lucene", "none", "sqrt"),
-        (0.9, 1.0, "bm25+", "none", "none"),
-        (2.0, 0.4, "robertson", "log1p", "sqrt"),
+    BM25Config(k1=k1, b=b, idf=idf, idf_power=power, document_transform=document_transform, query_transform=query_transform)
+    for k1, b, idf, power, document_transform, query_transform in [
+        (1.5, 0.75, "lucene", 1.0, "sqrt", "sqrt"),
+        (2.5, 0.75, "lucene", 0.75, "none", "pow0.75"),
+        (8.0, 0.7, "robertson", 0.5, "sqrt", "none"),
+        (1.2, 0.0, "bm25+", 1.0, "log1p", "log1p"),
+        (0.0, 1.0, "lucene", 0.0, "none", "sqrt"),
+        (0.9, 1.0, "bm25+", 2.0, "none", "none"),
+        (2.0, 0.4, "robertson", 1.0, "log1p", "sqrt"),
     ]
 ]
 

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csr_array
 from lexite.errors import CorpusError, IndexFormatError, ModelError
 from lexite.index import BM25Config, BM25Index
 from lexite.index.reference import reference_search
-from lexite.index.statistics import inverse_document_frequency
+from lexite.index.statistics import inverse_document_frequency, worth_of_terms
 
 
 def names(n: int) -> list[str]:
@@ -189,6 +189,15 @@ def test_idf_forms() -> None:
     )
     assert inverse_document_frequency(10, df, "robertson") == pytest.approx([0, np.log(9.5 / 1.5), 0, 0])
     assert inverse_document_frequency(10, df, "bm25+") == pytest.approx([0, np.log(11), np.log(11 / 5), np.log(1.1)])
+
+
+def test_the_power_of_idf_acts_on_latents_alone() -> None:
+    df = np.array([0, 1, 5, 10, 0, 5])
+    plain = inverse_document_frequency(10, df, "lucene")
+    worth = worth_of_terms(10, df, 4, BM25Config(idf_power=0.5, literal_weight=3.0))
+    assert worth == pytest.approx([*np.sqrt(plain[:4]), *(3.0 * plain[4:])])
+    alike = worth_of_terms(10, df, 4, BM25Config(idf_power=0.0))
+    assert alike[:4].tolist() == [0.0, 1.0, 1.0, 1.0]  # a term that no document has is worth nothing
 
 
 def test_threads_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from lexite.index import BM25Config, BM25Index, LiteralConfig, VocabularyInfo
 from lexite.index.segment import row_term_type
 from lexite.terms.literal import literal_words
 
-SCORINGS = [dataclasses.replace(s, literal_weight=w) for s, w in zip(ALL_SCORINGS, (3.0, 0.0, 0.7, 1.0, 1e6, 2.0), strict=True)]
+SCORINGS = [dataclasses.replace(s, literal_weight=w) for s, w in zip(ALL_SCORINGS, (3.0, 2.5, 0.0, 0.7, 1.0, 1e6, 2.0), strict=True)]
 IDS = [f"d{i}" for i in range(14)]
 OPERATIONS = st.one_of(
     st.tuples(st.just("replace"), st.lists(st.sampled_from(IDS), unique=True, max_size=6), st.integers(0, 10**6)),

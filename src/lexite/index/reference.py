@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lexite.index.config import BM25Config, Transform
 from lexite.terms.literal import StopWords, literal_words
+from lexite.terms.scoring import QueryTransform
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -66,9 +67,13 @@ def reference_search(
         for term, raw in zip(query.indices, query.data, strict=True):
             postings = slice(columns.indptr[term], columns.indptr[term + 1])
             docs, weights = columns.indices[postings], columns.data[postings]
-            weight = 1.0 if n_latents is None or term < n_latents else scoring.literal_weight
-            if raw > 0 and weight > 0 and len(docs):
-                worth = _idf(n_documents, len(docs), scoring) * weight
+            is_latent = n_latents is None or term < n_latents
+            if raw > 0 and (is_latent or scoring.literal_weight > 0) and len(docs):
+                idf = _idf(n_documents, len(docs), scoring)
+                if is_latent:
+                    worth = idf**scoring.idf_power if idf > 0 else 0.0
+                else:
+                    worth = idf * scoring.literal_weight
                 factor = np.float32(_query_weight(raw, scoring.query_transform) * worth)
                 total[docs] += factor * _saturated(weights, norms[docs], scoring)
                 matched[docs] = True
@@ -97,7 +102,9 @@ def reference_rows(
     return csr_array(hstack([weights, csr_array(dense.reshape(len(texts), len(words)))], format="csr"))
 
 
-def _query_weight(raw: np.float32, transform: Transform) -> float:
+def _query_weight(raw: np.float32, transform: QueryTransform) -> float:
+    if transform == "pow0.75":
+        return float(np.sqrt(raw) * np.sqrt(np.sqrt(raw)))
     return float({"sqrt": np.sqrt, "log1p": np.log1p, "none": np.positive}[transform](raw))
 
 

@@ -18,7 +18,7 @@ from lexite.index import plain
 from lexite.index.config import TRANSFORMS, BM25Config, Rows, Transform
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.index.statistics import inverse_document_frequency, length_norms, saturation_form
+from lexite.index.statistics import length_norms, saturation_form, worth_of_terms
 from lexite.terms.transform import transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -33,7 +33,7 @@ class Prepared:
     """What scoring needs beside the rows and posting lists, for one BM25Config.
 
     Attributes:
-        worth: (n_terms,) float64, the idf of each term, that of a literal word times ``literal_weight``.
+        worth: (n_terms,) float64, what a query's weight of each term is multiplied by.
         norms: per segment, (n_documents,) float32.
         impacts: what impacts of this scoring depend on.
     """
@@ -91,7 +91,7 @@ class Scorer:
         return number, document - int(self.first[number])
 
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
-        """What each query term multiplies: transformed query weight times idf, times ``literal_weight`` for a literal word."""
+        """What each query term multiplies: transformed query weight times what the term is worth."""
         weights = transform_weights(queries.values, scoring.query_transform)
         return (weights * self._prepared(scoring).worth[queries.terms]).astype(np.float32)
 
@@ -254,8 +254,7 @@ class Scorer:
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
         norms = tuple(length_norms(segment.lengths[row], average, scoring) for segment in self.segments)
-        worth = inverse_document_frequency(self.n_documents, self.document_frequency, scoring.idf)
-        worth[self.n_latents :] *= scoring.literal_weight
+        worth = worth_of_terms(self.n_documents, self.document_frequency, self.n_latents, scoring)
         return Prepared(worth, norms, ImpactScoring.of(scoring, average))
 
     def _mean_length(self, transform: Transform) -> float:

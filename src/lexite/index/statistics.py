@@ -5,7 +5,7 @@ Formulas (N living documents, df of them with the term, dl the length of a docum
 - idf, ``lucene``: log(1 + (N - df + 0.5) / (df + 0.5)), as in Lucene's BM25Similarity; never negative.
 - idf, ``robertson``: max(0, log((N - df + 0.5) / (df + 0.5))), Robertson and Spärck Jones 1976, cut at 0.
 - idf, ``bm25+``: log((N + 1) / df), Lv and Zhai 2011.
-- what a term is worth to a query: its idf; that of a literal word is multiplied by ``literal_weight``.
+- what a term is worth to a query: a latent's idf to the power ``idf_power``, a literal word's idf times ``literal_weight``.
 - norm of a document: k1 · (1 - b + b · dl / avgdl).
 """
 
@@ -32,6 +32,18 @@ def inverse_document_frequency(n_documents: int, document_frequency: NDArray[np.
     else:
         idf = np.log((n_documents + 1.0) / np.maximum(df, 1.0))
     return np.where(document_frequency > 0, idf, 0.0)
+
+
+def worth_of_terms(
+    n_documents: int, document_frequency: NDArray[np.int64], n_latents: int, scoring: BM25Config
+) -> NDArray[np.float64]:
+    """What each term of a query is multiplied by, latents first and literal words behind them; 0 where no document has it."""
+    worth = inverse_document_frequency(n_documents, document_frequency, scoring.idf)
+    if scoring.idf_power != 1.0:
+        latents = worth[:n_latents]
+        latents[latents > 0] **= scoring.idf_power
+    worth[n_latents:] *= scoring.literal_weight
+    return worth
 
 
 def length_norms(lengths: NDArray[np.float32], average: float, scoring: BM25Config) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from lexite.config import option, to_dict
 from lexite.terms.scoring import BM25Config
 
 Pooling = Literal["sum", "max"]
-_NEWER_KEYS = ("floor_documents", "floor_queries", "literal_weight")  # that runs of earlier versions do not know
+_NEWER_KEYS = ("floor_documents", "floor_queries", "literal_weight", "idf_power")  # that runs of earlier versions do not know
 
 
 @dataclass(frozen=True)

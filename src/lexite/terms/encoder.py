@@ -18,7 +18,7 @@ from lexite.terms.chunks import TEXTS_PER_CHUNK, text_chunks
 from lexite.terms.config import TermsConfig
 from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
 from lexite.terms.manifest import ModelDetails
-from lexite.terms.scoring import BM25Config, Transform
+from lexite.terms.scoring import BM25Config, QueryTransform
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -402,11 +402,11 @@ class LatentTermEncoder:
             self, repo_id, private=private, token=token, encoder_only=encoder_only, dtype=dtype, message=message
         )
 
-    def _transform(self, kind: Kind) -> Transform:
+    def _transform(self, kind: Kind) -> QueryTransform:
         return self.scoring.document_transform if kind == "document" else self.scoring.query_transform
 
     def _how(self, kind: Kind, k: int | None, floor: float | None, raw: bool, static: StaticCounter | None = None) -> Encoding:
-        transform: Transform = "none" if raw else self._transform(kind)
+        transform: QueryTransform = "none" if raw else self._transform(kind)
         return Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), transform, static)
 
     def config_dict(self) -> dict[str, Any]:

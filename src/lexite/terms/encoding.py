@@ -13,7 +13,7 @@ from lexite.progress import progress
 from lexite.terms import chunks
 from lexite.terms.chunks import split_text, text_chunks
 from lexite.terms.pooling import pool
-from lexite.terms.scoring import Transform
+from lexite.terms.scoring import QueryTransform
 from lexite.terms.transform import apply_transform, drop_small
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Encoding:
     kind: Kind
     k: int
     floor: float
-    transform: Transform
+    transform: QueryTransform
     static: StaticCounter | None
 
     def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:

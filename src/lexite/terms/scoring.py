@@ -12,6 +12,7 @@ from typing import Literal
 from lexite.config import option
 
 Transform = Literal["sqrt", "log1p", "none"]
+QueryTransform = Literal["sqrt", "pow0.75", "log1p", "none"]
 IdfForm = Literal["lucene", "robertson", "bm25+"]
 
 
@@ -25,9 +26,12 @@ class BM25Config:
         idf: the inverse document frequency, with N documents of which df hold the term.
             ``lucene``: log(1 + (N - df + 0.5) / (df + 0.5)); ``robertson``: max(0, log((N - df + 0.5) / (df + 0.5)));
             ``bm25+``: log((N + 1) / df), together with ``delta``.
+        idf_power: the idf of a latent term is raised to this power. Below 1, rare latents count less against the frequent ones;
+            the idf of literal words is left as it is.
         delta: what ``bm25+`` adds for every term that matches; the other forms do not use it.
         document_transform: applied to the raw sums of a document before anything else; its length is the sum of the results.
-        query_transform: applied to the raw sums of a query; the results multiply the score of each term.
+        query_transform: applied to the raw sums of a query; the results multiply the score of each term. Beside those for
+            documents there is ``pow0.75``, w to the power 0.75.
         literal_weight: multiplies the score of each literal word of a query (``lexite.terms.literal``); with 0 they are left
             out, so that latent terms alone are searched. Without effect on an index that has no literal words.
 
@@ -38,11 +42,14 @@ class BM25Config:
     k1: float = option(1.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0, maximum=1e6)
     b: float = option(0.75, "How much long documents are discounted (BM25's b).", minimum=0.0, maximum=1.0)
     idf: IdfForm = option("lucene", "Form of the inverse document frequency.")
+    idf_power: float = option(
+        1.0, "Power of the inverse document frequency of latent terms; 0 weighs all terms alike.", minimum=0.0, maximum=4.0
+    )
     delta: float = option(
         1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0, maximum=1e6
     )
     document_transform: Transform = option("sqrt", "Transform of the weights of documents.")
-    query_transform: Transform = option("sqrt", "Transform of the weights of queries.")
+    query_transform: QueryTransform = option("sqrt", "Transform of the weights of queries.")
     literal_weight: float = option(
         3.0,
         "Weight of literal words of the query beside latent terms, where the index has them; 0 leaves them out.",
