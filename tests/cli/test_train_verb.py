@@ -33,6 +33,18 @@ def test_train_from_a_recipe_with_a_summary(lexite, documents: Path, tiny_model:
     assert summary["settings"]["sources"] == [str(documents)]
 
 
+def test_train_goes_on_from_a_vocabulary(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    begun = lexite("info", tiny_vocabulary, "--json").json
+    short = [word for word in SMALL if word not in ("--n-latents", "32", "--k", "4")]
+    words = ["--from", tiny_vocabulary, "--k1", "5", "--precision", "fp32", "--json", "-"]
+    settings = lexite("train", documents, "-o", tmp_path / "v", *short, *words).json["settings"]
+    made = lexite("info", tmp_path / "v", "--json").json
+    assert made["sae"] == begun["sae"] and made["terms"] == begun["terms"]
+    assert made["scoring"] == {**begun["scoring"], "k1": 5.0} and settings["start"] == str(tiny_vocabulary)
+    refused = lexite("train", documents, "-o", tmp_path / "w", *short, "--from", tiny_vocabulary, "--n-latents", "32")
+    assert refused.error.startswith("n_latents is 32, but ")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

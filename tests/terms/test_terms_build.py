@@ -24,6 +24,7 @@ from lexite.sae import SAEConfig
 from lexite.terms import LatentTermEncoder
 from lexite.terms.build import train
 from lexite.terms.config import TermsConfig
+from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
 
@@ -33,7 +34,7 @@ def small(**changes: Any) -> TrainingConfig:
 
 
 def build(documents: Path, output: Path, model: Path, **changes: Any) -> dict[str, Any]:
-    options = {key: changes.pop(key) for key in ("resume", "overwrite", "terms") if key in changes}
+    options = {key: changes.pop(key) for key in ("resume", "overwrite", "terms", "scoring") if key in changes}
     backbone = BackboneConfig(model=str(model), precision="fp32", overlap=4)
     sae = SAEConfig(n_latents=changes.pop("n_latents", 48), k=4)
     return train([documents], output, backbone=backbone, sae=sae, training=small(**changes), **options)
@@ -185,13 +186,16 @@ def test_texts_may_be_read_in_another_way_by_the_same_vocabulary(tiny_vocabulary
 
 
 def test_runs_from_before_literal_words_go_on(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
-    first = build(documents, tmp_path / "v", tiny_model)
-    assert first["settings"].pop("literal_weight") == 3.0
-    assert (first["settings"].pop("floor_documents"), first["settings"].pop("floor_queries")) == (0, 0)
+    terms, scoring = TermsConfig(floor_documents=0, floor_queries=0), BM25Config(idf_power=1.0, literal_weight=3.0)
+    first = build(documents, tmp_path / "v", tiny_model, terms=terms, scoring=scoring)
+    newer = [first["settings"].pop(key) for key in ("literal_weight", "idf_power", "floor_documents", "floor_queries")]
+    assert newer == [3.0, 1.0, 0.0, 0.0]
     (tmp_path / "v" / "summary.json").write_text(json.dumps(first))
-    assert "literal_weight" not in build(documents, tmp_path / "v", tiny_model, resume=True)["settings"]
-    with pytest.raises(TrainingError, match="floor_documents: None -> 0.1"):
-        build(documents, tmp_path / "v", tiny_model, resume=True, terms=TermsConfig(floor_documents=0.1))
+    assert (
+        "idf_power" not in build(documents, tmp_path / "v", tiny_model, resume=True, terms=terms, scoring=scoring)["settings"]
+    )
+    with pytest.raises(TrainingError, match="floor_documents: 0.0 -> 0.1"):
+        build(documents, tmp_path / "v", tiny_model, resume=True, scoring=scoring, terms=TermsConfig(floor_documents=0.1))
 
 
 def test_a_finished_run_is_resumed_without_work(documents: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -44,13 +44,19 @@ class Overrides(Generic[Config]):
 
 
 def configured(
-    *, recipe: bool = False, only: Mapping[str, Collection[str]] | None = None, **headings: str
+    *,
+    recipe: bool = False,
+    only: Mapping[str, Collection[str]] | None = None,
+    with_defaults: Collection[str] = (),
+    **headings: str,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turns parameters of a verb that are configurations into options.
 
     Args:
         recipe: whether ``--recipe FILE`` is offered.
         only: by parameter name, the fields that are offered; all of them for a parameter that is not named.
+        with_defaults: names of parameters with ``Overrides`` whose ``--help`` shows the defaults of the dataclass all the same,
+            since they are what it is laid over as a rule.
         headings: by parameter name, the heading of its options in ``--help``. The parameter is annotated with a configuration
             dataclass, and gets one that is built and checked, or with ``Overrides[dataclass]``, and gets what was given.
 
@@ -61,7 +67,10 @@ def configured(
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         hints = typing.get_type_hints(verb, include_extras=True)
         own = [p for p in inspect.signature(verb).parameters.values() if p.name not in headings]
-        groups = [_group(name, hints[name], heading, (only or {}).get(name)) for name, heading in headings.items()]
+        groups = [
+            _group(name, hints[name], heading, (only or {}).get(name), name in with_defaults)
+            for name, heading in headings.items()
+        ]
         _check_clashes(groups, [p.name for p in own])
         keys = recipe_keys(hints, [p.name for p in own])
 
@@ -99,13 +108,14 @@ class _Group:
     cls: type
     heading: str
     overrides: bool
+    shows_defaults: bool
     fields: list[dataclasses.Field[Any]]
 
 
-def _group(name: str, hint: Any, heading: str, only: Collection[str] | None) -> _Group:
+def _group(name: str, hint: Any, heading: str, only: Collection[str] | None, with_defaults: bool) -> _Group:
     overrides = typing.get_origin(hint) is Overrides
     cls = typing.get_args(hint)[0] if overrides else hint
-    return _Group(name, cls, heading, overrides, options_of(cls, only))
+    return _Group(name, cls, heading, overrides, with_defaults or not overrides, options_of(cls, only))
 
 
 def _check_clashes(groups: list[_Group], taken: list[str]) -> None:
@@ -195,7 +205,7 @@ def _log_parameters() -> list[inspect.Parameter]:
 def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Parameter:
     kind = _plain_type(typing.get_type_hints(group.cls)[field.name])
     metadata = field.metadata
-    default: Any = None if group.overrides else field.default
+    default: Any = field.default if group.shows_defaults else None
     settings: dict[str, Any] = {"help": metadata["help"], "rich_help_panel": group.heading}
     settings["show_default"] = default not in (None, "")
     names = [flag_of(field)]

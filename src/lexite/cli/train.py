@@ -10,7 +10,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
-from lexite.cli.options import configured
+from lexite.cli.options import Overrides, configured
 from lexite.cli.output import is_quiet, write_json
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 @configured(
     recipe=True,
+    with_defaults=("sae", "model", "terms", "scoring"),
     training="Training",
     sae="Dictionary",
     objective="Objective",
@@ -49,13 +50,23 @@ def train_verb(
             "--probe", help="A small BEIR folder: retrieval on it is measured every --probe-tokens.", metavar="COLLECTION"
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Go on from this vocabulary, to fit it to the texts: a folder, a name on the hub, or default. "
+            "Its model, dictionary, terms and scoring take the place of the defaults below.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     training: TrainingConfig,
-    sae: SAEConfig,
+    sae: Overrides[SAEConfig],
     objective: ObjectiveConfig,
-    model: BackboneConfig,
+    model: Overrides[BackboneConfig],
     read: ReadOptions,
-    terms: TermsConfig,
-    scoring: BM25Config,
+    terms: Overrides[TermsConfig],
+    scoring: Overrides[BM25Config],
     saving: SavingConfig,
 ) -> None:
     """Train a vocabulary on texts.
@@ -65,21 +76,27 @@ def train_verb(
 
     Example: lexite train wiki.jsonl.xz -o my-vocabulary --n-latents 16384 --tokens 20M
     """
+    from lexite.terms import LatentTermEncoder
     from lexite.terms.build import train
 
-    texts = need_sources(sources, "train")
+    texts, output = need_sources(sources, "train"), need_output(output)
+    begun = None if start is None else LatentTermEncoder.from_pretrained(start, **model.values)
+    backbone = model.over(BackboneConfig() if begun is None else begun.backbone.config)
+    made = terms.over(TermsConfig() if begun is None else begun.terms)
+    scored = scoring.over(BM25Config() if begun is None else begun.scoring)
     summary = train(
         texts,
-        need_output(output),
-        backbone=model,
-        sae=sae,
+        output,
+        backbone=backbone,
+        sae=sae.over(SAEConfig() if begun is None else begun.sae.config),
         objective=objective,
         training=training,
-        terms=terms,
-        scoring=scoring,
+        terms=made,
+        scoring=scored,
+        start=begun,
         saving=saving,
         read=read,
-        probe=None if probe is None else _make_probe(probe, texts, model, terms, scoring),
+        probe=None if probe is None else _make_probe(probe, texts, backbone, made, scored),
         resume=resume,
         overwrite=overwrite,
         show_progress=not is_quiet(),

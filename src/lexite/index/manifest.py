@@ -20,6 +20,7 @@ from lexite.index.dictionary import WordsRecord
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.terms.literal import LiteralConfig
+from lexite.terms.scoring import saved_scoring
 
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
@@ -156,7 +157,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     commit = Commit(
         generation=int(value["generation"]),
         vocabulary=vocabulary,
-        scoring=from_dict(BM25Config, value["scoring"], str(path)),
+        scoring=saved_scoring(value["scoring"], str(path)),
         store_text=bool(value["store_text"]),
         segments=tuple(_segment(entry) for entry in value["segments"]),
         literal=None if value["literal"] is None else from_dict(LiteralConfig, value["literal"], str(path)),

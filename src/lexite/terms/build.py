@@ -15,12 +15,12 @@ from lexite.backbone.precomputed import PrecomputedBackbone
 from lexite.backbone.store import is_store
 from lexite.config import differences, to_dict
 from lexite.corpus import ReadOptions
-from lexite.errors import BackboneError, StorageError, TrainingError
+from lexite.errors import BackboneError, ConfigError, StorageError, TrainingError
 from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
-from lexite.terms.config import SavingConfig, TermsConfig, comparable
+from lexite.terms.config import SavingConfig, TermsConfig, completed
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
@@ -75,6 +75,7 @@ def train(
     read: ReadOptions | None = None,
     saving: SavingConfig | None = None,
     probe: Probe | None = None,
+    start: LatentTermEncoder | None = None,
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
@@ -87,15 +88,17 @@ def train(
     Args:
         sources: as :func:`lexite.read_documents` takes them, or one folder of precomputed token states.
         output: folder of the vocabulary.
-        backbone: the dense model; default all-MiniLM-L6-v2.
-        sae: size of the dictionary; ``d_model`` is taken from the backbone.
+        backbone: the dense model; default all-MiniLM-L6-v2, or that of ``start``.
+        sae: size of the dictionary; ``d_model`` is taken from the backbone. With ``start`` the default is its own.
         training: the recipe.
         objective: terms of the loss and settings of the selection rule.
-        terms: pooling and k, saved with the vocabulary.
-        scoring: saved with the vocabulary.
+        terms: pooling and k, saved with the vocabulary; by default those of ``start``, if there is one.
+        scoring: saved with the vocabulary; the same default.
         read: field names of the sources, and whether bad records are skipped.
         saving: number format and card of the saved vocabulary.
         probe: measures the autoencoder while it is trained; what it returns goes into the log.
+        start: a vocabulary whose autoencoder is trained further, in place of random weights. Of one that was saved without its
+            decoder, the rows of the encoder serve as the first decoder.
         resume: go on from the last checkpoint in ``output``.
         overwrite: replace a vocabulary or a run in ``output``.
         show_progress: progress on stderr.
@@ -114,17 +117,24 @@ def train(
     folder = Path(output)
     training, objective = training or TrainingConfig(), objective or ObjectiveConfig()
     _check_folder(folder, resume, overwrite)
-    given = _open_input(sources, backbone or BackboneConfig(), read)
-    sae = replace(sae or SAEConfig(), d_model=given.backbone.d_model)
+    given = _open_input(sources, backbone or (BackboneConfig() if start is None else start.backbone.config), read)
+    sae = replace(sae or (SAEConfig() if start is None else start.sae.config), d_model=given.backbone.d_model)
+    terms = terms or (TermsConfig() if start is None else start.terms)
+    scoring = scoring or (BM25Config() if start is None else start.scoring)
     saving = saving or SavingConfig()
-    settings = _settings(given, [sae, training, objective, terms or TermsConfig(), scoring or BM25Config(), saving])
+    settings = _settings(given, [sae, training, objective, terms, scoring, saving])
+    if start is not None:
+        _check_start(start, given.backbone, sae)
+        settings["start"] = start.source or start.name
     for k in (settings["k_documents"], settings["k_queries"]):
         check_k(sae.k if k is None else k, sae.n_latents)
     if resume and _is_finished(folder):
         return _summary_of_finished(folder, settings)
     _claim(folder, settings, keep=resume)
-    fixed = (given.backbone.config, ReadOptions(), terms or TermsConfig(), scoring or BM25Config())
-    described = comparable({key: settings[key] for config in fixed for key in to_dict(config)})
+    fixed = (given.backbone.config, ReadOptions(), terms, scoring)
+    described = {key: settings[key] for config in fixed for key in to_dict(config)}
+    if start is not None:
+        described["start"] = start.fingerprint
     with _nothing_left_behind(folder):
         result = train_autoencoder(
             given.stream,
@@ -136,6 +146,7 @@ def train(
             description=described,
             precision=given.backbone.config.product_precision,
             device=str(given.backbone.info().get("device", "cpu")),
+            start=None if start is None else start.sae,
             resume=resume,
             show_progress=show_progress,
         )
@@ -143,6 +154,29 @@ def train(
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
     measure_and_set(encoder, given.sample(), source="the training text", show_progress=show_progress)
     return _publish(encoder, folder, result, saving, settings)
+
+
+def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -> None:
+    """Refuses a vocabulary that cannot be trained further as it is asked for.
+
+    Raises:
+        TrainingError: it reads the states of another model.
+        ConfigError: it has another size, or was trained by a rule whose weights mean something else.
+    """
+    if start.backbone.fingerprint != backbone.fingerprint:
+        raise TrainingError(
+            f"'{start.name}' was trained on token states of {start.backbone.name}, but those here are of {backbone.name} "
+            "or were made in another way. Leave --from out to train a vocabulary of their own."
+        )
+    if start.sae.activation != "topk" or sae.rule != "topk":
+        raise ConfigError(
+            f"A vocabulary of the rule topk can be trained further, with the same rule; '{start.name}' has the activation "
+            f"{start.sae.activation}, and the rule asked for is {sae.rule}."
+        )
+    kept = start.sae.config
+    for key in ("n_latents", "apply_b_dec_to_input", "normalize_activations"):
+        if getattr(sae, key) != getattr(kept, key):
+            raise ConfigError(f"{key} is {getattr(sae, key)}, but '{start.name}' has {getattr(kept, key)}. Leave it out.")
 
 
 def _open_input(sources: Sequence[str | Path], config: BackboneConfig, read: ReadOptions | None) -> _Input:
@@ -210,7 +244,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
         TrainingError: it was another run; the message names the keys.
     """
     summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
-    changed = differences(comparable(summary["settings"]), comparable(settings))
+    changed = differences(completed(summary["settings"]), settings)
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "

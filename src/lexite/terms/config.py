@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lexite.config import option, to_dict
-from lexite.terms.scoring import BM25Config
+from lexite.config import from_dict, option
+from lexite.terms.scoring import EARLIER_SCORING
 
 Pooling = Literal["sum", "max"]
-_NEWER_KEYS = ("floor_documents", "floor_queries", "literal_weight", "idf_power")  # that runs of earlier versions do not know
+_EARLIER = {"floor_documents": 0.0, "floor_queries": 0.0}  # of what was saved before there were floors
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TermsConfig:
         floor_queries: the same for queries.
 
     >>> TermsConfig()
-    TermsConfig(pooling='sum', k_documents=None, k_queries=None, floor_documents=0.0, floor_queries=0.0)
+    TermsConfig(pooling='sum', k_documents=None, k_queries=None, floor_documents=0.015, floor_queries=0.08)
     """
 
     pooling: Pooling = option("sum", "Weight of a latent in a text: sum or max of its activations over the tokens.")
@@ -33,9 +35,34 @@ class TermsConfig:
     )
     k_queries: int | None = option(None, "Latents kept per token of a query (default: what the vocabulary says).", minimum=1)
     floor_documents: float = option(
-        0.0, "Drop terms of a document below this share of its heaviest; a smaller index.", minimum=0.0, maximum=1.0
+        0.015, "Drop terms of a document below this share of its heaviest; a smaller index.", minimum=0.0, maximum=1.0
     )
-    floor_queries: float = option(0.0, "Drop terms of a query below this share of its heaviest.", minimum=0.0, maximum=1.0)
+    floor_queries: float = option(0.08, "Drop terms of a query below this share of its heaviest.", minimum=0.0, maximum=1.0)
+
+
+Profile = Literal["full", "small"]
+PROFILES: Mapping[Profile, TermsConfig] = {
+    "full": TermsConfig(k_documents=None, k_queries=None, floor_documents=0.0, floor_queries=0.0),
+    "small": TermsConfig(k_documents=6, k_queries=3, floor_documents=0.03, floor_queries=0.12),
+}
+"""Ready choices beside a vocabulary's own: ``full`` drops nothing, ``small`` is for a small index and short queries."""
+
+
+def with_profile(terms: TermsConfig, profile: Profile, k: int) -> TermsConfig:
+    """Terms made as a profile says, and pooled as before.
+
+    Args:
+        terms: how the vocabulary makes terms.
+        profile: which profile.
+        k: latents per token that the vocabulary was trained with; a profile takes no more than these.
+
+    >>> with_profile(TermsConfig(pooling="max"), "small", 4)
+    TermsConfig(pooling='max', k_documents=4, k_queries=3, floor_documents=0.03, floor_queries=0.12)
+    """
+    chosen = PROFILES[profile]
+    return dataclasses.replace(
+        chosen, pooling=terms.pooling, k_documents=min(chosen.k_documents or k, k), k_queries=min(chosen.k_queries or k, k)
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +84,19 @@ class SavingConfig:
     weights: Literal["fp32", "bf16"] = option("fp32", "Number format of the saved weights; bf16 halves the file.")
 
 
-def comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a training without the newer keys that have their defaults: a run from before they were there is the same."""
-    defaults = {**to_dict(TermsConfig()), **to_dict(BM25Config())}
-    return {key: value for key, value in settings.items() if key not in _NEWER_KEYS or value != defaults[key]}
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a finished training; where an earlier version did not know a key, with what that version did."""
+    return {**_EARLIER, **EARLIER_SCORING, **settings}
+
+
+def saved_terms(values: Mapping[str, Any], where: str) -> TermsConfig:
+    """How a vocabulary makes terms, as it was saved in this version or an earlier one.
+
+    Args:
+        values: fields of :class:`TermsConfig` as they were saved.
+        where: the file they were read from, for error messages.
+
+    Raises:
+        ConfigError: a field is unknown or has no valid value.
+    """
+    return from_dict(TermsConfig, {**_EARLIER, **values}, where)

@@ -18,7 +18,7 @@ from lexite.files import atomic_write, check_output_folder, replace_folder
 from lexite.sae import SparseAutoencoder
 from lexite.terms import hub
 from lexite.terms.card import model_card
-from lexite.terms.config import TermsConfig
+from lexite.terms.config import saved_terms
 from lexite.terms.encoder import LatentTermEncoder, SaveDtype
 from lexite.terms.manifest import (
     CARD,
@@ -30,7 +30,7 @@ from lexite.terms.manifest import (
     seal_manifest,
     write_manifest,
 )
-from lexite.terms.scoring import BM25Config
+from lexite.terms.scoring import saved_scoring
 from lexite.terms.static import ARRAYS_NAME as STATIC_ARRAYS
 from lexite.terms.static import StaticTable
 from lexite.terms.vocabulary import Vocabulary
@@ -128,8 +128,8 @@ def load_encoder(
     folder = hub.find_folder(name_or_path, revision=revision)
     manifest = read_manifest(folder)
     where = str(folder / MANIFEST)
-    terms = from_dict(TermsConfig, manifest["terms"], f"{where}: terms")
-    scoring = from_dict(BM25Config, manifest["scoring"], f"{where}: scoring")
+    terms = saved_terms(manifest["terms"], f"{where}: terms")
+    scoring = saved_scoring(manifest["scoring"], f"{where}: scoring")
     saved = manifest["backbone"].get("config")
     if not isinstance(saved, dict):
         raise ModelError(f"{where}: 'backbone' has no 'config'. The file is damaged.")

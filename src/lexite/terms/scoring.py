@@ -6,14 +6,17 @@ acts on the raw weights that an index keeps, and can be changed at search time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from lexite.config import option
+from lexite.config import from_dict, option
 
 Transform = Literal["sqrt", "log1p", "none"]
 QueryTransform = Literal["sqrt", "pow0.75", "log1p", "none"]
 IdfForm = Literal["lucene", "robertson", "bm25+"]
+EARLIER_SCORING = {"idf_power": 1.0, "literal_weight": 3.0}
+"""What a file that does not name these was scored with, before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,36 @@ class BM25Config:
             out, so that latent terms alone are searched. Without effect on an index that has no literal words.
 
     >>> BM25Config().k1
-    1.5
+    2.5
     """
 
-    k1: float = option(1.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0, maximum=1e6)
+    k1: float = option(2.5, "How late the weight of a term saturates (BM25's k1).", minimum=0.0, maximum=1e6)
     b: float = option(0.75, "How much long documents are discounted (BM25's b).", minimum=0.0, maximum=1.0)
     idf: IdfForm = option("lucene", "Form of the inverse document frequency.")
     idf_power: float = option(
-        1.0, "Power of the inverse document frequency of latent terms; 0 weighs all terms alike.", minimum=0.0, maximum=4.0
+        0.75, "Power of the inverse document frequency of latent terms; 0 weighs all terms alike.", minimum=0.0, maximum=4.0
     )
     delta: float = option(
         1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0, maximum=1e6
     )
-    document_transform: Transform = option("sqrt", "Transform of the weights of documents.")
-    query_transform: QueryTransform = option("sqrt", "Transform of the weights of queries.")
+    document_transform: Transform = option("none", "Transform of the weights of documents.")
+    query_transform: QueryTransform = option("pow0.75", "Transform of the weights of queries.")
     literal_weight: float = option(
         3.0,
         "Weight of literal words of the query beside latent terms, where the index has them; 0 leaves them out.",
         minimum=0.0,
         maximum=1e6,
     )
+
+
+def saved_scoring(values: Mapping[str, Any], where: str) -> BM25Config:
+    """The scoring that a vocabulary or an index was saved with, in this version or an earlier one.
+
+    Args:
+        values: its fields as they were saved.
+        where: the file they were read from, for error messages.
+
+    Raises:
+        ConfigError: a field is unknown or has no valid value.
+    """
+    return from_dict(BM25Config, {**EARLIER_SCORING, **values}, where)

@@ -66,6 +66,7 @@ def train_autoencoder(
     description: Mapping[str, Any] | None = None,
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     device: str = "cpu",
+    start: SparseAutoencoder | None = None,
     resume: bool = False,
     show_progress: bool = True,
 ) -> TrainingResult:
@@ -81,6 +82,7 @@ def train_autoencoder(
         description: further options that must not change when the run is resumed.
         precision: of the wide products.
         device: where the weights are.
+        start: a trained autoencoder of the same sizes to go on from; None starts from random weights.
         resume: go on from the newest checkpoint in ``folder``, if there is one.
         show_progress: a progress bar on stderr.
 
@@ -90,6 +92,8 @@ def train_autoencoder(
         KeyboardInterrupt: after a checkpoint was written, on SIGINT or SIGTERM.
     """
     run = _Run(source, folder, sae, config, objective or ObjectiveConfig(), description or {}, precision, device, probe)
+    if start is not None:
+        run.state.start_from(start)
     checkpoint = latest_checkpoint(folder) if resume else None
     if checkpoint is not None:
         run.restore(load_checkpoint(checkpoint))

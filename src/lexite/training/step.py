@@ -68,7 +68,7 @@ class TrainingState:
         for name in self.trained:
             for moment in ("first", "second"):
                 self.tensors[f"{moment}.{name}"] = torch.zeros_like(self.tensors[name])
-        self.steps = 0
+        self.steps, self.started = 0, False
         self.product_dtype = product_dtype
         self._groups = prefix_groups(self.objective, sae.n_latents, 0, config.seed).to(device)
         self._plain = torch.zeros_like(self._groups)
@@ -126,8 +126,32 @@ class TrainingState:
         name = self.rule.product_bias
         return self.weights.bias if name == "encoder_bias" else self.tensors[name]
 
+    def start_from(self, autoencoder: SparseAutoencoder) -> None:
+        """Takes the weights of a trained autoencoder of the same size.
+
+        Where it was saved without its decoder, each atom starts as its latent's row of the encoder at unit norm, which is how
+        both began when they were trained.
+        """
+        encoder, decoder = autoencoder.encoder_weight, autoencoder.decoder_weight
+        norms = encoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        tensors = {
+            "encoder_weight": encoder,
+            "encoder_bias": autoencoder.encoder_bias,
+            "decoder_weight": encoder / norms if decoder is None else decoder,
+            "decoder_bias": autoencoder.decoder_bias,
+        }
+        for name, tensor in tensors.items():
+            self.tensors[name].copy_(tensor)
+        self.started = True
+        self._refresh_product()
+
     def set_mean(self, states: torch.Tensor) -> None:
-        """Starts the decoder's bias from the mean of the first states, (n, d_model); takes their scale where it is needed."""
+        """Starts the decoder's bias from the mean of the first states, (n, d_model); takes their scale where it is needed.
+
+        Weights of a trained autoencoder (:meth:`start_from`) keep their bias.
+        """
+        if self.started:
+            return
         states = states.float()
         if self.sae.normalize_activations == "expected_average_only_in":
             scale = average_norm_scale(float(states.norm(dim=1).mean()), self.sae.d_model)

@@ -14,7 +14,7 @@ from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
-from lexite.terms.config import SavingConfig, TermsConfig, comparable
+from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
 
@@ -77,7 +77,7 @@ class Recipe:
         chosen = self.with_seed(seed)
         parts = [to_dict(config) for name, config in chosen.items() if name not in ("backbone", "read")]
         merged = {key: value for part in parts for key, value in part.items()}
-        return comparable({key: value for key, value in merged.items() if key not in (*_NOT_RESULT, "d_model")})
+        return {key: value for key, value in merged.items() if key not in (*_NOT_RESULT, "d_model")}
 
     def reading(self) -> dict[str, Any]:
         """What decides the token states of a text: the model and how it and the sources are read, as JSON values."""

@@ -22,6 +22,7 @@ from lexite.evaluation.judged import JudgedCollection, open_collections, read_co
 from lexite.evaluation.measures import import_ir_measures
 from lexite.files import check_output_folder, read_json, storage_errors, write_json
 from lexite.sae.config import check_k
+from lexite.terms.config import completed
 
 if TYPE_CHECKING:
     from lexite.backbone import Backbone, StateStore
@@ -120,7 +121,7 @@ class _Run:
 
         for name in (f"{WORK_FOLDER}/{WORK_MARKER}", SUMMARY_FILE):
             if (self.folder / name).is_file():
-                found = read_json(self.folder / name)["settings"]
+                found = completed(read_json(self.folder / name)["settings"])
                 return differences({key: found.get(key) for key in self.settings}, self.settings)
         return []
 
