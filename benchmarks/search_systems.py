@@ -22,6 +22,7 @@ from scipy.sparse import csc_array, csr_array
 
 from lexite.corpus import Document
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
+from lexite.terms.transform import transform_weights
 
 TOP_K, CHUNK = 10, 10_000
 Query = tuple[NDArray[np.int32], NDArray[np.float32]]  # terms, and weights as the scoring transforms them
@@ -55,11 +56,11 @@ class System:
 
 
 def impacts_of(raw: csr_array, scoring: BM25Config) -> csr_array:
-    """BM25 of every posting without the query's weight: idf · tf / (tf + k1 · (1 - b + b · dl / avgdl)), tf the square root."""
+    """BM25 of every posting without the query's weight: worth · tf / (tf + k1 · (1 - b + b · dl / avgdl))."""
     n_documents, n_terms = raw.shape
-    tf = np.sqrt(raw.data)
+    tf = transform_weights(raw.data, scoring.document_transform)
     df = np.bincount(raw.indices, minlength=n_terms)
-    idf = np.log1p((n_documents - df + 0.5) / (df + 0.5))
+    idf = np.log1p((n_documents - df + 0.5) / (df + 0.5)) ** scoring.idf_power
     rows = np.repeat(np.arange(n_documents), np.diff(raw.indptr))
     lengths = np.bincount(rows, weights=tf, minlength=n_documents)
     norms = scoring.k1 * (1 - scoring.b + scoring.b * lengths / lengths.mean())
@@ -70,7 +71,7 @@ def impacts_of(raw: csr_array, scoring: BM25Config) -> csr_array:
 def split_queries(queries: csr_array) -> list[Query]:
     bounds = queries.indptr
     return [
-        (queries.indices[i:j].astype(np.int32), np.sqrt(queries.data[i:j], dtype=np.float32))
+        (queries.indices[i:j].astype(np.int32), transform_weights(queries.data[i:j], BM25Config().query_transform))
         for i, j in zip(bounds[:-1], bounds[1:], strict=True)
     ]
 

@@ -100,19 +100,20 @@ def other_vocabulary(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def make_vocabulary(model: Path, path: Path, seed: int) -> Path:
-    """Saves a random dictionary over a model as a vocabulary."""
+    """Saves a random dictionary over a model as a vocabulary that drops no terms."""
     import torch
 
     from lexite.backbone import BackboneConfig, load_backbone
     from lexite.sae import SAEConfig, SparseAutoencoder
-    from lexite.terms import LatentTermEncoder, ModelDetails, measure_vocabulary
+    from lexite.terms import LatentTermEncoder, ModelDetails, TermsConfig, measure_vocabulary
 
     generator = torch.Generator().manual_seed(seed)
     weights = torch.nn.functional.normalize(torch.randn(N_LATENTS, D_MODEL, generator=generator), dim=1)
     biases = torch.zeros(N_LATENTS), torch.zeros(D_MODEL)
     sae = SparseAutoencoder(SAEConfig(d_model=D_MODEL, n_latents=N_LATENTS, k=4), weights, biases[0], None, biases[1])
     backbone = load_backbone(BackboneConfig(model=str(model), precision="fp32", overlap=4))
-    encoder = LatentTermEncoder(backbone, sae, details=ModelDetails(name=path.name))
+    terms = TermsConfig(floor_documents=0.0, floor_queries=0.0)
+    encoder = LatentTermEncoder(backbone, sae, terms, details=ModelDetails(name=path.name))
     encoder.vocabulary = measure_vocabulary(encoder, [text for _, _, text in DOCUMENTS])
     encoder.save_pretrained(path)
     return path
@@ -120,9 +121,10 @@ def make_vocabulary(model: Path, path: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_index(tiny_vocabulary: Path, documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of the six documents; it is not to be changed."""
+    """An index of the six documents, of latent terms alone; it is not to be changed."""
     from lexite.cli import main
 
     path = tmp_path_factory.mktemp("indexes") / "tiny"
-    assert main(["-q", "index", str(documents), "-o", str(path), "--vocabulary", str(tiny_vocabulary)]) == 0
+    words = ["-o", str(path), "--vocabulary", str(tiny_vocabulary), "--no-literal"]
+    assert main(["-q", "index", str(documents), *words]) == 0
     return path

@@ -51,7 +51,7 @@ def lexite(capsys: pytest.CaptureFixture[str]) -> Lexite:
 
 @pytest.fixture
 def own_index(tiny_vocabulary: Path, documents: Path, tmp_path: Path, lexite: Lexite) -> Path:
-    """An index of the six documents that a test may change."""
+    """An index of the six documents, of latent terms alone, that a test may change."""
     path = tmp_path / "own.lexite"
-    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary).status == 0
+    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--no-literal").status == 0
     return path

@@ -141,7 +141,7 @@ def test_help_needs_no_torch() -> None:
 
 def test_exported_names_are_there_and_others_are_not() -> None:
     assert set(lexite.__all__) <= set(dir(lexite))
-    assert lexite.BM25Config().k1 == 1.5
+    assert lexite.BM25Config().k1 == 2.5
     with pytest.raises(AttributeError, match="module 'lexite' has no attribute 'nothing'"):
         _ = lexite.nothing  # type: ignore[attr-defined]
 

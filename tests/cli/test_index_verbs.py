@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lexite.cli import main
+from lexite.cli.common import load_encoder_of
+from lexite.cli.options import Overrides
 from lexite.corpus import read_documents
 from lexite.index import BM25Index
 from lexite.terms import LatentTermEncoder
@@ -39,8 +41,30 @@ def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, 
     assert set(done.json) == {"index", "documents", "skipped", "postings", "bytes", "seconds", "precision"}
     assert done.json["documents"] == 6 and done.json["skipped"] == 0 and done.json["precision"] == "fp32"
     index = BM25Index.open(tmp_path / "i")
-    assert index.scoring.k1 == 3 and index.vocabulary.terms_config == {"k_documents": 2}
+    assert index.scoring.k1 == 3 and index.vocabulary.terms_config["k_documents"] == 2
     assert index.stored(0).text == "" and done.json["postings"] == index.n_postings
+
+
+def test_a_profile_is_recorded_and_searched_with(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for profile in ("full", "small"):
+        path = tmp_path / profile
+        assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--profile", profile).status == 0
+        index = BM25Index.open(path)
+        searching = load_encoder_of(index, None, Overrides({}))
+        sizes[profile] = index.n_postings, searching.encode_queries(["the cat drinks milk on the roof"]).nnz
+        trained = searching.sae.config.k
+        expected = (trained, trained, 0.0, 0.0) if profile == "full" else (min(6, trained), 3, 0.03, 0.12)
+        keys = ("k_documents", "k_queries", "floor_documents", "floor_queries")
+        assert tuple(index.vocabulary.terms_config[key] for key in keys) == expected
+    assert sizes["small"][0] <= sizes["full"][0] and sizes["small"][1] < sizes["full"][1]
+
+
+def test_an_option_wins_over_the_profile(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    words = ["--vocabulary", tiny_vocabulary, "--profile", "small", "--floor-documents", "0"]
+    assert lexite("index", documents, "-o", tmp_path / "i", *words).status == 0
+    recorded = BM25Index.open(tmp_path / "i").vocabulary.terms_config
+    assert recorded["floor_documents"] == 0 and recorded["floor_queries"] == 0.12
 
 
 def test_index_takes_a_recipe(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
@@ -84,22 +108,22 @@ def test_add_appends_and_is_found_at_once(lexite, own_index: Path, tmp_path: Pat
 
 
 def test_add_encodes_as_the_index_was_encoded(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
-    path = tmp_path / "i"
-    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    path, made_by = tmp_path / "i", ["--vocabulary", tiny_vocabulary, "--k-documents", "1", "--no-literal"]
+    assert lexite("index", documents, "-o", path, *made_by).status == 0
     source = jsonl(tmp_path / "same.jsonl", {"_id": "copy", "title": "Animals", "text": "The cat and the dog drink milk."})
     assert lexite("add", path, source).out == f"1 document added; {path} holds 7.\n"
     before, after = tmp_path / "one", jsonl(tmp_path / "b.jsonl", json.loads(source.read_text()))
-    assert lexite("index", after, "-o", before, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    assert lexite("index", after, "-o", before, *made_by).status == 0
     grown = BM25Index.open(path).n_postings - BM25Index.open(before).n_postings
     fresh = tmp_path / "fresh"
-    assert lexite("index", documents, "-o", fresh, "--vocabulary", tiny_vocabulary, "--k-documents", "1").status == 0
+    assert lexite("index", documents, "-o", fresh, *made_by).status == 0
     assert grown == BM25Index.open(fresh).n_postings
 
 
 def test_small_terms_are_dropped_alike_by_every_verb(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     index, new = tmp_path / "i", jsonl(tmp_path / "new.jsonl", {"_id": "n", "text": "the cat and the dog drink milk"})
     floor = ["--floor-documents", "0.5"]
-    assert lexite("index", documents, "-o", index, "--vocabulary", tiny_vocabulary, *floor).status == 0
+    assert lexite("index", documents, "-o", index, "--vocabulary", tiny_vocabulary, "--no-literal", *floor).status == 0
     assert lexite("add", index, new).status == 0
     encoder, opened = LatentTermEncoder.from_pretrained(tiny_vocabulary), BM25Index.open(index)
     assert opened.vocabulary.terms_config["floor_documents"] == 0.5
@@ -118,7 +142,8 @@ def test_small_terms_are_dropped_alike_by_every_verb(lexite, documents: Path, ti
 
 
 def test_eval_drops_small_terms(lexite, collection: Path, tiny_vocabulary: Path) -> None:
-    words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "none", "--static", "--json", "-"]
+    words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "none", "--no-literal", "--static"]
+    words += ["--json", "-"]
     whole, cut = (lexite(*words, *options).json for options in ([], ["--floor-documents", "0.5", "--floor-queries", "0.6"]))
     assert (cut["settings"]["floor_documents"], cut["settings"]["floor_queries"]) == (0.5, 0.6)
     for system in ("latent", "static"):
@@ -175,8 +200,9 @@ READ = ["--long", "truncate", "--query-prompt", "query: ", "--document-prompt", 
 def test_how_texts_are_read_is_recorded_and_used_again(lexite, documents: Path, tiny_vocabulary, tmp_path, monkeypatch) -> None:
     path, loaded = tmp_path / "i", []
     assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, *READ).status == 0
-    config = {"k_documents": 4, "long": "truncate", "query_prompt": "query: ", "document_prompt": "text: "}
-    assert BM25Index.open(path).vocabulary.terms_config == config
+    config = {"long": "truncate", "query_prompt": "query: ", "document_prompt": "text: "}
+    numbers = {"k_documents": 4, "k_queries": 4, "floor_documents": 0.0, "floor_queries": 0.0}
+    assert BM25Index.open(path).vocabulary.terms_config == {**numbers, **config}
     load = LatentTermEncoder.from_pretrained
 
     def note(name: str, **given: Any) -> LatentTermEncoder:
@@ -186,8 +212,7 @@ def test_how_texts_are_read_is_recorded_and_used_again(lexite, documents: Path, 
     monkeypatch.setattr(LatentTermEncoder, "from_pretrained", note)
     assert lexite("add", path, jsonl(tmp_path / "n.jsonl", {"_id": "n", "text": "sun"})).status == 0
     assert lexite("search", path, "milk", "--query-prompt", "q: ").status == 0
-    recorded = {key: value for key, value in config.items() if key != "k_documents"}
-    assert loaded == [recorded, {**recorded, "query_prompt": "q: "}]
+    assert loaded == [config, {**config, "query_prompt": "q: "}]
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])

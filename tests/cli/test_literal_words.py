@@ -69,6 +69,16 @@ def test_the_passage_with_the_words_is_shown(lexite, tiny_vocabulary: Path, tmp_
     assert "Only Qzwylla knows." in hit["snippet"]
 
 
+def test_words_are_indexed_unless_told_otherwise(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    build = ["index", documents, "--vocabulary", tiny_vocabulary, "-o"]
+    for name, words in {"as-it-is": [], "with": ["--literal"], "without": ["--no-literal"]}.items():
+        assert lexite(*build, tmp_path / name, *words).status == 0
+    plain, given, without = (BM25Index.open(tmp_path / name) for name in ("as-it-is", "with", "without"))
+    assert plain.literal == given.literal == LiteralConfig() and without.literal is None
+    assert plain.n_postings == given.n_postings > without.n_postings and without.n_terms == 64
+    assert any("word" in term for hit in hits(lexite, tmp_path / "as-it-is", "milk") for term in hit["terms"])
+
+
 def test_settings_come_from_options_and_recipes(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     build = ["index", documents, "--vocabulary", tiny_vocabulary]
     words = ["--literal", "--literal-weight-documents", "1.5", "--literal-stop-words", "none", "--literal-weight", "0.5"]
@@ -146,7 +156,7 @@ def test_queries_of_a_file_are_searched_with_their_words(lexite, words_index: Pa
 def test_eval_with_words(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path, cache: bool) -> None:
     words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "bm25", "--json", "-"]
     words += ["--cache", tmp_path / "cache"] if cache else []
-    plain, report = lexite(*words).json, lexite(*words, "--literal", "--literal-weight", "100").json
+    plain, report = lexite(*words, "--no-literal").json, lexite(*words, "--literal-weight", "100").json
     before, after = plain["collections"]["tiny"]["latent"], report["collections"]["tiny"]["latent+words"]
     assert list(report["collections"]["tiny"]) == ["latent+words", "bm25"]
     assert after["postings_per_document"] > before["postings_per_document"] + 5
@@ -154,6 +164,7 @@ def test_eval_with_words(lexite, collection: Path, tiny_vocabulary: Path, tmp_pa
     assert after["nDCG@10"] == 1.0
     assert (report["settings"]["literal"], plain["settings"]["literal"]) == (True, False)
     assert report["significance"]["collections"]["tiny"]["bm25"]["n_queries"] == 3
+    assert list(plain["collections"]["tiny"]) == ["latent", "bm25"]
     shown = lexite(*words[:-2], "--literal", "--runs", tmp_path / "runs").out
     assert "latent+words" in shown
     assert (tmp_path / "runs" / "tiny.latent+words.run").is_file()

@@ -28,7 +28,11 @@ def test_encode_writes_a_matrix_that_scipy_reads(lexite, documents: Path, tiny_v
     assert lexite(*words, tmp_path / "w.npz", "--json").json["texts"] == 6
     raw, weights = scipy.sparse.load_npz(tmp_path / "raw.npz"), scipy.sparse.load_npz(tmp_path / "w.npz")
     assert weights.shape == (6, 64) and weights.format == "csr"
-    np.testing.assert_allclose(weights.toarray(), np.sqrt(raw.toarray()), rtol=1e-6)
+    np.testing.assert_array_equal(weights.toarray(), raw.toarray())  # the transform of documents is none
+    queries = [*words[:-1], "--kind", "query", "-o"]
+    assert lexite(*queries, tmp_path / "qr.npz", "--raw").status == lexite(*queries, tmp_path / "q.npz").status == 0
+    raw_queries, as_queries = scipy.sparse.load_npz(tmp_path / "qr.npz"), scipy.sparse.load_npz(tmp_path / "q.npz")
+    np.testing.assert_allclose(as_queries.toarray(), raw_queries.toarray() ** 0.75, rtol=1e-6)
     with np.load(tmp_path / "w.npz", allow_pickle=False) as file:
         assert file["ids"].tolist() == ["d1", "d2", "d3", "d4", "d5", "d6"]
     assert lexite(*words, tmp_path / "w.jsonl").status == 0
@@ -132,13 +136,17 @@ def test_eval_prints_a_table_and_writes_json(lexite, collection: Path, tiny_voca
     report = json.loads((tmp_path / "r.json").read_text())
     assert set(report) >= {"vocabulary", "collections", "mean"} and set(report["collections"]) == {"tiny"}
     columns = {"nDCG@10", "R@100", "MRR@10", "postings_per_document", "terms_per_query", "bytes_per_document"}
-    assert {system: set(row) for system, row in report["mean"].items()} == dict.fromkeys(("latent", "dense", "bm25"), columns)
+    assert {system: set(row) for system, row in report["mean"].items()} == dict.fromkeys(
+        ("latent+words", "dense", "bm25"), columns
+    )
     assert any((tmp_path / "runs").iterdir())
 
 
 def test_eval_on_stdout_without_baselines(lexite, collection: Path, tiny_vocabulary: Path) -> None:
-    done = lexite("eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "none", "--k1", "9", "--json", "-")
-    assert set(done.json["mean"]) == {"latent"} and done.json["settings"]["scoring"]["k1"] == 9
+    words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "none", "--k1", "9", "--json", "-"]
+    for more, system in (([], "latent+words"), (["--no-literal"], "latent")):
+        done = lexite(*words, *more)
+        assert set(done.json["mean"]) == {system} and done.json["settings"]["scoring"]["k1"] == 9
 
 
 def test_eval_refuses_before_it_works(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
@@ -150,7 +158,7 @@ def test_eval_refuses_before_it_works(lexite, collection: Path, tiny_vocabulary:
 def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path, monkeypatch) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"collections: [{collection}]\nbaselines: [bm25]\nvocabulary: {tiny_vocabulary}\n")
-    assert set(lexite("eval", "--recipe", recipe, "--json", "-").json["mean"]) == {"latent", "bm25"}
+    assert set(lexite("eval", "--recipe", recipe, "--json", "-").json["mean"]) == {"latent+words", "bm25"}
     monkeypatch.setattr("lexite.cli.eval.load_encoder", lambda *arguments: pytest.fail("too early"))
     recipe.write_text("collections: [a]\ntop_k: 5\n")
     assert "top_k is 5" in lexite("eval", "--recipe", recipe).error

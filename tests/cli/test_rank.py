@@ -79,7 +79,7 @@ def test_an_index_of_the_ranked_vocabulary_ranks_alike(lexite, whole: Path, docu
     lexite("rank", whole, documents, "-o", tmp_path / "ranked")
     runs = []
     for number, vocabulary in enumerate([whole, tmp_path / "ranked"]):
-        lexite("index", documents, "-o", tmp_path / f"{number}.lexite", "--vocabulary", vocabulary)
+        lexite("index", documents, "-o", tmp_path / f"{number}.lexite", "--vocabulary", vocabulary, "--no-literal")
         done = lexite("search", tmp_path / f"{number}.lexite", "milk of the cow", "--json")
         runs.append([(hit["id"], pytest.approx(hit["score"], rel=1e-4)) for hit in done.json["hits"]])
     assert runs[0] == runs[1] and runs[0]
@@ -220,12 +220,13 @@ def test_an_index_remembers_its_prefix(
 ) -> None:
     vocabulary = request.getfixturevalue(kind)
     index, own = tmp_path / "i.lexite", tmp_path / "own.lexite"
-    done = lexite("index", documents, "-o", index, "--vocabulary", vocabulary, "--prefix", "24")
+    done = lexite("index", documents, "-o", index, "--vocabulary", vocabulary, "--prefix", "24", "--no-literal")
     assert done.status == 0, done.err
     opened = BM25Index.open(index)
-    assert opened.vocabulary.terms_config == {"k_documents": K, "prefix": 24} and opened.vocabulary.model == str(vocabulary)
+    numbers = {"k_documents": K, "k_queries": K, "floor_documents": 0.015, "floor_queries": 0.08}
+    assert opened.vocabulary.terms_config == {**numbers, "prefix": 24} and opened.vocabulary.model == str(vocabulary)
     LatentTermEncoder.from_pretrained(vocabulary).prefix(24).save_pretrained(tmp_path / "cut")
-    lexite("index", documents, "-o", own, "--vocabulary", tmp_path / "cut")
+    lexite("index", documents, "-o", own, "--vocabulary", tmp_path / "cut", "--no-literal")
     query = ["milk of the cow", "--json"]
     found, expected = lexite("search", index, *query), lexite("search", own, *query)
     assert found.json["hits"] == expected.json["hits"] and found.json["hits"]
@@ -251,7 +252,7 @@ def test_stored_terms_get_the_labels_of_the_prefix(
     vocabulary = request.getfixturevalue(kind)
     (tmp_path / "q.txt").write_text("milk of the cow\n")
     prefix = ["--vocabulary", vocabulary, "--prefix", "24"]
-    lexite("index", documents, "-o", tmp_path / "i", *prefix)
+    lexite("index", documents, "-o", tmp_path / "i", *prefix, "--no-literal")
     encoded = lexite("encode", tmp_path / "q.txt", "--kind", "query", "--raw", "-o", tmp_path / "q.jsonl", *prefix)
     assert encoded.status == 0, encoded.err
     stored = lexite("search", tmp_path / "i", "--terms", tmp_path / "q.jsonl", "--json")

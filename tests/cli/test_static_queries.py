@@ -155,9 +155,9 @@ def test_an_error_while_adding_leaves_the_table(lexite, own_index: Path, tmp_pat
 
 @pytest.fixture
 def bare_index(tiny_vocabulary: Path, documents: Path, tmp_path: Path, lexite) -> Path:
-    """An index without a table, of a vocabulary without one."""
-    path = tmp_path / "bare.lexite"
-    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--no-static").status == 0
+    """An index without a table, of a vocabulary without one, and of latent terms alone."""
+    path, words = tmp_path / "bare.lexite", ["--no-static", "--no-literal"]
+    assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, *words).status == 0
     return path
 
 
@@ -207,9 +207,8 @@ def test_hits_are_shown_with_labels_terms_and_snippets(
     filler = "Rain falls on the lake and the wind moves the ship on the sea. " * 12
     text = f"{filler} The patient takes a dose of the drug in the cancer trial. {filler}"
     index, query = tmp_path / "i", ["dose", "of", "the", "drug", "in", "the", "cancer", "trial"]
-    assert (
-        lexite("index", jsonl(tmp_path / "l.jsonl", ("long", text)), "-o", index, "--vocabulary", tiny_vocabulary).status == 0
-    )
+    words = ["-o", index, "--vocabulary", tiny_vocabulary, "--no-literal"]
+    assert lexite("index", jsonl(tmp_path / "l.jsonl", ("long", text)), *words).status == 0
     (hit,) = lines(lexite("search", index, "--static", *query, "--json").out)[0]["hits"]
     assert "drug in the cancer trial" in hit["snippet"] and len(hit["snippet"]) <= 240
     assert sum(term["contribution"] for term in hit["terms"]) <= hit["score"] * 1.0001
@@ -359,11 +358,12 @@ def test_no_model_is_loaded(tiny_index: Path, bare_index: Path, with_table: Path
 def test_eval_with_static_queries(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path, cache: bool) -> None:
     words = ["eval", collection, "--vocabulary", tiny_vocabulary, "--baselines", "bm25"]
     words += ["--cache", tmp_path / "cache"] if cache else []
-    plain, report = lexite(*words, "--json", "-").json, lexite(*words, "--static", "--json", "-").json
+    alone = [*words, "--no-literal", "--json", "-"]
+    plain, report = lexite(*alone).json, lexite(*alone, "--static").json
     assert list(report["collections"]["tiny"]) == ["latent", "static", "bm25"]
     assert report["collections"]["tiny"]["latent"] == plain["collections"]["tiny"]["latent"]
     assert (report["settings"]["static"], plain["settings"]["static"]) == (True, False)
-    shown = lexite(*words, "--static", "--literal", "--runs", tmp_path / "runs").out
+    shown = lexite(*words, "--static", "--runs", tmp_path / "runs").out
     assert "latent+words" in shown and "static+words" in shown
     assert (tmp_path / "runs" / "tiny.static+words.run").is_file()
 

@@ -249,4 +249,4 @@ def test_info(tmp_path: Path) -> None:
     assert info["bytes_total"] == on_disk and 0 < info["bytes_postings"] == index.bytes < on_disk
     assert info["n_documents"] == 3 and info["generation"] == 2 and info["vocabulary"]["name"] == "test"
     assert info["n_postings"] == weights_of(4, 2, 0.5)[1:].nnz == 3 * info["postings_per_document"]
-    assert info["bytes_texts"] > 0 and info["average_length"] == index.average_length("sqrt")
+    assert info["bytes_texts"] > 0 and info["average_length"] == index.average_length("none")

@@ -40,16 +40,27 @@ def test_more_postings_than_a_block() -> None:
 
 def test_score_by_hand() -> None:
     weights = csr_array(np.array([[4.0, 0.0, 1.0], [0.0, 9.0, 0.0], [1.0, 0.0, 0.0]]))
-    index = BM25Index.in_memory(weights, ["a", "b", "c"])
+    roots = BM25Config(k1=1.2, b=0.5, idf_power=1.0, document_transform="sqrt", query_transform="sqrt")
+    index = BM25Index.in_memory(weights, ["a", "b", "c"], BM25Config(document_transform="sqrt"))
     lengths, average = [2 + 1, 3, 1], 7 / 3
     assert index.average_length() == pytest.approx(average)
-    hits = index.search(csr_array(np.array([[0.25, 0.0, 0.0]])), scoring=BM25Config(k1=1.2, b=0.5))[0]
+    hits = index.search(csr_array(np.array([[0.25, 0.0, 0.0]])), scoring=roots)[0]
     idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
     expected = {
         "a": 2 / (2 + 1.2 * (0.5 + 0.5 * lengths[0] / average)),
         "c": 1 / (1 + 1.2 * (0.5 + 0.5 * lengths[2] / average)),
     }
     assert {hit.id: hit.score for hit in hits} == pytest.approx({key: 0.5 * idf * value for key, value in expected.items()})
+
+
+def test_score_with_defaults_by_hand() -> None:
+    weights = csr_array(np.array([[4.0, 0.0, 1.0], [0.0, 9.0, 0.0], [1.0, 0.0, 0.0]]))
+    index = BM25Index.in_memory(weights, ["a", "b", "c"])
+    assert index.average_length() == pytest.approx(5.0)
+    idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
+    expected = {"a": 4 / (4 + 2.5 * (0.25 + 0.75 * 5 / 5)), "c": 1 / (1 + 2.5 * (0.25 + 0.75 * 1 / 5))}
+    hits = index.search(csr_array(np.array([[16.0, 0.0, 0.0]])))[0]  # 16 to the power 0.75 is 8
+    assert {hit.id: hit.score for hit in hits} == pytest.approx({key: 8 * idf**0.75 * value for key, value in expected.items()})
 
 
 def test_equal_scores_keep_document_order_whatever_k_is() -> None:

@@ -58,7 +58,7 @@ def to_format_2(path: Path) -> None:
     value = json.loads((path / "index.json").read_text())
     assert value.pop("literal") is None and value.pop("words") is None
     value["format_version"] = 2
-    del value["scoring"]["literal_weight"]
+    del value["scoring"]["literal_weight"], value["scoring"]["idf_power"]
     for segment in value["segments"]:
         assert segment.pop("n_terms") == N_TERMS
     (path / "index.json").write_text(signed(value))
@@ -74,6 +74,7 @@ def test_indexes_of_format_2_are_searched_and_changed(tmp_path: Path) -> None:
     to_format_2(path)
     index = BM25Index.open(path, verify=True)
     assert index.literal is None and index.info()["format_version"] == 2 and index.scoring.literal_weight == 3.0
+    assert index.scoring.idf_power == 1.0
     assert_same_as_reference(index, IDS[2:], weights[2:], SCORINGS)
     with BM25Index.writer(path) as writer:
         assert json.loads((path / "index.json").read_text())["format_version"] == 2

@@ -13,7 +13,7 @@ import torch
 from lexite.backbone.config import BackboneConfig
 from lexite.backbone.states import TokenStates
 from lexite.sae import SAEConfig, SparseAutoencoder
-from lexite.terms import LatentTermEncoder, ModelDetails
+from lexite.terms import LatentTermEncoder, ModelDetails, TermsConfig
 
 WIDTH, LATENTS, K = 12, 64, 4
 
@@ -99,4 +99,6 @@ def make_sae():
 
 @pytest.fixture
 def encoder() -> LatentTermEncoder:
-    return LatentTermEncoder(FakeBackbone(), random_sae(), details=ModelDetails(name="tiny", training_data="five sentences"))
+    """An encoder that drops no terms."""
+    details = ModelDetails(name="tiny", training_data="five sentences")
+    return LatentTermEncoder(FakeBackbone(), random_sae(), TermsConfig(floor_documents=0.0, floor_queries=0.0), details=details)

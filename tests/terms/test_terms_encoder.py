@@ -28,7 +28,8 @@ def reference_rows(encoder, texts, kind, k):
 
 @pytest.mark.parametrize("pooling", ["sum", "max"])
 def test_documents_are_pooled_codes(encoder, texts, pooling):
-    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, TermsConfig(pooling=pooling))
+    terms = TermsConfig(pooling=pooling, floor_documents=0.0)
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, BM25Config(document_transform="sqrt"))
     raw = encoder.encode_documents(texts, raw=True)
     assert raw.shape == (len(texts), encoder.n_latents) and raw.dtype == np.float32
     assert raw[[1]].nnz == 0, "a text without a token has no terms"
@@ -38,7 +39,8 @@ def test_documents_are_pooled_codes(encoder, texts, pooling):
 
 
 def test_queries_have_their_own_prompt_k_and_transform(encoder, texts):
-    terms, scoring = TermsConfig(k_documents=3, k_queries=2), BM25Config(query_transform="log1p", document_transform="none")
+    terms = TermsConfig(k_documents=3, k_queries=2, floor_documents=0.0, floor_queries=0.0)
+    scoring = BM25Config(query_transform="log1p", document_transform="none")
     encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, scoring)
     raw = encoder.encode_queries(texts, raw=True).toarray()
     np.testing.assert_allclose(raw, reference_rows(encoder, texts, "query", 2), rtol=1e-5, atol=1e-5)
@@ -49,6 +51,7 @@ def test_queries_have_their_own_prompt_k_and_transform(encoder, texts):
 
 
 def test_small_terms_are_dropped_by_the_share_of_the_heaviest(encoder, texts):
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, encoder.terms, BM25Config(document_transform="sqrt"))
     raw = encoder.encode_documents(texts, raw=True).toarray()
     wanted = np.where(raw >= 0.3 * raw.max(axis=1, keepdims=True), raw, 0)
     assert 0 < np.count_nonzero(wanted) < np.count_nonzero(raw)
@@ -63,6 +66,10 @@ def test_small_terms_are_dropped_by_the_share_of_the_heaviest(encoder, texts):
     states = encoder.backbone.encode(texts, "document")
     np.testing.assert_array_equal(configured.encode_states(states, "document", raw=True).toarray(), wanted)
     assert configured.fingerprint == encoder.fingerprint
+    with_defaults = LatentTermEncoder(encoder.backbone, encoder.sae)
+    cut, cut_queries = (np.where(rows >= f * rows.max(1)[:, None], rows, 0) for rows, f in ((raw, 0.015), (queries, 0.08)))
+    np.testing.assert_array_equal(with_defaults.encode_documents(texts).toarray(), cut)
+    np.testing.assert_array_equal(with_defaults.encode_queries(texts, raw=True).toarray(), cut_queries)
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])

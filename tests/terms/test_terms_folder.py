@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,17 @@ def test_what_is_saved_comes_back(measured, saved, make_backbone, texts):
     assert (loaded.encode_documents(texts) != measured.encode_documents(texts)).nnz == 0
     assert (loaded.encode_queries(texts) != measured.encode_queries(texts)).nnz == 0
     assert loaded.sae.decoder_weight is not None
+
+
+def test_vocabularies_from_before_floors_drop_no_terms(saved, measured, make_backbone):
+    manifest = read_manifest(saved)
+    for part, newer in (("terms", ("floor_documents", "floor_queries")), ("scoring", ("idf_power", "literal_weight"))):
+        earlier = {key: value for key, value in manifest[part].items() if key not in newer}
+        assert len(earlier) == len(manifest[part]) - 2
+        edit(saved, **{part: earlier})
+    loaded = load(saved, make_backbone())
+    assert loaded.terms == replace(measured.terms, floor_documents=0.0, floor_queries=0.0) != measured.terms
+    assert loaded.scoring == replace(measured.scoring, idf_power=1.0, literal_weight=3.0) != measured.scoring
 
 
 def test_the_backbone_that_the_folder_names_is_loaded(measured, tmp_path, make_backbone, monkeypatch):

@@ -10,6 +10,7 @@ from lexite.config import from_dict
 from lexite.errors import ConfigError
 from lexite.terms import BM25Config, LiteralConfig
 from lexite.terms.literal import ENGLISH_STOP_WORDS, LONGEST_WORD, literal_words
+from lexite.terms.scoring import saved_scoring
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,5 @@ def test_the_configuration_has_limits() -> None:
 
 
 def test_scorings_from_before_literal_words_can_be_read() -> None:
-    assert from_dict(BM25Config, {"k1": 2.0}) == BM25Config(k1=2.0, literal_weight=3.0)
+    assert saved_scoring({"k1": 2.0}, "here") == BM25Config(k1=2.0, literal_weight=3.0, idf_power=1.0)
+    assert saved_scoring({"literal_weight": 2.0, "idf_power": 0.5}, "here") == BM25Config(literal_weight=2.0, idf_power=0.5)

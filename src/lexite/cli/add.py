@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Iterator
@@ -61,11 +60,9 @@ def add_verb(
     opened = BM25Index.open(index)
     documents, report = open_documents(sources, read)
     encoder = load_encoder_of(opened, vocabulary, model)
-    k, floor = (opened.vocabulary.terms_config.get(key) for key in ("k_documents", "floor_documents"))
-    encoder.terms = dataclasses.replace(encoder.terms, floor_documents=floor or 0.0)  # as the index's documents have it
     with BM25Index.writer(index, vocabulary=encoder.fingerprint) as writer:
         new = documents if replace else _new_ones(documents, writer, read, report)
-        added = _feed_and_count(writer, encoder, new, k, replace)
+        added = _feed_and_count(writer, encoder, new, replace)
         writer.commit()
     report_skipped(report)
     total = BM25Index.open(index).n_documents
@@ -75,9 +72,7 @@ def add_verb(
         print(f"{counted(added)} added; {index} holds {total:,}.")
 
 
-def _feed_and_count(
-    writer: IndexWriter, encoder: LatentTermEncoder, documents: Iterator[Document], k: int | None, replace: bool
-) -> int:
+def _feed_and_count(writer: IndexWriter, encoder: LatentTermEncoder, documents: Iterator[Document], replace: bool) -> int:
     """Encodes documents into an index, and counts them into its static table; returns how many were added.
 
     Documents that are replaced stay counted, as deleted ones do: a table has sums over tokens, not over documents.
@@ -86,7 +81,7 @@ def _feed_and_count(
 
     table = writer.static()
     counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)
-    added = feed(writer, encoder, documents, k=k, counter=counter, replace=replace)
+    added = feed(writer, encoder, documents, k=encoder.k_for("document"), counter=counter, replace=replace)
     if table is not None and counter is not None:
         writer.set_static(counter.moved(table, prior_tokens=math.inf))
     elif table is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -15,7 +16,7 @@ from lexite.cli.options import Overrides
 from lexite.cli.output import is_quiet
 from lexite.errors import ConfigError, CorpusError, IndexFormatError
 from lexite.progress import progress
-from lexite.terms.config import TermsConfig
+from lexite.terms.config import Profile, TermsConfig, with_profile
 
 if TYPE_CHECKING:
     from lexite.corpus import Document, Query, ReadOptions, ReadReport
@@ -31,7 +32,8 @@ RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
-FLOORS = ("floor_documents", "floor_queries")  # recorded by an index where they are not 0
+TERMS = ("k_documents", "k_queries", "floor_documents", "floor_queries")  # that an index records
+NO_FLOORS = {"floor_documents": 0.0, "floor_queries": 0.0}  # of an index that records none
 PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[
@@ -52,6 +54,15 @@ PrefixOption = Annotated[
         "--prefix",
         help="Use the first N latents only, of a nested vocabulary or a ranked one.",
         metavar="N",
+        show_default=False,
+    ),
+]
+ProfileOption = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile",
+        help="How many terms texts get, in place of what the vocabulary says: full drops none, small makes a small index. "
+        "Options that are given win over it.",
         show_default=False,
     ),
 ]
@@ -86,10 +97,11 @@ def load_encoder(
     model: Overrides[BackboneConfig],
     prefix: int | None = None,
     terms: Overrides[TermsConfig] | None = None,
+    profile: Profile | None = None,
 ) -> LatentTermEncoder:
     """Loads a vocabulary with its backbone, all of it or its first ``prefix`` latents; imports torch.
 
-    ``terms`` takes the place of what the vocabulary says about k and floors.
+    ``profile`` takes the place of what the vocabulary says about k and floors, and ``terms`` that of both.
     """
     from lexite.terms import LatentTermEncoder
 
@@ -97,12 +109,14 @@ def load_encoder(
     backbone = encoder.backbone
     logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
     encoder = encoder if prefix is None else encoder.prefix(prefix)
+    if profile is not None:
+        encoder.terms = with_profile(encoder.terms, profile, encoder.sae.largest_k)
     encoder.terms = encoder.terms if terms is None else terms.over(encoder.terms)
     return encoder
 
 
 def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
-    """Loads the vocabulary that made an index, to read texts as they were read for it.
+    """Loads the vocabulary that made an index, to read texts and to make terms as for it.
 
     Args:
         index: the index.
@@ -116,6 +130,7 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
     if vocabulary is None and not made_by.model:
         raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
     recorded = {key: made_by.terms_config[key] for key in READING_OF_TEXT if key in made_by.terms_config}
+    numbers = {key: made_by.terms_config[key] for key in TERMS if key in made_by.terms_config}
     encoder = load_encoder(vocabulary or made_by.model, Overrides({**recorded, **model.values}))
     prefix = made_by.terms_config.get(PREFIX)
     if prefix is not None and prefix < encoder.sae.config.n_latents:
@@ -125,6 +140,7 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
             f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
             f"'{vocabulary or made_by.model}' is another one ({encoder.fingerprint[:12]}). Name its own with --vocabulary."
         )
+    encoder.terms = dataclasses.replace(encoder.terms, **{**NO_FLOORS, **numbers})
     return encoder
 
 
@@ -195,11 +211,21 @@ def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[Backbon
     from lexite.index import VocabularyInfo
 
     given = model.values if model else {}
-    config = {"k_documents": k, **{key: given[key] for key in READING_OF_TEXT if key in given}}
-    config |= {key: value for key in FLOORS if (value := getattr(encoder.terms, key))}
+    terms = {"k_documents": k, "k_queries": encoder.k_for("query"), **{key: getattr(encoder.terms, key) for key in NO_FLOORS}}
+    config = {**terms, **{key: given[key] for key in READING_OF_TEXT if key in given}}
     if encoder.prefix_size is not None:
         config[PREFIX] = encoder.prefix_size
     return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
+
+
+def static_counter(encoder: LatentTermEncoder) -> StaticCounter | None:
+    """What counts the documents of an index for its static table, where the model can have one."""
+    from lexite.terms.static import counter_for
+
+    counter = counter_for(encoder.backbone, encoder.n_latents)
+    if counter is None:
+        logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", encoder.backbone.name)
+    return counter
 
 
 def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:

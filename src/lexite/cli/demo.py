@@ -15,13 +15,23 @@ import typer
 from rich.text import Text
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, JsonFlag, VocabularyOption, feed, load_encoder, vocabulary_info
+from lexite.cli.common import (
+    RUNTIME,
+    RUNTIME_HEADING,
+    JsonFlag,
+    VocabularyOption,
+    feed,
+    load_encoder,
+    static_counter,
+    vocabulary_info,
+)
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import console
 from lexite.cli.queries import ModelQueries
 from lexite.cli.search import Searcher
 from lexite.corpus.records import Query
 from lexite.errors import LexiteError, StorageError
+from lexite.terms.literal import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index
@@ -108,14 +118,17 @@ def _index(encoder: LatentTermEncoder, fresh: bool) -> BM25Index:
 def _build(place: Path, encoder: LatentTermEncoder) -> BM25Index:
     from lexite.corpus import builtin_documents
     from lexite.index import BM25Index
+    from lexite.terms.static import table_of_corpus
 
     documents = list(builtin_documents())
     logger.info("Indexing %s docstrings of Python's library.", f"{len(documents):,}")
     started = time.monotonic()
-    with BM25Index.create(
-        place, vocabulary_info(encoder, encoder.k_for("document")), encoder.scoring, overwrite=True
-    ) as writer:
-        feed(writer, encoder, documents, total=len(documents))
+    k, counter = encoder.k_for("document"), static_counter(encoder)
+    info = vocabulary_info(encoder, k)
+    with BM25Index.create(place, info, encoder.scoring, overwrite=True, literal=LiteralConfig()) as writer:
+        feed(writer, encoder, documents, k=k, total=len(documents), counter=counter)
+        if counter is not None:
+            writer.set_static(table_of_corpus(counter, encoder))
         writer.commit()
     logger.info("Indexed in %.0f s: %s", time.monotonic() - started, place)
     return BM25Index.open(place)

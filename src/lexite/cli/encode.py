@@ -17,6 +17,7 @@ from lexite.cli.common import (
     RUNTIME_HEADING,
     JsonFlag,
     PrefixOption,
+    ProfileOption,
     Sources,
     VocabularyOption,
     chunks,
@@ -58,6 +59,7 @@ def encode_verb(
     ] = Path("-"),
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
+    profile: ProfileOption = None,
     kind: Annotated[Kind, typer.Option("--kind", help="What the texts are encoded as.")] = "document",
     raw: Annotated[bool, typer.Option("--raw", help="Write raw sums, without the vocabulary's transform of weights.")] = False,
     as_json: JsonFlag = False,
@@ -78,7 +80,7 @@ def encode_verb(
     if as_json and str(output) == "-":
         raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
-    encoder = load_encoder(vocabulary, model, prefix, terms)
+    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
     k = encoder.k_for(kind)
     weights = _encode(encoder, stream, kind, k, raw)
     n_texts = n_terms = 0

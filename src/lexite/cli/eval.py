@@ -15,6 +15,7 @@ from lexite.cli.common import (
     RUNTIME_HEADING,
     WORDS_HEADING,
     PrefixOption,
+    ProfileOption,
     VocabularyOption,
     load_encoder,
 )
@@ -48,6 +49,7 @@ def eval_verb(
     *,
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
+    profile: ProfileOption = None,
     baselines: Annotated[
         str, typer.Option("--baselines", help="Comma-separated: dense (the same backbone), bm25 (words); or none.")
     ] = "dense,bm25",
@@ -89,7 +91,7 @@ def eval_verb(
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
         _check_writable(json_file)
-    encoder = load_encoder(vocabulary, model, prefix, terms)
+    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
     report = evaluate_collections(
         encoder,
         collections,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,6 +20,7 @@ from lexite.cli.common import (
     JsonFlag,
     Overwrite,
     PrefixOption,
+    ProfileOption,
     Sources,
     VocabularyOption,
     feed,
@@ -29,6 +29,7 @@ from lexite.cli.common import (
     need_sources,
     open_documents,
     report_skipped,
+    static_counter,
     vocabulary_info,
 )
 from lexite.cli.options import Overrides, configured
@@ -37,12 +38,6 @@ from lexite.corpus.options import ReadOptions
 from lexite.terms.config import TermsConfig
 from lexite.terms.literal import LiteralConfig
 from lexite.terms.scoring import BM25Config
-
-if TYPE_CHECKING:
-    from lexite.terms import LatentTermEncoder
-    from lexite.terms.static import StaticCounter
-
-logger = logging.getLogger("lexite")
 
 
 @configured(
@@ -60,6 +55,7 @@ def index_verb(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the index.", metavar="DIR")] = None,
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
+    profile: ProfileOption = None,
     overwrite: Overwrite = False,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Keep titles and texts, so that results show them.")] = True,
     static: Annotated[
@@ -90,10 +86,10 @@ def index_verb(
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
-    encoder = load_encoder(vocabulary, model, prefix, terms)
+    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
     k = encoder.k_for("document")
     info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
-    counter = _counter(encoder) if static else None
+    counter = static_counter(encoder) if static else None
     with (
         _nothing_left_behind(output) as taken,
         BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text, literal=words) as writer,
@@ -120,16 +116,6 @@ def index_verb(
         return
     print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
     print(f"Search it: lexite search {output}")
-
-
-def _counter(encoder: LatentTermEncoder) -> StaticCounter | None:
-    """What counts the documents for a static table, where the model can have one."""
-    from lexite.terms.static import counter_for
-
-    counter = counter_for(encoder.backbone, encoder.n_latents)
-    if counter is None:
-        logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", encoder.backbone.name)
-    return counter
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def evaluate_collections(
     for collection in [read_collection(each, options) for each in opened]:  # all are checked before the first is run
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
-    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig()), "static": static})
+    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static})
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class SAEConfig:
 
     d_model: int = option(0, "Width of a token state.", minimum=1, hidden=True)
     n_latents: int = option(16384, "Latents in the dictionary: the size of the vocabulary.", minimum=1, count=True)
-    k: int = option(16, "Latents kept per token while training.", minimum=1)
+    k: int = option(8, "Latents kept per token while training.", minimum=1)
     rule: str = option("topk", "How latents are chosen while training; 'lexite info' lists the rules.", flag="--sae")
     apply_b_dec_to_input: bool = option(True, "Subtract the decoder's bias from the states before they are encoded.")
     normalize_activations: Normalisation = option("none", "How token states are scaled before they are encoded.")

@@ -18,6 +18,7 @@ SYSTEMS = {
     "dense": "dense cosine",
     "bm25": "lexical BM25",
 }
+SIZED = ("latent", "latent+words")  # whose indexes are measured
 QUALITY = ("nDCG@10", "R@100", "MRR@10")
 SIZE = {
     "postings_per_document": "postings per document",
@@ -63,6 +64,10 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
         "latents per token (k)": sae["k"],
         "k for documents, for queries": f"{_or(manifest['terms']['k_documents'], sae['k'])}, "
         f"{_or(manifest['terms']['k_queries'], sae['k'])}",
+        "terms dropped below, of documents, of queries": " and ".join(
+            f"{100 * manifest['terms'].get(f'floor_{kind}', 0.0):g}%" for kind in ("documents", "queries")
+        )
+        + " of the heaviest",
         "pooling over tokens": manifest["terms"]["pooling"],
         "scoring": ", ".join(f"{key} {value}" for key, value in manifest["scoring"].items()),
         "fingerprint": f"`{manifest['fingerprint'][:16]}`",
@@ -101,8 +106,9 @@ def results_section(results: Mapping[str, Any]) -> str:
     for measure in QUALITY:
         rows = [[name, *(_number(table, system, measure, 4) for system in systems)] for name, table in collections.items()]
         tables.append(_table([measure, *(SYSTEMS[system] for system in systems)], rows))
-    rows = [[name, *(_number(table, _tested(table), key, 1) for key in SIZE)] for name, table in collections.items()]
-    tables.append(_table(["latent terms", *SIZE.values()], rows))
+    for system in (system for system in SIZED if system in systems):
+        rows = [[name, *(_number(table, system, key, 1) for key in SIZE)] for name, table in collections.items()]
+        tables.append(_table([SYSTEMS[system], *SIZE.values()], rows))
     said = (
         "Measured by `lexite eval` with the settings above; measures by ir-measures. nDCG@10: ranking quality of the first "
         "ten; R@100: share of the relevant documents among the first hundred; MRR@10: mean of one over the rank of the first "
@@ -139,10 +145,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _number(table: Mapping[str, Any], system: str, measure: str, decimals: int) -> str:
     value = table.get(system, {}).get(measure)
     return "–" if value is None else f"{value:,.{decimals}f}"
-
-
-def _tested(table: Mapping[str, Any]) -> str:
-    return "latent" if "latent" in table else "latent+words"
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -35,10 +35,10 @@ class LiteralConfig:
         literal_stop_words: which words are left out of documents and queries: 33 ``english`` ones, or ``none``.
 
     >>> LiteralConfig()
-    LiteralConfig(literal=False, literal_weight_documents=4.0, literal_stop_words='english')
+    LiteralConfig(literal=True, literal_weight_documents=4.0, literal_stop_words='english')
     """
 
-    literal: bool = option(False, "Index the words of the text beside the latent terms.")
+    literal: bool = option(True, "Index the words of the text beside the latent terms.")
     literal_weight_documents: float = option(
         4.0, "Raw weight of each occurrence of a literal word in a document.", minimum=1e-6, maximum=1e6
     )
