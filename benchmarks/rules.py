@@ -61,7 +61,7 @@ def stepper(chunk: Chunk, n_latents: int, rule: str, changes: dict[str, Any]) ->
     dtype = torch.bfloat16 if fast_bf16() else torch.float32
     sae = SAEConfig(chunk.states.shape[1], n_latents, K, rule=rule)
     state = TrainingState(sae, config, dtype, objective=ObjectiveConfig(**changes))
-    state.set_mean(chunk.states)
+    state.look_at(chunk.states)
     generator = np.random.default_rng(0)
     passages = PassageBuffer(len(chunk.states), sae.d_model)
 

@@ -63,7 +63,7 @@ def own_functions(buffer: ShuffleBuffer, n_latents: int, dtype: torch.dtype) -> 
     full = {name: tensor.clone() for name, tensor in buffer.state().items()}
     d_model = full["rows"].shape[1]
     state = TrainingState(SAEConfig(d_model, n_latents, K), TrainingConfig(dead_after_tokens=10**12), dtype)
-    state.set_mean(full["rows"])
+    state.look_at(full["rows"])
     generator = np.random.default_rng(0)
     weight = torch.randn(n_latents, d_model).to(dtype)
     inputs, out = full["rows"][:BATCH].to(dtype).clone(), torch.empty(BATCH, n_latents, dtype=dtype)

@@ -6,19 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from lexite.backbone import BackboneConfig
 from lexite.errors import ConfigError, TrainingError
-from lexite.sae import SAEConfig
+from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.objective import ObjectiveConfig
 from lexite.terms import LatentTermEncoder
 from lexite.terms.build import train
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
+from lexite.training.starting import RIDGE, fit_decoder
 from lexite.training.step import TrainingState
 
 TRAINING = TrainingConfig(tokens=1500, batch_tokens=64, buffer_tokens=256, epochs=99, checkpoint_tokens=500)
@@ -69,20 +71,42 @@ def test_it_goes_on_from_where_the_other_ended(begun: Path, documents: Path, tmp
     assert further["fvu"] < kept["fvu"] < 0.8 * anew["fvu"]
 
 
-def test_without_a_decoder_the_encoder_stands_in(begun: Path, documents: Path, tmp_path: Path) -> None:
+def test_without_a_decoder_one_is_fitted(begun: Path, documents: Path, tmp_path: Path) -> None:
     start = load(begun)
     start.save_pretrained(tmp_path / "small", encoder_only=True)
-    state = TrainingState(start.sae.config, TRAINING, torch.float32)
+    state, states = TrainingState(start.sae.config, TRAINING, torch.float32), torch.randn(500, start.sae.config.d_model)
     alone = load(tmp_path / "small")
     state.start_from(alone.sae)
+    state.look_at(states)
     assert torch.equal(state.tensors["encoder_weight"], start.sae.encoder_weight)
-    norms = state.tensors["decoder_weight"].norm(dim=1)
-    torch.testing.assert_close(norms, torch.ones(40))
-    torch.testing.assert_close(
-        state.tensors["decoder_weight"] * start.sae.encoder_weight.norm(dim=1)[:, None], start.sae.encoder_weight
-    )
+    assert torch.equal(state.tensors["decoder_bias"], start.sae.decoder_bias)
+    torch.testing.assert_close(state.tensors["decoder_weight"], fit_decoder(alone.sae, states))
     saving = SavingConfig(encoder_only=True)
     assert train([documents], tmp_path / "v", training=TRAINING, start=alone, saving=saving)["tokens"] == 1500
+
+
+def test_the_fit_is_that_of_ridge_regression() -> None:
+    generator = torch.Generator().manual_seed(0)
+    n_latents, width = 30, 12
+    rows, bias = torch.randn(n_latents, width, generator=generator), torch.randn(width, generator=generator) / 9
+    sae = SparseAutoencoder(SAEConfig(width, n_latents, 3), rows, torch.zeros(n_latents), None, bias, precision="fp32")
+    states = torch.randn(2000, width, generator=generator)
+    codes = sae.encode(states)
+    active = np.zeros((2000, n_latents))
+    np.put_along_axis(active, codes.indices.long().numpy(), codes.values.double().numpy(), axis=1)
+    guess = rows.double() / rows.double().norm(dim=1, keepdim=True)
+    squares = active.T @ active + RIDGE * np.eye(n_latents)
+    exact = np.linalg.solve(squares, active.T @ (states - bias).double().numpy() + RIDGE * guess.numpy())
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    np.testing.assert_allclose(fit_decoder(sae, states).numpy(), exact, atol=2e-3)
+
+
+def test_a_latent_that_never_fires_keeps_the_row_of_its_encoder() -> None:
+    rows = torch.tensor([[3.0, 4.0], [1.0, 0.0], [-2.0, 0.0]])
+    sae = SparseAutoencoder(SAEConfig(2, 3, 1), rows, torch.tensor([0.0, 0.0, -99.0]), None, torch.zeros(2), precision="fp32")
+    fitted = fit_decoder(sae, torch.tensor([[3.0, 4.0], [2.0, 0.1]]))
+    assert fitted[2].tolist() == [-1.0, 0.0]
+    torch.testing.assert_close(fitted.norm(dim=1), torch.ones(3))
 
 
 def test_an_interrupted_run_is_resumed_alike(begun: Path, documents: Path, tmp_path: Path) -> None:

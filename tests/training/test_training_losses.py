@@ -350,7 +350,7 @@ def test_settings_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("rule", ["jumprelu", "relu_l1", "gated"])
 def test_a_rule_sets_itself_up_once_by_the_l0_aimed_at(rule: str) -> None:
     state, states = make_state(rule, 16, 200, 5), draw_states(100, 16, 0)
-    state.set_mean(states)
+    state.look_at(states)
     first = state.step(Batch(states), 0.0)
     aimed = {"jumprelu": 5.0}.get(rule, 40.0)
     assert first.active / 100 == pytest.approx(aimed, rel=0.02)

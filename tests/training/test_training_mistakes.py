@@ -171,7 +171,7 @@ def test_no_tensor_has_tokens_times_k_times_width_or_tokens_times_latents(rule: 
     config = {"batch_tokens": n, "buffer_tokens": 2 * n, "k_aux": 64}
     state = make_state(rule, d, latents, k, config=config, auxiliary="dead", flops_coefficient=0.01, multi_topk_coefficient=0.1)
     offsets = torch.arange(0, n + 1, 8)
-    state.set_mean(draw_states(n, d, 0))
+    state.look_at(draw_states(n, d, 0))
     state.step(Batch(draw_states(n, d, 0), offsets), 1e-3)
     state.tensors["tokens_since_active"][:200] = 10**6  # a tenth is dead
     states = draw_states(n, d, 1)
@@ -232,7 +232,7 @@ def test_outlier_dimensions_kill_latents_unless_the_bias_starts_from_the_mean() 
         state = make_state("topk", 16, 64, 4, config={"dead_after_tokens": 2000})
         outlier = torch.zeros(16).index_fill(0, torch.tensor([3]), 200.0)
         if start:
-            state.set_mean(draw_states(2000, 16, 99) + outlier)
+            state.look_at(draw_states(2000, 16, 99) + outlier)
         for step in range(60):
             state.step(Batch(draw_states(64, 16, step) + outlier), 0.003)
         dead.append(int((state.tensors["tokens_since_active"] >= 2000).sum()))

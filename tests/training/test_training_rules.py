@@ -347,7 +347,7 @@ def synthetic(n: int, seed: int) -> torch.Tensor:
 
 def train(rule: str, steps: int = 300, n: int = 128, **settings: object) -> tuple[TrainingState, list[float]]:
     state = make_state(rule, WIDTH, LATENTS, K, config={"batch_tokens": n, "buffer_tokens": 2 * n}, **settings)
-    state.set_mean(synthetic(1000, 0))
+    state.look_at(synthetic(1000, 0))
     offsets = torch.arange(0, n + 1, 8) if state.needs_passages else None
     fvus = []
     for step in range(steps):
@@ -407,7 +407,7 @@ def test_states_are_normalised_in_training_as_at_use(rule: str, kind: str) -> No
     state = TrainingState(sae, state.config, torch.float32, objective=state.objective)
     states = draw_states(50, 10, 3) * 20
     shake(state, 0)
-    state.set_mean(states)
+    state.look_at(states)
     trained = state.gradients(Batch(states))
     dense = dense_codes(trained, 40)
     use = state.autoencoder()

@@ -83,7 +83,7 @@ class DenseStep:
 )
 def test_steps_equal_the_dense_reference(changes: dict[str, object]) -> None:
     state = TrainingState(SAEConfig(D, F, K), config(**changes), torch.float32)
-    state.set_mean(batch(0))
+    state.look_at(batch(0))
     reference = DenseStep(state)
     seen_aux = 0.0
     for seed in range(8):
@@ -142,7 +142,7 @@ def test_training_lowers_the_unexplained_variance_and_bf16_follows_fp32() -> Non
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         state = TrainingState(SAEConfig(D, F, K), config(), dtype)
-        state.set_mean(batch(0))
+        state.look_at(batch(0))
         metrics = [state.step(batch(seed % 4), 0.01) for seed in range(60)]
         fvus = [m.squared_error / m.variance for m in metrics]
         assert fvus[-1] < 0.7 * fvus[0]

@@ -225,7 +225,7 @@ class _Run:
         if not self.done:
             if not self.buffer.size:
                 raise TrainingError("The text gave no token to train on. Check the sources.")
-            self.state.set_mean(self.buffer.rows[: self.config.init_tokens])
+            self.state.look_at(self.buffer.rows[: self.config.init_tokens])
 
     def _next_states(self) -> torch.Tensor | None:
         chunk = self._next_chunk()

@@ -27,6 +27,7 @@ from lexite.training.config import TrainingConfig
 from lexite.training.flops import flops_term
 from lexite.training.nested import prefix_groups
 from lexite.training.results import Gradients, StepMetrics, variance_and_squares
+from lexite.training.starting import fit_decoder
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 6.25e-10  # Gao et al. 2024: small beside the gradients of a normalised loss
@@ -68,7 +69,8 @@ class TrainingState:
         for name in self.trained:
             for moment in ("first", "second"):
                 self.tensors[f"{moment}.{name}"] = torch.zeros_like(self.tensors[name])
-        self.steps, self.started = 0, False
+        self.steps = 0
+        self._started_from: SparseAutoencoder | None = None
         self.product_dtype = product_dtype
         self._groups = prefix_groups(self.objective, sae.n_latents, 0, config.seed).to(device)
         self._plain = torch.zeros_like(self._groups)
@@ -127,30 +129,29 @@ class TrainingState:
         return self.weights.bias if name == "encoder_bias" else self.tensors[name]
 
     def start_from(self, autoencoder: SparseAutoencoder) -> None:
-        """Takes the weights of a trained autoencoder of the same size.
-
-        Where it was saved without its decoder, each atom starts as its latent's row of the encoder at unit norm, which is how
-        both began when they were trained.
-        """
-        encoder, decoder = autoencoder.encoder_weight, autoencoder.decoder_weight
-        norms = encoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        """Takes the weights of a trained autoencoder of the same size; a decoder that it lacks is fitted later."""
         tensors = {
-            "encoder_weight": encoder,
+            "encoder_weight": autoencoder.encoder_weight,
             "encoder_bias": autoencoder.encoder_bias,
-            "decoder_weight": encoder / norms if decoder is None else decoder,
+            "decoder_weight": autoencoder.decoder_weight,
             "decoder_bias": autoencoder.decoder_bias,
         }
         for name, tensor in tensors.items():
-            self.tensors[name].copy_(tensor)
-        self.started = True
+            if tensor is not None:
+                self.tensors[name].copy_(tensor)
+        self._started_from = autoencoder
         self._refresh_product()
 
-    def set_mean(self, states: torch.Tensor) -> None:
-        """Starts the decoder's bias from the mean of the first states, (n, d_model); takes their scale where it is needed.
+    def look_at(self, states: torch.Tensor) -> None:
+        """Takes from the first states, (n, d_model), what a run starts with.
 
-        Weights of a trained autoencoder (:meth:`start_from`) keep their bias.
+        Random weights get the states' mean as the decoder's bias, and their scale where it is needed; weights of a trained
+        autoencoder (:meth:`start_from`) keep their bias, and get a decoder if they have none.
         """
-        if self.started:
+        if self._started_from is not None:
+            if self._started_from.decoder_weight is None:
+                self.tensors["decoder_weight"].copy_(fit_decoder(self._started_from, states))
+                self._refresh_product()
             return
         states = states.float()
         if self.sae.normalize_activations == "expected_average_only_in":
