@@ -90,7 +90,7 @@ def ways(own: TermsConfig, scoring: BM25Config, largest: int) -> list[Way]:
             found.append(Way("queries", f"k {k}, floor {floor:g}", terms, scoring))
     for name, terms in (("default", own), ("full", full), ("small", small)):
         found.append(Way("words", f"{name}, words", terms, scoring, LiteralConfig(literal=True)))
-    for weight in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
+    for weight in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0):
         changed = replace(scoring, literal_weight=weight)
         found.append(Way("weight of words", f"weight {weight:g}", own, changed, LiteralConfig(literal=True)))
     for name, values in scorings().items():
@@ -115,7 +115,7 @@ def scorings() -> dict[str, dict[str, Any]]:
         "documents sqrt": {"document_transform": "sqrt"},
     }
     found |= {f"queries {t}": {"query_transform": t} for t in ("sqrt", "none", "log1p")}
-    found |= {f"idf_power {p:g}": {"idf_power": p} for p in (0.5, 1.0)}
+    found |= {f"idf_power {p:g}": {"idf_power": p} for p in (0.25, 0.75, 1.0)}
     found |= {f"k1 {k1:g}": {"k1": k1} for k1 in (1.0, 1.5, 4.0, 8.0)}
     found |= {f"b {b:g}": {"b": b} for b in (0.0, 0.4, 0.6, 0.9)}
     return found | {"idf robertson": {"idf": "robertson"}, "idf bm25+": {"idf": "bm25+"}}
@@ -211,11 +211,12 @@ def plot(rows: list[dict[str, Any]], stem: str) -> None:
             axis.plot(*list(zip(*points, strict=True))[:2], "o" + line, color=colours[family], label=family, markersize=5)
         for row in (row for row in rows if row["family"] == "default"):
             axis.plot(row[key], row["ndcg"], "*", color="black", markersize=11, zorder=5)
-            axis.annotate(row["label"], (row[key], row["ndcg"]), xytext=(6, -12), textcoords="offset points")
+            axis.annotate(row["label"], (row[key], row["ndcg"]), xytext=(7, 6), textcoords="offset points", fontweight="bold")
         axis.set_xlabel({"postings_per_document": "postings per document", "terms_per_query": "terms per query"}[key])
         axis.grid(True, color="#e4e4e4")
         axis.legend(frameon=False, loc="lower right")
     axes[0].set_ylabel("mean nDCG@10")
+    figure.suptitle("Quality against the size of documents and of queries", x=0.01, ha="left", fontsize=12)
     figure.tight_layout()
     for suffix in ("png", "svg"):
         figure.savefig(f"{stem}.{suffix}", dpi=130)

@@ -54,7 +54,7 @@ def test_a_profile_is_recorded_and_searched_with(lexite, documents: Path, tiny_v
         searching = load_encoder_of(index, None, Overrides({}))
         sizes[profile] = index.n_postings, searching.encode_queries(["the cat drinks milk on the roof"]).nnz
         trained = searching.sae.config.k
-        expected = (trained, trained, 0.0, 0.0) if profile == "full" else (min(6, trained), 3, 0.03, 0.12)
+        expected = (trained, trained, 0.0, 0.0) if profile == "full" else (min(6, trained), 3, 0.03, 0.125)
         keys = ("k_documents", "k_queries", "floor_documents", "floor_queries")
         assert tuple(index.vocabulary.terms_config[key] for key in keys) == expected
     assert sizes["small"][0] <= sizes["full"][0] and sizes["small"][1] < sizes["full"][1]
@@ -64,7 +64,7 @@ def test_an_option_wins_over_the_profile(lexite, documents: Path, tiny_vocabular
     words = ["--vocabulary", tiny_vocabulary, "--profile", "small", "--floor-documents", "0"]
     assert lexite("index", documents, "-o", tmp_path / "i", *words).status == 0
     recorded = BM25Index.open(tmp_path / "i").vocabulary.terms_config
-    assert recorded["floor_documents"] == 0 and recorded["floor_queries"] == 0.12
+    assert recorded["floor_documents"] == 0 and recorded["floor_queries"] == 0.125
 
 
 def test_index_takes_a_recipe(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:

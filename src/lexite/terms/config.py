@@ -43,7 +43,7 @@ class TermsConfig:
 Profile = Literal["full", "small"]
 PROFILES: Mapping[Profile, TermsConfig] = {
     "full": TermsConfig(k_documents=None, k_queries=None, floor_documents=0.0, floor_queries=0.0),
-    "small": TermsConfig(k_documents=6, k_queries=3, floor_documents=0.03, floor_queries=0.12),
+    "small": TermsConfig(k_documents=6, k_queries=3, floor_documents=0.03, floor_queries=0.125),
 }
 """Ready choices beside a vocabulary's own: ``full`` drops nothing, ``small`` is for a small index and short queries."""
 
@@ -57,7 +57,7 @@ def with_profile(terms: TermsConfig, profile: Profile, k: int) -> TermsConfig:
         k: latents per token that the vocabulary was trained with; a profile takes no more than these.
 
     >>> with_profile(TermsConfig(pooling="max"), "small", 4)
-    TermsConfig(pooling='max', k_documents=4, k_queries=3, floor_documents=0.03, floor_queries=0.12)
+    TermsConfig(pooling='max', k_documents=4, k_queries=3, floor_documents=0.03, floor_queries=0.125)
     """
     chosen = PROFILES[profile]
     return dataclasses.replace(

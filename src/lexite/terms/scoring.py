@@ -46,7 +46,7 @@ class BM25Config:
     b: float = option(0.75, "How much long documents are discounted (BM25's b).", minimum=0.0, maximum=1.0)
     idf: IdfForm = option("lucene", "Form of the inverse document frequency.")
     idf_power: float = option(
-        0.75, "Power of the inverse document frequency of latent terms; 0 weighs all terms alike.", minimum=0.0, maximum=4.0
+        0.5, "Power of the inverse document frequency of latent terms; 0 weighs all terms alike.", minimum=0.0, maximum=4.0
     )
     delta: float = option(
         1.0, "What bm25+ adds for every matching term; the other forms do not use it.", minimum=0.0, maximum=1e6
@@ -54,7 +54,7 @@ class BM25Config:
     document_transform: Transform = option("none", "Transform of the weights of documents.")
     query_transform: QueryTransform = option("pow0.75", "Transform of the weights of queries.")
     literal_weight: float = option(
-        3.0,
+        3.25,
         "Weight of literal words of the query beside latent terms, where the index has them; 0 leaves them out.",
         minimum=0.0,
         maximum=1e6,
