@@ -25,7 +25,7 @@ from lexite.evaluation.judged import JudgedCollection, open_collections, read_co
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
 from lexite.evaluation.rankings import to_run
-from lexite.terms.config import PROFILES, TermsConfig
+from lexite.terms.config import TermsConfig, with_profile
 from lexite.terms.literal import LiteralConfig
 from lexite.terms.pooling import pool_arrays
 from lexite.terms.transform import drop_small
@@ -76,9 +76,8 @@ def encode(encoder: LatentTermEncoder, cache: StateCache, collection: JudgedColl
 
 def ways(own: TermsConfig, scoring: BM25Config, largest: int) -> list[Way]:
     """All that is measured; the first is what the vocabulary says."""
-    full = replace(own, k_documents=largest, k_queries=largest, floor_documents=0.0, floor_queries=0.0)
+    full, small = with_profile(own, "full", largest), with_profile(own, "small", largest)
     found = [Way("default", "default", own, scoring), Way("default", "full", full, scoring)]
-    small = replace(PROFILES["small"], pooling=own.pooling)
     found.append(Way("default", "small", small, scoring))
     for k in (1, 2, 3, 4, 6, largest):
         found.append(Way("fewer latents per token", f"k {k}", replace(full, k_documents=k, k_queries=k), scoring))

@@ -41,8 +41,12 @@ def test_train_goes_on_from_a_vocabulary(lexite, documents: Path, tiny_vocabular
     made = lexite("info", tmp_path / "v", "--json").json
     assert made["sae"] == begun["sae"] and made["terms"] == begun["terms"]
     assert made["scoring"] == {**begun["scoring"], "k1": 5.0} and settings["start"] == str(tiny_vocabulary)
-    refused = lexite("train", documents, "-o", tmp_path / "w", *short, "--from", tiny_vocabulary, "--n-latents", "32")
-    assert refused.error.startswith("n_latents is 32, but ")
+    for option, message in (
+        (["--n-latents", "32"], "n_latents is 32, but "),
+        (["--special-tokens", "keep"], "'tiny' was trained on"),
+    ):
+        refused = lexite("train", documents, "-o", tmp_path / "w", *short, "--from", tiny_vocabulary, *option)
+        assert refused.error.startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def _feed_and_count(writer: IndexWriter, encoder: LatentTermEncoder, documents: 
 
     table = writer.static()
     counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)
-    added = feed(writer, encoder, documents, k=encoder.k_for("document"), counter=counter, replace=replace)
+    added = feed(writer, encoder, documents, counter=counter, replace=replace)
     if table is not None and counter is not None:
         writer.set_static(counter.moved(table, prior_tokens=math.inf))
     elif table is not None:

@@ -33,7 +33,6 @@ READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the 
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
 TERMS = ("k_documents", "k_queries", "floor_documents", "floor_queries")  # that an index records
-NO_FLOORS = {"floor_documents": 0.0, "floor_queries": 0.0}  # of an index that records none
 PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[
@@ -140,7 +139,7 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
             f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
             f"'{vocabulary or made_by.model}' is another one ({encoder.fingerprint[:12]}). Name its own with --vocabulary."
         )
-    encoder.terms = dataclasses.replace(encoder.terms, **{**NO_FLOORS, **numbers})
+    encoder.terms = dataclasses.replace(encoder.terms, **numbers)
     return encoder
 
 
@@ -160,7 +159,6 @@ def feed(
     encoder: LatentTermEncoder,
     documents: Iterable[Document],
     *,
-    k: int | None = None,
     counter: StaticCounter | None = None,
     replace: bool = False,
     total: int | None = None,
@@ -171,7 +169,6 @@ def feed(
         writer: an open writer; it is not committed here.
         encoder: the index's vocabulary.
         documents: any iterable, read once.
-        k: latents kept per token; None takes the vocabulary's own.
         counter: counts the codes of the documents by word piece, for a static table.
         replace: whether documents whose ids are in the index take their place.
         total: how many documents there are, when known.
@@ -182,7 +179,7 @@ def feed(
     added = 0
     with progress("Indexing", total=total, unit="documents", show=not is_quiet()) as bar:
         for chunk in chunks(documents):
-            weights = encoder.encode_documents([document.full_text for document in chunk], k=k, raw=True, static=counter)
+            weights = encoder.encode_documents([document.full_text for document in chunk], raw=True, static=counter)
             if replace:
                 writer.replace(chunk, weights)
             else:
@@ -200,19 +197,18 @@ def report_skipped(report: ReadReport) -> None:
         logger.warning("%s bad records were skipped, %s were read.", f"{report.skipped:,}", f"{report.read:,}")
 
 
-def vocabulary_info(encoder: LatentTermEncoder, k: int, model: Overrides[BackboneConfig] | None = None) -> VocabularyInfo:
+def vocabulary_info(encoder: LatentTermEncoder, model: Overrides[BackboneConfig] | None = None) -> VocabularyInfo:
     """What an index records about its vocabulary.
 
     Args:
         encoder: the vocabulary; if it is a prefix of a saved one, that is recorded, so that queries get the same latents.
-        k: latents per token that documents are encoded with.
         model: what was given about the backbone. How texts are read is recorded, so that later ones are read alike.
     """
     from lexite.index import VocabularyInfo
 
     given = model.values if model else {}
-    terms = {"k_documents": k, "k_queries": encoder.k_for("query"), **{key: getattr(encoder.terms, key) for key in NO_FLOORS}}
-    config = {**terms, **{key: given[key] for key in READING_OF_TEXT if key in given}}
+    numbers = (encoder.k_for("document"), encoder.k_for("query"), encoder.floor_for("document"), encoder.floor_for("query"))
+    config = {**dict(zip(TERMS, numbers, strict=True)), **{key: given[key] for key in READING_OF_TEXT if key in given}}
     if encoder.prefix_size is not None:
         config[PREFIX] = encoder.prefix_size
     return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)

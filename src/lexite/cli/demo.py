@@ -123,10 +123,9 @@ def _build(place: Path, encoder: LatentTermEncoder) -> BM25Index:
     documents = list(builtin_documents())
     logger.info("Indexing %s docstrings of Python's library.", f"{len(documents):,}")
     started = time.monotonic()
-    k, counter = encoder.k_for("document"), static_counter(encoder)
-    info = vocabulary_info(encoder, k)
-    with BM25Index.create(place, info, encoder.scoring, overwrite=True, literal=LiteralConfig()) as writer:
-        feed(writer, encoder, documents, k=k, total=len(documents), counter=counter)
+    counter = static_counter(encoder)
+    with BM25Index.create(place, vocabulary_info(encoder), encoder.scoring, overwrite=True, literal=LiteralConfig()) as writer:
+        feed(writer, encoder, documents, total=len(documents), counter=counter)
         if counter is not None:
             writer.set_static(table_of_corpus(counter, encoder))
         writer.commit()

@@ -87,15 +87,14 @@ def index_verb(
     documents, report = open_documents(sources, read)
     started = time.monotonic()
     encoder = load_encoder(vocabulary, model, prefix, terms, profile)
-    k = encoder.k_for("document")
-    info, scored = vocabulary_info(encoder, k, model), scoring.over(encoder.scoring)
+    info, scored = vocabulary_info(encoder, model), scoring.over(encoder.scoring)
     counter = static_counter(encoder) if static else None
     with (
         _nothing_left_behind(output) as taken,
         BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text, literal=words) as writer,
     ):
         taken.append(output)
-        added = feed(writer, encoder, documents, k=k, counter=counter)
+        added = feed(writer, encoder, documents, counter=counter)
         if counter is not None:
             writer.set_static(table_of_corpus(counter, encoder))
         writer.commit()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
+from lexite.cli.common import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
 from lexite.cli.options import Overrides, configured
 from lexite.cli.output import is_quiet, write_json
 from lexite.corpus.options import ReadOptions
@@ -80,7 +80,11 @@ def train_verb(
     from lexite.terms.build import train
 
     texts, output = need_sources(sources, "train"), need_output(output)
-    begun = None if start is None else LatentTermEncoder.from_pretrained(start, **model.values)
+    begun = (
+        None
+        if start is None
+        else LatentTermEncoder.from_pretrained(start, **{k: v for k, v in model.values.items() if k in RUNTIME})
+    )
     backbone = model.over(BackboneConfig() if begun is None else begun.backbone.config)
     made = terms.over(TermsConfig() if begun is None else begun.terms)
     scored = scoring.over(BM25Config() if begun is None else begun.scoring)

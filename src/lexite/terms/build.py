@@ -117,7 +117,7 @@ def train(
     folder = Path(output)
     training, objective = training or TrainingConfig(), objective or ObjectiveConfig()
     _check_folder(folder, resume, overwrite)
-    given = _open_input(sources, backbone or (BackboneConfig() if start is None else start.backbone.config), read)
+    given = _open_input(sources, backbone, read, None if start is None else start.backbone)
     sae = replace(sae or (SAEConfig() if start is None else start.sae.config), d_model=given.backbone.d_model)
     terms = terms or (TermsConfig() if start is None else start.terms)
     scoring = scoring or (BM25Config() if start is None else start.scoring)
@@ -179,15 +179,18 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
             raise ConfigError(f"{key} is {getattr(sae, key)}, but '{start.name}' has {getattr(kept, key)}. Leave it out.")
 
 
-def _open_input(sources: Sequence[str | Path], config: BackboneConfig, read: ReadOptions | None) -> _Input:
-    """Loads the backbone and opens the stream; a folder of states brings the model that made them along."""
+def _open_input(
+    sources: Sequence[str | Path], config: BackboneConfig | None, read: ReadOptions | None, loaded: Backbone | None
+) -> _Input:
+    """Opens the stream and its backbone: that of a folder of states, the ``loaded`` one if it is as wanted, or a new one."""
     stores = [source for source in sources if is_store(str(source))]
     if stores and len(sources) > 1:
         raise TrainingError("A folder of token states is trained on alone. Name it as the only source.")
     if not stores:
-        model = load_backbone(config)
+        kept = loaded is not None and config in (None, loaded.config)
+        model = loaded if loaded is not None and kept else load_backbone(config or BackboneConfig())
         if isinstance(model, PrecomputedBackbone):
-            raise TrainingError(f"{config.model} holds token states, not a model. Name it as the source of the training.")
+            raise TrainingError(f"{model.config.model} holds token states, not a model. Name it as the source of the training.")
         return _Input(model, TextSource(sources, model, read))
     store = StateStore.open(stores[0])
     return _Input(_model_of(store), StoreSource(store))

@@ -31,15 +31,15 @@ def fit_decoder(autoencoder: SparseAutoencoder, states: torch.Tensor) -> torch.T
     Returns:
         (n_latents, d_model), float32, rows of unit norm.
     """
-    states = states[:TOKENS].float().cpu()
-    codes = autoencoder.encode(states)
+    states = states[:TOKENS].float()
+    codes = autoencoder.encode(states.to(autoencoder.device))
     kept = codes.indices >= 0
     bounds = np.r_[0, np.cumsum(kept.sum(dim=1).cpu().numpy())]
     parts = (codes.values[kept].cpu().numpy(), codes.indices[kept].cpu().numpy(), bounds)
     active = csr_array(parts, shape=(len(states), autoencoder.config.n_latents))
     across = csr_array(active.T)
     guess = unit_rows(autoencoder.encoder_weight.cpu())
-    wanted = (states - autoencoder.decoder_bias.cpu()).numpy()
+    wanted = (states.cpu() - autoencoder.decoder_bias.cpu()).numpy()
     change = np.zeros_like(guess.numpy())
     diagonal = (across.power(2).sum(axis=1) + RIDGE)[:, None].astype(np.float32)
     residual = across @ (wanted - active @ guess.numpy())

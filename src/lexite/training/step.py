@@ -150,7 +150,7 @@ class TrainingState:
         """
         if self._started_from is not None:
             if self._started_from.decoder_weight is None:
-                self.tensors["decoder_weight"].copy_(fit_decoder(self._started_from, states))
+                self.tensors["decoder_weight"].copy_(fit_decoder(self._started_from, self._prepared(states)))
                 self._refresh_product()
             return
         states = states.float()
