@@ -63,9 +63,9 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     check_weights(folder)
     device = resolve_device("cpu" if (config.device, config.precision) == ("auto", "int8") else config.device)
     precision = resolve_precision(config, device)
-    model = _load_model(folder, config, device, precision, late)
+    model = load_dense_model(folder, config, device, precision, late)
     transformer = model[0]
-    state_modules = _state_modules(model, config.model)
+    state_modules = state_module_count(model, config.model)
     windows = _windows(transformer, config)
     if precision == "int8":
         from lexite.backbone.int8 import Int8Model
@@ -156,7 +156,12 @@ def check_weights(folder: Path) -> None:
                 raise BackboneError(f"The weight file {path} is damaged ({error}). Get the model again.") from error
 
 
-def _load_model(folder: Path, config: BackboneConfig, device: str, precision: Any, late: bool) -> Any:
+def load_dense_model(folder: Path, config: BackboneConfig, device: str, precision: Any, late: bool) -> Any:
+    """The model of sentence-transformers in a folder, in evaluation mode.
+
+    Raises:
+        BackboneError: it cannot be loaded.
+    """
     from sentence_transformers import SentenceTransformer
 
     from lexite.backbone.precision import torch_dtype
@@ -204,7 +209,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
-def _state_modules(model: Any, name: str) -> int:
+def state_module_count(model: Any, name: str) -> int:
     """How many modules lie before the first that pools, masks or normalises: what they give is the token states."""
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling

@@ -52,6 +52,11 @@ class TransformerBackbone:
         scorer: how the dense model scores.
 
     Attributes:
+        folder: where the model's files are.
+        n_state_modules: how many of its modules make token states.
+        windows: tokens per sequence for each kind of text.
+        prompts: prompt for each kind of text.
+        skipped: token ids for each kind of text that do not count.
         d_model: width of a token state.
         name: the model's name, as it was asked for.
         fingerprint: SHA-256 over all that decides the states.
@@ -74,12 +79,12 @@ class TransformerBackbone:
         scorer: DenseScorer,
     ) -> None:
         self.model, self.config, self.scorer = model, config, scorer
+        self.folder, self.n_state_modules = folder, state_modules
         self.precision: Precision = precision
         self.device: torch.device = model.device
         self.name = config.model if config.revision is None else f"{config.model}@{config.revision}"
-        self.windows, self.prompts, self._skipped = windows, prompts, skipped
+        self.windows, self.prompts, self.skipped = windows, prompts, skipped
         self._modules = list(model.named_children())
-        self._state_modules = state_modules
         self._tokenizer = TextTokenizer(model.tokenizer)
         self.fingerprint = self.states_fingerprint = fingerprint(folder, self._identity())
         self.saved_config = config
@@ -87,7 +92,7 @@ class TransformerBackbone:
 
     def _identity(self) -> dict[str, Any]:
         policies = {kind: to_dict(self.policy(kind)) for kind in ("document", "query")}
-        return {**policies, "state_modules": [type(module).__name__ for _, module in self._modules[: self._state_modules]]}
+        return {**policies, "state_modules": [type(module).__name__ for _, module in self._modules[: self.n_state_modules]]}
 
     def policy(self, kind: Kind, long: Literal["window", "truncate"] | None = None) -> TokenPolicy:
         """What is done with the tokens of a text of this kind."""
@@ -98,14 +103,14 @@ class TransformerBackbone:
             prompt=self.prompts[kind],
             keep_special=self.config.special_tokens == "keep",
             keep_prompt=self.config.prompt_tokens == "keep",
-            skipped_ids=self._skipped[kind],
+            skipped_ids=self.skipped[kind],
         )
 
     def _probe(self) -> tuple[int, torch.dtype]:
         """Width and type of a state, from one short text; shows at once when the model cannot run."""
         [sequence] = self._tokenizer.sequences(["a"], self.policy("document", "truncate"))
         try:
-            hidden = self._run([sequence], "document", self._state_modules)["token_embeddings"]
+            hidden = self._run([sequence], "document", self.n_state_modules)["token_embeddings"]
         except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise BackboneError(f"The model '{self.name}' loads but gives no token states: {error}") from error
         return int(hidden.shape[-1]), hidden.dtype
@@ -132,7 +137,7 @@ class TransformerBackbone:
 
         def fill(batch: list[int]) -> None:
             with torch.inference_mode():
-                hidden = self._run([sequences[i] for i in batch], kind, self._state_modules)["token_embeddings"]
+                hidden = self._run([sequences[i] for i in batch], kind, self.n_state_modules)["token_embeddings"]
                 width = hidden.shape[1]
                 source = np.concatenate([sequences[i].keep + row * width for row, i in enumerate(batch)])
                 target = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])

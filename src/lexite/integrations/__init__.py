@@ -1,6 +1,7 @@
-"""Sparse autoencoders of other libraries: reading and writing their folders, and using one as a vocabulary.
+"""Other libraries: their sparse autoencoders read and written and used as vocabularies, mteb, sentence-transformers.
 
-Names are loaded on first use, since the readers need torch.
+Names are loaded on first use, since the readers need torch. What is for sentence-transformers is in a package of its own,
+:mod:`lexite.integrations.sentence_transformers`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lexite.integrations.dictionary_learning import read_dictionary_learning as read_dictionary_learning
+    from lexite.integrations.mteb import BM25SearchModel as BM25SearchModel
     from lexite.integrations.saelens import read_saelens as read_saelens
     from lexite.integrations.saelens import write_saelens as write_saelens
     from lexite.integrations.sparsify import read_sparsify as read_sparsify
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from lexite.integrations.vocabulary import vocabulary_from_sae as vocabulary_from_sae
 
 _HOMES = {
+    "BM25SearchModel": "mteb",
     "import_vocabulary": "vocabulary",
     "read_dictionary_learning": "dictionary_learning",
     "read_sae": "vocabulary",

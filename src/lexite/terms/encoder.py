@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
+    from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
     from lexite.sae import SparseAutoencoder, SparseCodes
     from lexite.terms.static import StaticCounter, StaticTable
 
@@ -400,6 +401,47 @@ class LatentTermEncoder:
 
         return push_encoder(
             self, repo_id, private=private, token=token, encoder_only=encoder_only, dtype=dtype, message=message
+        )
+
+    def to_sentence_transformers(self) -> LatentTermsSparseEncoder:
+        """The same vocabulary as a SparseEncoder of sentence-transformers, with weights of its own.
+
+        It gives the same terms, but cuts a text at the model's window, as that library does, where this encoder reads on in
+        further windows unless it was loaded with ``long="truncate"``. The dense model is loaded in fp32.
+
+        Raises:
+            ModelError: the backbone is no model but precomputed states, or the activation has no counterpart there.
+        """
+        from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
+
+        return to_sentence_transformers(self)
+
+    @classmethod
+    def from_sentence_transformers(
+        cls,
+        model: LatentTermsSparseEncoder | str | Path,
+        *,
+        dense_folder: str | Path | None = None,
+        overwrite: bool = False,
+        device: str | None = None,
+        precision: Literal["auto", "bf16", "fp32", "int8"] | None = None,
+    ) -> LatentTermEncoder:
+        """A vocabulary from a SparseEncoder with latent terms.
+
+        Args:
+            model: a :class:`lexite.integrations.sentence_transformers.LatentTermsSparseEncoder`, or the folder or name of one.
+            dense_folder: where the dense part is saved, if it is not, unchanged, the model that the vocabulary was made for.
+            overwrite: replace a model that is in ``dense_folder``.
+            device: where the dense model runs; default the best there is.
+            precision: number format of the dense model; default as it was.
+
+        Raises:
+            ModelError: the dense part needs a ``dense_folder``, or something has no counterpart in lexite; one line.
+        """
+        from lexite.integrations.sentence_transformers.conversion import from_sentence_transformers
+
+        return from_sentence_transformers(
+            model, dense_folder=dense_folder, overwrite=overwrite, device=device, precision=precision
         )
 
     def _transform(self, kind: Kind) -> QueryTransform:

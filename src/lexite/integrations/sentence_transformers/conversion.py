@@ -1,0 +1,305 @@
+"""Vocabularies of lexite as sparse encoders of sentence-transformers, and back, without loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.base.model import BaseModel
+from torch import nn
+
+from lexite.backbone import Backbone, BackboneConfig, load_backbone
+from lexite.backbone.loading import read_texts_otherwise
+from lexite.backbone.transformer import TransformerBackbone
+from lexite.config import from_dict, to_dict
+from lexite.errors import LexiteError, ModelError
+from lexite.files import check_output_folder, replace_folder
+from lexite.integrations.sentence_transformers.extras import LatentTermsExtras
+from lexite.integrations.sentence_transformers.model import LatentTermsSparseEncoder
+from lexite.integrations.sentence_transformers.preparation import backbone_modules, load_dense
+from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
+from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
+from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.sae.folding import fold_input_scale
+from lexite.terms.config import TermsConfig, saved_terms
+from lexite.terms.encoder import LatentTermEncoder
+from lexite.terms.folder import backbone_device, manifest_values
+
+
+def to_sentence_transformers(encoder: LatentTermEncoder) -> LatentTermsSparseEncoder:
+    """Does the work of :meth:`lexite.LatentTermEncoder.to_sentence_transformers`."""
+    backbone, sae = encoder.backbone, encoder.sae
+    if not isinstance(backbone, TransformerBackbone):
+        raise ModelError(
+            f"{backbone.name} is no model but precomputed states, so it cannot read texts in sentence-transformers."
+        )
+    if sae.activation not in ("topk", "jumprelu"):
+        raise ModelError(
+            f"A sparse autoencoder with the activation {sae.activation} has no counterpart in sentence-transformers."
+        )
+    dense = load_dense(backbone.folder)
+    modules = list(dense)[: backbone.n_state_modules]
+    modules[0].max_seq_length = backbone.windows["document"]
+    token_encoder = _token_encoder(encoder)
+    pooling = SparseTokenPooling(
+        encoder.n_latents,
+        encoder.terms.pooling,
+        include_prompt=backbone.config.prompt_tokens == "keep",
+        include_special_tokens=backbone.config.special_tokens == "keep",
+        transform=encoder.scoring.document_transform,
+        query_transform=encoder.scoring.query_transform,
+        floor=encoder.terms.floor_documents,
+        query_floor=encoder.terms.floor_queries,
+        skipped_ids={kind: list(ids) for kind, ids in backbone.skipped.items() if ids} or None,
+    )
+    values = manifest_values(encoder)
+    origin = {key: values[key] for key in ("backbone", "sae", "terms")}
+    origin["weights"] = "bf16" if sae.weight_dtype == torch.bfloat16 else "fp32"
+    extras = LatentTermsExtras(encoder.vocabulary, encoder.static, encoder.details, origin)
+    return LatentTermsSparseEncoder(
+        modules=[*modules, token_encoder, pooling],
+        prompts={kind: prompt for kind, prompt in backbone.prompts.items() if prompt},
+        scoring=encoder.scoring,
+        extras=extras,
+    )
+
+
+def _token_encoder(encoder: LatentTermEncoder) -> SparseAutoEncoderTokenEncoder:
+    sae = encoder.sae
+    module = SparseAutoEncoderTokenEncoder(
+        sae.config.d_model,
+        sae.config.n_latents,
+        encoder.k_for("document"),
+        "jumprelu" if sae.activation == "jumprelu" else "topk",
+        has_decoder=sae.decoder_weight is not None,
+        query_k=encoder.k_for("query"),
+        normalize=sae.config.normalize_activations,
+        apply_b_dec_to_input=sae.config.apply_b_dec_to_input,
+        precision=encoder.backbone.config.product_precision,
+    )
+    tensors = {
+        "W_enc": sae.encoder_weight,
+        "b_enc": sae.encoder_bias,
+        "b_pre": sae.decoder_bias,
+        "W_dec": sae.decoder_weight,
+        "theta": sae.thresholds,
+    }
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                getattr(module, name).copy_(tensor)
+    return module
+
+
+def from_sentence_transformers(
+    model: LatentTermsSparseEncoder | str | Path,
+    *,
+    dense_folder: str | Path | None = None,
+    overwrite: bool = False,
+    device: str | None = None,
+    precision: str | None = None,
+) -> LatentTermEncoder:
+    """Does the work of :meth:`lexite.LatentTermEncoder.from_sentence_transformers`."""
+    if isinstance(model, (str, Path)):
+        model = LatentTermsSparseEncoder(str(model), device="cpu")
+    token_encoder, pooling, origin = model.token_encoder, model.token_pooling, model.extras.origin
+    _check_counterparts(model)
+    choices = {key: value for key, value in (("device", device), ("precision", precision)) if value is not None}
+    backbone = _same_backbone(model, choices)
+    if backbone is None:
+        if dense_folder is None:
+            raise ModelError(
+                "The model's dense part, or what it leaves out of a text, is not that of a model that lexite can load again "
+                "(it was changed, or came from elsewhere), and a vocabulary needs one. Say where to save it: "
+                "from_sentence_transformers(model, dense_folder='my-dense-model')."
+            )
+        save_dense(model, dense_folder, overwrite=overwrite)
+        backbone = load_backbone(from_dict(BackboneConfig, {**_reading(model), "model": str(dense_folder), **choices}, "model"))
+    terms = saved_terms(origin["terms"], "origin.terms") if "terms" in origin else TermsConfig()
+    autoencoder = _autoencoder(token_encoder, origin, backbone.config.product_precision, backbone_device(backbone))
+    return LatentTermEncoder(
+        backbone,
+        autoencoder,
+        _terms(token_encoder, pooling, terms, autoencoder.largest_k),
+        model.scoring,
+        model.extras.vocabulary,
+        details=model.extras.details,
+        static=model.extras.static,
+    )
+
+
+def save_dense(model: LatentTermsSparseEncoder, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Saves the dense part of a sparse encoder as a model of its own, so that a vocabulary can name it.
+
+    It is a SentenceTransformer with mean pooling, or a MultiVectorEncoder where some token ids are left out of texts.
+
+    Args:
+        model: the sparse encoder.
+        folder: new, empty, or (with ``overwrite``) a model that is replaced.
+        overwrite: replace a model that is there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the folder holds something else, or cannot be written.
+    """
+    target = check_output_folder(folder, "modules.json", overwrite=overwrite)
+    dense = _late_interaction(model) if model.token_pooling.skipped_ids else _single_vector(model)
+    with replace_folder(target) as fresh:
+        dense.save_pretrained(str(fresh), create_model_card=False)
+    return target
+
+
+def _single_vector(model: LatentTermsSparseEncoder) -> BaseModel:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.sentence_transformer.modules import Pooling as DensePooling
+
+    modules = [*backbone_modules(model), DensePooling(model.token_encoder.input_dim, "mean"), Normalize()]
+    return SentenceTransformer(modules=modules, device=str(model.device), prompts=_prompts(model))
+
+
+def _late_interaction(model: LatentTermsSparseEncoder) -> BaseModel:
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    skipped = model.token_pooling.skipped_ids or {}
+    masks = [
+        MultiVectorMask(model.tokenizer.convert_ids_to_tokens(ids), skiplist_tasks=[task]) for task, ids in skipped.items()
+    ]
+    modules = [*backbone_modules(model), *masks, Normalize(module_input_name="token_embeddings")]
+    return MultiVectorEncoder(modules=modules, device=str(model.device), prompts=_prompts(model))
+
+
+def _prompts(model: LatentTermsSparseEncoder) -> dict[str, str]:
+    return {name: prompt for name, prompt in model.prompts.items() if prompt}
+
+
+def _same_backbone(model: LatentTermsSparseEncoder, choices: dict[str, Any]) -> Backbone | None:
+    """The backbone of the vocabulary that a model was made from, if its weights are still the same; else None."""
+    saved = model.extras.origin.get("backbone", {}).get("config")
+    if not isinstance(saved, dict):
+        return None
+    try:
+        backbone = load_backbone(from_dict(BackboneConfig, {**saved, **choices}, "origin.backbone"))
+    except LexiteError:
+        return None
+    same = isinstance(backbone, TransformerBackbone) and backbone.fingerprint == model.extras.origin["backbone"].get(
+        "fingerprint"
+    )
+    if not isinstance(backbone, TransformerBackbone) or not same or _left_out(model) != _left_out_by(backbone):
+        return None
+    original = list(load_dense(backbone.folder))[: backbone.n_state_modules]
+    if not _same_weights(backbone_modules(model), original):
+        return None
+    prompts = {kind: model.prompts.get(kind) or "" for kind in ("query", "document")}
+    if prompts != backbone.prompts:
+        read_texts_otherwise(backbone, query_prompt=prompts["query"], document_prompt=prompts["document"])
+    return backbone
+
+
+def _left_out(model: LatentTermsSparseEncoder) -> dict[str, Any]:
+    """Which tokens of a text do not become terms, as fields of a backbone's configuration and ids for each kind of text."""
+    pooling = model.token_pooling
+    return {
+        "special_tokens": "keep" if pooling.include_special_tokens else "drop",
+        "prompt_tokens": "keep" if pooling.include_prompt else "drop",
+        "skipped": {kind: sorted(ids) for kind, ids in (pooling.skipped_ids or {}).items() if ids},
+    }
+
+
+def _left_out_by(backbone: TransformerBackbone) -> dict[str, Any]:
+    skipped = {kind: sorted(ids) for kind, ids in backbone.skipped.items() if ids}
+    config = backbone.config
+    return {"special_tokens": config.special_tokens, "prompt_tokens": config.prompt_tokens, "skipped": skipped}
+
+
+def _same_weights(one: list[nn.Module], other: list[nn.Module]) -> bool:
+    first, second = ([{**m.state_dict()} for m in modules] for modules in (one, other))
+    if [sorted(tensors) for tensors in first] != [sorted(tensors) for tensors in second]:
+        return False
+    pairs = ((a[name], b[name]) for a, b in zip(first, second, strict=True) for name in a)
+    return all(a.shape == b.shape and torch.equal(a.cpu(), b.cpu().to(a.dtype)) for a, b in pairs)
+
+
+def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
+    """How a model reads texts, as the configuration of a backbone."""
+    saved = dict(model.extras.origin.get("backbone", {}).get("config", {}))
+    own = {key: value for key, value in _left_out(model).items() if key != "skipped"}
+    prompts = {f"{kind}_prompt": model.prompts.get(kind) or "" for kind in ("query", "document")}
+    return {"long": "truncate", **saved, **own, **prompts, "revision": None}
+
+
+def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: str, device: str) -> SparseAutoencoder:
+    """The weights as lexite's autoencoder, with what comes before it folded in."""
+    plain = SAEConfig(module.input_dim, module.hidden_dim, module.k)
+    saved = from_dict(SAEConfig, {**to_dict(plain), **origin.get("sae", {})}, "origin.sae")
+    encoder = module.W_enc.detach().float()
+    rounded = origin.get("weights") == "bf16" and torch.equal(encoder, encoder.bfloat16().float())
+    config = replace(
+        saved,
+        d_model=module.input_dim,
+        n_latents=module.hidden_dim,
+        k=min(saved.k, module.hidden_dim),
+        apply_b_dec_to_input=module.apply_b_dec_to_input,
+        normalize_activations=module.normalize,
+    )
+    dtype = torch.bfloat16 if rounded else torch.float32
+    autoencoder = SparseAutoencoder(
+        config,
+        encoder.to(dtype).to(device, copy=True),
+        module.b_enc.detach().float().to(device, copy=True),
+        None if module.W_dec is None else module.W_dec.detach().to(dtype).to(device, copy=True),
+        _bias(module).to(device, copy=True),
+        activation=module.variant,
+        thresholds=None if module.theta is None else module.theta.detach().float().clamp(min=0).to(device, copy=True),
+        precision="auto" if precision not in ("bf16", "fp32") else precision,  # type: ignore[arg-type]
+        weight_dtype=dtype,
+    )
+    scaled = module.data_mean is None and module.rms_scale is not None and module.normalize == "none"
+    return fold_input_scale(autoencoder, module.rms_scale or 1.0) if scaled else autoencoder
+
+
+def _bias(module: SparseAutoEncoderTokenEncoder) -> torch.Tensor:
+    """b_pre with the mean of the data in it, where there is one: lexite's autoencoder subtracts nothing else.
+
+    A factor before states are brought to one norm does not change them, so that it can be left out.
+    """
+    if module.data_mean is None:
+        return module.b_pre.detach().float()
+    if module.normalize != "none" or not module.apply_b_dec_to_input:
+        raise ModelError(
+            "The sparse autoencoder subtracts the mean of its data (data_mean) before it scales each state, which lexite's "
+            "does not, so it cannot be converted. It works in sentence-transformers."
+        )
+    return module.b_pre.detach().float() + module.data_mean.float()
+
+
+def _check_counterparts(model: LatentTermsSparseEncoder) -> None:
+    """Refuses what lexite's vocabularies do not have."""
+    pooling = model.token_pooling
+    reasons = {
+        f"pools with sum or max, not {pooling.pooling_strategy}": pooling.pooling_strategy == "max_log1p",
+        "has no transform pow0.75 for documents": pooling.transform == "pow0.75",
+        "does not limit the terms of a text by number (max_active_dims)": model.max_active_dims is not None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ModelError(f"The model cannot be converted: lexite {reason}. It works in sentence-transformers.")
+
+
+def _terms(module: SparseAutoEncoderTokenEncoder, pooling: SparseTokenPooling, saved: TermsConfig, own_k: int) -> TermsConfig:
+    """How texts become terms; k is named only where it is another than what the autoencoder keeps by itself."""
+    k_documents, k_queries = module.k, module.k_for("query")
+    return replace(
+        saved,
+        pooling="max" if pooling.pooling_strategy == "max" else "sum",
+        floor_documents=pooling.floor,
+        floor_queries=pooling.floor_for("query"),
+        k_documents=saved.k_documents if k_documents == (saved.k_documents or own_k) else k_documents,
+        k_queries=saved.k_queries if k_queries == (saved.k_queries or own_k) else k_queries,
+    )

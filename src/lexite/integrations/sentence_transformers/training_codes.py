@@ -1,0 +1,86 @@
+"""Which latents of a token get gradients in training, beyond the k largest: those near thresholds, and dead ones."""
+
+from __future__ import annotations
+
+import torch
+
+from lexite.kernels.collect import threshold_patterns
+from lexite.kernels.keep import keep_largest
+from lexite.kernels.product import EncoderProduct, stack_slots
+from lexite.kernels.slots import slot_values
+from lexite.sae.activations import BF16_SLACK
+
+TOKENS_AT_ONCE = 1024  # whose pre-activations above thresholds, or of dead latents, are held together
+
+
+@torch.no_grad()
+def above_thresholds(
+    product: EncoderProduct,
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    thresholds: torch.Tensor,
+    window: float,
+    k: int,
+    tokens_at_once: int | None = None,
+) -> torch.Tensor:
+    """The k latents of each token that are the largest above their thresholds, then those not far below, which move them.
+
+    Args:
+        product: of the weights, selects.
+        inputs: (n, input_dim) fp32, centred.
+        weight: (hidden_dim, input_dim) fp32.
+        bias: (hidden_dim,).
+        thresholds: (hidden_dim,), at least 0.
+        window: how far below its threshold a latent above zero is still taken.
+        k: most latents per token.
+        tokens_at_once: tokens that are looked at together; None for 1,024.
+
+    Returns:
+        (n, k or fewer) int32, -1 in slots that are not used.
+    """
+    patterns = threshold_patterns(thresholds - window, product.matrix.dtype, BF16_SLACK)
+    parts = []
+    for part in torch.split(inputs, tokens_at_once or TOKENS_AT_ONCE):
+        slots = product.collect(part, patterns)
+        preactivations = slot_values(part, slots, weight, bias)
+        over = preactivations - thresholds[slots.indices.long()]
+        ranks = torch.where(over > 0, preactivations, over - window)  # below zero where it is not above its threshold
+        ranks = torch.where((over > -window) & (preactivations > 0), ranks, -torch.inf)
+        rows, latents = slots.padded(ranks)
+        best = torch.where(latents >= 0, rows, -torch.inf).topk(min(k, rows.shape[1]), dim=1)
+        parts.append(torch.where(best.values > -torch.inf, latents.gather(1, best.indices), -1))
+    return stack_slots(parts, -1, inputs.device)
+
+
+def decoded_of_dead(
+    inputs: torch.Tensor,
+    dead: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    atoms: torch.Tensor,
+    k: int,
+    tokens_at_once: int | None = None,
+) -> torch.Tensor:
+    """What the k largest dead latents of each token add up to (Gao et al. 2024, arXiv 2406.04093, appendix A.2).
+
+    Args:
+        inputs: (n, input_dim) fp32, centred.
+        dead: numbers of the dead latents.
+        weight: (hidden_dim, input_dim) fp32.
+        bias: (hidden_dim,).
+        atoms: (hidden_dim, input_dim) of the decoder.
+        k: most dead latents per token.
+        tokens_at_once: tokens that are looked at together; None for 1,024.
+
+    Returns:
+        (n, input_dim), differentiable by inputs and weights; no bias is in it.
+    """
+    encoder, own_bias, own_atoms = weight[dead], bias[dead], atoms[dead]
+    parts = []
+    for part in torch.split(inputs, tokens_at_once or TOKENS_AT_ONCE):
+        codes = torch.relu(part @ encoder.t() + own_bias)
+        if k < len(dead):
+            codes = codes * (keep_largest(codes.detach().clone(), k) > 0)
+        parts.append(codes @ own_atoms)
+    return torch.cat(parts)
