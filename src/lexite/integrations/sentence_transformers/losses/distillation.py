@@ -1,0 +1,105 @@
+"""Learning the ranking of the dense model, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from lexite.errors import ConfigError
+from lexite.integrations.sentence_transformers.layout import token_layout
+from lexite.integrations.sentence_transformers.losses.latent_terms import scores_of
+from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, cosines, outputs_of
+from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss
+from lexite.integrations.sentence_transformers.similarity import BM25Similarity
+from lexite.terms.scoring import BM25Config
+
+
+class DenseDistillationLoss(nn.Module):
+    """Brings the BM25 scores of latent terms in line with the scores of the dense model behind them.
+
+    For each query, ``KL(softmax(c / teacher_temperature) ‖ softmax(scale · s))`` over the documents of the batch, with c the
+    cosines of the mean token states of the dense model (special tokens included, as mean pooling has them), held fixed, and s
+    as in :class:`BM25Scores`. With a single column each text is a query to all others. Needs no labels: any texts will do, such
+    as titles and their articles, or sentences and their paragraphs.
+
+    Args:
+        model: a SparseEncoder with latent terms.
+        statistics: BM25 statistics of the collection; None takes all terms for equally rare.
+        scoring: numbers of BM25; default the model's.
+        scale: what scores, which go from 0 to 1, are multiplied by.
+        teacher_temperature: what cosines are divided by.
+        reconstruction_weight: of :class:`TokenReconstructionLoss` beside it.
+
+    Raises:
+        ArgumentError: the statistics are of another number of terms than the model has.
+        ConfigError: a scale or temperature is not above 0, or the weight is below 0.
+        ModelError: reconstruction is asked for and there is no decoder, or the statistics are of no documents.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        statistics: BM25Similarity | None = None,
+        *,
+        scoring: BM25Config | None = None,
+        scale: float = 40.0,
+        teacher_temperature: float = 0.05,
+        reconstruction_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("scale", scale), ("teacher_temperature", teacher_temperature)):
+            if value <= 0:
+                raise ConfigError(f"{name} is {value}, but must be above 0.")
+        if reconstruction_weight < 0:
+            raise ConfigError(f"reconstruction_weight is {reconstruction_weight}, but must be 0 or more.")
+        self.model, self.scale, self.teacher_temperature = model, scale, teacher_temperature
+        self.reconstruction_weight = reconstruction_weight
+        self.scores = scores_of(model, scoring, statistics)
+        self._reconstruction = [TokenReconstructionLoss(model)] if reconstruction_weight else []  # not a child of this one
+
+    def forward(
+        self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The terms of the loss for the features of queries and documents, or of one column of texts; labels are not used."""
+        for reconstruction in self._reconstruction:
+            reconstruction.before_step()
+        outputs = outputs_of(self.model, sentence_features)
+        alone = len(outputs) == 1
+        documents = outputs if alone else outputs[1:]
+        student = self.scale * self.scores(outputs[0]["term_weights"], torch.cat([each["term_weights"] for each in documents]))
+        dense = [mean_states(output) for output in outputs]
+        teacher = cosines(dense[0], torch.cat(dense if alone else dense[1:])) / self.teacher_temperature
+        if alone:
+            own = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
+            teacher, student = teacher.masked_fill(own, -1e4), student.masked_fill(own, -1e4)
+        target = torch.softmax(teacher, dim=1)
+        terms = {"distillation": nn.functional.kl_div(torch.log_softmax(student, dim=1), target, reduction="batchmean")}
+        for reconstruction in self._reconstruction:
+            terms |= {name: self.reconstruction_weight * value for name, value in reconstruction.terms_of(outputs).items()}
+        return terms
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Its settings, for the model card."""
+        return {
+            "scale": self.scale,
+            "teacher_temperature": self.teacher_temperature,
+            "reconstruction_weight": self.reconstruction_weight,
+            "statistics": self.scores.worth is not None,
+        }
+
+    @property
+    def citation(self) -> str:
+        """Sources, in BibTeX."""
+        return LATENT_TERMS
+
+
+@torch.no_grad()
+def mean_states(output: Mapping[str, Any]) -> torch.Tensor:
+    """(texts, d) mean of the token states of each text that are not padding, without gradients."""
+    layout = token_layout(output)
+    states = layout.gather(output["token_embeddings"]).detach().float()
+    sums = states.new_zeros(layout.n_texts, states.shape[1]).index_add(0, layout.texts, states)
+    return sums / torch.bincount(layout.texts, minlength=layout.n_texts).clamp(min=1)[:, None]
