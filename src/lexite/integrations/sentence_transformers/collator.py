@@ -1,0 +1,105 @@
+"""Batches of a constant number of tokens for ``SparseEncoderTrainer``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sentence_transformers.sparse_encoder.data_collator import SparseEncoderDataCollator
+
+from lexite.errors import ArgumentError, ConfigError
+from lexite.integrations.sentence_transformers.sampler import N_TOKENS, TEXT_NUMBER, TOKENS_PER_BATCH, TokenBudgetBatchSampler
+
+
+@dataclass
+class TokenBudgetDataCollator(SparseEncoderDataCollator):
+    """Makes batches that hold as nearly ``tokens_per_batch`` tokens as whole windows allow, and never more.
+
+    A sparse autoencoder learns from tokens, so an optimizer step should see the same number of them whatever the lengths of
+    the texts. Three parts see to it, since a trainer shuffles, skips batches on resuming and shares them among processes before
+    a collator is called, so that a collator which kept texts for its next call would lose or repeat them:
+
+    - :func:`~lexite.integrations.sentence_transformers.windows.token_windows` cuts long texts into windows and counts their
+      tokens, once; ``count_tokens`` counts those of rows of several texts, which stay whole.
+    - :attr:`batch_sampler` fills the batches: what does not fit waits for the next one. It knows all counts, so that batches
+      depend on the seed and the epoch alone, with any number of workers and processes, and on resuming.
+    - This collator, which has no state, turns rows into features as its parent does, with prompts, router mapping and
+      ``max_length``; it leaves out the columns of counts, and refuses a batch above the budget.
+
+    Tokens are those that the model pools: special tokens, and a prompt that is not pooled, do not count. With several text
+    columns (anchor, positive, negative) the budget holds for each column. The budget is that of one process and one forward
+    pass; an optimizer step sees it times processes times ``gradient_accumulation_steps``.
+
+    Args:
+        preprocess_fn: the model's ``preprocess``.
+        valid_label_columns: as for ``SparseEncoderDataCollator``.
+        router_mapping: as for ``SparseEncoderDataCollator``.
+        prompts: as for ``SparseEncoderDataCollator``; a trainer does not hand those of its arguments to a collator it is given.
+        max_length: as for ``SparseEncoderDataCollator``.
+        tokens_per_batch: most tokens in a column of a batch.
+
+    Raises:
+        ConfigError: the budget is below 1.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> from lexite import LatentTermEncoder
+        >>> from lexite.integrations.sentence_transformers.windows import token_windows
+        >>> model = LatentTermEncoder.from_pretrained("default").to_sentence_transformers()
+        >>> collator = TokenBudgetDataCollator(model.preprocess, tokens_per_batch=300)
+        >>> texts = Dataset.from_dict({"text": ["The tides follow the moon. " * 100, "Bread is baked from flour."]})
+        >>> windows = token_windows(texts, model, collator)
+        >>> [sum(counts) for counts in windows["n_tokens"]]
+        [200, 200, 200, 6]
+        >>> len(collator.batch_sampler(windows))
+        3
+
+        For training: ``SparseEncoderTrainingArguments(..., batch_sampler=collator.batch_sampler)`` and
+        ``SparseEncoderTrainer(model, args, windows, loss=loss, data_collator=collator)``.
+    """
+
+    tokens_per_batch: int = TOKENS_PER_BATCH
+
+    def __post_init__(self) -> None:
+        if self.tokens_per_batch < 1:
+            raise ConfigError(f"tokens_per_batch is {self.tokens_per_batch}, but must be at least 1.")
+
+    @property
+    def batch_sampler(self) -> Callable[..., TokenBudgetBatchSampler]:
+        """For the training arguments of the same name: makes the sampler that fills batches up to this budget."""
+        return partial(TokenBudgetBatchSampler, tokens_per_batch=self.tokens_per_batch)
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """Features of a batch of rows; see ``SparseEncoderDataCollator``.
+
+        Args:
+            features: rows; those without counts, such as rows of an evaluation that is not prepared, are not checked.
+
+        Raises:
+            ArgumentError: the rows hold more tokens than the budget.
+        """
+        counts = [row[N_TOKENS] for row in features if N_TOKENS in row]
+        most = int(np.asarray(counts).sum(axis=0).max()) if counts else 0
+        if most > self.tokens_per_batch:
+            raise ArgumentError(
+                f"A batch of {len(features)} rows holds {most} tokens, more than tokens_per_batch = {self.tokens_per_batch}. "
+                "Give the training arguments batch_sampler=collator.batch_sampler, of this collator."
+            )
+        rows = [{name: value for name, value in row.items() if name not in (N_TOKENS, TEXT_NUMBER)} for row in features]
+        batch: dict[str, Any] = super().__call__(rows)
+        return batch
+
+    def text_columns(self, names: list[str]) -> list[str]:
+        """Those of a dataset's columns that hold texts: all but the label, the dataset's name and the counts."""
+        label = next((name for name in self.valid_label_columns if name in names), None)
+        return [name for name in names if name not in (label, "dataset_name", N_TOKENS, TEXT_NUMBER)]
+
+    def settings_of(self, column: str, position: int, dataset_name: str | None) -> tuple[str, str | None, int | None]:
+        """What a column is preprocessed with: its prompt ("" for none), its task and its longest length, where they are set."""
+        batch = {} if dataset_name is None else {"dataset_name": dataset_name}
+        task = self._get_task_for_column(column, position, self._resolve_router_mapping(batch))
+        prompt = self._get_prompt_for_column(self._resolve_prompts(batch) or {}, column)
+        return prompt or "", task, self._get_max_length_for_task(task)

@@ -1,0 +1,210 @@
+"""Batches of rows that fill a budget of tokens, the same ones on every process and after a resume."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers.base.sampler import DefaultBatchSampler
+
+from lexite.errors import ArgumentError, ConfigError
+
+N_TOKENS = "n_tokens"
+"""Column of a dataset: for each text column, how many tokens of it are pooled."""
+TEXT_NUMBER = "text_number"
+"""Column of a dataset of windows: which text a window comes from."""
+TOKENS_PER_BATCH = 4096
+_BATCHES_AHEAD = 4  # so many batches' worth of rows are looked through for those that fit
+_ATTEMPTS = 8
+_log = logging.getLogger(__name__)
+
+
+class TokenBudgetBatchSampler(DefaultBatchSampler):
+    """Fills each batch with rows of a shuffled dataset up to a number of tokens.
+
+    Rows are drawn at random, anew for each epoch; one that does not fit waits, and those that wait come first in the next
+    batch. Windows of one text go to different batches where others are there to choose from, since the tokens of a text
+    resemble each other. Each row is in exactly one batch of an epoch; the last two batches share what remains and may be
+    smaller. Batches depend on the dataset, the seed and the epoch alone. All epochs have one number of batches, as the trainer
+    expects, and a multiple of the number of processes, as they do their steps together: a batch is divided for it if need be.
+
+    The trainer makes it: ``SparseEncoderTrainingArguments(batch_sampler=collator.batch_sampler)``, with a
+    :class:`~lexite.integrations.sentence_transformers.collator.TokenBudgetDataCollator`. Several datasets at once
+    (``DatasetDict``) work in one process only, since the library's samplers of several datasets need a fixed number of rows.
+
+    Args:
+        dataset: with the counts that ``token_windows`` or ``count_tokens`` writes.
+        batch_size: the number of rows that the trainer asks for; not used, since the budget decides.
+        drop_last: not used: nothing is left out. The trainer asks for it in several processes, so that all have as many
+            batches, which holds here anyway.
+        valid_label_columns: not used here; the trainer hands it to every sampler.
+        generator: not used, since batches are a matter of seed and epoch.
+        seed: of the order.
+        tokens_per_batch: most tokens of a batch, for each text column.
+
+    Raises:
+        ArgumentError: the dataset has no counts, too few rows, or a row that is larger than the budget.
+        ConfigError: the budget is below 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        valid_label_columns: list[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+        *,
+        tokens_per_batch: int = TOKENS_PER_BATCH,
+    ) -> None:
+        super().__init__(dataset, batch_size, False, valid_label_columns, generator, seed)
+        if tokens_per_batch < 1:
+            raise ConfigError(f"tokens_per_batch is {tokens_per_batch}, but must be at least 1.")
+        self.tokens_per_batch = tokens_per_batch
+        self._sizes = _column(dataset, N_TOKENS).reshape(len(dataset), -1)
+        self._texts = _column(dataset, TEXT_NUMBER) if TEXT_NUMBER in dataset.column_names else np.arange(len(dataset))
+        self._check()
+        self._first = self._packed(0, 0)
+        self._length = self._rounded(len(self._first))
+        if _processes() > 1:
+            # A number would tell accelerate to look for batches of just so many rows.
+            self.batch_size = None  # type: ignore[assignment]
+        held = self._sizes.sum(axis=0).max() / max(len(self._first), 1)
+        _log.info("%d batches of %.0f tokens on average, of at most %d.", self._length, held, tokens_per_batch)
+
+    def __len__(self) -> int:
+        """Number of batches, the same in every epoch."""
+        return self._length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Row numbers of each batch of the epoch that ``set_epoch`` named."""
+        yield from self.batches(self.epoch)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Row numbers of each batch of an epoch."""
+        for attempt in range(_ATTEMPTS):
+            packed = self._first if (epoch, attempt) == (0, 0) else self._packed(epoch, attempt)
+            if len(packed) <= len(self._first):
+                return divided(packed, self._length)
+        # Luck of the first order that no later one has: its batches, in another order.
+        order = np.random.default_rng((self.seed or 0, epoch)).permutation(len(self._first))
+        return divided([self._first[i] for i in order], self._length)
+
+    def _packed(self, epoch: int, attempt: int) -> list[list[int]]:
+        order = np.random.default_rng((self.seed or 0, epoch, attempt)).permutation(len(self._sizes))
+        return pack(self._sizes, self._texts, order, self.tokens_per_batch)
+
+    def _rounded(self, n_batches: int) -> int:
+        """The number of batches, raised to suit the processes."""
+        processes = _processes()
+        length = -(-n_batches // processes) * processes
+        if not 1 <= length <= len(self._sizes):
+            raise ArgumentError(f"The dataset's {len(self._sizes)} rows are too few for batches in {processes} process(es).")
+        return length
+
+    def _check(self) -> None:
+        largest = self._sizes.max(axis=1, initial=0)
+        if len(largest) and largest.max() > self.tokens_per_batch:
+            row = int(largest.argmax())
+            raise ArgumentError(
+                f"Row {row} (counted from 0) has {largest[row]} tokens in a column, more than tokens_per_batch = "
+                f"{self.tokens_per_batch}. Raise it, or cut the texts with token_windows."
+            )
+
+
+def pack(sizes: npt.NDArray[np.int64], texts: npt.NDArray[np.int64], order: Iterable[int], budget: int) -> list[list[int]]:
+    """Deals rows out to batches within a budget.
+
+    Args:
+        sizes: (rows, columns) tokens of each, at most the budget.
+        texts: (rows,) text that each row comes from.
+        order: rows in the order in which they are drawn.
+        budget: most tokens in a column of a batch.
+
+    Returns:
+        Rows of each batch; each row is in one. The last two share evenly what remains for them.
+
+    Example:
+        >>> pack(np.array([[6], [8], [4], [3], [5]]), np.arange(5), range(5), 10)
+        [[0, 2], [1], [4, 3]]
+    """
+    columns, of_text, largest = sizes.tolist(), texts.tolist(), sizes.max(axis=1, initial=0).tolist()
+    rest, waiting, n_waiting = deque(int(row) for row in order), list[int](), 0
+    batches: list[list[int]] = []
+    while rest or waiting:
+        while rest and n_waiting < _BATCHES_AHEAD * budget:
+            waiting.append(rest.popleft())
+            n_waiting += largest[waiting[-1]]
+        batch, waiting = _filled(waiting, columns, of_text, budget)
+        n_waiting -= sum(largest[row] for row in batch)
+        batches.append(batch)
+    return batches[:-2] + evened(batches[-2:], sizes, budget)
+
+
+def _filled(
+    waiting: list[int], columns: Sequence[Sequence[int]], of_text: Sequence[int], budget: int
+) -> tuple[list[int], list[int]]:
+    """A batch from rows that wait, and those that go on waiting; first from texts that it does not hold yet."""
+    batch: list[int] = []
+    room, held = [budget] * len(columns[waiting[0]]), set[int]()
+    for repeats in (False, True):
+        later = []
+        for row in waiting:
+            if (repeats or of_text[row] not in held) and all(
+                size <= left for size, left in zip(columns[row], room, strict=True)
+            ):
+                batch.append(row)
+                held.add(of_text[row])
+                room = [left - size for size, left in zip(columns[row], room, strict=True)]
+            else:
+                later.append(row)
+        waiting = later
+    return batch, waiting
+
+
+def evened(batches: list[list[int]], sizes: npt.NDArray[np.int64], budget: int) -> list[list[int]]:
+    """Two batches with their rows dealt out again, so that no step is made of the few tokens that happen to be left.
+
+    The largest row comes first, each goes to the batch that holds less; they stay as they are if they would not fit then.
+    """
+    rows = sorted((row for batch in batches for row in batch), key=lambda row: -int(sizes[row].max()))
+    made: list[list[int]] = [[] for _ in batches]
+    held = np.zeros((len(batches), sizes.shape[1]), dtype=np.int64)
+    for row in rows:
+        least = int(held.max(axis=1).argmin())
+        made[least].append(row)
+        held[least] += sizes[row]
+    return made if all(made) and held.max(initial=0) <= budget else batches
+
+
+def divided(batches: list[list[int]], length: int) -> list[list[int]]:
+    """The batches, those of the most rows halved until there are so many."""
+    batches = list(batches)
+    while len(batches) < length:
+        i = max(range(len(batches)), key=lambda i: len(batches[i]))
+        half = len(batches[i]) // 2
+        batches[i : i + 1] = [batches[i][:half], batches[i][half:]]
+    return batches
+
+
+def _column(dataset: Any, name: str) -> npt.NDArray[np.int64]:
+    """A column of numbers of a dataset, whatever format or transform is set for its rows."""
+    if name not in (getattr(dataset, "column_names", None) or []):
+        raise ArgumentError(
+            f"The dataset has no column '{name}', so its batches cannot be filled by tokens. Prepare it with "
+            "token_windows(dataset, model, collator), or count_tokens for rows of several texts."
+        )
+    return np.asarray(dataset.select_columns([name]).with_format("numpy")[:][name], dtype=np.int64)
+
+
+def _processes() -> int:
+    """Number of processes of a distributed training, 1 outside one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
