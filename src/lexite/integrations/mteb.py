@@ -1,0 +1,334 @@
+"""BM25 over latent terms as a search model of mteb, so that ``mteb.evaluate`` ranks as ``lexite search`` does.
+
+mteb hands the corpus of a task to ``index`` and its queries to ``search`` (its ``SearchProtocol``). Nothing here needs mteb
+until a model is made, but for types.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lexite.config import from_dict, to_dict
+from lexite.corpus.records import Document
+from lexite.errors import ConfigError, CorpusError, MissingExtraError
+from lexite.evaluation.rankings import strictly_decreasing
+from lexite.files import storage_errors
+from lexite.index import BM25Index, VocabularyInfo
+from lexite.integrations.mteb_meta import changed_settings, model_meta
+from lexite.progress import progress
+from lexite.terms.chunks import TEXTS_PER_CHUNK
+from lexite.terms.config import Profile, with_profile
+from lexite.terms.encoder import LatentTermEncoder
+from lexite.terms.literal import LiteralConfig
+from lexite.terms.scoring import BM25Config
+from lexite.terms.static import StaticTable, counter_for, table_of_corpus
+from lexite.terms.transform import drop_small
+
+if TYPE_CHECKING:
+    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.models.model_meta import ModelMeta
+    from mteb.types import CorpusDatasetType, EncodeKwargs, QueryDatasetType, RetrievalOutputType, TopRankedDocumentsType
+
+HITS_AT_ONCE = 1 << 24
+"""Hits of all queries that are held together, 8 bytes each: queries are searched in groups of so many."""
+
+
+class BM25SearchModel:
+    """A vocabulary as a search model of mteb: BM25 over latent terms, and over literal words beside them.
+
+    ``index`` encodes the corpus chunk by chunk into an index in a temporary folder, as ``lexite index`` makes it, and
+    ``search`` searches that. The folder is removed by the next ``index``, by :meth:`close`, by an error, when the model is no
+    longer used, and when the program ends. Ranks, ties included, are those of ``lexite search``: equal scores are told apart by
+    the next smaller number in single precision, so that mteb cannot order them in another way.
+
+    A document that shares no term with a query is no hit. Where a task gives candidates to rank (reranking), these alone are
+    ranked; what BM25 knows of the collection still comes from the whole corpus.
+
+    Args:
+        encoder: the vocabulary: an encoder, or what ``LatentTermEncoder.from_pretrained`` takes. An encoder that is given is
+            not changed.
+        scoring: BM25's numbers in place of the vocabulary's: some by name (``{"k1": 1.2, "b": 0.4}``), or all of them.
+        profile: how many terms texts get, as ``lexite index --profile``; None: as the vocabulary says.
+        literal: whether literal words are indexed and searched too, or how.
+        static_queries: encode queries with a table that is counted from the task's corpus, in place of the model.
+        top_k: documents ranked per query at most, whatever a task asks for; None: what it asks for (1,000, as a rule). One
+            more is returned, since some tasks drop a document whose id is the query's.
+        texts_per_chunk: documents that are encoded and handed to the index together.
+        meta: fields of mteb's ``ModelMeta`` in place of those that are found out, such as ``name`` (``owner/name``),
+            ``languages`` or ``training_datasets``.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+        ConfigError: an option or a field of ``meta`` is not valid, or static queries of a backbone that cannot have any.
+        ModelError: the vocabulary cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        encoder: LatentTermEncoder | str | Path = "default",
+        *,
+        scoring: BM25Config | Mapping[str, Any] | None = None,
+        profile: Profile | None = None,
+        literal: LiteralConfig | bool = True,
+        static_queries: bool = False,
+        top_k: int | None = None,
+        texts_per_chunk: int = TEXTS_PER_CHUNK,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_mteb()
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k is {top_k}, but must be at least 1.")
+        if texts_per_chunk < 1:
+            raise ConfigError(f"texts_per_chunk is {texts_per_chunk}, but must be at least 1.")
+        given = encoder if isinstance(encoder, LatentTermEncoder) else LatentTermEncoder.from_pretrained(encoder)
+        self.encoder = copy.copy(given)
+        self.encoder.scoring = _overridden(given.scoring, scoring)
+        if profile is not None:
+            self.encoder.terms = with_profile(given.terms, profile, given.sae.largest_k)
+        self.literal = LiteralConfig(literal=literal) if isinstance(literal, bool) else literal
+        self.static_queries, self.top_k, self.texts_per_chunk = static_queries, top_k, texts_per_chunk
+        if static_queries and counter_for(given.backbone, given.n_latents) is None:
+            raise ConfigError(
+                f"{given.backbone.name} has no tokenizer that can be carried along, so it can have no static queries."
+            )
+        options = {"static_queries": static_queries or None, "top_k": top_k}
+        settings = {**changed_settings(self.encoder, self.literal), **{k: v for k, v in options.items() if v is not None}}
+        self._meta = model_meta(self.encoder, settings, meta or {})
+        self._index: BM25Index | None = None
+        self._table: StaticTable | None = None
+        self._remove_folder: weakref.finalize[..., BM25SearchModel] | None = None
+
+    @property
+    def mteb_model_meta(self) -> ModelMeta:
+        """What mteb keeps results under, and what its tables say about the model."""
+        return self._meta
+
+    def index(
+        self,
+        corpus: CorpusDatasetType,
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        encode_kwargs: EncodeKwargs,
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Indexes the corpus of a task, in place of the one before. mteb calls it.
+
+        Args:
+            corpus: rows with ``id``, ``text`` and, where there are any, ``title``.
+            task_metadata: of the task; its name is shown beside the progress.
+            hf_split: not used.
+            hf_subset: not used.
+            encode_kwargs: ``show_progress_bar`` is followed. ``batch_size`` is not, since lexite makes batches by their tokens
+                (``BackboneConfig.tokens_per_batch``).
+            num_proc: not used: rows are read while others are encoded.
+            **kwargs: not used.
+
+        Raises:
+            CorpusError: the corpus has no text, or an id twice.
+            ConfigError: ``encode_kwargs`` ask for quantised embeddings, of which there are none.
+            StorageError: the folder for temporary files (TMPDIR) has no room.
+        """
+        self.close()
+        show = _shows_progress(encode_kwargs)
+        with storage_errors(tempfile.gettempdir()):
+            folder = tempfile.mkdtemp(prefix="lexite-mteb-")
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        try:
+            self._build(Path(folder) / "index", corpus, task_metadata.name, show)
+        except BaseException:
+            self.close()
+            raise
+
+    def search(
+        self,
+        queries: QueryDatasetType,
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        top_k: int,
+        encode_kwargs: EncodeKwargs,
+        top_ranked: TopRankedDocumentsType | None = None,
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> RetrievalOutputType:
+        """Ranks the indexed documents for the queries of a task. mteb calls it.
+
+        Args:
+            queries: rows with ``id``, ``text`` and, where there is one, ``instruction``; see :func:`query_text`.
+            task_metadata: of the task.
+            hf_split: not used.
+            hf_subset: not used.
+            top_k: documents per query at most.
+            encode_kwargs: as for :meth:`index`.
+            top_ranked: for each query the documents to rank; a query that is not there gets none. None: all documents.
+            num_proc: not used.
+            **kwargs: not used.
+
+        Returns:
+            For each query the ids of its hits with their scores, best first; scores fall strictly.
+
+        Raises:
+            ConfigError: nothing is indexed, or ``encode_kwargs`` are as said in :meth:`index`.
+            CorpusError: a query is no text, or a document to rank is not in the corpus.
+        """
+        if self._index is None:
+            raise ConfigError("Nothing is indexed. Call index before search, and search before close.")
+        try:
+            show = _shows_progress(encode_kwargs)
+            rows = list(_columns(queries, ("id", "text", "instruction")))
+            identifiers, texts = [str(row["id"]) for row in rows], [query_text(row) for row in rows]
+            weights = self._encode_queries(texts, show)
+            most = top_k if self.top_k is None else min(top_k, self.top_k + 1)
+            candidates = None if top_ranked is None else _numbers(self._index, identifiers, top_ranked)
+            ranked = _rank(self._index, weights, texts, most, candidates)
+            return dict(zip(identifiers, ranked, strict=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Removes the index and its folder. The model can be used again, from ``index`` on."""
+        self._index = self._table = None  # their files are mapped
+        if self._remove_folder is not None:
+            self._remove_folder()
+            self._remove_folder = None
+
+    def __enter__(self) -> BM25SearchModel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def _build(self, path: Path, corpus: CorpusDatasetType, name: str, show: bool) -> None:
+        encoder = self.encoder
+        counter = counter_for(encoder.backbone, encoder.n_latents) if self.static_queries else None
+        info = VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents)
+        shown = progress(f"{name}: latent terms", len(corpus), show=show)
+        with shown as bar, BM25Index.create(path, info, encoder.scoring, store_text=False, literal=self.literal) as writer:
+            for documents in _documents(corpus, self.texts_per_chunk):
+                texts = [document.full_text for document in documents]
+                weights = encoder.encode_documents(texts, raw=True, static=counter, texts_per_chunk=self.texts_per_chunk)
+                writer.add(documents, weights)
+                bar.advance(len(documents))
+            writer.commit()
+        self._index = BM25Index.open(path)
+        self._table = None if counter is None else table_of_corpus(counter, encoder)
+
+    def _encode_queries(self, texts: Sequence[str], show: bool) -> csr_array[Any]:
+        """Raw weights, as an index is searched with them."""
+        if self._table is not None:
+            return drop_small(self._table.encode(texts), self.encoder.floor_for("query"))
+        return self.encoder.encode_queries(texts, raw=True, texts_per_chunk=self.texts_per_chunk, show_progress=show)
+
+
+def query_text(row: Mapping[str, Any]) -> str:
+    """The text of a query as mteb gives it to every model.
+
+    Args:
+        row: a row of a task's queries. ``text`` is a text, or a conversation: a list of messages, each a text or a mapping with
+            ``role`` and ``content``. ``instruction``, where there is one, follows a text and precedes a conversation.
+
+    Raises:
+        CorpusError: it is neither.
+
+    >>> query_text({"text": "capital of Peru", "instruction": "Documents in Spanish only."})
+    'capital of Peru Documents in Spanish only.'
+    >>> query_text({"text": [{"role": "user", "content": "Peru?"}, {"role": "user", "content": "Its capital."}]})
+    'user: Peru?; user: Its capital.'
+    """
+    text, instruction = row.get("text"), row.get("instruction")
+    if isinstance(text, str):
+        return text if instruction is None else f"{text} {instruction}"
+    try:
+        said = "; ".join(turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text or ())
+    except (TypeError, KeyError):
+        said = ""
+    if not said:
+        raise CorpusError(f"The query '{row.get('id')}' has no text. lexite reads text only; leave this task out.")
+    return said if instruction is None else f"{instruction} {said}"
+
+
+def _check_mteb() -> None:
+    try:
+        import mteb  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "mteb":  # something that mteb needs
+            raise
+        raise MissingExtraError("mteb", "mteb", "An evaluation with mteb") from error
+
+
+def _overridden(saved: BM25Config, given: BM25Config | Mapping[str, Any] | None) -> BM25Config:
+    if isinstance(given, BM25Config):
+        return given
+    return from_dict(BM25Config, {**to_dict(saved), **(given or {})}, "scoring")
+
+
+def _shows_progress(encode_kwargs: Mapping[str, Any]) -> bool:
+    precision = encode_kwargs.get("precision")
+    if precision not in (None, "float32"):
+        raise ConfigError(f"encode_kwargs ask for embeddings in {precision}, but BM25 has no embeddings. Leave precision out.")
+    return bool(encode_kwargs.get("show_progress_bar", True))
+
+
+def _columns(rows: QueryDatasetType, names: Sequence[str]) -> QueryDatasetType:
+    """The columns of these names that there are. Others, such as images, are not decoded."""
+    return rows.select_columns([name for name in names if name in rows.column_names])
+
+
+def _documents(corpus: CorpusDatasetType, size: int) -> Iterator[list[Document]]:
+    """The documents of a corpus in lists of ``size``."""
+    if "text" not in corpus.column_names:
+        raise CorpusError("The corpus of this task has no text. lexite reads text only; leave this task out.")
+    for rows in _columns(corpus, ("id", "text", "title")).iter(batch_size=size):
+        titles = rows.get("title") or [""] * len(rows["id"])
+        together = zip(rows["id"], rows["text"], titles, strict=True)
+        yield [Document(str(identifier), text or "", title or "") for identifier, text, title in together]
+
+
+def _numbers(index: BM25Index, queries: Sequence[str], top_ranked: TopRankedDocumentsType) -> list[NDArray[np.int64]]:
+    """For each query the numbers of the documents to rank."""
+    known = {identifier: number for number, identifier in enumerate(index.document_ids())}
+    try:
+        return [np.array([known[each] for each in top_ranked.get(query, ())], dtype=np.int64) for query in queries]
+    except KeyError as missing:
+        raise CorpusError(f"The document {missing} is to be ranked, but it is not in the corpus.") from None
+
+
+def _rank(
+    index: BM25Index,
+    weights: csr_array[Any],
+    texts: Sequence[str],
+    most: int,
+    candidates: Sequence[NDArray[np.int64]] | None,
+) -> Iterator[dict[str, float]]:
+    """The ids and scores of each query's hits, best first.
+
+    Where there are candidates, all documents are ranked and the others left out: these may be far down.
+    """
+    width = min(most, index.n_documents) if candidates is None else index.n_documents
+    group = max(1, HITS_AT_ONCE // max(width, 1))
+    for first in range(0, len(texts), group):
+        part = slice(first, first + group)
+        found = index.search_arrays(weights[part], width, texts=texts[part])
+        for query, (documents, scores) in enumerate(zip(*found, strict=True), start=first):
+            hits = documents >= 0  # rows with fewer hits are filled with -1
+            if candidates is not None:
+                hits &= np.isin(documents, candidates[query])
+            falling = strictly_decreasing(scores[hits][:most])
+            named = map(index.document_id, documents[hits][:most].tolist())
+            yield dict(zip(named, falling.tolist(), strict=True))
