@@ -269,6 +269,8 @@ def test_mistakes_are_answered_with_what_to_do(model, collator):
         token_windows(stream, model, collator)
     with pytest.raises(ArgumentError, match="no column of texts"):
         count_tokens(Dataset.from_dict({"label": [1]}), model, collator)
+    with pytest.raises(ArgumentError, match="no rows"):
+        token_windows(Dataset.from_dict({"text": []}), model, collator)
     wordy = TokenBudgetDataCollator(model.preprocess, prompts="milk " * 40)
     with pytest.raises(ArgumentError, match="Shorten the prompt"):
         token_windows(Dataset.from_dict({"text": ["cat"]}), model, wordy)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from latent_models import N_LATENTS, SAVERS, K, make_vocabulary
 from scipy.sparse import csr_array
+from sentence_transformers import SparseEncoder
 
 from lexite import LatentTermEncoder
 from lexite.backbone.precomputed import PrecomputedBackbone
 from lexite.backbone.store import StateStore
-from lexite.errors import ModelError, StorageError
+from lexite.errors import ArgumentError, ModelError, StorageError
 from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder, save_dense
 from lexite.sae import SparseAutoencoder
 from lexite.terms import BM25Config, measure_vocabulary
@@ -242,6 +243,12 @@ def test_what_lexite_does_not_have_is_refused(dense, change, message) -> None:
     change(model)
     with pytest.raises(ModelError, match=message):
         model.to_latent_term_encoder()
+
+
+def test_a_model_of_another_kind_is_refused(dense) -> None:
+    library = SparseEncoder(modules=list(make_vocabulary(dense("bert")).to_sentence_transformers()), device="cpu")
+    with pytest.raises(ArgumentError, match="not a SparseEncoder. Save that model"):
+        LatentTermEncoder.from_sentence_transformers(library)
 
 
 def test_what_sentence_transformers_does_not_have_is_refused(dense, tmp_path: Path) -> None:

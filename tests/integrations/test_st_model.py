@@ -134,6 +134,10 @@ def test_wrong_arguments_of_encode_csr_are_named(model) -> None:
         model.encode_csr(TEXTS, batch_size=0)
     with pytest.raises(ConfigError, match="max_active_dims is 0"):
         model.encode_csr(TEXTS, max_active_dims=0)
+    with pytest.raises(ConfigError, match="task is 'passage', but must be one of query, document, None"):
+        model.encode_csr(TEXTS, task="passage")
+    with pytest.raises(ArgumentError, match=r"scoring is a dict, but must be a lexite\.BM25Config"):
+        model.scoring = {"k1": 1.2}
 
 
 def test_a_text_is_cut_at_the_window(model) -> None:

@@ -80,6 +80,8 @@ def test_the_mode_is_put_back_after_an_error(prompted: Path):
     model = make_model(prompted)
     with pytest.raises(ArgumentError, match="Give some texts"):
         token_states(model, [])
+    with pytest.raises(ArgumentError, match="not one"):
+        token_states(model, TEXTS[0])
     model[0].forward = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("no memory"))
     with pytest.raises(RuntimeError, match="no memory"):
         token_states(model, TEXTS)

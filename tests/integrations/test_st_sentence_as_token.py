@@ -13,6 +13,7 @@ from dense_codes import codes, preactivations
 from latent_models import save_bert
 from sentence_transformers import SentenceTransformer, SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
 
+from lexite.errors import ConfigError, ModelError
 from lexite.integrations.sentence_transformers import (
     KAnnealingCallback,
     LatentTermsSparseEncoder,
@@ -85,6 +86,12 @@ def test_saved_models_load(model: LatentTermsSparseEncoder, tmp_path: Path):
         torch.testing.assert_close(again.encode_document(TEXTS).to_dense(), expected)
 
 
+def test_codes_of_whole_texts_are_no_vocabulary(model: LatentTermsSparseEncoder, tmp_path: Path):
+    with pytest.raises(ModelError, match="terms of tokens, not of whole texts"):
+        model.to_latent_term_encoder(dense_folder=tmp_path / "dense")
+    assert not (tmp_path / "dense").exists()
+
+
 def test_reconstruction_is_of_embeddings(model: LatentTermsSparseEncoder, dense: SentenceTransformer):
     center_on(model, TEXTS)
     embeddings = torch.from_numpy(dense.encode(TEXTS))
@@ -122,3 +129,46 @@ def test_training_with_a_falling_k(model: LatentTermsSparseEncoder, tmp_path: Pa
     own = torch.eye(12, dtype=torch.bool)
     assert cosines[same & ~own].mean() > cosines[~same].mean() + 0.3
     assert int((rows > 0).sum(1).max()) <= K
+
+
+@pytest.mark.slow
+def test_csrv2_trains_low_rank_adapters_along(tmp_path: Path):
+    from peft import LoraConfig
+
+    from lexite.integrations.sentence_transformers import freeze_backbone, merge_adapters
+
+    torch.manual_seed(0)
+    dense = SentenceTransformer(str(save_bert(tmp_path / "own")), device="cpu")
+    encoder = SparseAutoEncoderTokenEncoder(32, N_LATENTS, K, precision="fp32")
+    modules = [*dense, SentenceAsToken(32), encoder, SparseTokenPooling(N_LATENTS, transform="none")]
+    model = LatentTermsSparseEncoder(modules=modules, device="cpu")
+    freeze_backbone(model)
+    model.add_adapter(LoraConfig(r=2, target_modules=["query", "value"]))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    texts = [TEXTS[i % 2 * 4] + f" {i}" for i in range(16)]  # two kinds
+    reconstruction = TokenReconstructionLoss(model, multi_topk_coefficient=1 / 8)
+    loss = SupervisedContrastiveLoss(model, reconstruction=reconstruction)
+    args = SparseEncoderTrainingArguments(
+        str(tmp_path / "run"), max_steps=4, per_device_train_batch_size=8, learning_rate=1e-2, use_cpu=True, report_to="none"
+    )
+    trainer = SparseEncoderTrainer(
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(16)]}),
+        loss=loss,
+        callbacks=[KAnnealingCallback(8)],
+    )
+    trainer.train()
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert any("lora_B" in name for name in changed)
+    assert not any("base_layer" in name or "LayerNorm" in name for name in changed), "the dense model's own weights stay"
+    rows = model.encode_csr(texts)
+    merge_adapters(model)
+    assert np.allclose(model.encode_csr(texts).toarray(), rows.toarray(), atol=1e-4)
+    assert model.token_encoder.k == K
+    assert loss.get_config_dict()["reconstruction"]["multi_topk_coefficient"] == 1 / 8
+
+
+def test_a_reconstruction_without_a_weight_is_refused(model: LatentTermsSparseEncoder):
+    with pytest.raises(ConfigError, match="reconstruction_weight is 0"):
+        SupervisedContrastiveLoss(model, reconstruction_weight=0.0, reconstruction=TokenReconstructionLoss(model))

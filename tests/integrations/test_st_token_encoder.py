@@ -400,6 +400,9 @@ def test_new_weights_are_the_transpose_of_unit_atoms_and_thresholds_can_move(sta
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"k_aux": -1}, "k_aux is -1"),
         ({"token_batch_size": 0}, "token_batch_size is 0"),
+        ({"dead_after_tokens": 0}, "dead_after_tokens is 0"),
+        ({"rms_scale": 0.0}, "rms_scale is 0.0"),
+        ({"jumprelu_bandwidth": -1.0}, "jumprelu_bandwidth is -1.0"),
         ({"checkpoint_format_version": 9}, "checkpoint_format_version is 9"),
     ],
 )

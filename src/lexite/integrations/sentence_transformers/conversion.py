@@ -14,11 +14,12 @@ from lexite.backbone import Backbone, BackboneConfig, load_backbone
 from lexite.backbone.loading import read_texts_otherwise
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
-from lexite.errors import LexiteError, ModelError
+from lexite.errors import ArgumentError, LexiteError, ModelError
 from lexite.files import check_output_folder, replace_folder
 from lexite.integrations.sentence_transformers.extras import LatentTermsExtras
 from lexite.integrations.sentence_transformers.model import LatentTermsSparseEncoder
 from lexite.integrations.sentence_transformers.preparation import backbone_modules, load_dense
+from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.sae import SAEConfig, SparseAutoencoder
@@ -104,6 +105,11 @@ def from_sentence_transformers(
     """Does the work of :meth:`lexite.LatentTermEncoder.from_sentence_transformers`."""
     if isinstance(model, (str, Path)):
         model = LatentTermsSparseEncoder(str(model), device="cpu")
+    if not isinstance(model, LatentTermsSparseEncoder):
+        raise ArgumentError(
+            f"A LatentTermsSparseEncoder or its folder is wanted, not a {type(model).__name__}. Save that model, and give the "
+            "folder."
+        )
     token_encoder, pooling, origin = model.token_encoder, model.token_pooling, model.extras.origin
     _check_counterparts(model)
     choices = {key: value for key, value in (("device", device), ("precision", precision)) if value is not None}
@@ -286,6 +292,7 @@ def _check_counterparts(model: LatentTermsSparseEncoder) -> None:
         f"pools with sum or max, not {pooling.pooling_strategy}": pooling.pooling_strategy == "max_log1p",
         "has no transform pow0.75 for documents": pooling.transform == "pow0.75",
         "does not limit the terms of a text by number (max_active_dims)": model.max_active_dims is not None,
+        "makes terms of tokens, not of whole texts": any(isinstance(module, SentenceAsToken) for module in model),
     }
     for reason, holds in reasons.items():
         if holds:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from sentence_transformers.sparse_encoder.evaluation import SparseInformationRetrievalEvaluator
+from sentence_transformers.util import compute_count_vector
 
 from lexite.config import to_dict
 from lexite.errors import ArgumentError, ConfigError, CorpusError
@@ -214,8 +215,16 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
             show_progress_bar=self.show_progress_bar,
         )
         embeddings = read_rows(rows, "texts").to_coo()
-        self._record_sparsity_stats(model, embeddings, "corpus" if encode_fn_name == "document" else "query")
+        self._record_sparsity(model, embeddings, "corpus" if encode_fn_name == "document" else "query")
         return embeddings
+
+    def _record_sparsity(self, model: Any, embeddings: torch.Tensor, side: str) -> None:
+        """Notes how sparse the rows of queries or documents are, where the library's evaluator looks for it."""
+        for name, value in model.sparsity(embeddings).items():
+            self.sparsity_stats[side][name].append(value)
+        counts = compute_count_vector(embeddings)
+        self.count_vectors[side] = self.count_vectors[side] + counts if side in self.count_vectors else counts
+        self.count_lengths[side].append(len(embeddings))
 
     def get_config_dict(self) -> dict[str, Any]:
         """What a model card states beside the metrics: the library's values, and how BM25 scored."""
@@ -227,7 +236,7 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
             rows = read_rows(given, "documents")
             if rows.shape[0] != len(self.corpus):
                 raise ArgumentError(f"There are {len(self.corpus)} documents, but corpus_embeddings of {rows.shape[0]}.")
-            self._record_sparsity_stats(model, rows.to(torch.device("cpu")).to_coo(), "corpus")
+            self._record_sparsity(model, rows.to(torch.device("cpu")).to_coo(), "corpus")
             return rows.to_scipy()
         parts = []
         for first in range(0, len(self.corpus), self.corpus_chunk_size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.integrations.sentence_transformers.extras import EXTRAS_FOLDER, LatentTermsExtras
 from lexite.integrations.sentence_transformers.layout import prompt_lengths
 from lexite.integrations.sentence_transformers.model_card import LatentTermsModelCardData
+from lexite.integrations.sentence_transformers.preparation import DOCUMENT_PROMPTS
+from lexite.integrations.sentence_transformers.saved import check_among
 from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
@@ -35,7 +38,7 @@ REQUIREMENTS = {"lexite": {"specifier": ">=0.1", "reason": "It holds the modules
 _OWN_MODULES: dict[str, type] = {
     module.__name__: module for module in (SentenceAsToken, SparseAutoEncoderTokenEncoder, SparseTokenPooling)
 }
-_PROMPT_NAMES: dict[str, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+_PROMPT_NAMES: dict[str, tuple[str, ...]] = {"query": ("query",), "document": DOCUMENT_PROMPTS}
 _TEXTS_PER_CHUNK = 4096
 
 
@@ -92,6 +95,8 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @scoring.setter
     def scoring(self, value: BM25Config) -> None:
+        if not isinstance(value, BM25Config):
+            raise ArgumentError(f"scoring is a {type(value).__name__}, but must be a lexite.BM25Config.")
         self._scoring = value
         self.token_pooling.transform, self.token_pooling.query_transform = value.document_transform, value.query_transform
 
@@ -198,7 +203,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
         Raises:
             ArgumentError: one text instead of many.
-            ConfigError: ``batch_size`` or ``max_active_dims`` is below 1.
+            ConfigError: ``batch_size`` or ``max_active_dims`` is below 1, or there is no such task.
         """
         if isinstance(texts, (str, bytes)):
             raise ArgumentError("encode_csr takes many texts, not one. Write encode_csr([text]).")
@@ -206,6 +211,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
         for name, value in (("batch_size", batch_size), ("max_active_dims", most)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}, but must be at least 1.")
+        check_among("task", task, (*_PROMPT_NAMES, None))
         if prompt is None and prompt_name is None and task is not None:
             prompt_name = next((name for name in _PROMPT_NAMES[task] if name in self.prompts), None)
         prompt = self._resolve_prompt(prompt, prompt_name)
@@ -334,8 +340,9 @@ class LatentTermsSparseEncoder(SparseEncoder):
         return found
 
     def _load_default_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
+        problem = "holds no latent terms" if Path(model_name_or_path).exists() else "cannot be found or holds no latent terms"
         raise ModelError(
-            f"{model_name_or_path} holds no latent terms. For a dense retriever, LatentTermsSparseEncoder.from_dense(name) "
+            f"{model_name_or_path} {problem}. For a dense retriever, LatentTermsSparseEncoder.from_dense(name) "
             "puts a new sparse autoencoder behind it; from_vocabulary(name) takes a vocabulary of lexite."
         )
 

@@ -109,12 +109,12 @@ def token_states(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> to
         (n, input_dim) fp32 on the CPU.
 
     Raises:
-        ArgumentError: the texts have no token that is pooled.
+        ArgumentError: the texts have no token that is pooled, or are one text instead of many.
     """
+    if isinstance(texts, (str, bytes)):
+        raise ArgumentError("Many texts are wanted, not one. Give a list: [text].")
     model = unwrap(model)
     _, pooling = own_modules(model)
-    skipped = (pooling.skipped_ids or {}).get("document", [])
-    ids = (() if pooling.include_special_tokens else pooling.special_ids) + tuple(skipped)
     prompt = next((model.prompts[name] for name in DOCUMENT_PROMPTS if model.prompts.get(name)), None)
     parts: list[torch.Tensor] = []
     n, training = 0, model.training
@@ -125,7 +125,7 @@ def token_states(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> to
             for module in backbone_modules(model):
                 features = module(features)
             layout = token_layout(features)
-            mask = pooled_tokens(features, layout, ids, pooling.include_prompt)
+            mask = pooled_tokens(features, layout, pooling.left_out_ids("document"), pooling.include_prompt)
             parts.append(layout.gather(features["token_embeddings"])[mask].float().cpu())
             n += len(parts[-1])
             if n >= n_tokens:

@@ -75,7 +75,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         checkpoint_format_version: of the folder that the configuration comes from.
 
     Raises:
-        ConfigError: a value is not among those that there are, or k is larger than the number of latents.
+        ConfigError: a value is not among those that there are or out of range, or k is larger than the number of latents.
     """
 
     config_keys = [
@@ -135,13 +135,14 @@ class SparseAutoEncoderTokenEncoder(Module):
         check_among("normalize", normalize, ("none", "constant_norm_rescale", "layer_norm"))
         check_among("precision", precision, get_args(Precision))
         check_among("checkpoint_format_version", checkpoint_format_version, (1, FORMAT_VERSION))
-        for name, value in (("input_dim", input_dim), ("hidden_dim", hidden_dim)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}, but must be at least 1.")
+        _check_counts(input_dim=input_dim, hidden_dim=hidden_dim, dead_after_tokens=dead_after_tokens)
         if k_aux < 0:
             raise ConfigError(f"k_aux is {k_aux}, but must be 0 (no auxiliary latents) or more.")
         if token_batch_size is not None and token_batch_size < 1:
             raise ConfigError(f"token_batch_size is {token_batch_size}, but must be at least 1, or None.")
+        for name, factor in (("rms_scale", rms_scale), ("jumprelu_bandwidth", jumprelu_bandwidth)):
+            if factor is not None and not 0 < factor < math.inf:
+                raise ConfigError(f"{name} is {factor}, but must be a number above 0.")
         self.input_dim, self.hidden_dim = input_dim, hidden_dim
         self.k = check_k(k, hidden_dim)
         self.query_k = None if query_k is None else check_k(query_k, hidden_dim)
@@ -428,6 +429,12 @@ class SparseAutoEncoderTokenEncoder(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_encoder_cache": None, "_product": None}  # what is made from weights cannot be pickled
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name} is {count}, but must be at least 1.")
 
 
 def _random_atoms(hidden_dim: int, input_dim: int) -> torch.Tensor:

@@ -184,6 +184,11 @@ class SparseTokenPooling(DensePooling):
         kept = largest_of_rows(drop_small(pooled, self.floor_for(task)), max_active_dims)
         return kept if raw else apply_transform(kept, self.transform_for(task))
 
+    def left_out_ids(self, task: str | None) -> tuple[int, ...]:
+        """Ids of the tokens that are not pooled in texts of a task: special ones, where they are left out, and further ones."""
+        special = () if self.include_special_tokens else self.special_ids
+        return special + tuple((self.skipped_ids or {}).get(task or "document", ()))
+
     def _codes(self, features: dict[str, Any], task: str | None) -> tuple[TokenLayout, torch.Tensor, torch.Tensor]:
         """The codes of the tokens that are pooled; those of the others are 0."""
         for key in (self.values_key, self.indices_key):
@@ -192,9 +197,7 @@ class SparseTokenPooling(DensePooling):
         if features[self.values_key].shape != features[self.indices_key].shape:
             raise ModelError(f"'{self.values_key}' and '{self.indices_key}' must have one shape (…, k).")
         layout = token_layout(features, self.values_key)
-        skipped = (self.skipped_ids or {}).get(task or "document", [])
-        ids = (() if self.include_special_tokens else self.special_ids) + tuple(skipped)
-        mask = pooled_tokens(features, layout, ids, self.include_prompt)
+        mask = pooled_tokens(features, layout, self.left_out_ids(task), self.include_prompt)
         features["token_mask"] = mask
         values = layout.gather(features[self.values_key]).float()
         return layout, torch.where(mask[:, None], values, 0.0), layout.gather(features[self.indices_key])

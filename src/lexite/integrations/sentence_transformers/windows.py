@@ -42,7 +42,7 @@ def token_windows(
         A dataset with the texts' column, ``n_tokens`` (a list of one number) and ``text_number``, the row of the text.
 
     Raises:
-        ArgumentError: the dataset is no ``datasets.Dataset``, has other columns, or the model cannot be used so.
+        ArgumentError: the dataset is no ``datasets.Dataset`` or empty, has other columns, or the model cannot be used so.
         MissingExtraError: datasets is not installed.
     """
     columns = _columns(dataset, collator)
@@ -84,7 +84,7 @@ def count_tokens(
         The dataset with a column ``n_tokens``: a list of one number for each column of texts, in their order.
 
     Raises:
-        ArgumentError: the dataset is no ``datasets.Dataset``, or has no column of texts.
+        ArgumentError: the dataset is no ``datasets.Dataset``, is empty, or has no column of texts.
         MissingExtraError: datasets is not installed.
     """
     columns = _columns(dataset, collator)
@@ -128,9 +128,7 @@ def pooled_counts(features: Mapping[str, Any], pooling: SparseTokenPooling, task
     """
     features = {**features, "token_embeddings": features["input_ids"].unsqueeze(-1)}  # the layout is all that matters
     layout = token_layout(features)
-    skipped = tuple((pooling.skipped_ids or {}).get(task or "document", []))
-    special = () if pooling.include_special_tokens else pooling.special_ids
-    kept = pooled_tokens(features, layout, special + skipped, pooling.include_prompt)
+    kept = pooled_tokens(features, layout, pooling.left_out_ids(task), pooling.include_prompt)
     return torch.bincount(layout.texts[kept], minlength=layout.n_texts)
 
 
@@ -219,6 +217,8 @@ def _columns(dataset: Any, collator: TokenBudgetDataCollator) -> list[str]:
     columns = collator.text_columns(dataset.column_names)
     if not columns:
         raise ArgumentError("The dataset has no column of texts.")
+    if not len(dataset):
+        raise ArgumentError("The dataset has no rows. Give some texts.")
     return columns
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from lexite.errors import ArgumentError, ConfigError
 from lexite.integrations.sentence_transformers.losses.outputs import check_classes, cosines, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss
+from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 
 CSR = """
@@ -57,13 +57,20 @@ class SupervisedContrastiveLoss(nn.Module):
         temperature: τ; .2 in the source.
         weight: of the contrastive term.
         reconstruction_weight: of the terms of :class:`TokenReconstructionLoss`; 0 leaves them out.
+        reconstruction: with its own settings, such as Multi-TopK; None for the defaults.
 
     Raises:
         ConfigError: the temperature is not above 0, or a weight is below 0.
     """
 
     def __init__(
-        self, model: nn.Module, *, temperature: float = 0.2, weight: float = 1.0, reconstruction_weight: float = 1.0
+        self,
+        model: nn.Module,
+        *,
+        temperature: float = 0.2,
+        weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
+        reconstruction: TokenReconstructionLoss | None = None,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -75,7 +82,7 @@ class SupervisedContrastiveLoss(nn.Module):
         self.reconstruction_weight = reconstruction_weight
         has_tokens = any(isinstance(module, SparseAutoEncoderTokenEncoder) for module in model.children())
         wanted = has_tokens and reconstruction_weight > 0
-        self._reconstruction = [TokenReconstructionLoss(model)] if wanted else []  # not a child of this one
+        self._reconstruction = reconstructions_beside(model, reconstruction_weight if wanted else 0.0, reconstruction)
 
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
@@ -102,11 +109,14 @@ class SupervisedContrastiveLoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Its settings, for the model card."""
-        return {
+        settings: dict[str, Any] = {
             "temperature": self.temperature,
             "weight": self.weight,
             "reconstruction_weight": self.reconstruction_weight,
         }
+        for reconstruction in self._reconstruction:
+            settings["reconstruction"] = reconstruction.get_config_dict()
+        return settings
 
     @property
     def citation(self) -> str:

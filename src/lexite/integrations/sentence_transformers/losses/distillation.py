@@ -12,7 +12,7 @@ from lexite.errors import ConfigError
 from lexite.integrations.sentence_transformers.layout import token_layout
 from lexite.integrations.sentence_transformers.losses.latent_terms import scores_of
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, cosines, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss
+from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.terms.scoring import BM25Config
 
@@ -22,7 +22,8 @@ class DenseDistillationLoss(nn.Module):
 
     For each query, ``KL(softmax(c / teacher_temperature) ‖ softmax(scale · s))`` over the documents of the batch, with c the
     cosines of the mean token states of the dense model (special tokens included, as mean pooling has them), held fixed, and s
-    as in :class:`BM25Scores`. With a single column each text is a query to all others. Needs no labels: any texts will do, such
+    as in :class:`BM25Scores`. For a dense model that pools otherwise than by the mean (its first token, a projection), c is not
+    its own score. With a single column each text is a query to all others. Needs no labels: any texts will do, such
     as titles and their articles, or sentences and their paragraphs.
 
     Args:
@@ -32,6 +33,7 @@ class DenseDistillationLoss(nn.Module):
         scale: what scores, which go from 0 to 1, are multiplied by.
         teacher_temperature: what cosines are divided by.
         reconstruction_weight: of :class:`TokenReconstructionLoss` beside it.
+        reconstruction: with its own settings; None for the defaults.
 
     Raises:
         ArgumentError: the statistics are of another number of terms than the model has.
@@ -48,6 +50,7 @@ class DenseDistillationLoss(nn.Module):
         scale: float = 40.0,
         teacher_temperature: float = 0.05,
         reconstruction_weight: float = 1.0,
+        reconstruction: TokenReconstructionLoss | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("scale", scale), ("teacher_temperature", teacher_temperature)):
@@ -58,7 +61,7 @@ class DenseDistillationLoss(nn.Module):
         self.model, self.scale, self.teacher_temperature = model, scale, teacher_temperature
         self.reconstruction_weight = reconstruction_weight
         self.scores = scores_of(model, scoring, statistics)
-        self._reconstruction = [TokenReconstructionLoss(model)] if reconstruction_weight else []  # not a child of this one
+        self._reconstruction = reconstructions_beside(model, reconstruction_weight, reconstruction)
 
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
@@ -83,12 +86,15 @@ class DenseDistillationLoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Its settings, for the model card."""
-        return {
+        settings: dict[str, Any] = {
             "scale": self.scale,
             "teacher_temperature": self.teacher_temperature,
             "reconstruction_weight": self.reconstruction_weight,
             "statistics": self.scores.worth is not None,
         }
+        for reconstruction in self._reconstruction:
+            settings["reconstruction"] = reconstruction.get_config_dict()
+        return settings
 
     @property
     def citation(self) -> str:

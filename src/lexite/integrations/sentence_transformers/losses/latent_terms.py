@@ -11,7 +11,7 @@ from torch import nn
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.statistics import saturation_form, worth_of_terms
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, check_classes, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss
+from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
 from lexite.integrations.sentence_transformers.preparation import own_modules
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.integrations.sentence_transformers.token_pooling import transformed
@@ -102,6 +102,7 @@ class LatentTermsLoss(nn.Module):
         scoring: numbers of BM25; default the model's.
         scale: what scores, which go from 0 to 1, are multiplied by in the softmax.
         reconstruction_weight: of the reconstruction.
+        reconstruction: with its own settings; None for the defaults.
         query_flops_weight: of the sparsity of queries.
         document_flops_weight: of the sparsity of documents.
 
@@ -121,6 +122,7 @@ class LatentTermsLoss(nn.Module):
         scoring: BM25Config | None = None,
         scale: float = 40.0,
         reconstruction_weight: float = 0.0,
+        reconstruction: TokenReconstructionLoss | None = None,
         query_flops_weight: float = 0.0,
         document_flops_weight: float = 0.0,
     ) -> None:
@@ -144,7 +146,7 @@ class LatentTermsLoss(nn.Module):
                 torch.from_numpy(known.document_frequency / max(known.n_documents, 1)).float(), known.n_documents
             )
         self.register_buffer("idf", idf, persistent=False)
-        self._reconstruction = [TokenReconstructionLoss(model)] if reconstruction_weight else []  # not a child of this one
+        self._reconstruction = reconstructions_beside(model, reconstruction_weight, reconstruction)
 
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
@@ -173,7 +175,10 @@ class LatentTermsLoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Its settings, for the model card."""
-        return {"scale": self.scale, **self.weights, "statistics": self.scores.worth is not None}
+        settings: dict[str, Any] = {"scale": self.scale, **self.weights, "statistics": self.scores.worth is not None}
+        for reconstruction in self._reconstruction:
+            settings["reconstruction"] = reconstruction.get_config_dict()
+        return settings
 
     @property
     def citation(self) -> str:

@@ -146,6 +146,23 @@ class TokenReconstructionLoss(nn.Module):
         return LATENT_TERMS + TOPK
 
 
+def reconstructions_beside(
+    model: nn.Module, weight: float, given: TokenReconstructionLoss | None
+) -> list[TokenReconstructionLoss]:
+    """The reconstruction that another loss adds with a weight: as given, else with its defaults; none for the weight 0.
+
+    It is a list, so that torch does not take it for a child of the other loss, whose model would then be there twice.
+
+    Raises:
+        ConfigError: it is given, and its weight is 0.
+    """
+    if not weight:
+        if given is not None:
+            raise ConfigError("A reconstruction is given, but reconstruction_weight is 0. Set the weight, or leave it out.")
+        return []
+    return [given or TokenReconstructionLoss(model)]
+
+
 def _tokens_of(encoder: SparseAutoEncoderTokenEncoder, output: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """States, reconstructions and latents of the pooled tokens of one column."""
     if "sae_output_decoded" not in output:
