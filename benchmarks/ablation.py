@@ -347,7 +347,10 @@ def main() -> None:
     parser.add_argument("--readings", help=f"comma-separated, of {readings}; each is a pass over the texts; all by default")
     options = parser.parse_args()
     families = None if options.families is None else options.families.split(",")
-    chosen = list(READINGS.values()) if options.readings is None else [READINGS[n] for n in options.readings.split(",")]
+    names = list(READINGS) if options.readings is None else options.readings.split(",")
+    if unknown := [name for name in names if name not in READINGS]:
+        parser.error(f"there is no reading '{unknown[0]}'; there are {readings}")
+    chosen = [READINGS[name] for name in names]
     tested = [Tested(name, families, chosen) for name in options.vocabulary]
     collections = [read_collection(opened, ReadOptions()) for opened in open_collections(options.collections, "test")]
     dense = means(run(tested, collections, options.cache))
