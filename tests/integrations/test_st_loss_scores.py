@@ -237,7 +237,7 @@ def test_what_losses_say_of_themselves(tiny_model: Path):
         DenseDistillationLoss(model, teacher_temperature=0.5),
         SupervisedContrastiveLoss(model, temperature=0.75),
     ]
-    usual = TokenReconstructionLoss(model).get_config_dict()
+    usual = {f"reconstruction_{name}": value for name, value in TokenReconstructionLoss(model).get_config_dict().items()}
     assert losses[0].get_config_dict() == {
         "multi_topk_coefficient": 0.5, "aux_coefficient": 1 / 32, "normalize_decoder": True, "shuffle_tokens": 131_072,
     }  # fmt: skip
@@ -247,10 +247,10 @@ def test_what_losses_say_of_themselves(tiny_model: Path):
     }  # fmt: skip
     assert losses[2].get_config_dict() == {
         "scale": 40.0, "teacher_temperature": 0.5, "reconstruction_weight": 1.0, "statistics": False,
-        "reconstruction": usual,
+        **usual,
     }  # fmt: skip
     assert losses[3].get_config_dict() == {
-        "temperature": 0.75, "weight": 1.0, "reconstruction_weight": 1.0, "reconstruction": usual,
+        "temperature": 0.75, "weight": 1.0, "reconstruction_weight": 1.0, **usual,
     }  # fmt: skip
     sources = [["2605.29384", "2406.04093"], ["2605.29384"], ["2605.29384"], ["2503.01776", "2602.05735"]]
     for loss, ids in zip(losses, sources, strict=True):

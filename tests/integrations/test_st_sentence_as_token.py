@@ -166,7 +166,7 @@ def test_csrv2_trains_low_rank_adapters_along(tmp_path: Path):
     merge_adapters(model)
     assert np.allclose(model.encode_csr(texts).toarray(), rows.toarray(), atol=1e-4)
     assert model.token_encoder.k == K
-    assert loss.get_config_dict()["reconstruction"]["multi_topk_coefficient"] == 1 / 8
+    assert loss.get_config_dict()["reconstruction_multi_topk_coefficient"] == 1 / 8
 
 
 def test_a_reconstruction_without_a_weight_is_refused(model: LatentTermsSparseEncoder):

@@ -115,7 +115,7 @@ class SupervisedContrastiveLoss(nn.Module):
             "reconstruction_weight": self.reconstruction_weight,
         }
         for reconstruction in self._reconstruction:
-            settings["reconstruction"] = reconstruction.get_config_dict()
+            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
         return settings
 
     @property

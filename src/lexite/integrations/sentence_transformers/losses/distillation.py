@@ -93,7 +93,7 @@ class DenseDistillationLoss(nn.Module):
             "statistics": self.scores.worth is not None,
         }
         for reconstruction in self._reconstruction:
-            settings["reconstruction"] = reconstruction.get_config_dict()
+            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
         return settings
 
     @property

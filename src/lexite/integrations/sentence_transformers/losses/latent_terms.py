@@ -177,7 +177,7 @@ class LatentTermsLoss(nn.Module):
         """Its settings, for the model card."""
         settings: dict[str, Any] = {"scale": self.scale, **self.weights, "statistics": self.scores.worth is not None}
         for reconstruction in self._reconstruction:
-            settings["reconstruction"] = reconstruction.get_config_dict()
+            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
         return settings
 
     @property
