@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -33,6 +34,17 @@ DOCUMENTS = [
 QUERIES = [("q1", "how to parse json text"), ("q2", "milk of the cow"), ("q3", "effect of the drug on cancer")]
 QRELS = [("q1", "d3", 1), ("q2", "d1", 2), ("q3", "d5", 1), ("q3", "d6", 0)]
 D_MODEL, N_LATENTS = 32, 64
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what the command line sets for its process, when tests or fixtures ran it before: loggers that are quiet and
+    write to stderr alone, threads that tokenize (which hang in a process that is forked from one where they ran)."""
+    logger = logging.getLogger("lexite")
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 
 
 @pytest.fixture(scope="session")

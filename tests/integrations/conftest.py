@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +59,3 @@ def same():
                 torch.testing.assert_close(sae.reconstruct(states), reconstructed.float(), rtol=1e-5, atol=1e-5)
 
     return compare
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes back what the command line sets for its process, when its tests ran before: quiet loggers, threads that tokenize
-    (which hang in a process that is forked from one where they ran)."""
-    monkeypatch.setattr(logging.getLogger("lexite"), "propagate", True)
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
