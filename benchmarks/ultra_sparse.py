@@ -29,6 +29,7 @@ from torch import nn
 
 from lexite.backbone import load_backbone
 from lexite.corpus import open_collection
+from lexite.errors import CorpusError, LexiteError
 from lexite.files import write_json
 from lexite.integrations.sentence_transformers import (
     KAnnealingCallback,
@@ -68,7 +69,11 @@ class Result:
 
 
 def read_task(folder: Path, seed: int) -> Task:
-    """The task of a collection; its split is by the seed."""
+    """The task of a collection; its split is by the seed.
+
+    Raises:
+        CorpusError: the collection has fewer than two classes.
+    """
     collection = open_collection(folder)
     documents = list(collection.documents())
     topics: dict[str, set[str]] = {}
@@ -79,6 +84,11 @@ def read_task(folder: Path, seed: int) -> Task:
     single = {document: next(iter(queries)) for document, queries in topics.items() if len(queries) == 1}
     sizes = Counter(single.values())
     names = sorted(name for name, size in sizes.items() if size >= SMALLEST_CLASS)
+    if len(names) < 2:
+        raise CorpusError(
+            f"{folder}: {len(names)} of {len(collection.qrels)} queries have {SMALLEST_CLASS} documents or more that are "
+            "relevant to them alone, but two such classes are needed. Take a collection with more judgements."
+        )
     classes = np.array([names.index(topic) if (topic := single.get(d.id)) in names else -1 for d in documents])
     random = np.random.default_rng(seed)
     train, test = [], []
@@ -190,4 +200,7 @@ def print_means(results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LexiteError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -11,6 +11,8 @@ import torch
 import ultra_sparse
 from torch import nn
 
+from lexite.errors import CorpusError
+
 
 @pytest.fixture
 def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -44,6 +46,12 @@ def test_classes_are_the_topics_of_documents_with_one(judged: Path) -> None:
     assert not set(task.train) & set(task.test)
     assert all((task.classes[task.train] == number).sum() == 5 for number in range(3))
     assert list(ultra_sparse.read_task(judged, seed=1).train) != list(task.train)
+
+
+def test_a_collection_without_two_classes_is_named(judged: Path) -> None:
+    (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"moon\td{n}\t1\n" for n in range(9)))
+    with pytest.raises(CorpusError, match=r"1 of 1 queries have 4 documents.*two such classes"):
+        ultra_sparse.read_task(judged, seed=0)
 
 
 def test_the_measure_is_the_class_of_the_nearest(judged: Path) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 from dense_losses import N_LATENTS, Column, DenseTwin, bm25_shares, check, make_model, term_worths
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 
+from lexite.errors import ArgumentError
 from lexite.integrations.sentence_transformers.losses import (
     DenseDistillationLoss,
     LatentTermsLoss,
@@ -183,6 +186,42 @@ def test_dense_distillation(tiny_model: Path, columns: list[list[str]], reconstr
 
     assert check(loss, batch_of(model, *columns), twin, expected)["distillation"] > 1e-3
     assert all(bool(g.any()) for g in backbone_gradients(model))
+
+
+@pytest.mark.parametrize("pooling_mode", ["cls", "max"])
+def test_distillation_from_a_dense_model_that_pools_otherwise(tiny_model: Path, pooling_mode: str):
+    torch.manual_seed(3)
+    dense = SentenceTransformer(str(tiny_model), device="cpu")
+    projection = Dense(32, 8, activation_function=torch.nn.Tanh())
+    dense = SentenceTransformer(
+        modules=[dense[0], Pooling(32, pooling_mode=pooling_mode), projection, Normalize()], device="cpu"
+    )
+    model = make_model(tiny_model)
+    options: dict[str, Any] = {"teacher_temperature": 0.1, "reconstruction_weight": 0.0}
+    loss = DenseDistillationLoss(model.train(), teacher=list(dense)[1:], **options)
+    value = loss(batch_of(model, QUERIES, DOCUMENTS))["distillation"]
+    with torch.no_grad():
+        terms = [model.eval()(batch)["term_weights"] for batch in batch_of(model, QUERIES, DOCUMENTS)]
+    student = 40.0 * bm25_shares(terms[0], terms[1], model.scoring, 1.0, None)
+    embeddings = [dense.encode(texts, convert_to_tensor=True).double() for texts in (QUERIES, DOCUMENTS)]
+    expected = distillation(student, *embeddings, alone=False, temperature=0.1)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert value.item() != pytest.approx(
+        DenseDistillationLoss(model, **options)(batch_of(model, QUERIES, DOCUMENTS))["distillation"].item()
+    )
+    assert loss.get_config_dict()["teacher"] == ["Pooling", "Dense", "Normalize"]
+    value.backward()
+    assert projection.linear.weight.requires_grad and not any(p.requires_grad for p in loss.teacher.parameters())
+    assert any(bool(p.grad.any()) for p in model.parameters() if p.grad is not None)
+
+
+def test_a_teacher_that_makes_no_embeddings_is_named(tiny_model: Path):
+    model = make_model(tiny_model)
+    with pytest.raises(ArgumentError, match="teacher is empty"):
+        DenseDistillationLoss(model, teacher=[])
+    loss = DenseDistillationLoss(model, teacher=[torch.nn.Identity()])
+    with pytest.raises(ArgumentError, match=r"teacher make no sentence_embedding.*list\(dense\)\[1:\]"):
+        loss(batch_of(model, QUERIES, DOCUMENTS))
 
 
 def contrastive(codes: torch.Tensor, labels: list[int], temperature: float) -> torch.Tensor:

@@ -247,7 +247,7 @@ def test_what_losses_say_of_themselves(tiny_model: Path):
     }  # fmt: skip
     assert losses[2].get_config_dict() == {
         "scale": 40.0, "teacher_temperature": 0.5, "reconstruction_weight": 1.0, "statistics": False,
-        **usual,
+        "teacher": "mean token states", **usual,
     }  # fmt: skip
     assert losses[3].get_config_dict() == {
         "temperature": 0.75, "weight": 1.0, "reconstruction_weight": 1.0, **usual,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from lexite.errors import ConfigError
+from lexite.errors import ArgumentError, ConfigError
 from lexite.integrations.sentence_transformers.layout import token_layout
 from lexite.integrations.sentence_transformers.losses.latent_terms import scores_of
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, cosines, outputs_of
@@ -21,14 +22,16 @@ class DenseDistillationLoss(nn.Module):
     """Brings the BM25 scores of latent terms in line with the scores of the dense model behind them.
 
     For each query, ``KL(softmax(c / teacher_temperature) ‖ softmax(scale · s))`` over the documents of the batch, with c the
-    cosines of the mean token states of the dense model (special tokens included, as mean pooling has them), held fixed, and s
-    as in :class:`BM25Scores`. For a dense model that pools otherwise than by the mean (its first token, a projection), c is not
-    its own score. With a single column each text is a query to all others. Needs no labels: any texts will do, such
-    as titles and their articles, or sentences and their paragraphs.
+    cosines of the dense model's embeddings, held fixed, and s as in :class:`BM25Scores`. With a single column each text is a
+    query to all others. Needs no labels: any texts will do, such as titles and their articles, or sentences and their
+    paragraphs.
 
     Args:
         model: a SparseEncoder with latent terms.
         statistics: BM25 statistics of the collection; None takes all terms for equally rare.
+        teacher: the modules of the dense model behind its token states, in their order: ``list(dense)[1:]`` for a
+            SentenceTransformer of the usual form. None stands for the mean of the token states, special tokens included, which
+            is right for models that pool by the mean and wrong for those that take the first or last token, or project.
         scoring: numbers of BM25; default the model's.
         scale: what scores, which go from 0 to 1, are multiplied by.
         teacher_temperature: what cosines are divided by.
@@ -36,7 +39,7 @@ class DenseDistillationLoss(nn.Module):
         reconstruction: with its own settings; None for the defaults.
 
     Raises:
-        ArgumentError: the statistics are of another number of terms than the model has.
+        ArgumentError: the statistics are of another number of terms than the model has, or there is no module in ``teacher``.
         ConfigError: a scale or temperature is not above 0, or the weight is below 0.
         ModelError: reconstruction is asked for and there is no decoder, or the statistics are of no documents.
     """
@@ -46,6 +49,7 @@ class DenseDistillationLoss(nn.Module):
         model: nn.Module,
         statistics: BM25Similarity | None = None,
         *,
+        teacher: Iterable[nn.Module] | None = None,
         scoring: BM25Config | None = None,
         scale: float = 40.0,
         teacher_temperature: float = 0.05,
@@ -58,6 +62,10 @@ class DenseDistillationLoss(nn.Module):
                 raise ConfigError(f"{name} is {value}, but must be above 0.")
         if reconstruction_weight < 0:
             raise ConfigError(f"reconstruction_weight is {reconstruction_weight}, but must be 0 or more.")
+        # A copy, so that the dense model itself stays as it is; frozen, since the trainer optimises a loss's own weights.
+        self.teacher = None if teacher is None else copy.deepcopy(nn.ModuleList(teacher)).requires_grad_(False)
+        if self.teacher is not None and not len(self.teacher):
+            raise ArgumentError("teacher is empty. Give the modules behind the token states, list(dense)[1:], or None.")
         self.model, self.scale, self.teacher_temperature = model, scale, teacher_temperature
         self.reconstruction_weight = reconstruction_weight
         self.scores = scores_of(model, scoring, statistics)
@@ -66,14 +74,18 @@ class DenseDistillationLoss(nn.Module):
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """The terms of the loss for the features of queries and documents, or of one column of texts; labels are not used."""
+        """The terms of the loss for the features of queries and documents, or of one column of texts; labels are not used.
+
+        Raises:
+            ArgumentError: the modules of the teacher make no embeddings.
+        """
         for reconstruction in self._reconstruction:
             reconstruction.before_step()
         outputs = outputs_of(self.model, sentence_features)
         alone = len(outputs) == 1
         documents = outputs if alone else outputs[1:]
         student = self.scale * self.scores(outputs[0]["term_weights"], torch.cat([each["term_weights"] for each in documents]))
-        dense = [mean_states(output) for output in outputs]
+        dense = [self.dense_embeddings(output) for output in outputs]
         teacher = cosines(dense[0], torch.cat(dense if alone else dense[1:])) / self.teacher_temperature
         if alone:
             own = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
@@ -84,6 +96,21 @@ class DenseDistillationLoss(nn.Module):
             terms |= {name: self.reconstruction_weight * value for name, value in reconstruction.terms_of(outputs).items()}
         return terms
 
+    @torch.no_grad()
+    def dense_embeddings(self, output: Mapping[str, Any]) -> torch.Tensor:
+        """(texts, d) embeddings by the dense model, of what it made of a column."""
+        if self.teacher is None:
+            return mean_states(output)
+        features = {key: value for key, value in output.items() if key != "sentence_embedding"}
+        for module in self.teacher.eval():
+            features = module(features)
+        if "sentence_embedding" not in features:
+            raise ArgumentError(
+                "The modules of teacher make no sentence_embedding. Give all behind the token states: list(dense)[1:]."
+            )
+        embeddings: torch.Tensor = features["sentence_embedding"]
+        return embeddings.detach()
+
     def get_config_dict(self) -> dict[str, Any]:
         """Its settings, for the model card."""
         settings: dict[str, Any] = {
@@ -91,6 +118,7 @@ class DenseDistillationLoss(nn.Module):
             "teacher_temperature": self.teacher_temperature,
             "reconstruction_weight": self.reconstruction_weight,
             "statistics": self.scores.worth is not None,
+            "teacher": "mean token states" if self.teacher is None else [type(module).__name__ for module in self.teacher],
         }
         for reconstruction in self._reconstruction:
             settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
