@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from scipy.sparse import csr_array
 from sentence_transformers import SparseEncoderTrainer, SparseEncoderTrainingArguments
+from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
 from lexite.corpus import Collection, open_collection
 from lexite.errors import ArgumentError, LexiteError
@@ -69,6 +70,7 @@ def main() -> None:
         output_dir=f"{args.output}-training",
         num_train_epochs=args.epochs,
         per_device_train_batch_size=args.batch_size,
+        batch_sampler=BatchSamplers.NO_DUPLICATES,  # a text that comes twice would be its own negative
         learning_rate=args.learning_rate,
         warmup_steps=0.1,
         lr_scheduler_type="cosine",

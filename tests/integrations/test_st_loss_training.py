@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import socket
@@ -146,7 +147,7 @@ def test_the_card_names_the_loss_and_its_source(
     card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
     assert f"- loss:{kind.__name__}" in card
     for name, value in loss.get_config_dict().items():
-        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        shown = json.dumps(value)
         assert re.search(rf'"{name}": {re.escape(shown)}[,\n]', card), name
     for number in re.findall(r"eprint=\{([\d.]+)\}", loss.citation):
         assert card.count(f"eprint={{{number}}}") == 1

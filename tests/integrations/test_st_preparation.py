@@ -173,7 +173,8 @@ def test_merged_adapters_change_nothing(
     assert not any("lora" in name or "base_layer" in name or "modules_to_save" in name for name, _ in model.named_modules())
     model.save(str(tmp_path / "model"))
     assert not list((tmp_path / "model").rglob("adapter_*"))
-    monkeypatch.setitem(sys.modules, "peft", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "peft", None)  # as if it were not installed, also to those that ask for its files
+    monkeypatch.setattr("sentence_transformers.base.modules.transformer.is_peft_available", lambda: False, raising=False)
     again = LatentTermsSparseEncoder(str(tmp_path / "model"), device="cpu")
     torch.testing.assert_close(again.encode_document(TEXTS).to_dense(), adapted, rtol=1e-4, atol=1e-4)
 

@@ -100,6 +100,7 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
     ) -> None:
         self.scoring = scoring
         self.similarity = BM25Similarity(scoring)
+        self._documents_from: tuple[Any | None, Any | None] = None, None
         self._functions = functions = with_bm25(self.similarity, score_functions)
         primary = primary_metric(functions, main_score_function, ndcg_at_k)
         if corpus_chunk_size < 1:
@@ -140,6 +141,39 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
         """Name of the kind of evaluation, for model cards."""
         return "BM25 Information Retrieval"
 
+    def __call__(
+        self,
+        model: Any,
+        output_path: str | None = None,
+        epoch: int = -1,
+        steps: int = -1,
+        corpus_model: Any | None = None,
+        corpus_embeddings: Any | None = None,
+    ) -> dict[str, float]:
+        """Measures a model.
+
+        Args:
+            model: encodes the queries, and the documents unless told otherwise.
+            output_path: folder for the CSV file and the predictions; None writes nothing.
+            epoch: of the training that calls, for the CSV file; -1 for none.
+            steps: likewise.
+            corpus_model: encodes the documents.
+            corpus_embeddings: the encoded documents, in the order of the corpus, of any kind that BM25Similarity takes.
+
+        Returns:
+            Metric (``{name}_bm25_ndcg@10``) -> value.
+
+        Raises:
+            ArgumentError: there are not as many embeddings as documents.
+            ModelError: an embedding holds weights that are negative or not finite.
+        """
+        self._documents_from = corpus_model, corpus_embeddings  # the library of before 6.2 does not hand them on
+        try:
+            metrics: dict[str, float] = super().__call__(model, output_path, epoch, steps)
+        finally:
+            self._documents_from = None, None
+        return metrics
+
     def compute_all_metrics(
         self,
         model: Any,
@@ -162,6 +196,9 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
             ArgumentError: there are not as many embeddings as documents.
             ModelError: an embedding holds weights that are negative or not finite.
         """
+        called_with_model, called_with_embeddings = self._documents_from
+        corpus_model = called_with_model if corpus_model is None else corpus_model
+        corpus_embeddings = called_with_embeddings if corpus_embeddings is None else corpus_embeddings
         encodes_documents = model if corpus_model is None else corpus_model
         documents = self._corpus_rows(encodes_documents, corpus_embeddings)
         scoring = self.scoring or model_scoring(model) or model_scoring(encodes_documents)

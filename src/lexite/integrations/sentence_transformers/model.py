@@ -78,9 +78,12 @@ class LatentTermsSparseEncoder(SparseEncoder):
     ) -> None:
         self._scoring = scoring or BM25Config()
         self._saved_extras: Mapping[str, Any] = {}
+        self._saved_active_dims: int | None = None
         self.extras = extras or LatentTermsExtras()
         self._given_extras = extras is not None
         super().__init__(model_name_or_path, **kwargs)
+        if self.max_active_dims is None:  # 6.0 and 6.1 neither save nor read it
+            self.max_active_dims = self._saved_active_dims
         for kind in (SparseAutoEncoderTokenEncoder, SparseTokenPooling):
             self._own(kind)
         if scoring is not None:
@@ -309,10 +312,12 @@ class LatentTermsSparseEncoder(SparseEncoder):
     def _get_model_config(self) -> dict[str, Any]:
         """The library's values, what must be installed, and the scoring."""
         own = {**self.extras.config(), "scoring": to_dict(self.scoring)}
-        return {**super()._get_model_config(), "requirements": REQUIREMENTS, "lexite": own}
+        most = {} if self.max_active_dims is None else {"max_active_dims": self.max_active_dims}
+        return {**super()._get_model_config(), **most, "requirements": REQUIREMENTS, "lexite": own}
 
     def _parse_model_config(self, model_config: dict[str, Any]) -> None:
         super()._parse_model_config(model_config)
+        self._saved_active_dims = model_config.get("max_active_dims")
         saved = model_config.get("lexite", {})
         if "scoring" in saved:
             self._scoring = saved_scoring(saved["scoring"], "config_sentence_transformers.json: lexite.scoring")
