@@ -218,6 +218,15 @@ def test_codes_follow_an_optimizer(states, fused) -> None:
     torch.testing.assert_close(own_outputs(module, states)["codes"], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_codes_follow_weights_that_are_written_unseen(states) -> None:
+    module = random_encoder().eval()
+    own_outputs(module, states)
+    for write in (lambda w: w.data.mul_(-2.0), lambda w: w.data.copy_(w.flip(0)), lambda w: w.detach().numpy().__imul__(0.5)):
+        write(module.W_enc)
+        expected = codes(preactivations(states, weights_of(module)), K)
+        torch.testing.assert_close(own_outputs(module, states)["codes"], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_frozen_weights_get_no_gradient_but_states_do(states) -> None:
     module = random_encoder(frozen=True).train()
     states.requires_grad_()

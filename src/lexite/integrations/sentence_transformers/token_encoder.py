@@ -24,6 +24,7 @@ from lexite.integrations.sentence_transformers.saved import (
     read_tensors,
 )
 from lexite.integrations.sentence_transformers.training_codes import above_thresholds, decoded_of_dead
+from lexite.integrations.sentence_transformers.weight_state import weight_state
 from lexite.kernels.autograd import decoded, jump_relu, selected_preactivations
 from lexite.kernels.product import EncoderProduct, stack_slots
 from lexite.sae import SAEConfig, SparseAutoencoder
@@ -244,10 +245,10 @@ class SparseAutoEncoderTokenEncoder(Module):
 
         It does not know ``data_mean`` and ``rms_scale``, which come before it.
         """
-        if self.training:  # weights change, and fused optimizers do not tell
+        if self.training:  # weights change with every step
             return self._autoencoder()
         parameters = (self.W_enc, self.b_enc, self.b_pre, self.W_dec, self.theta)
-        key = (_versions(parameters), self.k, self.normalize, self.apply_b_dec_to_input, self.precision)
+        key = (weight_state(parameters), self.k, self.normalize, self.apply_b_dec_to_input, self.precision)
         if self._encoder_cache is None or self._encoder_cache[0] != key:
             self._encoder_cache = (key, self._autoencoder())
         return self._encoder_cache[1]
@@ -441,12 +442,3 @@ def _random_atoms(hidden_dim: int, input_dim: int) -> torch.Tensor:
     """(hidden_dim, input_dim) Kaiming-uniform rows at unit norm, from torch's own generator."""
     bound = math.sqrt(3.0 / input_dim)
     return nn.functional.normalize(torch.empty(hidden_dim, input_dim).uniform_(-bound, bound), dim=1)
-
-
-def _versions(parameters: tuple[torch.Tensor | None, ...]) -> tuple[object, ...]:
-    """What changes when a parameter is written to, replaced or moved."""
-    return tuple(None if p is None else (p.data_ptr(), _version(p), p.dtype, str(p.device)) for p in parameters)
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version  # inference tensors cannot be written to
