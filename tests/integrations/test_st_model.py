@@ -21,7 +21,11 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules import Transformer
 
 from lexite.errors import ArgumentError, ConfigError, LexiteError, ModelError
-from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
+from lexite.integrations.sentence_transformers import (
+    BM25InformationRetrievalEvaluator,
+    LatentTermsLoss,
+    LatentTermsSparseEncoder,
+)
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.terms import BM25Config
@@ -72,6 +76,23 @@ def test_a_folder_loads_with_and_without_trust(model, folder: Path) -> None:
         same(getattr(trusted, encode)(TEXTS), getattr(model, encode)(TEXTS))
     with pytest.raises(ValueError, match="trust_remote_code"):
         SparseEncoder(str(folder), device="cpu")
+
+
+def test_scoring_is_that_of_the_folder_whatever_class_loads_it(model, folder: Path, tmp_path: Path) -> None:
+    trusted = SparseEncoder(str(folder), trust_remote_code=True, device="cpu")
+    assert model.scoring == BM25Config(k1=1.7, document_transform="sqrt", query_transform="log1p")
+    corpus, queries = dict(enumerate(TEXTS)), {9: TEXTS[0]}
+    found = []
+    for each in (model, trusted):
+        evaluate = BM25InformationRetrievalEvaluator(queries, corpus, {9: {0}}, write_csv=False)
+        found.append(evaluate(each))
+        assert evaluate.similarity.scoring == model.scoring
+        assert LatentTermsLoss(each).scores.scoring == model.scoring
+    assert found[0] == pytest.approx(found[1])
+    trusted.save_pretrained(str(tmp_path / "again"), create_model_card=False)
+    again = LatentTermsSparseEncoder(str(tmp_path / "again"), device="cpu")
+    assert again.scoring == model.scoring
+    same(again.encode_query(TEXTS), model.encode_query(TEXTS))
 
 
 def test_a_library_without_lexite_is_told_to_install_it(folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,8 +369,12 @@ def test_extras_of_a_newer_format_or_with_changed_files_are_refused(copied: Path
     edit(config, lexite={**saved, "format_version": 9})
     with pytest.raises(ModelError, match="format version 9; this lexite reads 1"):
         LatentTermsSparseEncoder(str(copied), device="cpu")
-    edit(config, lexite={**saved, "scoring": {"k9": 1}})
-    with pytest.raises(ConfigError, match="k9"):
+
+
+def test_a_scoring_that_there_is_not_is_refused(copied: Path) -> None:
+    (config,) = copied.glob("*_SparseTokenPooling/config.json")
+    edit(config, scoring={"k9": 1})
+    with pytest.raises(ConfigError, match=r"SparseTokenPooling: scoring.*k9"):
         LatentTermsSparseEncoder(str(copied), device="cpu")
 
 

@@ -20,6 +20,7 @@ from lexite.evaluation.dense import BestSoFar
 from lexite.evaluation.rankings import Ranking
 from lexite.files import atomic_write
 from lexite.integrations.sentence_transformers.embedding_rows import read_rows
+from lexite.integrations.sentence_transformers.preparation import scoring_of
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.terms.encoding import stack_rows
 from lexite.terms.scoring import BM25Config
@@ -201,7 +202,7 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
         corpus_embeddings = called_with_embeddings if corpus_embeddings is None else corpus_embeddings
         encodes_documents = model if corpus_model is None else corpus_model
         documents = self._corpus_rows(encodes_documents, corpus_embeddings)
-        scoring = self.scoring or model_scoring(model) or model_scoring(encodes_documents)
+        scoring = self.scoring or scoring_of(model) or scoring_of(encodes_documents)
         self.similarity = self._functions[BM25_NAME] = self._fit(scoring, documents)
         queries = self.embed_inputs(
             model, self.queries, encode_fn_name="query", prompt_name=self.query_prompt_name, prompt=self.query_prompt
@@ -340,12 +341,6 @@ def primary_metric(functions: Mapping[str, ScoreFunction], main: Any, ndcg_at_k:
     if not ndcg_at_k:
         raise ConfigError("ndcg_at_k is empty, but the primary metric is an nDCG. Give at least one rank.")
     return f"{name}_ndcg@{max(ndcg_at_k)}"
-
-
-def model_scoring(model: Any) -> BM25Config | None:
-    """The scoring that a model carries, if it does."""
-    scoring = getattr(model, "scoring", None)
-    return scoring if isinstance(scoring, BM25Config) else None
 
 
 def _named(ranking: Ranking, ids: Sequence[str], *, only_matches: bool) -> list[dict[str, Any]]:

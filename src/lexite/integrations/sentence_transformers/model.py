@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +13,6 @@ from scipy.sparse import csr_array
 from sentence_transformers import SparseEncoder
 from sentence_transformers.util import batch_to_device, load_dir_path
 
-from lexite.config import to_dict
 from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.integrations.sentence_transformers.extras import EXTRAS_FOLDER, LatentTermsExtras
 from lexite.integrations.sentence_transformers.layout import prompt_lengths
@@ -27,7 +25,7 @@ from lexite.integrations.sentence_transformers.token_pooling import SparseTokenP
 from lexite.progress import progress
 from lexite.terms.chunks import text_chunks
 from lexite.terms.encoding import stack_rows
-from lexite.terms.scoring import BM25Config, saved_scoring
+from lexite.terms.scoring import BM25Config
 
 if TYPE_CHECKING:
     from lexite.integrations.sentence_transformers.similarity import BM25Similarity
@@ -76,7 +74,6 @@ class LatentTermsSparseEncoder(SparseEncoder):
         extras: LatentTermsExtras | None = None,
         **kwargs: Any,
     ) -> None:
-        self._scoring = scoring or BM25Config()
         self._saved_extras: Mapping[str, Any] = {}
         self._saved_active_dims: int | None = None
         self.extras = extras or LatentTermsExtras()
@@ -91,17 +88,12 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @property
     def scoring(self) -> BM25Config:
-        """How terms are scored; its transforms are those of the pooling, which encoded weights have already."""
-        pooling = self.token_pooling
-        document = "none" if pooling.transform == "pow0.75" else pooling.transform  # which BM25Config has for queries alone
-        return replace(self._scoring, document_transform=document, query_transform=pooling.transform_for("query"))
+        """How terms are scored, as the pooling says; its transforms are those that encoded weights have already."""
+        return self.token_pooling.scoring
 
     @scoring.setter
     def scoring(self, value: BM25Config) -> None:
-        if not isinstance(value, BM25Config):
-            raise ArgumentError(f"scoring is a {type(value).__name__}, but must be a lexite.BM25Config.")
-        self._scoring = value
-        self.token_pooling.transform, self.token_pooling.query_transform = value.document_transform, value.query_transform
+        self.token_pooling.scoring = value
 
     @property
     def token_encoder(self) -> SparseAutoEncoderTokenEncoder:
@@ -310,17 +302,14 @@ class LatentTermsSparseEncoder(SparseEncoder):
             self.extras.save(path)
 
     def _get_model_config(self) -> dict[str, Any]:
-        """The library's values, what must be installed, and the scoring."""
-        own = {**self.extras.config(), "scoring": to_dict(self.scoring)}
+        """The library's values, what must be installed, and where the model comes from."""
         most = {} if self.max_active_dims is None else {"max_active_dims": self.max_active_dims}
-        return {**super()._get_model_config(), **most, "requirements": REQUIREMENTS, "lexite": own}
+        return {**super()._get_model_config(), **most, "requirements": REQUIREMENTS, "lexite": self.extras.config()}
 
     def _parse_model_config(self, model_config: dict[str, Any]) -> None:
         super()._parse_model_config(model_config)
         self._saved_active_dims = model_config.get("max_active_dims")
         saved = model_config.get("lexite", {})
-        if "scoring" in saved:
-            self._scoring = saved_scoring(saved["scoring"], "config_sentence_transformers.json: lexite.scoring")
         self._saved_extras = saved
 
     def _load_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:

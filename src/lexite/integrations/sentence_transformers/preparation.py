@@ -17,6 +17,7 @@ from lexite.errors import ArgumentError, BackboneError
 from lexite.integrations.sentence_transformers.layout import pooled_tokens, token_layout
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
+from lexite.terms.scoring import BM25Config
 from lexite.training.starting import TOKENS
 from lexite.training.starting import fit_decoder as fitted_decoder
 
@@ -46,6 +47,15 @@ def own_modules(model: Any) -> tuple[SparseAutoEncoderTokenEncoder, SparseTokenP
     if encoder is None or pooling is None:
         raise ArgumentError("The model must have a SparseAutoEncoderTokenEncoder and a SparseTokenPooling behind it.")
     return encoder, pooling
+
+
+def scoring_of(model: Any) -> BM25Config | None:
+    """The scoring that a model carries, or its pooling, whatever class it was loaded with; None if neither does."""
+    carried = getattr(model, "scoring", None)
+    if isinstance(carried, BM25Config):
+        return carried
+    modules = unwrap(model).children() if isinstance(unwrap(model), nn.Module) else ()
+    return next((module.scoring for module in modules if isinstance(module, SparseTokenPooling)), None)
 
 
 def backbone_modules(model: Any) -> list[nn.Module]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,13 +13,14 @@ from scipy.sparse import csr_array
 from sentence_transformers.base.modules.module import Module
 from sentence_transformers.sentence_transformer.modules import Pooling as DensePooling
 
-from lexite.errors import ConfigError, ModelError
+from lexite.config import to_dict
+from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.integrations.sentence_transformers.layout import TokenLayout, pooled_tokens, token_layout
 from lexite.integrations.sentence_transformers.saved import FORMAT_VERSION, check_among, read_config
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.terms.config import Pooling as SparsePooling
 from lexite.terms.pooling import pool_arrays
-from lexite.terms.scoring import QueryTransform
+from lexite.terms.scoring import BM25Config, QueryTransform, saved_scoring
 from lexite.terms.transform import apply_transform, drop_small
 
 PoolingStrategy = Literal["sum", "max", "max_log1p"]
@@ -49,6 +52,8 @@ class SparseTokenPooling(DensePooling):
         floor: weights below this share of a text's largest are dropped; 0 drops none.
         query_floor: the same for queries; None for ``floor``.
         skipped_ids: further token ids that are not pooled, by task ``"document"`` and ``"query"``.
+        scoring: numbers of BM25, by name, that the weights are meant for; None for the defaults. It stands here because every
+            class that loads the folder reads it. Transforms that it names are not taken, since there are arguments for them.
         checkpoint_format_version: of the folder that the configuration comes from.
 
     Raises:
@@ -67,6 +72,7 @@ class SparseTokenPooling(DensePooling):
         "floor",
         "query_floor",
         "skipped_ids",
+        "scoring",
         "checkpoint_format_version",
     ]
     config_key_renames = {"sae_width": "embedding_dimension"}
@@ -85,6 +91,7 @@ class SparseTokenPooling(DensePooling):
         floor: float = 0.0,
         query_floor: float | None = None,
         skipped_ids: dict[str, list[int]] | None = None,
+        scoring: Mapping[str, Any] | None = None,
         checkpoint_format_version: int = FORMAT_VERSION,
     ) -> None:
         Module.__init__(self)  # type: ignore[no-untyped-call]  # the dense pooling's own arguments mean nothing here
@@ -103,6 +110,7 @@ class SparseTokenPooling(DensePooling):
         self.include_special_tokens, self.skipped_ids = include_special_tokens, skipped_ids
         self.transform, self.query_transform = transform, query_transform
         self.floor, self.query_floor = floor, query_floor
+        self._numbers = BM25Config() if scoring is None else saved_scoring(scoring, "SparseTokenPooling: scoring")
         self.checkpoint_format_version = FORMAT_VERSION
         self.special_ids: tuple[int, ...] = ()
 
@@ -120,6 +128,19 @@ class SparseTokenPooling(DensePooling):
                     f"The sparse autoencoder has {module.hidden_dim} latents, but the pooling behind it expects "
                     f"{self.embedding_dimension} (embedding_dimension)."
                 )
+
+    @property
+    def scoring(self) -> BM25Config:
+        """How the weights are scored; its transforms are those that the weights have already."""
+        document = "none" if self.transform == "pow0.75" else self.transform  # which BM25Config has for queries alone
+        return replace(self._numbers, document_transform=document, query_transform=self.transform_for("query"))
+
+    @scoring.setter
+    def scoring(self, value: BM25Config) -> None:
+        if not isinstance(value, BM25Config):
+            raise ArgumentError(f"scoring is a {type(value).__name__}, but must be a lexite.BM25Config.")
+        self._numbers = value
+        self.transform, self.query_transform = value.document_transform, value.query_transform
 
     def transform_for(self, task: str | None) -> QueryTransform:
         """The transform of a text's weights."""
@@ -205,6 +226,11 @@ class SparseTokenPooling(DensePooling):
     def get_embedding_dimension(self) -> int:
         """Number of latents."""
         return self.embedding_dimension
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Values of ``config.json``."""
+        numbers = {name: value for name, value in to_dict(self.scoring).items() if not name.endswith("_transform")}
+        return {key: numbers if key == "scoring" else getattr(self, key) for key in self.config_keys}
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
         """Writes ``config.json``."""
