@@ -8,9 +8,12 @@ training, half for testing (by the seed). Quality is the share of test documents
 of the sparse codes, is of their class; the dense embeddings, and codes that nothing was trained for, stand beside it. A latent
 is dead that no document of the whole collection has.
 
-- ``csr``: reconstruction with k and with 4k latents, and AuxK (CSR, arXiv 2503.01776), on all documents without labels.
-- ``csr + labels``: the supervised contrastive term beside it, k as it is from the start.
-- ``csrv2``: the same, with k lowered from 64 over the first 70% of the steps.
+- ``reconstruction``: with k and with 4k latents, and AuxK, on all documents without labels.
+- ``csr``: beside it each document's codes are to be unlike those of the others of the batch (CSR, arXiv 2503.01776).
+- ``csr + labels``: the supervised contrastive term in place of that one, k as it is from the start.
+- ``csrv2``: the same, with k lowered from 64 over the first 70% of the steps (CSRv2, arXiv 2602.05735).
+
+The losses are those of lexite.integrations.sentence_transformers, in a plain loop over embeddings that are made once.
 """
 
 from __future__ import annotations
@@ -41,8 +44,9 @@ from lexite.integrations.sentence_transformers import (
 )
 
 SMALLEST_CLASS = 4
-METHODS = ("csr", "csr + labels", "csrv2")
+METHODS = ("reconstruction", "csr", "csr + labels", "csrv2")
 ANNEAL_FROM, ANNEAL_SHARE = 64, 0.7
+TEMPERATURE = 0.2  # of both contrastive terms
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,18 @@ class CachedModel(nn.Module):
         return self({"sentence_embedding": embeddings})["sentence_embedding"]
 
 
+def unlike_others(codes: torch.Tensor) -> torch.Tensor:
+    """``-mean_i log(e^{c_ii / τ} / Σ_j e^{c_ij / τ})`` with c the cosine of codes: CSR's contrastive term, without labels."""
+    rows = nn.functional.normalize(codes, dim=1)
+    return nn.functional.cross_entropy(rows @ rows.t() / TEMPERATURE, torch.arange(len(rows)))
+
+
 def train(model: CachedModel, task: Task, method: str, steps: int, batch: int, rate: float, seed: int) -> None:
     """Trains the codes of a task by a method."""
     model.encoder.b_pre.data.copy_(task.embeddings.mean(0))
     reconstruction = TokenReconstructionLoss(model, multi_topk_coefficient=1 / 8, shuffle_tokens=0)
-    contrastive = SupervisedContrastiveLoss(model, reconstruction_weight=0.0)
-    with_labels, annealed = method != "csr", method.startswith("csrv2")
+    contrastive = SupervisedContrastiveLoss(model, temperature=TEMPERATURE, reconstruction_weight=0.0)
+    with_labels, annealed = method in ("csr + labels", "csrv2"), method == "csrv2"
     random, final = np.random.default_rng(seed), model.encoder.k
     annealing = KAnnealingCallback(ANNEAL_FROM, ANNEAL_SHARE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
@@ -136,6 +146,8 @@ def train(model: CachedModel, task: Task, method: str, steps: int, batch: int, r
         model.encoder.k = annealing.k_at(step, steps, final) if annealed else final
         some = torch.from_numpy(random.integers(len(task.embeddings), size=batch))
         loss = sum(reconstruction([{"sentence_embedding": task.embeddings[some]}]).values())
+        if method == "csr":
+            loss = loss + unlike_others(model({"sentence_embedding": task.embeddings[some]})["sentence_embedding"])
         if with_labels:
             chosen = random.choice(task.train, size=min(batch, len(task.train)), replace=False)
             features = {"sentence_embedding": task.embeddings[chosen]}
@@ -158,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collections", type=Path, nargs="+")
     parser.add_argument("--latents", type=int, default=1536)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--k", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=256)
@@ -174,7 +187,7 @@ def main() -> None:
                 print(f"{task.name}: {len(task.embeddings)} documents, {n_classes} classes, {len(task.test)} test documents")
             results.append(Result(task.name, "dense", 0, seed, nearest_accuracy(task.embeddings, task), 0.0))
             for k in args.k:
-                for method in METHODS:
+                for method in args.methods:
                     torch.manual_seed(seed)
                     model = CachedModel(task.embeddings.shape[1], args.latents, k)
                     train(model, task, method, args.steps, args.batch, args.learning_rate, seed)

@@ -87,4 +87,12 @@ def test_labels_bring_texts_of_a_class_together(judged: Path) -> None:
         rows = nn.functional.normalize(model.codes(task.embeddings)[:30], dim=1)
         return float((rows @ rows.t())[mates].mean())
 
-    assert closeness("csr + labels") > closeness("csr")
+    assert closeness("csr + labels") > closeness("reconstruction") > closeness("csr")
+
+
+def test_without_labels_texts_are_kept_apart() -> None:
+    codes = torch.tensor([[3.0, 0, 4], [0, 2, 0], [1, 0, 0]])
+    cosines = np.array([[1, 0, 0.6], [0, 1, 0], [0.6, 0, 1]])
+    powers = np.exp(cosines / 0.2)
+    expected = -np.log(np.diag(powers) / powers.sum(1)).mean()
+    assert ultra_sparse.unlike_others(codes).item() == pytest.approx(expected, rel=1e-5)
