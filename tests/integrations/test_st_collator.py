@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,19 @@ import torch
 from datasets import Dataset, IterableDataset
 from hypothesis import given
 from hypothesis import strategies as st
+from sentence_transformers import SparseEncoderTrainer, SparseEncoderTrainingArguments
 from torch.utils.data import DataLoader
 
 from lexite.errors import ArgumentError, ConfigError
-from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
+from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder, TokenReconstructionLoss
 from lexite.integrations.sentence_transformers.collator import TokenBudgetDataCollator
-from lexite.integrations.sentence_transformers.sampler import TokenBudgetBatchSampler, divided, evened, pack
+from lexite.integrations.sentence_transformers.sampler import (
+    TokenBudgetBatches,
+    TokenBudgetBatchSampler,
+    divided,
+    evened,
+    pack,
+)
 from lexite.integrations.sentence_transformers.windows import count_tokens, cut_places, token_windows
 
 WINDOW = 32
@@ -249,6 +259,61 @@ def test_workers_change_nothing(model, collator):
     ]
     assert len(batches[0]) == len(batches[1]) > 3
     assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
+
+
+def trainer_by_budget(
+    model: LatentTermsSparseEncoder, collator: TokenBudgetDataCollator, folder: Path, data: Any, eval_data: Any, **options: Any
+) -> SparseEncoderTrainer:
+    settings: dict[str, Any] = {
+        "num_train_epochs": 2, "per_device_eval_batch_size": 3, "report_to": "none", "save_strategy": "no", "use_cpu": True,
+        "logging_strategy": "epoch", "eval_strategy": "epoch", "disable_tqdm": True, **options,
+    }  # fmt: skip
+    arguments = SparseEncoderTrainingArguments(str(folder), batch_sampler=collator.batch_sampler, **settings)
+    own = copy.deepcopy(model)
+    return SparseEncoderTrainer(own, arguments, data, eval_data, TokenReconstructionLoss(own), data_collator=collator)
+
+
+def test_a_prepared_training_evaluates_texts_that_are_not_prepared(model, collator, tmp_path, caplog):
+    plain = Dataset.from_dict({"text": sentences(7, seed=9, longest=20)})
+    prepared = token_windows(Dataset.from_dict({"text": sentences(12)}), model, collator)
+    sizes: list[int] = []
+    made = TokenBudgetDataCollator(model.preprocess, tokens_per_batch=200)
+    made.preprocess_fn = lambda texts, **options: (sizes.append(len(texts)), model.preprocess(texts, **options))[1]
+    evaluations = {"plain": plain, "prepared": prepared, "again": plain}
+    trainer = trainer_by_budget(
+        model, made, tmp_path, prepared, evaluations, save_strategy="epoch", eval_on_start=True, num_train_epochs=1
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "eval_plain_loss" in entry or "eval_again_loss" in entry]
+    assert len(logged) == 4, "each of the plain ones at the start and after the epoch"
+    assert sizes.count(3) >= 8 and sizes.count(1) >= 4, "seven rows by three"
+    assert trainer.state.log_history[-1].keys() >= {"train_loss"}
+    said = [record for record in caplog.records if "batches are of 3 rows" in record.getMessage()]
+    assert len(said) == 1 and said[0].levelname == "WARNING" and "token_windows or count_tokens" in said[0].getMessage()
+
+
+def test_a_training_set_that_is_not_prepared_is_refused_before_the_first_step(model, collator, tmp_path):
+    plain = Dataset.from_dict({"text": sentences(7)})
+    prepared = token_windows(plain, model, collator)
+    for data in (plain, {"plain": plain, "prepared": prepared}, {"prepared": prepared, "plain": plain}):
+        trainer = trainer_by_budget(model, collator, tmp_path, data, prepared)
+        with pytest.raises(ArgumentError, match=r"no column 'n_tokens'.*token_windows\(dataset, model, collator\)"):
+            trainer.train()
+        assert trainer.state.global_step == 0
+
+
+def test_what_makes_batches_is_saved_with_the_arguments_and_starts_anew():
+    generators = [torch.Generator() for _ in range(2)]
+    made = TokenBudgetBatches(tokens_per_batch=30)
+    made(counted([[10]] * 5), generator=generators[0])
+    plain = Dataset.from_dict({"text": list("abcdefg")})
+    rows = made(plain, 4, generator=generators[1])
+    assert len(rows) == 2 and sorted(row for batch in rows for row in batch) == list(range(7))
+    assert [len(batch) for batch in made(plain, 4, True, generator=generators[1])] == [4]
+    again = pickle.loads(pickle.dumps(made))
+    assert max(map(len, again(counted([[10]] * 5)))) == 3
+    with pytest.raises(ArgumentError, match="n_tokens"):
+        pickle.loads(pickle.dumps(made))(plain, 4, generator=generators[1])
 
 
 def test_mistakes_are_answered_with_what_to_do(model, collator):

@@ -228,6 +228,27 @@ def test_losses_of_one_model_do_not_disturb_each_other(tiny_model: Path):
     assert [set(loss(features)) for loss in (more, plain, more)] == [{"fvu", "fvu_4k"}, {"fvu"}, {"fvu", "fvu_4k"}]
 
 
+def test_the_buffer_is_stated_as_it_is_used(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    model = make_model(tiny_model, train_backbone=False)
+    alone, off = TokenReconstructionLoss(model, shuffle_tokens=77), TokenReconstructionLoss(model, shuffle_tokens=0)
+    assert alone.get_config_dict()["shuffle_tokens"] == 77 and off.get_config_dict()["shuffle_tokens"] == 0
+    beside = [
+        LatentTermsLoss(model, reconstruction_weight=1.0, reconstruction=alone),
+        DenseDistillationLoss(model, reconstruction=alone),
+        SupervisedContrastiveLoss(model, reconstruction=alone),
+    ]
+    for loss in beside:
+        stated = loss.get_config_dict()
+        assert "reconstruction_shuffle_tokens" not in stated and stated["reconstruction_aux_coefficient"] == 1 / 32
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    assert alone.get_config_dict()["shuffle_tokens"] == 0
+    monkeypatch.undo()
+    for parameter in model[0].parameters():
+        parameter.requires_grad_(True)
+    assert alone.get_config_dict()["shuffle_tokens"] == 0
+
+
 def test_what_losses_say_of_themselves(tiny_model: Path):
     model = make_model(tiny_model)
     statistics = model.bm25(model.eval().encode_document(TEXTS))
@@ -237,9 +258,12 @@ def test_what_losses_say_of_themselves(tiny_model: Path):
         DenseDistillationLoss(model, teacher_temperature=0.5),
         SupervisedContrastiveLoss(model, temperature=0.75),
     ]
-    usual = {f"reconstruction_{name}": value for name, value in TokenReconstructionLoss(model).get_config_dict().items()}
+    usual = {
+        "reconstruction_multi_topk_coefficient": 0.0, "reconstruction_aux_coefficient": 1 / 32,
+        "reconstruction_normalize_decoder": True,
+    }  # fmt: skip
     assert losses[0].get_config_dict() == {
-        "multi_topk_coefficient": 0.5, "aux_coefficient": 1 / 32, "normalize_decoder": True, "shuffle_tokens": 131_072,
+        "multi_topk_coefficient": 0.5, "aux_coefficient": 1 / 32, "normalize_decoder": True, "shuffle_tokens": 0,
     }  # fmt: skip
     assert losses[1].get_config_dict() == {
         "scale": 3.0, "reconstruction_weight": 0.0, "query_flops_weight": 0.25, "document_flops_weight": 0.0,

@@ -26,6 +26,7 @@ from lexite.integrations.sentence_transformers import (
     LatentTermsLoss,
     LatentTermsSparseEncoder,
 )
+from lexite.integrations.sentence_transformers.saved import WEIGHTS
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.terms import BM25Config
@@ -493,6 +494,50 @@ def test_odd_folders_of_the_pull_request_are_refused_in_one_line(tmp_path: Path,
     with pytest.raises(ModelError, match=message) as caught:
         LatentTermsSparseEncoder(str(folder), device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_all_tokens_at_once_are_written_as_zero_in_the_pull_request(tmp_path: Path, size: int) -> None:
+    folder, tensors = write_pull_request_folder(tmp_path, token_batch_size=size)
+    model = LatentTermsSparseEncoder(str(folder), device="cpu")
+    assert model.token_encoder.token_batch_size is None
+    model.token_encoder.precision = "fp32"
+    texts = ["the cat sat on the mat", "a dog"]
+    same(model.encode(texts), pull_request_rows(folder, tensors, texts, "sum"), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_tensors_under_the_prefix_of_early_revisions_are_read(tmp_path: Path, told: bool) -> None:
+    folder, tensors = write_pull_request_folder(tmp_path, mean=True)
+    home = folder / "1_SparseAutoEncoderTokenEncoder"
+    save_file({name if name == "data_mean" else f"sae.{name}": part for name, part in tensors.items()}, home / WEIGHTS)
+    if not told:
+        settings = json.loads((home / "config.json").read_text())
+        del settings["has_decoder"], settings["checkpoint_format_version"]
+        (home / "config.json").write_text(json.dumps(settings))
+    encoder = LatentTermsSparseEncoder(str(folder), device="cpu").token_encoder
+    for name, tensor in tensors.items():
+        assert torch.equal(getattr(encoder, name).detach(), tensor.t() if name == "W_enc" else tensor), name
+
+
+def test_a_tensor_that_is_there_with_and_without_the_prefix_is_refused(tmp_path: Path) -> None:
+    folder, tensors = write_pull_request_folder(tmp_path)
+    save_file({**tensors, "sae.W_enc": tensors["W_enc"] + 1}, folder / "1_SparseAutoEncoderTokenEncoder" / WEIGHTS)
+    with pytest.raises(ModelError, match=r"unknown tensor 'sae\.W_enc'"):
+        LatentTermsSparseEncoder(str(folder), device="cpu")
+
+
+def test_pickled_weights_are_named_and_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, tensors = write_pull_request_folder(tmp_path)
+    home = folder / "1_SparseAutoEncoderTokenEncoder"
+    (home / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=r"holds no model\.safetensors"):
+        SparseAutoEncoderTokenEncoder.load(str(folder), subfolder=home.name)
+    torch.save(tensors, home / "pytorch_model.bin")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle is opened"))
+    with pytest.raises(ModelError, match=r"weights in pytorch_model\.bin, a pickle.*safe_serialization=True") as caught:
+        SparseAutoEncoderTokenEncoder.load(str(folder), subfolder=home.name)
+    assert str(home) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_decoder_that_is_promised_must_be_there(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from scipy import sparse
 from lexite.errors import ArgumentError, ModelError, StorageError
 from lexite.files import json_checksum
 from lexite.index import BM25Index
+from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
 from lexite.integrations.sentence_transformers import similarity as module
 from lexite.integrations.sentence_transformers.embedding_rows import read_rows
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity, product_in_blocks, product_on_cpu
@@ -244,16 +245,50 @@ def test_nothing_as_large_as_texts_by_terms_is_made():
     assert torch.equal(BM25Similarity().fit(tensor)(queries, tensor), scores)
 
 
-@pytest.mark.parametrize("empty", [[], np.zeros((0, 6), np.float32), torch.zeros(0, 6).to_sparse(), sparse.csr_array((0, 6))])
+NO_TEXTS = {
+    "list": [],
+    "numpy": np.zeros((0, 6), np.float32),
+    "coo": torch.zeros(0, 6).to_sparse(),
+    "scipy": sparse.csr_array((0, 6)),
+    "numpy of one axis": np.zeros(0, np.float32),
+    "dense of one axis": torch.zeros(0),
+    "coo of one axis": torch.zeros(0).to_sparse(),
+    "scipy of one axis": sparse.coo_array((0,)),
+}
+
+
+@pytest.mark.parametrize("empty", NO_TEXTS.values(), ids=NO_TEXTS)
 def test_an_empty_corpus_gives_zeros_and_can_grow(empty, documents, queries):
     similarity = BM25Similarity().fit(empty)
     assert similarity.statistics.n_documents == 0 and similarity.statistics.average_length == 0.0
     assert similarity(queries, documents).eq(0).all() and similarity(queries, documents).shape == (3, 9)
     assert similarity.pairwise(queries, documents[:3]).tolist() == [0.0, 0.0, 0.0]
+    assert similarity(empty, documents).shape == (0, 9) and similarity(queries, empty).shape == (3, 0)
     similarity.partial_fit(documents).partial_fit(empty)
     assert torch.equal(similarity(queries, documents), BM25Similarity().fit(documents)(queries, documents))
-    assert similarity([], documents).shape == (0, 9) and similarity(queries, []).shape == (3, 0)
-    assert similarity.pairwise([], []).shape == (0,)
+    assert similarity(empty, documents).shape == (0, 9) and similarity(queries, empty).shape == (3, 0)
+    assert similarity.pairwise(empty, empty).shape == (0,)
+
+
+@pytest.mark.parametrize("sparse_tensor", [True, False])
+def test_a_chunk_of_no_texts_is_read_as_the_library_encodes_it(tiny_model, sparse_tensor):
+    model = LatentTermsSparseEncoder.from_dense(str(tiny_model), hidden_dim=64, k=4)
+    options = {"convert_to_sparse_tensor": sparse_tensor}
+    nothing = model.encode_document([], **options)
+    assert nothing.shape == (0,), "what the library makes of no texts"
+    assert model.bm25(nothing).statistics.n_documents == 0
+    encoded = model.encode_document(["the cat drinks milk", "a moon"], **options)
+    similarity = model.bm25(encoded).partial_fit(nothing)
+    assert similarity.statistics.n_documents == 2
+    assert similarity(model.encode_query([], **options), encoded).shape == (0, 2)
+    assert similarity(encoded, nothing).shape == (2, 0)
+    assert model.bm25(nothing).partial_fit(encoded)(encoded, encoded).equal(similarity(encoded, encoded))
+
+
+@pytest.mark.parametrize("product", [product_on_cpu, product_in_blocks])
+def test_no_texts_have_no_scores_whatever_their_width(product, documents):
+    nothing, some = read_rows([], "queries"), read_rows(documents, "documents")
+    assert product(nothing, some).shape == (0, 9) and product(some, nothing).shape == (9, 0)
 
 
 def test_texts_without_terms_and_terms_without_documents_score_zero(documents, queries):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from sentence_transformers.sparse_encoder.data_collator import SparseEncoderDataCollator
 
 from lexite.errors import ArgumentError, ConfigError
-from lexite.integrations.sentence_transformers.sampler import N_TOKENS, TEXT_NUMBER, TOKENS_PER_BATCH, TokenBudgetBatchSampler
+from lexite.integrations.sentence_transformers.sampler import N_TOKENS, TEXT_NUMBER, TOKENS_PER_BATCH, TokenBudgetBatches
 
 
 @dataclass
@@ -68,9 +66,14 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
             raise ConfigError(f"tokens_per_batch is {self.tokens_per_batch}, but must be at least 1.")
 
     @property
-    def batch_sampler(self) -> Callable[..., TokenBudgetBatchSampler]:
-        """For the training arguments of the same name: makes the sampler that fills batches up to this budget."""
-        return partial(TokenBudgetBatchSampler, tokens_per_batch=self.tokens_per_batch)
+    def batch_sampler(self) -> TokenBudgetBatches:
+        """For the training arguments of the same name: makes the sampler that fills batches up to this budget.
+
+        Texts to evaluate need no counts: where they have none, the library's own batches are made of them, by rows. Only an
+        evaluation before the training has begun (``trainer.evaluate()`` before ``trainer.train()``) cannot be told from a
+        training set that was not prepared, and is refused like one.
+        """
+        return TokenBudgetBatches(self.tokens_per_batch)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Features of a batch of rows; see ``SparseEncoderDataCollator``.

@@ -14,7 +14,8 @@ from lexite.index.config import MAX_WEIGHT
 
 Embeddings: TypeAlias = Any
 """``(n, n_terms)``, or ``(n_terms,)`` for one text: a torch tensor (COO, CSR or dense), a numpy array, a scipy sparse array or
-matrix, or a list of such rows."""
+matrix, or a list of such rows. An empty list and the shape ``(0,)``, which the library's encoding of no texts has, are no
+texts."""
 
 
 class WeightRows(NamedTuple):
@@ -56,7 +57,7 @@ def read_rows(embeddings: Embeddings, name: str, n_terms: int | None = None) -> 
     Args:
         embeddings: of n texts, or of one.
         name: what they are of, for error messages ("queries").
-        n_terms: width that they must have; also the width of an empty list. None: any.
+        n_terms: width that they must have; also the width of no texts at all. None: any.
 
     Returns:
         Their weights in float32, duplicates added up and zeros left out, on the CPU or the CUDA device that they were on; those
@@ -66,8 +67,10 @@ def read_rows(embeddings: Embeddings, name: str, n_terms: int | None = None) -> 
         ArgumentError: they are of no supported kind or shape.
         ModelError: they have another width, or a weight is NaN, infinite, negative or above 1e18.
     """
+    if _holds_no_texts(embeddings):
+        embeddings = torch.zeros(0, n_terms or 0, device=device_of(embeddings))
     if isinstance(embeddings, (list, tuple)):
-        embeddings = _stack(embeddings, name, n_terms or 0)
+        embeddings = _stack(embeddings, name)
     rows = _from_torch(embeddings, name) if isinstance(embeddings, torch.Tensor) else _from_arrays(embeddings, name)
     if n_terms is not None and rows.shape[1] != n_terms:
         raise ModelError(
@@ -83,10 +86,15 @@ def device_of(embeddings: Embeddings) -> torch.device:
     return first.device if isinstance(first, torch.Tensor) else torch.device("cpu")
 
 
-def _stack(parts: Sequence[Any], name: str, n_terms: int) -> Any:
+def _holds_no_texts(embeddings: Embeddings) -> bool:
+    """Whether nothing was encoded: an empty list, or one axis without anything on it."""
+    if isinstance(embeddings, (list, tuple)):
+        return not embeddings
+    return tuple(getattr(embeddings, "shape", ())) == (0,)
+
+
+def _stack(parts: Sequence[Any], name: str) -> Any:
     """One matrix of a list of rows; a list of tensors makes a tensor."""
-    if not parts:
-        return sparse.csr_array((0, n_terms), dtype=np.float32)
     try:
         if all(isinstance(part, torch.Tensor) for part in parts):
             tensors = [part.detach().to(torch.float32) for part in parts]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch.utils.data import RandomSampler
 
 from lexite.errors import ArgumentError, ConfigError
 
@@ -118,6 +119,69 @@ class TokenBudgetBatchSampler(DefaultBatchSampler):
             )
 
 
+class TokenBudgetBatches:
+    """Makes the samplers of a trainer's datasets: of batches by tokens, and for an evaluation that is not prepared by rows.
+
+    A trainer calls it for the dataset to train on and, later, for those to evaluate, without saying which is which. So a
+    dataset without counts is taken for an evaluation once one with counts was batched before it for another data loader. It
+    then gets the library's own batches, of ``per_device_eval_batch_size`` rows.
+
+    Args:
+        tokens_per_batch: most tokens of a batch, for each text column.
+    """
+
+    def __init__(self, tokens_per_batch: int = TOKENS_PER_BATCH) -> None:
+        self.tokens_per_batch = tokens_per_batch
+        self._last: torch.Generator | None = None  # of the last prepared dataset; those of one data loader share theirs
+        self._has_told = False
+
+    def __call__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        valid_label_columns: list[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+    ) -> DefaultBatchSampler:
+        """The sampler of a dataset.
+
+        Args:
+            dataset: to train on or to evaluate.
+            batch_size: rows of a batch of a dataset without counts.
+            drop_last: whether a last batch of fewer rows is left out, of a dataset without counts.
+            valid_label_columns: handed on.
+            generator: that of the data loader.
+            seed: of the order.
+
+        Raises:
+            ArgumentError: a dataset to train on has no counts, too few rows, or a row that is larger than the budget.
+        """
+        is_evaluation = self._last is not None and generator is not self._last
+        if is_evaluation and not _has_column(dataset, N_TOKENS):
+            self._tell(batch_size)
+            rows: Any = RandomSampler(dataset, generator=generator)  # as the library's own choice is
+            return DefaultBatchSampler(rows, batch_size, drop_last, valid_label_columns, generator, seed)
+        sampler = TokenBudgetBatchSampler(
+            dataset, batch_size, drop_last, valid_label_columns, generator, seed, tokens_per_batch=self.tokens_per_batch
+        )
+        self._last = generator
+        return sampler
+
+    def _tell(self, batch_size: int) -> None:
+        if not self._has_told:
+            _log.warning(
+                "A dataset has no column '%s', and is taken for an evaluation: its batches are of %d rows, whatever their "
+                "tokens. To keep to the budget, prepare it with token_windows or count_tokens.",
+                N_TOKENS,
+                batch_size,
+            )
+        self._has_told = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}  # checkpoints hold the training arguments, and these this
+
+
 def pack(sizes: npt.NDArray[np.int64], texts: npt.NDArray[np.int64], order: Iterable[int], budget: int) -> list[list[int]]:
     """Deals rows out to batches within a budget.
 
@@ -195,12 +259,16 @@ def divided(batches: list[list[int]], length: int) -> list[list[int]]:
 
 def _column(dataset: Any, name: str) -> npt.NDArray[np.int64]:
     """A column of numbers of a dataset, whatever format or transform is set for its rows."""
-    if name not in (getattr(dataset, "column_names", None) or []):
+    if not _has_column(dataset, name):
         raise ArgumentError(
             f"The dataset has no column '{name}', so its batches cannot be filled by tokens. Prepare it with "
             "token_windows(dataset, model, collator), or count_tokens for rows of several texts."
         )
     return np.asarray(dataset.select_columns([name]).with_format("numpy")[:][name], dtype=np.int64)
+
+
+def _has_column(dataset: Any, name: str) -> bool:
+    return name in (getattr(dataset, "column_names", None) or [])
 
 
 def _processes() -> int:

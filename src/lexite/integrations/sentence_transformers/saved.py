@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 """Of the saved folder. Version 1 is that of sentence-transformers' pull request 3796."""
 WEIGHTS = "model.safetensors"
+_PICKLED_WEIGHTS = "pytorch_model.bin"
+_EARLY_PREFIX = "sae."  # of the tensors in folders that early revisions of the pull request wrote
 
 
 def check_among(name: str, value: object, known: Sequence[object]) -> None:
@@ -66,11 +68,16 @@ def read_tensors(name_or_path: str, **hub: Any) -> dict[str, torch.Tensor]:
     """The tensors of a module.
 
     Raises:
-        ModelError: there is no file, or it is damaged.
+        ModelError: there is no file, it is damaged, or the weights are a pickle.
     """
     path = Module.load_file_path(name_or_path, filename=WEIGHTS, **hub)
     if path is None:
         where = place(name_or_path, hub)
+        if Module.load_file_path(name_or_path, filename=_PICKLED_WEIGHTS, **hub) is not None:
+            raise ModelError(
+                f"{where} has its weights in {_PICKLED_WEIGHTS}, a pickle, which could run any code and is not read. Save the "
+                f"model again with safe_serialization=True where it was made, which writes {WEIGHTS}."
+            )
         raise ModelError(f"{where} holds no {WEIGHTS}, so the sparse autoencoder cannot be loaded. Copy the folder again.")
     try:
         return load_file(path)
@@ -109,16 +116,27 @@ def _from_pull_request(
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Configuration and tensors of version 1 as version 2 has them.
 
-    There W_enc is (input_dim, hidden_dim), and states are always brought to the norm √input_dim, less ``data_mean`` before.
+    There W_enc is (input_dim, hidden_dim), states are always brought to the norm √input_dim, less ``data_mean`` before, and a
+    ``token_batch_size`` of 0 or less stands for all tokens at once.
     """
     if config.pop("replace_token_embeddings", False):
         raise ModelError(f"{where}: 'replace_token_embeddings' is true, which is not supported. Set it to false.")
+    tensors = _without_prefix(tensors)
     has_decoder = config.get("has_decoder", "W_dec" in tensors)
     config = {**config, "normalize": "constant_norm_rescale", "has_decoder": has_decoder}
+    some = config.get("token_batch_size")
+    if isinstance(some, int) and some <= 0:
+        config["token_batch_size"] = None
     encoder = tensors.get("W_enc")
     if encoder is not None and encoder.ndim == 2:
         tensors = {**tensors, "W_enc": encoder.t().contiguous()}
     return config, tensors
+
+
+def _without_prefix(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors by their names without the early prefix, except where that name is taken."""
+    short = {name: name.removeprefix(_EARLY_PREFIX) for name in tensors}
+    return {name if short[name] in tensors else short[name]: tensor for name, tensor in tensors.items()}
 
 
 def place(name_or_path: str, hub: dict[str, Any]) -> str:

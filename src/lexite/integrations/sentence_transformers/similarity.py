@@ -278,8 +278,10 @@ def product_on_cpu(queries: WeightRows, documents: WeightRows) -> torch.Tensor:
         ``(n_queries, n_documents)`` float32.
     """
     n_queries, n_documents = queries.shape[0], documents.shape[0]
-    _check_widths(queries, documents)
     scores = np.zeros((n_queries, n_documents), dtype=np.float32)
+    if not scores.size:
+        return torch.from_numpy(scores)
+    _check_widths(queries, documents)
     left, right = queries.to_scipy(), documents.to_scipy().T.tocsr()
     step = max(1, _BLOCK_ELEMENTS // max(1, n_documents))
     for first in range(0, n_queries, step):
@@ -298,8 +300,10 @@ def product_in_blocks(queries: WeightRows, documents: WeightRows) -> torch.Tenso
         ``(n_queries, n_documents)`` float32.
     """
     n_queries, n_documents = queries.shape[0], documents.shape[0]
-    _check_widths(queries, documents)
     scores = torch.zeros((n_queries, n_documents), dtype=torch.float32, device=documents.values.device)
+    if not scores.numel():
+        return scores
+    _check_widths(queries, documents)
     if not len(documents.values) or not len(queries.values):
         return scores
     left = documents.to_coo()

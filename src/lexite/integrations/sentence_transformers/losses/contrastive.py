@@ -10,7 +10,11 @@ from torch import nn
 
 from lexite.errors import ArgumentError, ConfigError
 from lexite.integrations.sentence_transformers.losses.outputs import check_classes, cosines, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
+from lexite.integrations.sentence_transformers.losses.reconstruction import (
+    TokenReconstructionLoss,
+    reconstructions_beside,
+    settings_beside,
+)
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 
 CSR = """
@@ -57,7 +61,8 @@ class SupervisedContrastiveLoss(nn.Module):
         temperature: τ; .2 in the source.
         weight: of the contrastive term.
         reconstruction_weight: of the terms of :class:`TokenReconstructionLoss`; 0 leaves them out.
-        reconstruction: with its own settings, such as Multi-TopK; None for the defaults.
+        reconstruction: with its own settings, such as Multi-TopK; None for the defaults. Its tokens are those of the batch; its
+            ``shuffle_tokens``, which is for that loss alone, has no effect here.
 
     Raises:
         ConfigError: the temperature is not above 0, or a weight is below 0.
@@ -114,9 +119,7 @@ class SupervisedContrastiveLoss(nn.Module):
             "weight": self.weight,
             "reconstruction_weight": self.reconstruction_weight,
         }
-        for reconstruction in self._reconstruction:
-            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
-        return settings
+        return settings | settings_beside(self._reconstruction)
 
     @property
     def citation(self) -> str:

@@ -13,7 +13,11 @@ from lexite.errors import ArgumentError, ConfigError
 from lexite.integrations.sentence_transformers.layout import token_layout
 from lexite.integrations.sentence_transformers.losses.latent_terms import scores_of
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, cosines, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
+from lexite.integrations.sentence_transformers.losses.reconstruction import (
+    TokenReconstructionLoss,
+    reconstructions_beside,
+    settings_beside,
+)
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.terms.scoring import BM25Config
 
@@ -36,7 +40,8 @@ class DenseDistillationLoss(nn.Module):
         scale: what scores, which go from 0 to 1, are multiplied by.
         teacher_temperature: what cosines are divided by.
         reconstruction_weight: of :class:`TokenReconstructionLoss` beside it.
-        reconstruction: with its own settings; None for the defaults.
+        reconstruction: with its own settings; None for the defaults. Its tokens are those of the batch; its
+            ``shuffle_tokens``, which is for that loss alone, has no effect here.
 
     Raises:
         ArgumentError: the statistics are of another number of terms than the model has, or there is no module in ``teacher``.
@@ -120,9 +125,7 @@ class DenseDistillationLoss(nn.Module):
             "statistics": self.scores.worth is not None,
             "teacher": "mean token states" if self.teacher is None else [type(module).__name__ for module in self.teacher],
         }
-        for reconstruction in self._reconstruction:
-            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
-        return settings
+        return settings | settings_beside(self._reconstruction)
 
     @property
     def citation(self) -> str:

@@ -11,7 +11,11 @@ from torch import nn
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.statistics import saturation_form, worth_of_terms
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, check_classes, outputs_of
-from lexite.integrations.sentence_transformers.losses.reconstruction import TokenReconstructionLoss, reconstructions_beside
+from lexite.integrations.sentence_transformers.losses.reconstruction import (
+    TokenReconstructionLoss,
+    reconstructions_beside,
+    settings_beside,
+)
 from lexite.integrations.sentence_transformers.preparation import own_modules
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.integrations.sentence_transformers.token_pooling import transformed
@@ -102,7 +106,8 @@ class LatentTermsLoss(nn.Module):
         scoring: numbers of BM25; default the model's.
         scale: what scores, which go from 0 to 1, are multiplied by in the softmax.
         reconstruction_weight: of the reconstruction.
-        reconstruction: with its own settings; None for the defaults.
+        reconstruction: with its own settings; None for the defaults. Its tokens are those of the batch; its
+            ``shuffle_tokens``, which is for that loss alone, has no effect here.
         query_flops_weight: of the sparsity of queries.
         document_flops_weight: of the sparsity of documents.
 
@@ -176,9 +181,7 @@ class LatentTermsLoss(nn.Module):
     def get_config_dict(self) -> dict[str, Any]:
         """Its settings, for the model card."""
         settings: dict[str, Any] = {"scale": self.scale, **self.weights, "statistics": self.scores.worth is not None}
-        for reconstruction in self._reconstruction:
-            settings |= {f"reconstruction_{name}": value for name, value in reconstruction.get_config_dict().items()}
-        return settings
+        return settings | settings_beside(self._reconstruction)
 
     @property
     def citation(self) -> str:
@@ -194,7 +197,7 @@ def scores_of(model: nn.Module, scoring: BM25Config | None, statistics: BM25Simi
         ModelError: the statistics are of no documents.
     """
     _, pooling = own_modules(model)
-    return BM25Scores(scoring or getattr(model, "scoring", None) or BM25Config(), statistics, pooling.embedding_dimension)
+    return BM25Scores(scoring or pooling.scoring, statistics, pooling.embedding_dimension)
 
 
 def ranking_loss(logits: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:

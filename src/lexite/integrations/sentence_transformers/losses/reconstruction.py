@@ -38,9 +38,10 @@ class TokenReconstructionLoss(nn.Module):
         aux_coefficient: weight of AuxK; 0 leaves it out.
         normalize_decoder: bring atoms to unit norm before each step.
         shuffle_tokens: tokens in a buffer that mixes those of many batches (:class:`TokenShuffle`), without which the states of
-            a frozen dense model are learned slowly; 0 for none. It is not used where the dense model is trained, nor in
-            several processes, which exchange gradients only of what goes through the whole model. A run that is
-            resumed fills it anew, so that it is not the same to the last bit as one that was never stopped.
+            a frozen dense model are learned slowly; 0 for none. It is not used where the dense model is trained, nor beside
+            another loss, whose batches are reconstructed as they are, nor in several processes, which exchange gradients only
+            of what goes through the whole model. A run that is resumed fills it anew, so that it is not the same to the last
+            bit as one that was never stopped.
         seed: of the mixing.
 
     Raises:
@@ -132,12 +133,15 @@ class TokenReconstructionLoss(nn.Module):
         return terms
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Its settings, for the model card."""
+        """Its settings, for the model card; ``shuffle_tokens`` is 0 where the buffer is not used."""
+        return {**self.settings_of_terms(), "shuffle_tokens": 0 if self._shuffle is None else self.shuffle_tokens}
+
+    def settings_of_terms(self) -> dict[str, Any]:
+        """Those of its settings that matter to :meth:`terms_of`, which another loss calls with tokens of its own."""
         return {
             "multi_topk_coefficient": self.multi_topk_coefficient,
             "aux_coefficient": self.aux_coefficient,
             "normalize_decoder": self.normalize_decoder,
-            "shuffle_tokens": self.shuffle_tokens,
         }
 
     @property
@@ -161,6 +165,11 @@ def reconstructions_beside(
             raise ConfigError("A reconstruction is given, but reconstruction_weight is 0. Set the weight, or leave it out.")
         return []
     return [given or TokenReconstructionLoss(model)]
+
+
+def settings_beside(reconstructions: Iterable[TokenReconstructionLoss]) -> dict[str, Any]:
+    """What another loss says of the reconstruction beside it, for the model card."""
+    return {f"reconstruction_{name}": value for each in reconstructions for name, value in each.settings_of_terms().items()}
 
 
 def _tokens_of(encoder: SparseAutoEncoderTokenEncoder, output: Mapping[str, Any]) -> dict[str, torch.Tensor]:
