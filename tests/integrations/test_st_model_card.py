@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ import torch
 import yaml
 from datasets import Dataset
 from sentence_transformers import SparseEncoderTrainer, SparseEncoderTrainingArguments
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 
 from lexite.cli import main
+from lexite.errors import ModelError
 from lexite.integrations.sentence_transformers import BM25InformationRetrievalEvaluator, LatentTermsSparseEncoder
 from lexite.integrations.sentence_transformers.extras import LatentTermsExtras
 from lexite.integrations.sentence_transformers.losses import TokenReconstructionLoss
-from lexite.integrations.sentence_transformers.model_card import LatentTermsModelCardData, converts
+from lexite.integrations.sentence_transformers.model_card import LatentTermsModelCardData
 from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
@@ -285,12 +289,75 @@ def test_examples_can_be_left_unencoded(converted: LatentTermsSparseEncoder, tmp
     assert "tensor(" not in card_of(converted, tmp_path / "saved")
 
 
-def test_conversion_is_shown_only_where_there_is_one(tiny_model: Path, tmp_path: Path) -> None:
+def with_adapters(model: Any) -> None:
+    peft = pytest.importorskip("peft")
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"]))
+
+
+def with_normalized_states(model: Any) -> None:
+    model.insert(1, Normalize(module_input_name="token_embeddings"))
+
+
+def of_whole_texts(model: Any) -> None:
+    model.insert(1, Pooling(D_MODEL, "mean"))
+    model.insert(2, SentenceAsToken(D_MODEL))
+
+
+def with_a_mean(model: Any) -> None:
+    model.token_encoder.data_mean = torch.linspace(-0.1, 0.1, D_MODEL)
+
+
+def with_a_mean_and_a_norm(model: Any) -> None:
+    with_a_mean(model)
+    model.token_encoder.normalize = "layer_norm"
+
+
+def with_a_mean_before_the_encoder_alone(model: Any) -> None:
+    with_a_mean(model)
+    model.token_encoder.apply_b_dec_to_input = False
+
+
+REFUSED: dict[str, Callable[[Any], Any]] = {
+    "maximum of logarithms": lambda model: setattr(model.token_pooling, "pooling_strategy", "max_log1p"),
+    "transform of documents": lambda model: setattr(model.token_pooling, "transform", "pow0.75"),
+    "most dimensions": lambda model: setattr(model, "max_active_dims", 20),
+    "mean and norm": with_a_mean_and_a_norm,
+    "mean, bias not taken off": with_a_mean_before_the_encoder_alone,
+    "whole texts": of_whole_texts,
+    "a module between": with_normalized_states,
+    "adapters": with_adapters,
+}
+ACCEPTED: dict[str, Callable[[Any], Any]] = {
+    "maximum": lambda model: setattr(model.token_pooling, "pooling_strategy", "max"),
+    "transforms": lambda model: setattr(model, "scoring", BM25Config(document_transform="sqrt", query_transform="log1p")),
+    "mean": with_a_mean,
+    "factor": lambda model: setattr(model.token_encoder, "rms_scale", 2.5),
+    "norm": lambda model: setattr(model.token_encoder, "normalize", "layer_norm"),
+    "all tokens": lambda model: setattr(model.token_pooling, "include_special_tokens", True),
+    "tokens left out": lambda model: setattr(model.token_pooling, "skipped_ids", {"document": [5, 6]}),
+    "k of queries": lambda model: setattr(model.token_encoder, "query_k", 3),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_no_conversion_is_shown_that_is_refused(tiny_model: Path, tmp_path: Path, name: str) -> None:
     model = new_model(tiny_model)
-    assert converts(model)
-    model.token_pooling.pooling_strategy = "max_log1p"
+    REFUSED[name](model)
+    with pytest.raises(ModelError, match="cannot be converted: lexite "):
+        model.to_latent_term_encoder(dense_folder=tmp_path / "dense")
+    assert not (tmp_path / "dense").exists()
     card = card_of(model, tmp_path / "saved")
-    assert not converts(model) and "from_sentence_transformers" not in card and len(blocks(card, "python")) == 2
+    assert "from_sentence_transformers" not in card and "lexite index" not in card and len(blocks(card, "python")) == 2
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_a_conversion_that_is_shown_runs(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    model = new_model(tiny_model, precision="fp32")
+    ACCEPTED[name](model)
+    model.model_card_data.set_model_id(str(tmp_path / "saved"))
+    card = card_of(model, tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    assert run_block(blocks(card, "python")[2]).startswith("1 ")
 
 
 def test_what_differs_from_the_usual_is_said(tiny_model: Path, tmp_path: Path) -> None:

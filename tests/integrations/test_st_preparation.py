@@ -211,6 +211,21 @@ def test_the_modules_of_a_dense_model(prompted: Path, tmp_path: Path):
         dense_modules(str(tmp_path / "no-such-model"))
 
 
+@pytest.mark.parametrize("name", ["passage", "corpus"])
+def test_documents_get_their_prompt_whatever_its_name(prompted: Path, name: str):
+    dense = SentenceTransformer(str(prompted), device="cpu", prompts={"document": "", name: "rain "})
+    model = LatentTermsSparseEncoder.from_dense(dense, hidden_dim=64, k=4).eval()
+    prompted_terms = model.encode(TEXTS, prompt="rain ").to_dense()
+    torch.testing.assert_close(model.encode_document(TEXTS).to_dense(), prompted_terms)
+    assert not torch.allclose(model.encode(TEXTS).to_dense(), prompted_terms)
+    torch.testing.assert_close(
+        torch.tensor(model.encode_csr(TEXTS, task="document").toarray()), prompted_terms, rtol=1e-4, atol=1e-5
+    )
+    usual = SentenceTransformer(str(prompted), device="cpu", prompts={"document": "rain "})
+    expected = token_states(LatentTermsSparseEncoder.from_dense(usual, hidden_dim=64, k=4), TEXTS)
+    torch.testing.assert_close(token_states(model, TEXTS), expected)
+
+
 def test_modules_are_found_within_wrappers(prompted: Path):
     class Wrapper(nn.Module):
         def __init__(self, module: nn.Module) -> None:

@@ -72,8 +72,9 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
         "scoring": ", ".join(f"{key} {value}" for key, value in manifest["scoring"].items()),
         "fingerprint": f"`{manifest['fingerprint'][:16]}`",
     }
-    if measured:
+    if measured and measured["n_documents"]:
         facts["latents that fired"] = f"{measured['latents_used']:,} on {measured['n_documents']:,} documents"
+    if measured:
         facts["labels and frequencies from"] = measured["source"] or "a sample of text"
     parts = [
         _header(details["licence"], model),

@@ -11,15 +11,23 @@ from sentence_transformers.base.model import BaseModel
 from torch import nn
 
 from lexite.backbone import Backbone, BackboneConfig, load_backbone
-from lexite.backbone.loading import read_texts_otherwise
+from lexite.backbone.loading import is_late_interaction, load_dense_model, read_texts_otherwise
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, LexiteError, ModelError
 from lexite.files import check_output_folder, replace_folder
+from lexite.integrations.sentence_transformers.counterparts import obstacles
 from lexite.integrations.sentence_transformers.extras import LatentTermsExtras
 from lexite.integrations.sentence_transformers.model import LatentTermsSparseEncoder
-from lexite.integrations.sentence_transformers.preparation import backbone_modules, load_dense
-from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
+from lexite.integrations.sentence_transformers.origin import (
+    STATE,
+    dense_changed,
+    is_rounded,
+    left_out,
+    sae_changed,
+    weight_digests,
+)
+from lexite.integrations.sentence_transformers.preparation import backbone_modules
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.sae import SAEConfig, SparseAutoencoder
@@ -27,10 +35,19 @@ from lexite.sae.folding import fold_input_scale
 from lexite.terms.config import TermsConfig, saved_terms
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.folder import backbone_device, manifest_values
+from lexite.terms.scoring import saved_scoring
 
 
-def to_sentence_transformers(encoder: LatentTermEncoder) -> LatentTermsSparseEncoder:
-    """Does the work of :meth:`lexite.LatentTermEncoder.to_sentence_transformers`."""
+def to_sentence_transformers(
+    encoder: LatentTermEncoder, *, device: str | None = None, dtype: torch.dtype = torch.float32
+) -> LatentTermsSparseEncoder:
+    """Does the work of :meth:`lexite.LatentTermEncoder.to_sentence_transformers`.
+
+    Args:
+        encoder: the vocabulary.
+        device: where the model is put; default as the library chooses.
+        dtype: of its weights.
+    """
     backbone, sae = encoder.backbone, encoder.sae
     if not isinstance(backbone, TransformerBackbone):
         raise ModelError(
@@ -40,8 +57,7 @@ def to_sentence_transformers(encoder: LatentTermEncoder) -> LatentTermsSparseEnc
         raise ModelError(
             f"A sparse autoencoder with the activation {sae.activation} has no counterpart in sentence-transformers."
         )
-    dense = load_dense(backbone.folder)
-    modules = list(dense)[: backbone.n_state_modules]
+    modules = [module.to(dtype) for module in _dense_modules(backbone)]  # the library gives this type to the modules behind
     modules[0].max_seq_length = backbone.windows["document"]
     token_encoder = _token_encoder(encoder)
     pooling = SparseTokenPooling(
@@ -56,15 +72,25 @@ def to_sentence_transformers(encoder: LatentTermEncoder) -> LatentTermsSparseEnc
         skipped_ids={kind: list(ids) for kind, ids in backbone.skipped.items() if ids} or None,
     )
     values = manifest_values(encoder)
-    origin = {key: values[key] for key in ("backbone", "sae", "terms")}
+    origin = {key: values[key] for key in ("backbone", "sae", "terms", "scoring")}
     origin["weights"] = "bf16" if sae.weight_dtype == torch.bfloat16 else "fp32"
     extras = LatentTermsExtras(encoder.vocabulary, encoder.static, encoder.details, origin)
-    return LatentTermsSparseEncoder(
+    model = LatentTermsSparseEncoder(
         modules=[*modules, token_encoder, pooling],
         prompts={kind: prompt for kind, prompt in backbone.prompts.items() if prompt},
         scoring=encoder.scoring,
         extras=extras,
+        device=device,
     )
+    model.extras = replace(extras, origin={**origin, STATE: {**weight_digests(model), **extras.digests()}})
+    return model
+
+
+def _dense_modules(backbone: TransformerBackbone) -> list[Any]:
+    """The modules that make a backbone's token states, anew and in fp32."""
+    folder, config = backbone.folder, replace(backbone.config, precision="fp32")
+    dense = load_dense_model(folder, config, "cpu", "fp32", is_late_interaction(folder))
+    return list(dense)[: backbone.n_state_modules]
 
 
 def _token_encoder(encoder: LatentTermEncoder) -> SparseAutoEncoderTokenEncoder:
@@ -111,9 +137,11 @@ def from_sentence_transformers(
             "folder."
         )
     token_encoder, pooling, origin = model.token_encoder, model.token_pooling, model.extras.origin
-    _check_counterparts(model)
+    if reasons := obstacles(model):
+        raise ModelError(f"The model cannot be converted: lexite {', and '.join(reasons)}. It works in sentence-transformers.")
     choices = {key: value for key, value in (("device", device), ("precision", precision)) if value is not None}
     backbone = _same_backbone(model, choices)
+    known = backbone is not None
     if backbone is None:
         if dense_folder is None:
             raise ModelError(
@@ -123,17 +151,36 @@ def from_sentence_transformers(
             )
         save_dense(model, dense_folder, overwrite=overwrite)
         backbone = load_backbone(from_dict(BackboneConfig, {**_reading(model), "model": str(dense_folder), **choices}, "model"))
-    terms = saved_terms(origin["terms"], "origin.terms") if "terms" in origin else TermsConfig()
+    before = saved_terms(origin["terms"], "origin.terms") if "terms" in origin else TermsConfig()
     autoencoder = _autoencoder(token_encoder, origin, backbone.config.product_precision, backbone_device(backbone))
+    terms = _terms(token_encoder, pooling, before, autoencoder.largest_k)
+    extras = _carried_along(model, known, before, terms)
     return LatentTermEncoder(
-        backbone,
-        autoencoder,
-        _terms(token_encoder, pooling, terms, autoencoder.largest_k),
-        model.scoring,
-        model.extras.vocabulary,
-        details=model.extras.details,
-        static=model.extras.static,
+        backbone, autoencoder, terms, model.scoring, extras.vocabulary, details=extras.details, static=extras.static
     )
+
+
+def _carried_along(
+    model: LatentTermsSparseEncoder, same_dense: bool, before: TermsConfig, terms: TermsConfig
+) -> LatentTermsExtras:
+    """What is known of the vocabulary that a model was made from, as far as it holds for the model as it is now.
+
+    Args:
+        model: the model.
+        same_dense: whether its dense part was compared with the original and is the same. Else the digest tells; without one,
+            what could not be found again counts as another.
+        before: how the vocabulary made terms.
+        terms: how they are made now.
+    """
+    extras = model.extras
+    if not extras.origin:
+        return extras
+    if sae_changed(model) or not (same_dense or (STATE in extras.origin and not dense_changed(model))):
+        return extras.of_other_weights(model.token_encoder.hidden_dim, model.model_card_data.license)
+    scoring = extras.origin.get("scoring")
+    if terms == before and (scoring is None or saved_scoring(scoring, "origin.scoring") == model.scoring):
+        return extras
+    return extras.of_other_settings(keep_static=(terms.pooling, terms.k_documents) == (before.pooling, before.k_documents))
 
 
 def save_dense(model: LatentTermsSparseEncoder, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -197,25 +244,14 @@ def _same_backbone(model: LatentTermsSparseEncoder, choices: dict[str, Any]) -> 
     same = isinstance(backbone, TransformerBackbone) and backbone.fingerprint == model.extras.origin["backbone"].get(
         "fingerprint"
     )
-    if not isinstance(backbone, TransformerBackbone) or not same or _left_out(model) != _left_out_by(backbone):
+    if not isinstance(backbone, TransformerBackbone) or not same or left_out(model) != _left_out_by(backbone):
         return None
-    original = list(load_dense(backbone.folder))[: backbone.n_state_modules]
-    if not _same_weights(backbone_modules(model), original):
+    if not _same_weights(backbone_modules(model), _dense_modules(backbone)):
         return None
     prompts = {kind: model.prompts.get(kind) or "" for kind in ("query", "document")}
     if prompts != backbone.prompts:
         read_texts_otherwise(backbone, query_prompt=prompts["query"], document_prompt=prompts["document"])
     return backbone
-
-
-def _left_out(model: LatentTermsSparseEncoder) -> dict[str, Any]:
-    """Which tokens of a text do not become terms, as fields of a backbone's configuration and ids for each kind of text."""
-    pooling = model.token_pooling
-    return {
-        "special_tokens": "keep" if pooling.include_special_tokens else "drop",
-        "prompt_tokens": "keep" if pooling.include_prompt else "drop",
-        "skipped": {kind: sorted(ids) for kind, ids in (pooling.skipped_ids or {}).items() if ids},
-    }
 
 
 def _left_out_by(backbone: TransformerBackbone) -> dict[str, Any]:
@@ -235,7 +271,7 @@ def _same_weights(one: list[nn.Module], other: list[nn.Module]) -> bool:
 def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
     """How a model reads texts, as the configuration of a backbone."""
     saved = dict(model.extras.origin.get("backbone", {}).get("config", {}))
-    own = {key: value for key, value in _left_out(model).items() if key != "skipped"}
+    own = {key: value for key, value in left_out(model).items() if key != "skipped"}
     prompts = {f"{kind}_prompt": model.prompts.get(kind) or "" for kind in ("query", "document")}
     return {"long": "truncate", **saved, **own, **prompts, "revision": None}
 
@@ -245,7 +281,7 @@ def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: 
     plain = SAEConfig(module.input_dim, module.hidden_dim, module.k)
     saved = from_dict(SAEConfig, {**to_dict(plain), **origin.get("sae", {})}, "origin.sae")
     encoder = module.W_enc.detach().float()
-    rounded = origin.get("weights") == "bf16" and torch.equal(encoder, encoder.bfloat16().float())
+    rounded = origin.get("weights") == "bf16" and is_rounded(encoder)
     config = replace(
         saved,
         d_model=module.input_dim,
@@ -275,28 +311,8 @@ def _bias(module: SparseAutoEncoderTokenEncoder) -> torch.Tensor:
 
     A factor before states are brought to one norm does not change them, so that it can be left out.
     """
-    if module.data_mean is None:
-        return module.b_pre.detach().float()
-    if module.normalize != "none" or not module.apply_b_dec_to_input:
-        raise ModelError(
-            "The sparse autoencoder subtracts the mean of its data (data_mean) before it scales each state, which lexite's "
-            "does not, so it cannot be converted. It works in sentence-transformers."
-        )
-    return module.b_pre.detach().float() + module.data_mean.float()
-
-
-def _check_counterparts(model: LatentTermsSparseEncoder) -> None:
-    """Refuses what lexite's vocabularies do not have."""
-    pooling = model.token_pooling
-    reasons = {
-        f"pools with sum or max, not {pooling.pooling_strategy}": pooling.pooling_strategy == "max_log1p",
-        "has no transform pow0.75 for documents": pooling.transform == "pow0.75",
-        "does not limit the terms of a text by number (max_active_dims)": model.max_active_dims is not None,
-        "makes terms of tokens, not of whole texts": any(isinstance(module, SentenceAsToken) for module in model),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise ModelError(f"The model cannot be converted: lexite {reason}. It works in sentence-transformers.")
+    own = module.b_pre.detach().float()
+    return own if module.data_mean is None else own + module.data_mean.float()
 
 
 def _terms(module: SparseAutoEncoderTokenEncoder, pooling: SparseTokenPooling, saved: TermsConfig, own_k: int) -> TermsConfig:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from lexite.config import from_dict
 from lexite.errors import ModelError
@@ -18,6 +22,7 @@ from lexite.terms.vocabulary import Vocabulary
 
 EXTRAS_FOLDER = "latent_terms"
 FORMAT_VERSION = 1
+Part = Literal["vocabulary", "static", "details"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class LatentTermsExtras:
         vocabulary: frequencies and labels of the terms; None where they were not measured.
         static: the table that encodes queries without a model; None where there is none.
         details: name, licence, data, recipe and results, for people.
-        origin: how the vocabulary was saved: ``backbone`` (its configuration and fingerprint), ``sae``, ``terms``, ``weights``.
+        origin: how the vocabulary was saved: ``backbone`` (its configuration and fingerprint), ``sae``, ``terms``, ``scoring``,
+            ``weights``; and ``state``, digests of the weights and of the attributes above, by which changes are seen.
     """
 
     vocabulary: Vocabulary | None = None
@@ -40,6 +46,44 @@ class LatentTermsExtras:
     def has_files(self) -> bool:
         """Whether there is anything that is saved in files of its own."""
         return self.vocabulary is not None or self.static is not None
+
+    def digests(self) -> dict[str, str]:
+        """A digest of each part that says something about the terms, for ``origin``."""
+        return {"vocabulary": _digest(self.vocabulary), "static": _digest(self.static), "details": _digest(self.details)}
+
+    def came_along(self, part: Part) -> bool:
+        """Whether a part is still the one that came with the vocabulary, not one that somebody put in its place since."""
+        recorded = self.origin.get("state", {}).get(part)
+        return recorded is None or recorded == _digest(getattr(self, part))
+
+    def of_other_weights(self, n_latents: int, licence: str | None = None) -> LatentTermsExtras:
+        """What is left where weights are no longer those of the vocabulary: the labels, and where the model came from.
+
+        Frequencies, the static table and the results were counted and measured with the weights before; a part that was put in
+        since then stays.
+
+        Args:
+            n_latents: how many there are now; labels of another number are of no use.
+            licence: of the model, where somebody said so.
+        """
+        vocabulary, static, details = self.vocabulary, self.static, self.details
+        if vocabulary is not None and self.came_along("vocabulary"):
+            vocabulary = _labels_alone(vocabulary, details.name) if vocabulary.n_latents == n_latents else None
+        if self.came_along("static"):
+            static = None
+        if self.came_along("details"):
+            details = _successor(details, licence)
+        return replace(self, vocabulary=vocabulary, static=static, details=details)
+
+    def of_other_settings(self, *, keep_static: bool) -> LatentTermsExtras:
+        """What is left where texts get the same terms in another number, or are scored in another way: all but the results.
+
+        Args:
+            keep_static: whether the static table still is one of the codes that documents get.
+        """
+        static = self.static if keep_static or not self.came_along("static") else None
+        details = replace(self.details, results=None) if self.came_along("details") else self.details
+        return replace(self, static=static, details=details)
 
     def config(self) -> dict[str, Any]:
         """JSON values for the model's configuration."""
@@ -89,3 +133,45 @@ class LatentTermsExtras:
         vocabulary = Vocabulary.load(folder) if has_vocabulary(files) else None
         static = StaticTable.load(folder) if STATIC_ARRAYS in files else None
         return cls(vocabulary, static, details, origin)
+
+
+def _successor(details: ModelDetails, licence: str | None) -> ModelDetails:
+    """Details of what a vocabulary was made into; its recipe names the vocabulary as that of ``lexite train --from`` does."""
+    before = details.training_data or "What that was trained on was not recorded."
+    return ModelDetails(
+        name=f"{details.name}-tuned",
+        licence=licence or "unknown",
+        training_data=f"Trained further from `{details.name}`, on what is not recorded here. Of `{details.name}`: {before}",
+        recipe={"start": details.name},
+    )
+
+
+def _labels_alone(vocabulary: Vocabulary, name: str) -> Vocabulary:
+    """Labels without frequencies: words stay a hint at what a latent stands for, numbers of other weights would be wrong."""
+    nothing = np.zeros(vocabulary.n_latents, dtype=np.int64)
+    return replace(
+        vocabulary,
+        document_counts=nothing,
+        token_counts=nothing,
+        n_documents=0,
+        n_tokens=0,
+        source=f"{name} before it was trained further (labels; frequencies were not counted since)",
+    )
+
+
+def _digest(part: Vocabulary | StaticTable | ModelDetails | None) -> str:
+    """SHA-256 over a part, the same before it is saved and after; empty where there is none."""
+    if part is None:
+        return ""
+    described: Any
+    arrays: tuple[Any, ...] = ()
+    if isinstance(part, ModelDetails):
+        described = dataclasses.asdict(part)
+    elif isinstance(part, Vocabulary):
+        described, arrays = [part.summary(), part.labels], (part.document_counts, part.token_counts)
+    else:  # values are rounded when they are saved; which terms the pieces have tells tables apart
+        described, arrays = part.pooling, (part.counts, part.weights.indptr, part.weights.indices)
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values, dtype=np.int64).tobytes())
+    return digest.hexdigest()

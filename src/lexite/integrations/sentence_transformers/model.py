@@ -117,16 +117,38 @@ class LatentTermsSparseEncoder(SparseEncoder):
         return found
 
     @classmethod
-    def from_vocabulary(cls, name_or_path: str = "default", **kwargs: Any) -> LatentTermsSparseEncoder:
+    def from_vocabulary(
+        cls, name_or_path: str = "default", *, device: str | None = None, precision: str | None = None, **kwargs: Any
+    ) -> LatentTermsSparseEncoder:
         """A vocabulary of lexite as a sparse encoder.
 
         Args:
             name_or_path: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
-            **kwargs: likewise.
+            device: where the model is put; default as the library chooses.
+            precision: of the weights: ``"fp32"``, which is the default, ``"bf16"``, ``"fp16"``, or ``"auto"`` for bf16 where
+                the processor is fast at it.
+            **kwargs: likewise ``revision``, ``trust_remote_code``, ``query_prompt``, ``document_prompt`` and ``backbone``.
+
+        Raises:
+            ArgumentError: ``long``, since the library cuts every text at the window, or there is no such precision here.
+            ModelError: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
+            BackboneError: likewise.
         """
+        from lexite.backbone.precision import fast_bf16, resolve_device
+        from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
         from lexite.terms import LatentTermEncoder
 
-        return LatentTermEncoder.from_pretrained(name_or_path, **kwargs).to_sentence_transformers()
+        if kwargs.get("long") is not None:
+            raise ArgumentError("long has no effect in sentence-transformers, which cuts a text at the window. Leave it out.")
+        if precision not in (None, "auto", "fp32", "bf16", "fp16"):
+            raise ArgumentError(f"precision is {precision!r}, but a sparse encoder has fp32, bf16, fp16 or auto. Choose one.")
+        target = None if device is None else resolve_device(device)
+        asked: Any = None if precision == "fp16" else precision  # which vocabularies are not computed in
+        encoder = LatentTermEncoder.from_pretrained(name_or_path, device=target, precision=asked, **kwargs)
+        if precision == "auto":
+            precision = "bf16" if fast_bf16(target or "auto") else "fp32"
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "fp32", torch.float32)
+        return to_sentence_transformers(encoder, device=target, dtype=dtype)
 
     @classmethod
     def from_dense(

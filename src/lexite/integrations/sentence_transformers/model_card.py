@@ -15,6 +15,8 @@ from sentence_transformers.base.model_card import get_versions
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 
 import lexite
+from lexite.integrations.sentence_transformers.counterparts import obstacles
+from lexite.integrations.sentence_transformers.origin import weights_changed
 from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
 from lexite.sae.zipf import fit_zipf
 from lexite.terms.card import hub_name, results_section
@@ -135,7 +137,7 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
             "frequencies:",
             _python(_library_snippet(name, query, documents)),
         ]
-        if converts(self.sparse_encoder):
+        if not obstacles(self.sparse_encoder):
             parts += [
                 "For an index on disk that says which terms made a hit, make it a vocabulary of lexite:",
                 _python(_lexite_snippet(name, query, documents)),
@@ -158,12 +160,14 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
     def get_model_specific_metadata(self) -> dict[str, Any]:
         """What the card says of this model beyond what it says of any sparse encoder."""
         model, details = self.sparse_encoder, _details(self.sparse_encoder)
-        vocabulary = model.extras.vocabulary
-        still = details if not self.trained else None  # what is recorded is still true of the model
+        vocabulary = _counted(model)
+        changed = not self.trained and weights_changed(model)  # by another process, or without the trainer
+        still = None if self.trained or changed else details  # what is recorded is still true of the model
         return {
             **super().get_model_specific_metadata(),
             "license": self.license or (still.licence if still is not None else None),
             "trained": self.trained,
+            "changed": changed,
             "dense_model": _dense_model(model),
             "of_whole_texts": _of_whole_texts(model),
             "architecture": architecture_rows(model),
@@ -171,6 +175,7 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
             "vocabulary": vocabulary_rows(model),
             "vocabulary_source": vocabulary.source or "a sample of text" if vocabulary is not None else None,
             "measured_before_training": vocabulary is not None and vocabulary is self._before_training,
+            "measured_before_change": vocabulary is not None and changed and model.extras.came_along("vocabulary"),
             "zipf": zipf_rows(vocabulary),
             "terms": term_rows(vocabulary),
             "details": details,
@@ -228,7 +233,7 @@ def scoring_rows(model: Any) -> list[tuple[str, str]]:
 
 def vocabulary_rows(model: Any) -> list[tuple[str, str]]:
     """What is known of how the latents are used, as names and values; empty where nothing was measured or counted."""
-    encoder, vocabulary = model.token_encoder, model.extras.vocabulary
+    encoder, vocabulary = model.token_encoder, _counted(model)
     rows: list[tuple[str, str]] = []
     if vocabulary is not None:
         used = vocabulary.n_used
@@ -278,13 +283,6 @@ def term_rows(vocabulary: Vocabulary | None) -> list[tuple[str, str, str]]:
     chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, _TERMS_SHOWN).round().astype(int))] if len(ranked) else ranked
     frequency = vocabulary.document_frequency
     return [(str(term), _plain(vocabulary.label(int(term))), f"{100 * frequency[term]:.2f}%") for term in chosen]
-
-
-def converts(model: Any) -> bool:
-    """Whether ``LatentTermEncoder.from_sentence_transformers`` has a counterpart for everything in the model."""
-    encoder = model.token_encoder
-    centred = encoder.data_mean is not None and (encoder.normalize != "none" or not encoder.apply_b_dec_to_input)
-    return model.token_pooling.pooling_strategy != "max_log1p" and not centred and not _of_whole_texts(model)
 
 
 def _scoring_snippet(name: str, query: str, documents: Sequence[str], width: int, scores: str | None) -> list[str]:
@@ -349,6 +347,12 @@ def _details(model: Any) -> ModelDetails | None:
     """What is recorded of the vocabulary that a model was made from, if it was made from one."""
     details: ModelDetails = model.extras.details
     return details if model.extras.origin or details != ModelDetails() else None
+
+
+def _counted(model: Any) -> Vocabulary | None:
+    """The frequencies of the terms, where they were counted: a vocabulary may have labels alone."""
+    vocabulary: Vocabulary | None = model.extras.vocabulary
+    return vocabulary if vocabulary is not None and vocabulary.n_documents else None
 
 
 def _dense_model(model: Any) -> tuple[str | None, str | None]:

@@ -86,7 +86,10 @@ def dense_modules(model: Any) -> tuple[list[nn.Module], dict[str, str], int]:
     width = next((m.get_embedding_dimension() for m in reversed(modules) if hasattr(m, "get_embedding_dimension")), None)
     if not width:
         raise BackboneError("The dense model does not say how wide its token states are.")
-    return modules, {name: text for name, text in model.prompts.items() if text}, int(width)
+    prompts = {name: text for name, text in model.prompts.items() if text}
+    # The library gives every model an empty prompt for documents, which would hide one under another name.
+    documents = next((prompts[name] for name in DOCUMENT_PROMPTS if name in prompts), None)
+    return modules, prompts if documents is None else {**prompts, "document": documents}, int(width)
 
 
 def load_dense(name_or_path: str | Path) -> Any:

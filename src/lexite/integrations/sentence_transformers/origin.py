@@ -1,0 +1,107 @@
+"""Whether a model still is what it was made from. Weights tell, whoever changed them and in whichever process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from lexite.integrations.sentence_transformers.preparation import backbone_modules
+from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
+
+STATE = "state"
+"""Key of a model's ``origin`` under which the digests are; folders of earlier versions have none."""
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def weight_digests(model: Any) -> dict[str, list[str]]:
+    """Digests of all weights that decide which terms a text gets, for the origin of a model that was just made.
+
+    Each comes thrice, of the weights as they are and as rounding to a shorter type makes them: the library rounds a whole model
+    to the type of its first weights, and a vocabulary that was rounded when it was saved counts as the same, too.
+
+    Returns:
+        ``sae`` and ``dense``.
+    """
+    return {
+        "sae": [_digest_of_sae(model.token_encoder, dtype) for dtype in _TYPES],
+        "dense": [_digest_of_dense(model, dtype) for dtype in _TYPES],
+    }
+
+
+def weights_changed(model: Any) -> bool:
+    """Whether a model that was made from a vocabulary has other weights now, or reads other tokens, as far as is known."""
+    return sae_changed(model) or dense_changed(model)
+
+
+def sae_changed(model: Any) -> bool:
+    """Whether the sparse autoencoder gives other codes than that of the vocabulary, as far as is known.
+
+    The decoder and k do not count. Of a folder that an earlier version saved it is known only where weights are not of the type
+    that they were saved in, or where latents were counted, which training does.
+    """
+    origin, module = model.extras.origin, model.token_encoder
+    if not origin:
+        return False
+    if STATE in origin:
+        return _digest_of_sae(module) not in origin[STATE]["sae"]
+    return bool(module.tokens_since_active.any()) or (origin.get("weights") == "bf16" and not is_rounded(module.W_enc))
+
+
+def dense_changed(model: Any) -> bool:
+    """Whether the dense part, or what it leaves out of a text, is another than that of the vocabulary, as far as is known."""
+    state = model.extras.origin.get(STATE)
+    return state is not None and _digest_of_dense(model) not in state["dense"]
+
+
+def is_rounded(weights: torch.Tensor) -> bool:
+    """Whether bf16 holds weights as they are."""
+    exact = weights.detach().float()
+    return torch.equal(exact, exact.bfloat16().float())
+
+
+def left_out(model: Any) -> dict[str, Any]:
+    """Which tokens of a text do not become terms, as fields of a backbone's configuration and ids for each kind of text."""
+    pooling = model.token_pooling
+    return {
+        "special_tokens": "keep" if pooling.include_special_tokens else "drop",
+        "prompt_tokens": "keep" if pooling.include_prompt else "drop",
+        "skipped": {kind: sorted(ids) for kind, ids in (pooling.skipped_ids or {}).items() if ids},
+    }
+
+
+def _digest_of_sae(module: SparseAutoEncoderTokenEncoder, dtype: torch.dtype = torch.float32) -> str:
+    settings = {
+        "variant": module.variant,
+        "normalize": module.normalize,
+        "apply_b_dec_to_input": module.apply_b_dec_to_input,
+        "rms_scale": module.rms_scale or 1.0,
+        "centred": module.data_mean is not None,
+    }
+    thresholds = None if module.theta is None else module.theta.detach().clamp(min=0)
+    tensors = (module.W_enc, module.b_enc, module.b_pre, thresholds, module.data_mean)
+    return _digest(settings, (tensor for tensor in tensors if tensor is not None), dtype)
+
+
+def _digest_of_dense(model: Any, dtype: torch.dtype = torch.float32) -> str:
+    tensors = {
+        f"{number}.{name}": tensor
+        for number, module in enumerate(backbone_modules(model))
+        for name, tensor in module.state_dict().items()
+    }
+    names = sorted(tensors)
+    return _digest({"left_out": left_out(model), "names": names}, (tensors[name] for name in names), dtype)
+
+
+def _digest(description: dict[str, Any], tensors: Iterable[torch.Tensor], dtype: torch.dtype) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for tensor in tensors:
+        values = tensor.detach()
+        if values.is_floating_point():
+            values = values.to(dtype).float()
+        digest.update(str(tuple(values.shape)).encode())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
