@@ -26,7 +26,7 @@ from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
 from lexite.evaluation.rankings import to_run
 from lexite.terms.config import TermsConfig, with_profile
-from lexite.terms.literal import LiteralConfig
+from lexite.terms.literal import LiteralConfig, literal_words
 from lexite.terms.pooling import pool_arrays
 from lexite.terms.transform import drop_small
 
@@ -130,6 +130,8 @@ class Bench:
         self.codes = {kind: encode(encoder, cache, self.collection, kind, largest) for kind in ("document", "query")}
         lengths = np.array([len(text.split()) for text in self.texts])
         self.of_200_words = (lengths >= WORDS[0]) & (lengths <= WORDS[1])
+        both = {"document": self.texts, "query": self.collection.query_texts}
+        self.words = {kind: np.array([len(literal_words(text)) for text in texts]) for kind, texts in both.items()}
         self._rows: dict[Any, csr_array] = {}
         self._index: tuple[Any, BM25Index] | None = None
 
@@ -153,12 +155,14 @@ class Bench:
         found, scores = index.search_arrays(queries, TOP_K + 1, scoring=way.scoring, texts=texts)
         rankings = [to_ranking(row, values) for row, values in zip(found, scores, strict=True)]
         run = to_run([query.id for query in self.collection.queries], rankings, ids, TOP_K)
-        lengths = np.diff(documents.indptr)
+        lengths = {"document": np.diff(documents.indptr), "query": np.diff(queries.indptr)}
+        if way.literal:
+            lengths = {kind: counts + self.words[kind] for kind, counts in lengths.items()}
         return {
             **evaluate_run(self.collection.qrels, run).mean,
             "postings_per_document": index.n_postings / len(ids),
-            "terms_per_query": queries.nnz / queries.shape[0],
-            "postings_200_words": float(lengths[self.of_200_words].sum()),
+            "terms_per_query": float(lengths["query"].mean()),
+            "postings_200_words": float(lengths["document"][self.of_200_words].sum()),
             "documents_200_words": float(self.of_200_words.sum()),
         }
 

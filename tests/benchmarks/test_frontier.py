@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from frontier import CHOSEN_ON, Encoded, Way, summary, ways
+from frontier import CHOSEN_ON, Bench, Encoded, Way, summary, ways
 
+from lexite import LatentTermEncoder
+from lexite.evaluation import evaluate_collections
+from lexite.evaluation.cache import StateCache
 from lexite.terms.config import PROFILES, TermsConfig
+from lexite.terms.literal import LiteralConfig, literal_words
 from lexite.terms.scoring import BM25Config
 
 
@@ -39,3 +45,20 @@ def test_halves_are_apart_and_limit_is_in_no_mean() -> None:
     found = summary(Way("f", "l", TermsConfig(), BM25Config()), rows)
     assert found["ndcg_chosen_on"] == pytest.approx(0.4) and found["ndcg_rest"] == pytest.approx(0.2)
     assert found["ndcg"] == pytest.approx((5 * 0.4 + 0.4) / 7) and found["postings_200_words"] == pytest.approx(30.0)
+
+
+def test_words_count_among_postings_and_terms(tiny_vocabulary: Path, collection: Path, tmp_path: Path) -> None:
+    encoder = LatentTermEncoder.from_pretrained(tiny_vocabulary)
+    bench = Bench(encoder, StateCache(str(tmp_path / "cache"), encoder), str(collection), 4)
+    bench.of_200_words[:2] = True  # as if these were of such a length
+    plain, words = (
+        bench.measure(Way("f", "l", encoder.terms, encoder.scoring, literal)) for literal in (None, LiteralConfig(literal=True))
+    )
+    counts = [len(literal_words(text)) for text in bench.texts]
+    assert words["postings_200_words"] - plain["postings_200_words"] == sum(counts[:2]) > 0
+    assert words["postings_per_document"] - plain["postings_per_document"] == pytest.approx(np.mean(counts))
+    of_queries = [len(literal_words(text)) for text in bench.collection.query_texts]
+    assert words["terms_per_query"] - plain["terms_per_query"] == pytest.approx(np.mean(of_queries))
+    report = evaluate_collections(encoder, [collection], literal=LiteralConfig(literal=True))
+    for name in ("nDCG@10", "terms_per_query", "postings_per_document"):
+        assert words[name] == pytest.approx(report.collections["tiny"]["latent+words"][name])
