@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ def test_words_count_among_postings_and_terms(tiny_vocabulary: Path, collection:
     encoder = LatentTermEncoder.from_pretrained(tiny_vocabulary)
     bench = Bench(encoder, StateCache(str(tmp_path / "cache"), encoder), str(collection), 4)
     bench.of_200_words[:2] = True  # as if these were of such a length
+    terms = replace(encoder.terms, k_documents=4, k_queries=4)
     plain, words = (
-        bench.measure(Way("f", "l", encoder.terms, encoder.scoring, literal)) for literal in (None, LiteralConfig(literal=True))
+        bench.measure(Way("f", "l", terms, encoder.scoring, literal)) for literal in (None, LiteralConfig(literal=True))
     )
     counts = [len(literal_words(text)) for text in bench.texts]
     assert words["postings_200_words"] - plain["postings_200_words"] == sum(counts[:2]) > 0
