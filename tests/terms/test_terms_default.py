@@ -11,6 +11,7 @@ import yaml
 
 from lexite import BM25Index, LatentTermEncoder, evaluate_collections
 from lexite.terms import find_folder, read_manifest
+from lexite.terms.literal import LiteralConfig
 
 SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[3] / "shared") / "data" / "collections"
 
@@ -59,3 +60,14 @@ def test_it_beats_the_dense_model_and_words_on_cisi(encoder: LatentTermEncoder) 
     row = evaluate_collections(encoder, [SHARED / "cisi"]).to_json()["collections"]["cisi"]
     assert row["latent"]["nDCG@10"] > row["dense"]["nDCG@10"]
     assert row["latent"]["nDCG@10"] > row["bm25"]["nDCG@10"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no test collections at {SHARED}; set LEXITE_SHARED")
+def test_words_find_names_where_latent_terms_do_not(encoder: LatentTermEncoder) -> None:
+    found = {}
+    for literal in (LiteralConfig(literal=False), LiteralConfig()):
+        report = evaluate_collections(encoder, [SHARED / "limit_small"], baselines=(), literal=literal)
+        found |= {system: row["nDCG@10"] for system, row in report.to_json()["collections"]["limit_small"].items()}
+    assert found["latent+words"] >= 0.97
+    assert found["latent"] == pytest.approx(0.68, abs=0.01)
