@@ -57,6 +57,14 @@ def test_all_verbs_can_be_loaded_at_once() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ["index", "x", "--profile", "big"],
+            "Error: Invalid value for '--profile': 'big' is not one of 'full', 'small'. See 'lexite index --help'.",
+        ),
+        *(
+            (["index", "x", "--idf-power", value], "Error: Invalid value for '--idf-power': Input should be a finite number.")
+            for value in ("nan", "inf", "-inf")
+        ),
         (["serach"], "Error: No such command 'serach'. Did you mean 'search'? See 'lexite --help'."),
         (["search"], "Error: Missing argument 'INDEX'. See 'lexite search --help'."),
         (["search", "x", "--top-k", "0"], "Error: Invalid value for '--top-k'"),

@@ -93,6 +93,14 @@ def test_settings_come_from_options_and_recipes(lexite, documents: Path, tiny_vo
     assert "literal-weight" in lexite(*build, "-o", tmp_path / "d", "--literal-weight-documents", "0").err
 
 
+@pytest.mark.parametrize("option", [["--literal-weight-documents", "3"], ["--literal-stop-words", "none"]])
+def test_options_of_words_are_refused_where_there_are_none(lexite, collection: Path, tmp_path: Path, option: list[str]) -> None:
+    for words in (["index", collection, "-o", tmp_path / "i"], ["eval", collection]):
+        said = lexite(*words, "--no-literal", *option).error
+        assert said == f"{option[0]} has no effect beside --no-literal. Leave one of them out."
+    assert not (tmp_path / "i").exists()
+
+
 def test_texts_need_not_be_kept(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, "--literal", "--no-text"]
     assert lexite("index", documents, *words).status == 0

@@ -30,6 +30,26 @@ class Brush:
     width: int = option(3, "Bristles.", minimum=1)
 
 
+@dataclass(frozen=True)
+class Pot:
+    cover: str = option("none", "What closes it.", flag="--lid")
+    handle: bool = option(True, "Whether it has one.")
+    length: int = option(2, "Of the handle.", minimum=1)
+
+
+def run_pot(*words: str) -> tuple[Any, list[Any]]:
+    """Runs a verb with options that are not called as their parameters, and one that needs another."""
+    calls: list[Any] = []
+
+    @configured(recipe=True, needs={"handle": ("length",)}, pot="Pot")
+    def cast(*, output: Annotated[Path | None, typer.Option("--to", "-o")] = None, pot: Pot) -> None:
+        calls.append((output, pot))
+
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command(cls=SectionedCommand)(cast)
+    return CliRunner().invoke(app, list(words)), calls
+
+
 def make_app(calls: list[dict[str, Any]], **settings: Any) -> typer.Typer:
     @configured(**settings, colour="Paint", brush="Tool (default: the last one)")
     def paint(
@@ -149,6 +169,31 @@ def test_bad_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:
     result, calls = run("--recipe", str(recipe), recipe=True)
     assert isinstance(result.exception, ConfigError) and not calls
     assert message in str(result.exception)
+
+
+def test_a_recipe_may_call_a_key_as_its_option_is_called(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    for text in ("lid: round\nto: there\n", "cover: round\noutput: there\n"):
+        recipe.write_text(text)
+        result, calls = run_pot("--recipe", str(recipe))
+        assert result.exit_code == 0, result.output
+        assert calls == [(Path("there"), Pot(cover="round"))]
+    assert run_pot("--recipe", str(recipe), "--lid", "flat")[1] == [(Path("there"), Pot(cover="flat"))]
+    for text, names in (("lid: a\ncover: b\n", "'lid' and 'cover'"), ("to: a\noutput: b\n", "'to' and 'output'")):
+        recipe.write_text(text)
+        result, calls = run_pot("--recipe", str(recipe))
+        assert not calls and str(result.exception) == f"{recipe}: {names} are the same key. Leave one of them out."
+
+
+def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:
+    assert run_pot("--handle", "--length", "3")[1] == [(None, Pot(length=3))]
+    recipe, message = tmp_path / "recipe.yaml", "--length has no effect beside --no-handle. Leave one of them out."
+    recipe.write_text("handle: false\nlength: 4\n")
+    for words in (["--no-handle"], ["--recipe", str(recipe)]):
+        result, calls = run_pot(*words, "--length", "3")
+        assert not calls and isinstance(result.exception, ConfigError) and str(result.exception) == message
+    assert run_pot("--recipe", str(recipe))[1] == [(None, Pot(handle=False, length=4))]  # a recipe may hold every key
+    assert run_pot("--recipe", str(recipe), "--handle", "--length", "3")[1] == [(None, Pot(length=3))]
 
 
 def test_only_some_fields_can_be_offered() -> None:

@@ -288,7 +288,8 @@ def test_a_thousand_queries(lexite, tiny_index: Path, tmp_path: Path) -> None:
 
 def test_what_has_no_place_beside_static(lexite, tiny_index: Path, tmp_path: Path) -> None:
     for option in (["--k-queries", "2"], ["--device", "cpu"], ["--precision", "fp32"], ["--query-prompt", "q: "]):
-        assert "--static needs no model" in lexite("search", tiny_index, "--static", "milk", *option).error
+        said = lexite("search", tiny_index, "--static", "milk", *option).error
+        assert said.startswith("--static needs no model") and said.endswith(f"Leave out {option[0]}.")
     assert "--static" in lexite("search", tiny_index, "--static", "--terms", tmp_path / "t.jsonl").error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,31 @@ def test_scoring_can_be_changed(lexite, tiny_index: Path, stored: Path) -> None:
     )
 
 
+def test_labels_of_another_vocabulary_are_refused(
+    lexite, tiny_index: Path, stored: Path, other_vocabulary: Path, tiny_vocabulary: Path, tmp_path: Path
+) -> None:
+    for words in (["--terms", stored], ["--static", "milk"]):
+        said = lexite("search", tiny_index, *words, "--vocabulary", other_vocabulary).error
+        assert said.startswith("The index was made by the vocabulary 'tiny'") and "Name its own with --vocabulary." in said
+        moved = shutil.copytree(tiny_vocabulary, tmp_path / "moved", dirs_exist_ok=True)
+        assert lexite("search", tiny_index, *words, "--json", "--vocabulary", moved).out == (
+            lexite("search", tiny_index, *words, "--json").out
+        )
+
+
+def test_terms_have_numbers_where_another_vocabulary_took_the_place(
+    lexite, tiny_vocabulary: Path, other_vocabulary: Path, documents: Path, stored: Path, tmp_path: Path
+) -> None:
+    place, index = Path(shutil.copytree(tiny_vocabulary, tmp_path / "v")), tmp_path / "i"
+    assert lexite("index", documents, "-o", index, "--vocabulary", place, "--no-literal").status == 0
+    shutil.rmtree(place)
+    shutil.copytree(other_vocabulary, place)
+    for words in (["--terms", stored], ["--static", "milk"]):
+        answer = json.loads(lexite("search", index, *words, "--json").out.splitlines()[0])
+        assert all(term["label"] == f"latent {term['term']}" for hit in answer["hits"] for term in hit["terms"])
+        assert answer["hits"]
+
+
 def test_standard_input(lexite, tiny_index: Path, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stored.read_bytes())))
     assert len(hits_of(lexite("search", tiny_index, "--terms", "-", "--json").out)) == 2
@@ -99,7 +125,9 @@ def test_missing_empty_and_undecodable_files(lexite, tiny_index: Path, tmp_path:
     assert "holds no queries" in lexite("search", tiny_index, "--terms", tmp_path / "empty").err
     (tmp_path / "latin").write_bytes(b'{"id": "\xff"}\n')
     assert "line 1 is not valid UTF-8" in lexite("search", tiny_index, "--terms", tmp_path / "latin").err
-    assert "have no place beside it" in lexite("search", tiny_index, "--terms", tmp_path / "empty", "--k-queries", "2").err
+    words = ["--k-queries", "2", "--device", "cpu"]
+    said = lexite("search", tiny_index, "--terms", tmp_path / "empty", *words).error
+    assert said.endswith("have no place beside it. Leave out --k-queries, --device.")
     assert "takes the place of words" in lexite("search", tiny_index, "milk", "--terms", tmp_path / "empty").err
 
 

@@ -41,6 +41,10 @@ def test_train_goes_on_from_a_vocabulary(lexite, documents: Path, tiny_vocabular
     made = lexite("info", tmp_path / "v", "--json").json
     assert made["sae"] == begun["sae"] and made["terms"] == begun["terms"]
     assert made["scoring"] == {**begun["scoring"], "k1": 5.0} and settings["start"] == str(tiny_vocabulary)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"from: {tiny_vocabulary}\nsae: topk\nk1: 5\nprecision: fp32\n")
+    words = ["--recipe", recipe, "--json", "-"]
+    assert lexite("train", documents, "-o", tmp_path / "u", *short, *words).json["settings"] == settings
     for option, message in (
         (["--n-latents", "32"], "n_latents is 32, but "),
         (["--special-tokens", "keep"], "'tiny' was trained on"),

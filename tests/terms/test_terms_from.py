@@ -55,6 +55,20 @@ def test_a_run_without_a_step_of_any_size_keeps_the_weights(begun: Path, documen
     assert summary["settings"]["start"] == str(begun) == yaml.safe_load((tmp_path / "v" / "recipe.yaml").read_text())["start"]
 
 
+def test_the_card_says_what_the_other_was_trained_on(begun: Path, documents: Path, tmp_path: Path) -> None:
+    short, start = replace(TRAINING, tokens=640), load(begun)
+    train([documents], tmp_path / "a", training=short, start=start)
+    assert load(tmp_path / "a").details.training_data == (
+        "Trained further from `begun`, on the sources that the recipe names. "
+        "Of `begun`: What that was trained on was not recorded."
+    )
+    start.details = replace(start.details, training_data="Encyclopaedias (CC BY-SA).")
+    train([documents], tmp_path / "b", training=short, start=start, saving=SavingConfig(training_data="My notes."))
+    further = "Trained further from `begun`, on My notes. Of `begun`: Encyclopaedias (CC BY-SA)."
+    assert load(tmp_path / "b").details.training_data == further
+    assert further in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
+
+
 def test_it_goes_on_from_where_the_other_ended(begun: Path, documents: Path, tmp_path: Path) -> None:
     sae, backbone = SAEConfig(n_latents=40, k=3), load(begun).backbone.config
     long = replace(TRAINING, tokens=12_000)

@@ -226,6 +226,30 @@ def test_a_small_rest_of_tokens_does_no_harm(tmp_path: Path, tokens: int) -> Non
     assert torch.isfinite(result.autoencoder.encoder_weight).all()
 
 
+@pytest.mark.parametrize(
+    ("changes", "steps"), [({"tokens": 40}, 1), ({"tokens": 461}, 9), ({"tokens": 462}, 9), ({"tokens": 463}, 10)]
+)
+def test_too_few_steps_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, int], steps: int
+) -> None:
+    taken: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = TrainingState.step
+        patch.setattr(TrainingState, "step", lambda self, *given: taken.append(given[1]) or real(self, *given))
+        run(tmp_path, **changes)
+    warned = [record.getMessage() for record in caplog.records if "too few to learn anything" in record.getMessage()]
+    assert len(taken) == steps and len(warned) == (steps < 10)
+    if warned:
+        assert warned[0].startswith(f"{changes['tokens']} tokens in all and 50 a step make {steps} step")
+        assert "--tokens" in warned[0] and "--batch-tokens" in warned[0]
+
+
+def test_a_text_that_turns_out_to_be_short_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, Numbers(50), epochs=1, tokens=5000)  # more than the buffer holds, so the end comes after the first steps
+    warned = [record.getMessage() for record in caplog.records if "too few to learn anything" in record.getMessage()]
+    assert len(warned) == 1 and warned[0].startswith("250 tokens in all and 50 a step make 5 steps: ")
+
+
 def test_a_run_that_is_cut_short_warms_up_in_proportion(tmp_path: Path) -> None:
     run(tmp_path, epochs=1, tokens=5000, warmup_tokens=2500, log_tokens=50)
     rates = [record["learning_rate"] for record in records(tmp_path)]

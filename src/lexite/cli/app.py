@@ -39,6 +39,7 @@ VERBS = {
     "compare": "Train several recipes on the same token states and compare them on test collections.",
 }
 _HELP = "Takes a dense text retriever apart into latent terms that BM25 can index. Start with 'lexite demo'."
+_OUT_OF_LIMITS = ("greater_than_equal", "less_than_equal")
 _INTERRUPTED = 130
 _INTERNAL = 70
 _WRITING_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -146,11 +147,21 @@ def _internal_error(error: Exception) -> int:
 
 
 def _usage_error(wrong: typer.TyperException, verb: str) -> int:
-    text = wrong.format_message().rstrip()
+    text = _in_plain_words(wrong).rstrip()
     if not text:  # no verb was given, and the help was shown
         return wrong.exit_code
     hint = f"lexite {verb} --help" if verb in VERBS else "lexite --help"
     return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} See '{hint}'.", wrong.exit_code)
+
+
+def _in_plain_words(wrong: typer.TyperException) -> str:
+    """The message of a usage error, without the words that the checks of typer put before their own, and true of NaN."""
+    text = str(wrong.format_message()).replace(": Value error, ", ": ", 1)
+    for problem in getattr(wrong.__cause__, "errors", list)():
+        value = str(problem.get("input")).strip().lower().lstrip("+-")
+        if problem.get("type") in _OUT_OF_LIMITS and value in ("nan", "inf", "infinity"):
+            text = text.replace(str(problem["msg"]), "Input should be a finite number")
+    return text
 
 
 def _close_stdout() -> None:

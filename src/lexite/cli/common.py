@@ -32,6 +32,7 @@ RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
+NEEDS_WORDS = {"literal": ("literal_weight_documents", "literal_stop_words")}
 TERMS = ("k_documents", "k_queries", "floor_documents", "floor_queries")  # that an index records
 PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
@@ -134,13 +135,23 @@ def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[B
     prefix = made_by.terms_config.get(PREFIX)
     if prefix is not None and prefix < encoder.sae.config.n_latents:
         encoder = encoder.prefix(prefix)
-    if encoder.fingerprint != made_by.fingerprint:
-        raise IndexFormatError(
-            f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
-            f"'{vocabulary or made_by.model}' is another one ({encoder.fingerprint[:12]}). Name its own with --vocabulary."
-        )
+    check_made_by(index, vocabulary or made_by.model, encoder.fingerprint)
     encoder.terms = dataclasses.replace(encoder.terms, **numbers)
     return encoder
+
+
+def check_made_by(index: BM25Index, name: str, fingerprint: str) -> None:
+    """Refuses a vocabulary that did not make an index.
+
+    Raises:
+        IndexFormatError: it has another fingerprint than the index recorded.
+    """
+    made_by = index.vocabulary
+    if fingerprint != made_by.fingerprint:
+        raise IndexFormatError(
+            f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
+            f"'{name}' is another one ({fingerprint[:12]}). Name its own with --vocabulary."
+        )
 
 
 def chunks(items: Iterable[T], size: int = DOCUMENTS_PER_CHUNK) -> Iterator[list[T]]:

@@ -10,6 +10,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import (
+    NEEDS_WORDS,
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
@@ -35,6 +36,7 @@ from lexite.terms.scoring import BM25Config
         "read": ("skip_bad",),
         "model": RUNTIME + READING_OF_TEXT,
     },
+    needs=NEEDS_WORDS,
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says)",

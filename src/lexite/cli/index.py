@@ -13,6 +13,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import (
+    NEEDS_WORDS,
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
@@ -43,6 +44,7 @@ from lexite.terms.scoring import BM25Config
 @configured(
     recipe=True,
     only={"terms": ("k_documents", "floor_documents"), "model": RUNTIME + READING_OF_TEXT},
+    needs=NEEDS_WORDS,
     read="Reading",
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says; can be changed at search time)",

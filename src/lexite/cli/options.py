@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
 
 import typer
+from typer.models import OptionInfo
 
 from lexite.cli.output import set_verbosity
 from lexite.cli.recipes import read_recipe, recipe_keys
@@ -48,6 +49,7 @@ def configured(
     recipe: bool = False,
     only: Mapping[str, Collection[str]] | None = None,
     with_defaults: Collection[str] = (),
+    needs: Mapping[str, Collection[str]] | None = None,
     **headings: str,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turns parameters of a verb that are configurations into options.
@@ -57,6 +59,7 @@ def configured(
         only: by parameter name, the fields that are offered; all of them for a parameter that is not named.
         with_defaults: names of parameters with ``Overrides`` whose ``--help`` shows the defaults of the dataclass all the same,
             since they are what it is laid over as a rule.
+        needs: by name of a yes-or-no option, the options that have no effect without it, and are refused beside its --no.
         headings: by parameter name, the heading of its options in ``--help``. The parameter is annotated with a configuration
             dataclass, and gets one that is built and checked, or with ``Overrides[dataclass]``, and gets what was given.
 
@@ -72,7 +75,8 @@ def configured(
             for name, heading in headings.items()
         ]
         _check_clashes(groups, [p.name for p in own])
-        keys = recipe_keys(hints, [p.name for p in own])
+        keys, fields = recipe_keys(hints, [p.name for p in own]), [field.name for group in groups for field in group.fields]
+        aliases = _aliases({name: hints[name] for name in keys}, groups)
 
         @functools.wraps(verb)
         def run(context: typer.Context, **values: Any) -> Any:
@@ -81,7 +85,8 @@ def configured(
             if verbose or quiet:
                 set_verbosity(verbose, quiet)
             path = values.pop("recipe", None)
-            written = read_recipe(path, keys, [field.name for group in groups for field in group.fields])
+            written = read_recipe(path, keys, fields, aliases)
+            _check_effect(needs or {}, given, {**written, **{name: values[name] for name in given if name in values}})
             values.update({key: value for key, value in written.items() if key in keys and key not in given})
             for group in groups:
                 options = {field.name: values.pop(field.name) for field in group.fields}
@@ -163,6 +168,25 @@ def _own_parameters(parameters: list[inspect.Parameter], hints: Mapping[str, Any
 def _was_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def _aliases(own: Mapping[str, Any], groups: list[_Group]) -> dict[str, str]:
+    """The keys of a recipe whose options have other names, by those names: ``start`` by ``from``, as in ``--from``."""
+    flags = {field.name: flag_of(field) for group in groups for field in group.fields}
+    for name, hint in own.items():
+        declared = [part for part in typing.get_args(hint)[1:] if isinstance(part, OptionInfo)]
+        words = [word for part in declared for word in (part.default, *(part.param_decls or ())) if str(word).startswith("--")]
+        flags[name] = str(words[0]).partition("/")[0] if words else flag(name)
+    named = {flagged[2:].replace("-", "_"): name for name, flagged in flags.items()}
+    return {alias: name for alias, name in named.items() if alias not in flags}
+
+
+def _check_effect(needs: Mapping[str, Collection[str]], given: Collection[str], values: Mapping[str, Any]) -> None:
+    """Refuses options of the command line that something which is switched off leaves without effect."""
+    for switch, needy in needs.items():
+        idle = next((name for name in needy if name in given), None)
+        if idle is not None and values.get(switch) is False:
+            raise ConfigError(f"{flag(idle)} has no effect beside --no-{flag(switch)[2:]}. Leave one of them out.")
 
 
 def _build(group: _Group, options: Mapping[str, Any], written: Mapping[str, Any], path: str) -> Any:

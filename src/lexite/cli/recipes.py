@@ -26,23 +26,31 @@ def recipe_keys(hints: Mapping[str, Any], own: Collection[str]) -> dict[str, Any
     return {name: _bare(hints[name]) for name in own if name not in _NEVER}
 
 
-def read_recipe(path: Path | None, own: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+def read_recipe(
+    path: Path | None, own: Mapping[str, Any], fields: Collection[str], aliases: Mapping[str, str]
+) -> dict[str, Any]:
     """Reads a recipe and checks its keys, and the values of the verb's own parameters.
 
     Args:
         path: the file; None reads nothing.
         own: what :func:`recipe_keys` gave.
         fields: names of the fields of the verb's configurations; their values are checked by whoever builds those.
+        aliases: further names of keys, those of options that are not called as their key.
 
     Raises:
-        ConfigError: the file is missing or not a recipe, a key is unknown, or a value is of the wrong type.
+        ConfigError: the file is missing or not a recipe, a key is unknown or there under two names, or a value is
+            of the wrong type.
     """
     written = load_recipe(path) if path else {}
+    for alias in [key for key in written if key in aliases]:
+        if aliases[alias] in written:
+            raise ConfigError(f"{path}: '{alias}' and '{aliases[alias]}' are the same key. Leave one of them out.")
+        written[aliases[alias]] = written.pop(alias)
     for key, value in written.items():
         if key in own:
             written[key] = _checked(own[key], key, value, str(path))
         elif key not in fields:
-            raise ConfigError(f"{path}: {unknown_key(key, [*own, *fields])}")
+            raise ConfigError(f"{path}: {unknown_key(key, [*own, *fields, *aliases])}")
     return written
 
 

@@ -14,7 +14,7 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of, open_queries, report_skipped
 from lexite.cli.hits import ShownHit, print_hits, show_hits
-from lexite.cli.options import Overrides, configured
+from lexite.cli.options import Overrides, configured, flag
 from lexite.cli.output import console, print_json, print_json_line
 from lexite.cli.queries import ModelQueries, QueryEncoder, static_queries_of
 from lexite.cli.stored_terms import TermQueries, labels_of, read_term_queries
@@ -97,9 +97,10 @@ def search_verb(
         raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries or static):
         raise ConfigError("--terms takes the place of words, of --queries and of --static. Give one of them.")
-    if (terms_file is not None and terms.values) or ((terms_file or static) and ("k_queries" in terms.values or model.values)):
-        option = "--static" if static else "--terms"
-        raise ConfigError(f"{option} needs no model, so options of the model and of its terms have no place beside it.")
+    if terms_file is not None:
+        _check_place("--terms", (*terms.values, *model.values))
+    elif static:
+        _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
     opened = BM25Index.open(index)
     scored = scoring.over(opened.scoring)
     if terms_file is not None:
@@ -116,6 +117,15 @@ def search_verb(
         else _model_queries(opened, vocabulary, terms, model)
     )
     _ask(Searcher(opened, encoder, scored, top_k, snippets, approximate), listed, run, as_json)
+
+
+def _check_place(option: str, idle: Sequence[str]) -> None:
+    """Refuses options of the model and of its terms beside one that needs neither."""
+    if idle:
+        named = ", ".join(map(flag, idle))
+        raise ConfigError(
+            f"{option} needs no model, so options of the model and of its terms have no place beside it. Leave out {named}."
+        )
 
 
 def _listed_queries(query: list[str] | None, queries: Path | None, read: ReadOptions) -> list[Query]:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.cli.common import PREFIX
+from lexite.cli.common import PREFIX, check_made_by
 from lexite.errors import CorpusError, LexiteError
 from lexite.index.config import MAX_WEIGHT
 
@@ -90,21 +90,46 @@ def read_term_queries(path: Path, n_latents: int) -> TermQueries:
 
 
 def labels_of(index: BM25Index, vocabulary: str | None) -> Callable[[int], str]:
-    """Labels of an index's latent terms when its vocabulary is on this machine; numbers otherwise."""
-    from lexite.terms.hub import builtin_folder
-    from lexite.terms.vocabulary import Vocabulary
+    """Labels of an index's latent terms when its vocabulary is on this machine; numbers otherwise.
 
-    name = vocabulary or index.vocabulary.model
+    Args:
+        index: the index.
+        vocabulary: where the vocabulary is now; None looks where it was when the index was built.
+
+    Raises:
+        IndexFormatError: ``vocabulary`` is another one.
+    """
+    from lexite.terms.hub import builtin_folder
+    from lexite.terms.manifest import read_manifest
+
+    name, made_by = vocabulary or index.vocabulary.model, index.vocabulary
     folder = Path(name) if name and Path(name).is_dir() else builtin_folder(name) if name else None
     try:
-        vocabulary_found = Vocabulary.load(folder) if folder is not None else None
-        prefix = index.vocabulary.terms_config.get(PREFIX)
-        if vocabulary_found is not None and prefix is not None and vocabulary_found.n_latents != index.n_latents:
-            vocabulary_found = vocabulary_found.prefix(prefix, index.n_latents // prefix)
+        manifest = read_manifest(folder, verify=False) if folder is not None else None
     except LexiteError:  # labels are a comfort, and what is wrong with them is for 'lexite info' to say
         return _number
-    same = vocabulary_found is not None and vocabulary_found.n_latents == index.n_latents
-    return vocabulary_found.label if vocabulary_found is not None and same else _number
+    if folder is None or manifest is None:
+        return _number
+    if PREFIX in made_by.terms_config and manifest["fingerprint"] != made_by.fingerprint:
+        # The fingerprint of its first latents takes the weights, and so torch; the name says well enough which one it is.
+        return _labels_in(folder, index) if manifest["name"] == made_by.name else _number
+    if vocabulary is not None:
+        check_made_by(index, vocabulary, manifest["fingerprint"])
+    return _labels_in(folder, index) if manifest["fingerprint"] == made_by.fingerprint else _number
+
+
+def _labels_in(folder: Path, index: BM25Index) -> Callable[[int], str]:
+    """The labels in the folder of an index's vocabulary; numbers where it has none that fit."""
+    from lexite.terms.vocabulary import Vocabulary
+
+    try:
+        found = Vocabulary.load(folder)
+        prefix = index.vocabulary.terms_config.get(PREFIX)
+        if prefix is not None and found.n_latents != index.n_latents:
+            found = found.prefix(prefix, index.n_latents // prefix)
+    except LexiteError:
+        return _number
+    return found.label if found.n_latents == index.n_latents else _number
 
 
 def _number(term: int) -> str:

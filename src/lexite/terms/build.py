@@ -98,7 +98,7 @@ def train(
         saving: number format and card of the saved vocabulary.
         probe: measures the autoencoder while it is trained; what it returns goes into the log.
         start: a vocabulary whose autoencoder is trained further, in place of random weights. Of one that was saved without its
-            decoder, the rows of the encoder serve as the first decoder.
+            decoder, the first decoder is fitted to the first token states by ridge regression.
         resume: go on from the last checkpoint in ``output``.
         overwrite: replace a vocabulary or a run in ``output``.
         show_progress: progress on stderr.
@@ -150,10 +150,18 @@ def train(
             resume=resume,
             show_progress=show_progress,
         )
-    details = ModelDetails(saving.name or folder.absolute().name, saving.licence, saving.training_data, settings)
+    trained_on = saving.training_data if start is None else _trained_further_on(start, saving.training_data)
+    details = ModelDetails(saving.name or folder.absolute().name, saving.licence, trained_on, settings)
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
     measure_and_set(encoder, given.sample(), source="the training text", show_progress=show_progress)
     return _publish(encoder, folder, result, saving, settings)
+
+
+def _trained_further_on(start: LatentTermEncoder, training_data: str) -> str:
+    """What a vocabulary that was trained further was trained on: that of the one before belongs to it."""
+    before = start.details.training_data or "What that was trained on was not recorded."
+    lately = (training_data or "the sources that the recipe names").rstrip().removesuffix(".")
+    return f"Trained further from `{start.name}`, on {lately}. Of `{start.name}`: {before}"
 
 
 def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -> None:

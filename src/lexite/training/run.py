@@ -38,6 +38,10 @@ from lexite.training.step import TrainingState
 logger = logging.getLogger("lexite")
 METRICS_FILE = "metrics.jsonl"
 BUFFER_FILE = "buffer.bin"
+LARGEST_BATCH = 1.25
+"""What would be left over as a last batch, in batches, goes into the one before if that does not get larger than this."""
+FEW_STEPS = 10
+"""Fewer steps teach next to nothing: the learning rate falls to zero over them, and that of a single one is zero."""
 _SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
 Probe = Callable[[SparseAutoencoder], dict[str, float]]
 
@@ -174,8 +178,9 @@ class _Run:
         while self.done < self.total:
             self._refill()
             left = self.total - self.done
-            # What would be left over as a very small last batch goes into the one before.
-            drawn = self.buffer.draw(left if left < 1.25 * config.batch_tokens else config.batch_tokens, self.generator)
+            drawn = self.buffer.draw(
+                left if left < LARGEST_BATCH * config.batch_tokens else config.batch_tokens, self.generator
+            )
             batch = Batch(drawn) if isinstance(drawn, torch.Tensor) else drawn
             if not len(batch.states):
                 break
@@ -225,7 +230,18 @@ class _Run:
         if not self.done:
             if not self.buffer.size:
                 raise TrainingError("The text gave no token to train on. Check the sources.")
+            self._warn_of_few_steps()
             self.state.look_at(self.buffer.rows[: self.config.init_tokens])
+
+    def _warn_of_few_steps(self) -> None:
+        size = self.config.batch_tokens
+        steps = max(math.floor(self.total / size - LARGEST_BATCH) + 2, 1)
+        if steps < FEW_STEPS:
+            logger.warning(
+                "%s tokens in all and %s a step make %d step%s: too few to learn anything, so the vocabulary stays nearly "
+                "what it was at the start. Give more text, more --tokens or --epochs, or a smaller --batch-tokens.",
+                f"{self.total:,}", f"{size:,}", steps, "" if steps == 1 else "s",
+            )  # fmt: skip
 
     def _next_states(self) -> torch.Tensor | None:
         chunk = self._next_chunk()
@@ -254,6 +270,8 @@ class _Run:
             if available < self.total:
                 logger.info("The text gives %s tokens in all, fewer than asked for.", f"{available:,}")
                 self.total = available
+                if self.done:  # else it is looked at when the buffer is full
+                    self._warn_of_few_steps()
 
     def _check(self, metrics: StepMetrics) -> None:
         if not math.isfinite(metrics.squared_error + metrics.gradient_norm):
