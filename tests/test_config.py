@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexite.config import differences, from_dict, load_recipe, option, parse_count, to_dict
+from lexite.config import differences, from_dict, load_recipe, option, option_aliases, parse_count, to_dict
 from lexite.errors import ConfigError
+from lexite.sae import SAEConfig
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,17 @@ def test_what_is_not_a_count_is_refused(text: Any) -> None:
 
 def test_differences_name_both_values() -> None:
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: None -> 4"]
+
+
+def test_a_key_of_a_recipe_may_have_a_further_name(tmp_path: Path) -> None:
+    path, aliases = tmp_path / "recipe.yaml", option_aliases(fields(SAEConfig))
+    assert aliases == {"sae": "rule"}
+    for text in ("sae: gated\nk: 3\n", "rule: gated\nk: 3\n"):
+        path.write_text(text)
+        assert load_recipe(path, aliases) == {"rule": "gated", "k": 3}
+    path.write_text("sae: gated\nrule: topk\n")
+    with pytest.raises(ConfigError, match=r"recipe\.yaml: 'sae' and 'rule' are the same key"):
+        load_recipe(path, aliases)
 
 
 def test_a_recipe_is_a_mapping(tmp_path: Path) -> None:

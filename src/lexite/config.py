@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -150,11 +150,21 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 
-def load_recipe(path: str | Path) -> dict[str, Any]:
+def option_aliases(fields: Iterable[dataclasses.Field[Any]]) -> dict[str, str]:
+    """The names of options that are not called as their field, as keys of a recipe: ``{"sae": "rule"}``."""
+    flags = {field.name: str(field.metadata.get("flag") or "") for field in fields}
+    return {flag.removeprefix("--").replace("-", "_"): name for name, flag in flags.items() if flag}
+
+
+def load_recipe(path: str | Path, aliases: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Reads a recipe: a YAML mapping with the same keys as the command's options (``-`` or ``_`` between words).
 
+    Args:
+        path: the file.
+        aliases: further names of keys; what stands under one is returned under its key.
+
     Raises:
-        ConfigError: the file is missing, is not YAML, or is not a mapping; with the line.
+        ConfigError: the file is missing, is not YAML, is not a mapping (with the line), or names a key twice.
     """
     import yaml
 
@@ -174,4 +184,10 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a list of 'key: value' lines, but this file holds a {type(values).__name__}.")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    written = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for alias, key in (aliases or {}).items():
+        if alias in written:
+            if key in written:
+                raise ConfigError(f"{path}: '{alias}' and '{key}' are the same key. Leave one of them out.")
+            written[key] = written.pop(alias)
+    return written

@@ -43,6 +43,14 @@ def recipe(tmp_path: Path, tiny_model: Path, documents: Path) -> Write:
     return write
 
 
+def test_a_recipe_may_call_a_key_as_its_option_is_called(recipe: Write) -> None:
+    for name in ("rule", "sae"):
+        read = read_recipe(recipe(name, **{name: "jumprelu"}))
+        assert read.configs["sae"].rule == "jumprelu" and "rule" in read.given
+    with pytest.raises(ConfigError, match="'sae' and 'rule' are the same key"):
+        read_recipe(recipe("both", sae="topk", rule="topk"))
+
+
 class Killed(BaseException):
     """What a test raises in place of a kill."""
 

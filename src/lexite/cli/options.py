@@ -21,7 +21,7 @@ from typer.models import OptionInfo
 
 from lexite.cli.output import set_verbosity
 from lexite.cli.recipes import read_recipe, recipe_keys
-from lexite.config import check_value
+from lexite.config import check_value, option_aliases
 from lexite.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -172,13 +172,15 @@ def _was_given(context: typer.Context, name: str) -> bool:
 
 def _aliases(own: Mapping[str, Any], groups: list[_Group]) -> dict[str, str]:
     """The keys of a recipe whose options have other names, by those names: ``start`` by ``from``, as in ``--from``."""
-    flags = {field.name: flag_of(field) for group in groups for field in group.fields}
+    fields = [field for group in groups for field in group.fields]
+    found, keys = option_aliases(fields), {*own, *(field.name for field in fields)}
     for name, hint in own.items():
         declared = [part for part in typing.get_args(hint)[1:] if isinstance(part, OptionInfo)]
         words = [word for part in declared for word in (part.default, *(part.param_decls or ())) if str(word).startswith("--")]
-        flags[name] = str(words[0]).partition("/")[0] if words else flag(name)
-    named = {flagged[2:].replace("-", "_"): name for name, flagged in flags.items()}
-    return {alias: name for alias, name in named.items() if alias not in flags}
+        alias = str(words[0]).partition("/")[0][2:].replace("-", "_") if words else name
+        if alias != name:
+            found[alias] = name
+    return {alias: name for alias, name in found.items() if alias not in keys}
 
 
 def _check_effect(needs: Mapping[str, Collection[str]], given: Collection[str], values: Mapping[str, Any]) -> None:

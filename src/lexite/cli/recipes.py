@@ -41,11 +41,7 @@ def read_recipe(
         ConfigError: the file is missing or not a recipe, a key is unknown or there under two names, or a value is
             of the wrong type.
     """
-    written = load_recipe(path) if path else {}
-    for alias in [key for key in written if key in aliases]:
-        if aliases[alias] in written:
-            raise ConfigError(f"{path}: '{alias}' and '{aliases[alias]}' are the same key. Leave one of them out.")
-        written[aliases[alias]] = written.pop(alias)
+    written = load_recipe(path, aliases) if path else {}
     for key, value in written.items():
         if key in own:
             written[key] = _checked(own[key], key, value, str(path))

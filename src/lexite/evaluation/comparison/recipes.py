@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lexite.backbone import BackboneConfig
-from lexite.config import check_value, from_dict, load_recipe, to_dict, unknown_key
+from lexite.config import check_value, from_dict, load_recipe, option_aliases, to_dict, unknown_key
 from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError
 from lexite.sae.config import SAEConfig
@@ -103,12 +103,13 @@ def read_recipes(paths: Sequence[str | Path]) -> list[Recipe]:
 
 def read_recipe(path: str | Path) -> Recipe:
     """Reads one recipe; see :func:`read_recipes`."""
-    written, where = load_recipe(path), str(path)
+    aliases = option_aliases(field for cls in CONFIGURATIONS.values() for field in dataclasses.fields(cls))
+    written, where = load_recipe(path, aliases), str(path)
     fields = {name: _offered(cls) for name, cls in CONFIGURATIONS.items()}
     known = {key for keys in fields.values() for key in keys}
     strange = next((key for key in written if key not in known and key not in ("sources", *RUN_KEYS)), None)
     if strange is not None:
-        raise ConfigError(f"{where}: {unknown_key(strange, [*known, 'sources', *RUN_KEYS])}")
+        raise ConfigError(f"{where}: {unknown_key(strange, [*known, *aliases, 'sources', *RUN_KEYS])}")
     configs = {
         name: _built(cls, {key: written[key] for key in fields[name] if key in written}, where)
         for name, cls in CONFIGURATIONS.items()

@@ -54,7 +54,8 @@ def scoring_of(model: Any) -> BM25Config | None:
     carried = getattr(model, "scoring", None)
     if isinstance(carried, BM25Config):
         return carried
-    modules = unwrap(model).children() if isinstance(unwrap(model), nn.Module) else ()
+    inner = unwrap(model)
+    modules = inner.children() if isinstance(inner, nn.Module) else ()
     return next((module.scoring for module in modules if isinstance(module, SparseTokenPooling)), None)
 
 
