@@ -165,31 +165,12 @@ def test_what_was_measured_of_the_new_weights_stays(model, tmp_path: Path) -> No
     np.testing.assert_array_equal(back.vocabulary.document_counts, fresh.document_counts)
 
 
-def without_state(model: LatentTermsSparseEncoder) -> LatentTermsSparseEncoder:
-    """As folders say that were saved before there was a state."""
-    origin = {key: value for key, value in model.extras.origin.items() if key not in ("state", "scoring")}
+def test_without_digests_nothing_is_taken_for_unchanged(model, tmp_path: Path) -> None:
+    origin = {key: value for key, value in model.extras.origin.items() if key != "state"}
     model.extras = dataclasses.replace(model.extras, origin=origin)
-    return model
-
-
-def test_an_earlier_folder_counts_as_changed_where_that_is_seen(model, tiny_model: Path, tmp_path: Path) -> None:
-    assert through_a_folder(without_state(model), tmp_path / "same").to_latent_term_encoder().details == DETAILS
-    WEIGHTS["dense model"](model)
-    assert converted(model, tmp_path / "dense").details.name == "tiny-tuned"
-
-
-def test_an_earlier_folder_counts_as_changed_where_tokens_were_counted(model) -> None:
-    without_state(model).token_encoder.tokens_since_active[0] = 9
-    assert model.to_latent_term_encoder().details.name == "tiny-tuned"
-
-
-def test_an_earlier_folder_counts_as_changed_where_weights_are_finer_than_those_saved(tiny_model: Path, tmp_path: Path) -> None:
-    encoder = measured(tiny_model)
-    folder = encoder.save_pretrained(tmp_path / "rounded", dtype="bf16")
-    model = without_state(LatentTermsSparseEncoder.from_vocabulary(str(folder)))
-    assert model.to_latent_term_encoder().details == DETAILS
-    one_number(model)
-    assert model.to_latent_term_encoder().details.name == "tiny-tuned"
+    assert weights_changed(model)
+    details = through_a_folder(model, tmp_path / "same").to_latent_term_encoder().details
+    assert details.name == "tiny-tuned" and details.results is None
 
 
 def test_the_card_of_a_changed_model_says_so(model, tmp_path: Path) -> None:

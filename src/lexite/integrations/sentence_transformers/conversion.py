@@ -167,18 +167,16 @@ def _carried_along(
 
     Args:
         model: the model.
-        same_dense: whether its dense part was compared with the original and is the same. Else the digest tells; without one,
-            what could not be found again counts as another.
+        same_dense: whether its dense part was compared with the original and is the same. Else the digest tells.
         before: how the vocabulary made terms.
         terms: how they are made now.
     """
     extras = model.extras
     if not extras.origin:
         return extras
-    if sae_changed(model) or not (same_dense or (STATE in extras.origin and not dense_changed(model))):
+    if sae_changed(model) or (not same_dense and dense_changed(model)):
         return extras.of_other_weights(model.token_encoder.hidden_dim, model.model_card_data.license)
-    scoring = extras.origin.get("scoring")
-    if terms == before and (scoring is None or saved_scoring(scoring, "origin.scoring") == model.scoring):
+    if terms == before and saved_scoring(extras.origin["scoring"], "origin.scoring") == model.scoring:
         return extras
     return extras.of_other_settings(keep_static=(terms.pooling, terms.k_documents) == (before.pooling, before.k_documents))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from lexite.integrations.sentence_transformers.preparation import backbone_modul
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 
 STATE = "state"
-"""Key of a model's ``origin`` under which the digests are; folders of earlier versions have none."""
+"""Key of a model's ``origin`` under which the digests are."""
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -33,28 +33,26 @@ def weight_digests(model: Any) -> dict[str, list[str]]:
 
 
 def weights_changed(model: Any) -> bool:
-    """Whether a model that was made from a vocabulary has other weights now, or reads other tokens, as far as is known."""
+    """Whether a model that was made from a vocabulary has other weights now, or reads other tokens."""
     return sae_changed(model) or dense_changed(model)
 
 
 def sae_changed(model: Any) -> bool:
-    """Whether the sparse autoencoder gives other codes than that of the vocabulary, as far as is known.
-
-    The decoder and k do not count. Of a folder that an earlier version saved it is known only where weights are not of the type
-    that they were saved in, or where latents were counted, which training does.
-    """
-    origin, module = model.extras.origin, model.token_encoder
-    if not origin:
-        return False
-    if STATE in origin:
-        return _digest_of_sae(module) not in origin[STATE]["sae"]
-    return bool(module.tokens_since_active.any()) or (origin.get("weights") == "bf16" and not is_rounded(module.W_enc))
+    """Whether the sparse autoencoder gives other codes than that of the vocabulary. The decoder and k do not count."""
+    origin = model.extras.origin
+    return bool(origin) and _digest_of_sae(model.token_encoder) not in _recorded(origin, "sae")
 
 
 def dense_changed(model: Any) -> bool:
-    """Whether the dense part, or what it leaves out of a text, is another than that of the vocabulary, as far as is known."""
-    state = model.extras.origin.get(STATE)
-    return state is not None and _digest_of_dense(model) not in state["dense"]
+    """Whether the dense part, or what it leaves out of a text, is another than that of the vocabulary."""
+    origin = model.extras.origin
+    return bool(origin) and _digest_of_dense(model) not in _recorded(origin, "dense")
+
+
+def _recorded(origin: Mapping[str, Any], part: str) -> Collection[str]:
+    """The digests of a part; none where they were not recorded, so that nothing is taken for unchanged unseen."""
+    digests: Collection[str] = origin.get(STATE, {}).get(part, ())
+    return digests
 
 
 def is_rounded(weights: torch.Tensor) -> bool:
