@@ -30,11 +30,11 @@ from lexite.evaluation.dense import DOCUMENTS_PER_TILE, BestSoFar, DenseSystem
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
-from lexite.evaluation.rankings import Ranking, to_run
-from lexite.index.statistics import inverse_document_frequency
+from lexite.ranking.rankings import Ranking, to_run
+from lexite.scoring.config import QueryTransform
+from lexite.scoring.formula import inverse_document_frequency
+from lexite.scoring.transform import apply_transform
 from lexite.terms.config import TermsConfig
-from lexite.terms.scoring import QueryTransform
-from lexite.terms.transform import apply_transform
 
 CONTENT, PROMPT, SPECIAL = 0, 1, 2  # what a token is to its text
 PROMPTS = {"query": "query: ", "document": "passage: "}

@@ -24,11 +24,11 @@ from lexite.evaluation.cache import StateCache
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
-from lexite.evaluation.rankings import to_run
+from lexite.ranking.rankings import to_run
+from lexite.scoring.transform import drop_small
+from lexite.scoring.words import LiteralConfig, literal_words
 from lexite.terms.config import TermsConfig, with_profile
-from lexite.terms.literal import LiteralConfig, literal_words
 from lexite.terms.pooling import pool_arrays
-from lexite.terms.transform import drop_small
 
 TOP_K = 100
 WORDS = (180, 220)  # documents of about 200 words

@@ -24,9 +24,9 @@ from lexite.evaluation.dense import DenseSystem
 from lexite.evaluation.judged import open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.lexical import LexicalSystem
-from lexite.evaluation.rankings import Ranking, best
 from lexite.files import write_json
-from lexite.terms.literal import LiteralConfig
+from lexite.ranking.rankings import Ranking, best
+from lexite.scoring.words import LiteralConfig
 
 DEPTH = 1000
 SUMS = (("dense", "BM25"), ("dense", "latent"), ("dense", "latent, words"), ("latent", "BM25"))

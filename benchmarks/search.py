@@ -44,8 +44,8 @@ from search_systems import TOP_K, Query, System, Task, build_systems, folder_byt
 from synthetic import Encoded, Generator, add_options, choose_queries, load_collections
 
 from lexite.evaluation import evaluate_run
-from lexite.evaluation.rankings import Ranking, to_run
 from lexite.index import BM25Config, BM25Index
+from lexite.ranking.rankings import Ranking, to_run
 
 ROUND, PASSES, WARMUP_SECONDS = 30, 2, 1.5
 PACKAGES = ("scipy", "bm25s", "splade-index", "impact-index", "pyseismic-lsr")

@@ -22,7 +22,7 @@ from scipy.sparse import csc_array, csr_array
 
 from lexite.corpus import Document
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
-from lexite.terms.transform import transform_weights
+from lexite.scoring.transform import transform_weights
 
 TOP_K, CHUNK = 10, 10_000
 Query = tuple[NDArray[np.int32], NDArray[np.float32]]  # terms, and weights as the scoring transforms them

@@ -126,7 +126,7 @@ def make_vocabulary(model: Path, path: Path, seed: int) -> Path:
     backbone = load_backbone(BackboneConfig(model=str(model), precision="fp32", overlap=4))
     terms = TermsConfig(floor_documents=0.0, floor_queries=0.0)
     encoder = LatentTermEncoder(backbone, sae, terms, details=ModelDetails(name=path.name))
-    encoder.vocabulary = measure_vocabulary(encoder, [text for _, _, text in DOCUMENTS])
+    encoder = encoder.replaced(vocabulary=measure_vocabulary(encoder, [text for _, _, text in DOCUMENTS]))
     encoder.save_pretrained(path)
     return path
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lexite.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lexite.backbone import load_backbone as load_backbone
     from lexite.corpus import read_documents as read_documents
     from lexite.evaluation import evaluate_collections as evaluate_collections
     from lexite.index import BM25Index as BM25Index
+    from lexite.recipes import train as train
     from lexite.sae import SAEConfig as SAEConfig
     from lexite.sae import SparseAutoencoder as SparseAutoencoder
-    from lexite.terms import BM25Config as BM25Config
+    from lexite.scoring import BM25Config as BM25Config
     from lexite.terms import LatentTermEncoder as LatentTermEncoder
-    from lexite.terms.build import train as train
-
-__version__ = "0.1.0"
 
 _HOMES = {
-    "BM25Config": "lexite.terms",
+    "BM25Config": "lexite.scoring",
     "BM25Index": "lexite.index",
     "LatentTermEncoder": "lexite.terms",
     "SAEConfig": "lexite.sae",
@@ -30,7 +30,7 @@ _HOMES = {
     "evaluate_collections": "lexite.evaluation",
     "load_backbone": "lexite.backbone",
     "read_documents": "lexite.corpus",
-    "train": "lexite.terms.build",
+    "train": "lexite.recipes",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -14,11 +14,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, Generic, Literal, TypeVar, Union
 
 from lexite.errors import ConfigError
 
 T = TypeVar("T")
+Config = TypeVar("Config")
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -191,3 +192,18 @@ def load_recipe(path: str | Path, aliases: Mapping[str, str] | None = None) -> d
                 raise ConfigError(f"{path}: '{alias}' and '{key}' are the same key. Leave one of them out.")
             written[key] = written.pop(alias)
     return written
+
+
+@dataclasses.dataclass(frozen=True)
+class Overrides(Generic[Config]):
+    """The fields of a configuration that were given, to be laid over one that was saved with a vocabulary or an index.
+
+    Attributes:
+        values: the given fields, checked.
+    """
+
+    values: dict[str, Any]
+
+    def over(self, saved: Config) -> Config:
+        """``saved`` with the given fields in place of its own."""
+        return dataclasses.replace(saved, **self.values) if self.values else saved  # type: ignore[type-var]

@@ -12,9 +12,9 @@ from frontier import CHOSEN_ON, Bench, Encoded, Way, summary, ways
 from lexite import LatentTermEncoder
 from lexite.evaluation import evaluate_collections
 from lexite.evaluation.cache import StateCache
+from lexite.scoring.config import BM25Config
+from lexite.scoring.words import LiteralConfig, literal_words
 from lexite.terms.config import PROFILES, TermsConfig
-from lexite.terms.literal import LiteralConfig, literal_words
-from lexite.terms.scoring import BM25Config
 
 
 def test_rows_are_sums_of_the_first_codes_without_the_small_ones() -> None:

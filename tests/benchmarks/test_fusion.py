@@ -12,7 +12,7 @@ import pytest
 
 from lexite import LatentTermEncoder
 from lexite.evaluation import evaluate_collections
-from lexite.evaluation.rankings import Ranking
+from lexite.ranking.rankings import Ranking
 
 
 def ranking(*pairs: tuple[int, float]) -> Ranking:

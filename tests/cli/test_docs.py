@@ -16,9 +16,9 @@ from lexite.cli.options import flag_of, options_of, short_count
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
+from lexite.scoring.config import BM25Config
+from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import SavingConfig, TermsConfig
-from lexite.terms.literal import LiteralConfig
-from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]

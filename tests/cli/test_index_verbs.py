@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lexite.cli import main
-from lexite.cli.common import load_encoder_of
+from lexite.cli.arguments import load_encoder_of
 from lexite.cli.options import Overrides
 from lexite.corpus import read_documents
 from lexite.index import BM25Index

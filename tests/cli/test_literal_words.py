@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexite.cli import common
+from lexite.cli import arguments as common
 from lexite.index import BM25Index, LiteralConfig
 from lexite.terms import LatentTermEncoder
 

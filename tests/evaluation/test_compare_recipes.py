@@ -59,7 +59,7 @@ class Killed(BaseException):
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were trained or measured, in order."""
     from lexite.evaluation.comparison import run
-    from lexite.terms import build
+    from lexite.recipes import from_text as build
 
     seen: list[str] = []
     train, measure = build.train, run.evaluate_cuts
@@ -160,7 +160,7 @@ def test_a_comparison_killed_again_and_again_ends_as_if_it_had_not_been(
     recipe: Write, collection: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str]
 ) -> None:
     from lexite.evaluation.comparison import run
-    from lexite.terms import build
+    from lexite.recipes import from_text as build
     from lexite.training import run as training
 
     paths, out = [recipe("a"), recipe("b", seed=2)], tmp_path / "out"
@@ -223,7 +223,7 @@ def test_a_half_trained_run_of_a_changed_recipe_is_refused(
     recipe: Write, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(Killed))
+        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             compare_recipes([recipe("a")], [collection], tmp_path / "out")
     with pytest.raises(ConfigError, match="n_latents: 48 -> 64"):

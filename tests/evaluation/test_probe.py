@@ -16,9 +16,9 @@ from lexite.backbone import BackboneConfig
 from lexite.errors import BackboneError, CorpusError, MissingExtraError
 from lexite.evaluation import evaluate_collections, make_probe
 from lexite.evaluation.probe import training_probe
+from lexite.recipes.from_text import train
 from lexite.sae import SAEConfig
 from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig
-from lexite.terms.build import train
 from lexite.training import TrainingConfig
 
 KEYS = ("probe_ndcg@10", "probe_recall@100", "probe_postings_per_document", "probe_terms_per_query")

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from lexite.corpus.records import Document
 from lexite.index import BM25Config, BM25Index, LiteralConfig
 from lexite.index.reference import reference_rows, reference_search
-from lexite.terms.literal import literal_words
+from lexite.scoring.words import literal_words
 
 LITERAL = LiteralConfig(literal=True)
 NAMES = [f"{first}{second}" for first in "bdgklmnprstv" for second in ("a", "e", "i", "o", "u", "ü", "an", "el", "7", "12")]

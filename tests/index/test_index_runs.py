@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lexite.corpus import read_qrels
 from lexite.errors import CorpusError, StorageError
 from lexite.index import BM25Index, read_trec_run, run_from_hits, write_trec_qrels, write_trec_run
-from lexite.index.runs import quote_id
+from lexite.ranking.trec import quote_id
 
 NAMES = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=4).filter(
     lambda s: s.split() == [s] and "%" not in s

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csr_array
 from lexite.errors import CorpusError, IndexFormatError, ModelError
 from lexite.index import BM25Config, BM25Index
 from lexite.index.reference import reference_search
-from lexite.index.statistics import inverse_document_frequency, worth_of_terms
+from lexite.scoring.formula import inverse_document_frequency, worth_of_terms
 
 
 def names(n: int) -> list[str]:

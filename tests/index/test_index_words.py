@@ -21,7 +21,7 @@ from lexite.corpus.records import Document
 from lexite.errors import CorpusError, IndexFormatError, ModelError
 from lexite.index import BM25Config, BM25Index, LiteralConfig, VocabularyInfo
 from lexite.index.segment import row_term_type
-from lexite.terms.literal import literal_words
+from lexite.scoring.words import literal_words
 
 SCORINGS = [
     dataclasses.replace(s, literal_weight=w) for s, w in zip(ALL_SCORINGS, (3.0, 2.5, 0.0, 0.7, 1.0, 1e6, 2.0), strict=True)

@@ -13,7 +13,7 @@ import torch
 from dense_codes import codes, of_dead, preactivations, reconstruction
 
 from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 N_LATENTS, K, N_DEAD = 64, 4, 24
 POWERS = {"none": 1.0, "sqrt": 0.5, "pow0.75": 0.75}

@@ -18,7 +18,7 @@ import torch
 
 from lexite.errors import ModelError
 from lexite.integrations import read_dictionary_learning, read_sae
-from lexite.integrations.dictionary_learning import CONVERSION
+from lexite.sae.formats.dictionary_learning import CONVERSION
 
 D_MODEL, N_LATENTS, K = 12, 40, 5
 NAMES = ("config.json", "ae.safetensors")

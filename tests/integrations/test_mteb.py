@@ -21,9 +21,9 @@ from lexite import BM25Index, LatentTermEncoder
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
 from lexite.evaluation import evaluate_collections, evaluate_run
 from lexite.integrations.mteb import BM25SearchModel, query_text
+from lexite.scoring.config import BM25Config
+from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
-from lexite.terms.literal import LiteralConfig
-from lexite.terms.scoring import BM25Config
 
 pytestmark = pytest.mark.slow  # loading mteb takes several seconds
 MAIN = ("ndcg_at_10", "nDCG@10"), ("recall_at_100", "R@100"), ("mrr_at_10", "MRR@10")

@@ -79,8 +79,8 @@ def test_reads_rescaled_activations(architecture, subtract, draw, states, write,
 @given(seed=st.integers(0, 10_000), ratio=st.floats(-2, 2), gate=st.floats(-2, 2))
 def test_a_gate_is_a_threshold(seed: int, ratio: float, gate: float) -> None:
     """Against the formulas: the gate is open where w·c + b_gate > 0, the value is ReLU(e^r (w·c) + b_mag)."""
-    from lexite.integrations.reading import Parts
-    from lexite.integrations.saelens import gated_parts
+    from lexite.sae.formats.reading import Parts
+    from lexite.sae.formats.saelens import gated_parts
 
     generator = torch.Generator().manual_seed(seed)
     weight, magnitude = torch.randn(6, 4, generator=generator), torch.randn(6, generator=generator)

@@ -17,7 +17,7 @@ from lexite.evaluation import evaluate_run
 from lexite.index import BM25Index
 from lexite.integrations.sentence_transformers.evaluation import BM25InformationRetrievalEvaluator
 from lexite.integrations.sentence_transformers.model import LatentTermsSparseEncoder
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 QUERIES, CORPUS, RELEVANT = collection()
 PLAIN = BM25Config(document_transform="none", query_transform="none")

@@ -19,7 +19,7 @@ from lexite.integrations.sentence_transformers.losses import (
     SupervisedContrastiveLoss,
     TokenReconstructionLoss,
 )
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 QUERIES = ["who drinks milk", "snow on the lake", "parse a json file", "sort a list of rows"]
 DOCUMENTS = [

@@ -27,7 +27,7 @@ from lexite.integrations.sentence_transformers.losses import (
     TokenReconstructionLoss,
 )
 from lexite.integrations.sentence_transformers.losses.latent_terms import BM25Scores, flops, ranking_loss, smoothed_idf
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 WEIGHTS = st.one_of(st.just(0.0), st.floats(2.0**-6, 64.0, width=32))
 SCORINGS = st.builds(

@@ -31,8 +31,8 @@ from lexite.integrations.sentence_transformers.model_card import LatentTermsMode
 from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
+from lexite.scoring.config import BM25Config
 from lexite.terms import ModelDetails
-from lexite.terms.scoring import BM25Config
 
 D_MODEL, N_LATENTS, MEASURED_DOCUMENTS = 32, 64, 6  # of the tiny model, and of the tiny vocabulary and its sample
 QUESTIONS = ["who drinks milk", "what falls on the lake", "how to read json", "how to sort", "effect of the drug", "what time"]

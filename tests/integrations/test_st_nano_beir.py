@@ -15,7 +15,7 @@ from word_count_model import collection, word_model
 from lexite.errors import ConfigError
 from lexite.integrations.sentence_transformers.evaluation import BM25InformationRetrievalEvaluator
 from lexite.integrations.sentence_transformers.nano_beir import BM25NanoBEIREvaluator
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 COLLECTIONS = {"NanoSciFact": collection(1, 50, 8), "NanoNFCorpus": collection(2, 45, 5)}
 NAMES = ["scifact", "nfcorpus"]

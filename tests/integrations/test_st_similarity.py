@@ -20,7 +20,7 @@ from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
 from lexite.integrations.sentence_transformers import similarity as module
 from lexite.integrations.sentence_transformers.embedding_rows import read_rows
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity, product_in_blocks, product_on_cpu
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 WEIGHTS = st.one_of(st.just(0.0), st.just(0.0), st.floats(2.0**-6, 64.0, width=32))
 SCORINGS = st.builds(

@@ -16,8 +16,8 @@ from lexite.backbone import Backbone, BackboneConfig, load_backbone
 from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError, CorpusError, ModelError
 from lexite.integrations import import_vocabulary, read_sae, vocabulary_from_sae, write_saelens, write_sparsify
-from lexite.integrations.dictionary_learning import CONVERSION
 from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.sae.formats.dictionary_learning import CONVERSION
 from lexite.terms import LatentTermEncoder
 
 WIDTH, LATENTS = 32, 24
@@ -154,7 +154,7 @@ def test_states_are_no_model(make, backbone, tmp_path: Path) -> None:
 
 
 def test_no_more_text_is_read_than_is_needed(make, backbone, monkeypatch) -> None:
-    from lexite.integrations import vocabulary
+    from lexite.recipes import from_sae as vocabulary
 
     monkeypatch.setattr(vocabulary, "HEAD_TOKENS", 50)
     monkeypatch.setattr(vocabulary, "SAMPLE_TOKENS", 1200)

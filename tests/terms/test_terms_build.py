@@ -20,11 +20,11 @@ import yaml
 from lexite.backbone import BackboneConfig, StateStore, iterate_states, load_backbone
 from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError, CorpusError, LexiteError, StorageError, TrainingError
+from lexite.recipes.from_text import train
 from lexite.sae import SAEConfig
+from lexite.scoring.config import BM25Config
 from lexite.terms import LatentTermEncoder
-from lexite.terms.build import train
 from lexite.terms.config import TermsConfig
-from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
 
@@ -128,7 +128,7 @@ def test_an_interrupted_run_must_be_resumed_or_replaced(
     documents: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             build(documents, tmp_path / "v", tiny_model)
     with pytest.raises(StorageError, match="unfinished training run.*--resume"):
@@ -146,7 +146,7 @@ def test_other_field_names_are_another_configuration(documents: Path, tiny_model
         return train([documents], tmp_path / "v", backbone=backbone, sae=sae, training=small(), read=read, resume=resume)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lexite.terms.build.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             start(ReadOptions(), False)
     with pytest.raises(TrainingError, match="text_field: None -> 'title'"):

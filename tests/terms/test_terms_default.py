@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from lexite import BM25Index, LatentTermEncoder, evaluate_collections
+from lexite.scoring.words import LiteralConfig
 from lexite.terms import find_folder, read_manifest
-from lexite.terms.literal import LiteralConfig
 
 SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[3] / "shared") / "data" / "collections"
 

@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 
 from lexite.backbone.config import BackboneConfig
 from lexite.errors import ArgumentError, BackboneError, ConfigError, LexiteError, ModelError
+from lexite.scoring.transform import drop_small
 from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary
 from lexite.terms.chunks import split_text
-from lexite.terms.transform import drop_small
 
 
 def reference_rows(encoder, texts, kind, k):

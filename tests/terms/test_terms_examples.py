@@ -23,7 +23,7 @@ DOCUMENT = DOCS / "vocabularies.md"
 def folder(encoder, texts, tmp_path, monkeypatch, make_backbone):
     """A saved vocabulary whose backbone is the stand-in, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lexite.terms.folder.load_backbone", lambda config: make_backbone())
+    monkeypatch.setattr("lexite.terms.saving.load_backbone", lambda config: make_backbone())
     encoder.vocabulary = measure_vocabulary(encoder, texts)
     return encoder.save_pretrained("tiny")
 

@@ -84,7 +84,7 @@ def test_the_backbone_that_the_folder_names_is_loaded(measured, tmp_path, make_b
     backbone = make_backbone(config)
     folder = LatentTermEncoder(backbone, measured.sae).save_pretrained(tmp_path / "v")
     asked = []
-    monkeypatch.setattr("lexite.terms.folder.load_backbone", lambda config: asked.append(config) or backbone)
+    monkeypatch.setattr("lexite.terms.saving.load_backbone", lambda config: asked.append(config) or backbone)
     LatentTermEncoder.from_pretrained(folder)
     LatentTermEncoder.from_pretrained(folder, device="cuda:1", precision="fp32", trust_remote_code=True)
     assert asked[0] == BackboneConfig(model="fake-model", max_length=100), "neither device nor trust comes from a folder"
@@ -150,7 +150,7 @@ def test_an_output_folder_is_replaced_only_when_asked(measured, saved, tmp_path)
 
 
 def test_a_failed_save_leaves_nothing(measured, tmp_path, monkeypatch):
-    monkeypatch.setattr("lexite.terms.folder.write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr("lexite.terms.saving.write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(StorageError, match="disk is full"):
         measured.save_pretrained(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -13,12 +13,12 @@ import yaml
 
 from lexite.backbone import BackboneConfig
 from lexite.errors import ConfigError, TrainingError
+from lexite.recipes.from_text import train
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.objective import ObjectiveConfig
+from lexite.scoring.config import BM25Config
 from lexite.terms import LatentTermEncoder
-from lexite.terms.build import train
 from lexite.terms.config import SavingConfig, TermsConfig
-from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 from lexite.training.starting import RIDGE, fit_decoder
 from lexite.training.step import TrainingState

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lexite.errors import CorpusError, ModelError
 from lexite.terms import Vocabulary, measure_vocabulary
 from lexite.terms.labels import LabelCounter
-from lexite.terms.words import WordPieces
+from lexite.terms.word_pieces import WordPieces
 
 
 def words_of(pieces, token_ids=None, offsets=None):

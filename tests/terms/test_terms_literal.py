@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from lexite.config import from_dict
 from lexite.errors import ConfigError
+from lexite.scoring.config import saved_scoring
+from lexite.scoring.words import ENGLISH_STOP_WORDS, LONGEST_WORD, literal_words
 from lexite.terms import BM25Config, LiteralConfig
-from lexite.terms.literal import ENGLISH_STOP_WORDS, LONGEST_WORD, literal_words
-from lexite.terms.scoring import saved_scoring
 
 
 @pytest.mark.parametrize(

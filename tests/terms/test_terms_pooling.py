@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 
 from lexite.errors import ConfigError, ModelError
 from lexite.sae import SparseCodes
+from lexite.scoring.transform import apply_transform, transform_weights
 from lexite.terms.pooling import pool, pool_arrays
-from lexite.terms.transform import apply_transform, transform_weights
 
 N_LATENTS = 11
 

@@ -15,9 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lexite.errors import ArgumentError, ModelError
 from lexite.terms import LatentTermEncoder, StaticTable, find_folder, load_static
-from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import seal_manifest
 from lexite.terms.measure import measure_and_set
+from lexite.terms.saving import save_encoder
 from lexite.terms.static import ARRAYS_NAME, FLOOR, TOKENIZER_NAME, StaticCounter, counter_for, table_for, table_of_corpus
 
 PIECES, TERMS = 6, 9

@@ -2,7 +2,7 @@
 
 from lexite.backbone.base import Backbone, iterate_states
 from lexite.backbone.config import BackboneConfig, Kind
-from lexite.backbone.loading import load_backbone
+from lexite.backbone.loading import load_backbone, read_otherwise
 from lexite.backbone.locate import default_model_folder
 from lexite.backbone.precision import fast_bf16
 from lexite.backbone.states import TokenStates, concatenate
@@ -19,4 +19,5 @@ __all__ = [
     "fast_bf16",
     "iterate_states",
     "load_backbone",
+    "read_otherwise",
 ]

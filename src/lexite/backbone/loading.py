@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,33 +86,24 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     )
 
 
-def read_texts_otherwise(
-    backbone: TransformerBackbone, long: str | None = None, query_prompt: str | None = None, document_prompt: str | None = None
-) -> None:
-    """Changes how a loaded model reads texts, for one use of it: ``fingerprint``, which says what it is, stays as it was.
+def read_otherwise(backbone: Backbone, changes: Mapping[str, str]) -> Backbone:
+    """The same model, reading texts in another way. ``fingerprint``, which says which model it is, stays as it was.
 
     Terms made from such states keep their meaning, but fit best to texts that were read in the same way.
 
     Args:
-        backbone: the model.
-        long: ``"window"`` or ``"truncate"``; None leaves it, as for the others.
-        query_prompt: text put before each query, ``""`` for none.
-        document_prompt: text put before each document.
+        backbone: the model; it is shared and left as it is. One that reads no texts is given back.
+        changes: ``long`` (``"window"`` or ``"truncate"``), ``query_prompt``, ``document_prompt`` (``""`` for none).
 
     Raises:
         ConfigError: ``long`` is neither.
     """
-    given = {"long": long, "query_prompt": query_prompt, "document_prompt": document_prompt}
-    changes = {key: value for key, value in given.items() if value is not None}
-    if not changes:
-        return
-    backbone.config = from_dict(BackboneConfig, {**to_dict(backbone.config), **changes}, "option")
-    backbone.windows = _windows(backbone.model[0], backbone.config)
-    for kind, prompt in (("query", query_prompt), ("document", document_prompt)):
-        if prompt is not None:
-            backbone.prompts[kind] = prompt  # type: ignore[index]
-    text = json.dumps([backbone.fingerprint, changes], sort_keys=True)
-    backbone.states_fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    from lexite.backbone.transformer import TransformerBackbone
+
+    if not changes or not isinstance(backbone, TransformerBackbone):
+        return backbone
+    config = from_dict(BackboneConfig, {**to_dict(backbone.config), **changes}, "option")
+    return backbone.reading_with(config, _windows(backbone.model[0], config), changes)
 
 
 def is_late_interaction(folder: Path) -> bool:

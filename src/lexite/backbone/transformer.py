@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -61,8 +64,9 @@ class TransformerBackbone:
         name: the model's name, as it was asked for.
         fingerprint: SHA-256 over all that decides the states.
         states_fingerprint: the same, unless texts are read in another way than the model was loaded with
-            (:func:`lexite.backbone.loading.read_texts_otherwise`).
+            (:meth:`reading_with`).
         saved_config: the configuration that ``fingerprint`` is about.
+        reading: how texts are read in another way than that says; empty as a rule.
     """
 
     def __init__(
@@ -88,7 +92,23 @@ class TransformerBackbone:
         self._tokenizer = TextTokenizer(model.tokenizer)
         self.fingerprint = self.states_fingerprint = fingerprint(folder, self._identity())
         self.saved_config = config
+        self.reading: Mapping[str, str] = {}
         self.d_model, self._dtype = self._probe()
+
+    def reading_with(self, config: BackboneConfig, windows: dict[Kind, int], changes: Mapping[str, str]) -> TransformerBackbone:
+        """The same model, with its weights shared, that reads texts in another way; :func:`read_otherwise` makes it.
+
+        Args:
+            config: the configuration with the changes.
+            windows: tokens per sequence for each kind of text.
+            changes: what is other than :attr:`saved_config` says.
+        """
+        other = copy.copy(self)
+        other.config, other.windows, other.reading = config, windows, {**self.reading, **changes}
+        other.prompts = {kind: changes.get(f"{kind}_prompt", prompt) for kind, prompt in self.prompts.items()}
+        text = json.dumps([self.fingerprint, dict(other.reading)], sort_keys=True)
+        other.states_fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        return other
 
     def _identity(self) -> dict[str, Any]:
         policies = {kind: to_dict(self.policy(kind)) for kind in ("document", "query")}

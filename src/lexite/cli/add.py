@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import (
+from lexite.cli.arguments import (
     RUNTIME,
     RUNTIME_HEADING,
     JsonFlag,
@@ -22,8 +22,9 @@ from lexite.cli.common import (
     open_documents,
     report_skipped,
 )
-from lexite.cli.options import Overrides, configured
+from lexite.cli.options import configured
 from lexite.cli.output import counted, print_json
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import CorpusError
 

@@ -15,11 +15,11 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-import lexite
 from lexite.cli.help import SectionedCommand
 from lexite.cli.output import prepare_streams, set_verbosity
 from lexite.errors import LexiteError
 from lexite.kernels.hardware import shorten_spinning
+from lexite.version import __version__
 
 logger = logging.getLogger("lexite")
 
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"lexite {lexite.__version__}")
+        print(f"lexite {__version__}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexite.cli.common import need_output
+from lexite.cli.arguments import need_output
 from lexite.cli.options import configured
 from lexite.cli.output import console, is_quiet, write_json
 from lexite.config import parse_count

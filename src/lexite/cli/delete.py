@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexite.cli.common import JsonFlag
+from lexite.cli.arguments import JsonFlag
 from lexite.cli.options import configured
 from lexite.cli.output import counted, print_json
 

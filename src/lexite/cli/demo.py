@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import (
+from lexite.cli.arguments import (
     RUNTIME,
     RUNTIME_HEADING,
     JsonFlag,
@@ -25,13 +25,14 @@ from lexite.cli.common import (
     static_counter,
     vocabulary_info,
 )
-from lexite.cli.options import Overrides, configured
+from lexite.cli.options import configured
 from lexite.cli.output import console
 from lexite.cli.queries import ModelQueries
 from lexite.cli.search import Searcher
+from lexite.config import Overrides
 from lexite.corpus.records import Query
 from lexite.errors import LexiteError, StorageError
-from lexite.terms.literal import LiteralConfig
+from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from lexite.backbone.config import BackboneConfig, Kind
-from lexite.cli.common import (
+from lexite.cli.arguments import (
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
@@ -27,8 +27,9 @@ from lexite.cli.common import (
     open_queries,
     report_skipped,
 )
-from lexite.cli.options import Overrides, configured
+from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, print_json, speaks_unicode, standard_output
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import atomic_write

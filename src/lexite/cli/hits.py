@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.terms.literal import literal_words
+from lexite.scoring.words import literal_words
 
 if TYPE_CHECKING:
     from rich.console import Console
     from scipy.sparse import csr_array
 
     from lexite.index import BM25Index, Hit
-    from lexite.index.config import SparseRows
+    from lexite.scoring.rows import SparseRows
     from lexite.terms import BM25Config
 
 PASSAGE_CHARACTERS = 240

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME_HEADING, Overwrite, need_output
-from lexite.cli.options import Overrides, configured
+from lexite.cli.arguments import RUNTIME_HEADING, Overwrite, need_output
+from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, write_json
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig
-from lexite.terms.scoring import BM25Config
 
 
 @configured(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import (
+from lexite.cli.arguments import (
     NEEDS_WORDS,
     READING_OF_TEXT,
     RUNTIME,
@@ -33,12 +33,13 @@ from lexite.cli.common import (
     static_counter,
     vocabulary_info,
 )
-from lexite.cli.options import Overrides, configured
+from lexite.cli.options import configured
 from lexite.cli.output import print_json
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
+from lexite.scoring.config import BM25Config
+from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
-from lexite.terms.literal import LiteralConfig
-from lexite.terms.scoring import BM25Config
 
 
 @configured(

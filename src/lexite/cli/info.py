@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-import lexite
-from lexite.cli.common import JsonFlag
+from lexite.cli.arguments import JsonFlag
 from lexite.cli.options import configured
 from lexite.cli.output import console, print_json
 from lexite.errors import ConfigError, TrainingError
+from lexite.version import __version__
 
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "numba", "numpy", "scipy")
 _EXTRAS = {
@@ -86,7 +86,7 @@ def describe_installation() -> dict[str, Any]:
     extras = {name: all(_version(package) for package in packages) for name, packages in _EXTRAS.items()}
     return {
         "kind": "installation",
-        "lexite": lexite.__version__,
+        "lexite": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in _PACKAGES},

@@ -14,34 +14,18 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, Union
+from typing import Any, Literal, Union
 
 import typer
 from typer.models import OptionInfo
 
 from lexite.cli.output import set_verbosity
 from lexite.cli.recipes import read_recipe, recipe_keys
-from lexite.config import check_value, option_aliases
+from lexite.config import Overrides, check_value, option_aliases
 from lexite.errors import ConfigError
 
-Config = TypeVar("Config")
 RECIPE_HELP = "YAML file with the same keys as the options below; options that are given win over it."
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Overrides(Generic[Config]):
-    """The fields of a configuration that were given, to be laid over one that was saved with a vocabulary or an index.
-
-    Attributes:
-        values: the given fields, checked.
-    """
-
-    values: dict[str, Any]
-
-    def over(self, saved: Config) -> Config:
-        """``saved`` with the given fields in place of its own."""
-        return dataclasses.replace(saved, **self.values) if self.values else saved  # type: ignore[type-var]
 
 
 def configured(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lexite.cli.stored_terms import labels_of
 from lexite.errors import IndexFormatError, ModelError
-from lexite.terms.transform import drop_small
+from lexite.scoring.transform import drop_small
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

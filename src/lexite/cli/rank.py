@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_encoder, need_output, need_sources
-from lexite.cli.options import Overrides, configured
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_encoder, need_output, need_sources
+from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, write_json
-from lexite.config import parse_count
+from lexite.config import Overrides, parse_count
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import check_output_folder
@@ -70,8 +70,8 @@ def rank_verb(
     Example: lexite rank my-vocabulary wiki.jsonl.xz -o ranked && lexite eval scifact --vocabulary ranked --prefix 4096
     """
     from lexite.sae.progressive import rank_latents
-    from lexite.terms.folder import save_encoder
     from lexite.terms.manifest import MANIFEST
+    from lexite.terms.saving import save_components
 
     names, folder = need_sources(sources, f"rank {vocabulary}"), need_output(output)
     wanted, kept = parse_count(tokens), None if n_latents is None else parse_count(n_latents)
@@ -85,9 +85,10 @@ def rank_verb(
     ranking = rank_latents(encoder.sae, states, by=by, k=encoder.k_for("document"))
     facts = _facts(ranking, encoder, names, kept)
     ranked = encoder.reordered(ranking.order).prefix(kept)
-    ranked.details = dataclasses.replace(ranked.details, name=folder.absolute().name)
+    ranked = ranked.replaced(details=dataclasses.replace(ranked.details, name=folder.absolute().name))
     dtype: Literal["fp32", "bf16"] = "fp32" if encoder.sae.weight_dtype.itemsize == 4 else "bf16"
-    save_encoder(ranked, folder, overwrite=overwrite, dtype=dtype, beside={RANKING_FILE: _ranking_text(ranking, facts, kept)})
+    beside = {RANKING_FILE: _ranking_text(ranking, facts, kept)}
+    save_components(ranked.components, folder, overwrite=overwrite, dtype=dtype, beside=beside)
     if plot is not None:
         _draw(ranking, plot, encoder.name)
     if json_file is not None:

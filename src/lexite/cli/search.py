@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of, open_queries, report_skipped
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of, open_queries, report_skipped
 from lexite.cli.hits import ShownHit, print_hits, show_hits
-from lexite.cli.options import Overrides, configured, flag
+from lexite.cli.options import configured, flag
 from lexite.cli.output import console, print_json, print_json_line
 from lexite.cli.queries import ModelQueries, QueryEncoder, static_queries_of
 from lexite.cli.stored_terms import TermQueries, labels_of, read_term_queries
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, CorpusError
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import TermsConfig
-from lexite.terms.scoring import BM25Config
 
 if TYPE_CHECKING:
     from lexite.corpus import Query
     from lexite.index import BM25Index, Hit
-    from lexite.index.config import SparseRows
+    from lexite.scoring.rows import SparseRows
 
 PROMPT = "\nquery> "
 

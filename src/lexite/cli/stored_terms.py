@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.cli.common import PREFIX, check_made_by
+from lexite.cli.arguments import PREFIX, check_made_by
 from lexite.errors import CorpusError, LexiteError
-from lexite.index.config import MAX_WEIGHT
+from lexite.scoring.rows import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index

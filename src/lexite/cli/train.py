@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.common import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
-from lexite.cli.options import Overrides, configured
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
+from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, write_json
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig
-from lexite.terms.scoring import BM25Config
 from lexite.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def train_verb(
 
     Example: lexite train wiki.jsonl.xz -o my-vocabulary --n-latents 16384 --tokens 20M
     """
+    from lexite.recipes.from_text import train
     from lexite.terms import LatentTermEncoder
-    from lexite.terms.build import train
 
     texts, output = need_sources(sources, "train"), need_output(output)
     begun = (

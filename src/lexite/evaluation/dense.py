@@ -6,22 +6,17 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from lexite.errors import BackboneError
 from lexite.evaluation.judged import JudgedCollection
-from lexite.evaluation.rankings import Ranking, best
 from lexite.evaluation.systems import Costs, SystemResult
 from lexite.progress import progress
+from lexite.ranking.rankings import BestSoFar, Matrix
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.evaluation.cache import StateCache
 
 DOCUMENTS_PER_TILE = 2048
-
-Matrix = npt.NDArray[np.float32]
 
 
 class DenseSystem:
@@ -80,35 +75,3 @@ def _text_tiles(collection: JudgedCollection) -> Iterator[list[str]]:
     texts = collection.texts()
     while tile := list(islice(texts, DOCUMENTS_PER_TILE)):
         yield tile
-
-
-class BestSoFar:
-    """The best documents of each query while tiles of scores go by in document order; ties keep that order.
-
-    Args:
-        n_queries: number of queries.
-        top_k: documents kept per query.
-
-    >>> kept = BestSoFar(1, 2)
-    >>> kept.add(np.array([[0.1, 0.5]], dtype=np.float32)); kept.add(np.array([[0.5, 0.2]], dtype=np.float32))
-    >>> kept.rankings[0].documents.tolist()
-    [1, 2]
-    """
-
-    def __init__(self, n_queries: int, top_k: int) -> None:
-        nothing = Ranking(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-        self.rankings = [nothing] * n_queries
-        self._top_k, self._n_seen = top_k, 0
-
-    def add(self, scores: Matrix) -> None:
-        """Takes the scores ``(n_queries, tile)`` of the next documents."""
-        for query, row in enumerate(scores):
-            ranking = self.rankings[query]
-            if len(ranking.scores) < self._top_k:
-                candidates = np.arange(len(row))
-            else:  # a later document enters only above the last one kept
-                candidates = np.flatnonzero(row > ranking.scores[-1])
-            if len(candidates):
-                documents = np.concatenate([ranking.documents, candidates + self._n_seen])
-                self.rankings[query] = best(np.concatenate([ranking.scores, row[candidates]]), self._top_k, documents)
-        self._n_seen += scores.shape[1]

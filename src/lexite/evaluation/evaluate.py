@@ -18,12 +18,12 @@ from lexite.evaluation.judged import JudgedCollection, open_collections, read_co
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.lexical import LexicalSystem
 from lexite.evaluation.measures import MeasuredRun, evaluate_run, import_ir_measures
-from lexite.evaluation.rankings import to_run
 from lexite.evaluation.report import TESTED, EvaluationReport, Row
 from lexite.evaluation.significance import paired_test
 from lexite.evaluation.systems import Costs, System, SystemResult
 from lexite.evaluation.trec import RunFolder
-from lexite.terms.literal import LiteralConfig
+from lexite.ranking.rankings import to_run
+from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone

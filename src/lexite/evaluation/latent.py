@@ -16,14 +16,14 @@ from scipy.sparse import csr_array, vstack
 from lexite.corpus import Document
 from lexite.errors import ConfigError
 from lexite.evaluation.judged import JudgedCollection
-from lexite.evaluation.rankings import Ranking
 from lexite.evaluation.systems import Costs, SystemResult
 from lexite.files import storage_errors
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.progress import progress
-from lexite.terms.literal import LiteralConfig, literal_words
+from lexite.ranking.rankings import Ranking
+from lexite.scoring.transform import drop_small
+from lexite.scoring.words import LiteralConfig, literal_words
 from lexite.terms.static import StaticCounter, counter_for, table_of_corpus
-from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates

@@ -9,8 +9,8 @@ import numpy as np
 
 from lexite.errors import MissingExtraError
 from lexite.evaluation.judged import JudgedCollection
-from lexite.evaluation.rankings import Ranking, best
 from lexite.evaluation.systems import Costs, SystemResult
+from lexite.ranking.rankings import Ranking, best
 
 
 class LexicalSystem:

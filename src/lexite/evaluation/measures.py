@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexite.errors import CorpusError, MissingExtraError
-from lexite.evaluation.rankings import strict_run
+from lexite.ranking.rankings import strict_run
 
 MEASURES = ("nDCG@10", "R@100", "MRR@10")
 _NAMES_IN_IR_MEASURES = {"nDCG@10": "nDCG@10", "R@100": "R@100", "MRR@10": "RR@10"}

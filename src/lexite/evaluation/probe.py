@@ -13,7 +13,7 @@ from lexite.errors import BackboneError
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.measures import evaluate_run, import_ir_measures
-from lexite.evaluation.rankings import to_run
+from lexite.ranking.rankings import to_run
 
 if TYPE_CHECKING:
     from lexite.backbone import Backbone, BackboneConfig, TokenStates
@@ -35,7 +35,7 @@ def make_probe(
     scoring: BM25Config | None = None,
     split: str = "test",
 ) -> Probe:
-    """Makes a function that measures an autoencoder on a small judged collection, for :func:`lexite.terms.build.train`.
+    """Makes a function that measures an autoencoder on a small judged collection, for :func:`lexite.recipes.from_text.train`.
 
     The collection is read and checked at once. Its token states are computed at the first call and kept in memory as the
     backbone gives them (2 bytes x d_model per token in bf16), so that a later call costs only encoding, indexing and search.
@@ -84,7 +84,7 @@ def training_probe(
     terms: TermsConfig | None = None,
     scoring: BM25Config | None = None,
 ) -> Probe:
-    """:func:`make_probe` for a training that is described as :func:`lexite.terms.build.train` takes it.
+    """:func:`make_probe` for a training that is described as :func:`lexite.recipes.from_text.train` takes it.
 
     Args:
         path: the collection.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import lexite
 from lexite.evaluation.measures import MEASURES
 from lexite.evaluation.significance import PairedTest
+from lexite.version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +70,7 @@ class EvaluationReport:
             "significance": {"measure": TESTED, "collections": tests, "mean": mean_tests},
             "settings": self.settings,
             "seconds": self.seconds,
-            "lexite": lexite.__version__,
+            "lexite": __version__,
         }
 
     def table(self) -> Table:

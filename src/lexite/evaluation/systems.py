@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexite.evaluation.judged import JudgedCollection
-from lexite.evaluation.rankings import Ranking
+from lexite.ranking.rankings import Ranking
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ Opening and describing an index needs numpy only; the first search loads the com
 from __future__ import annotations
 
 from lexite.index.bm25 import BM25Index as BM25Index
-from lexite.index.config import BM25Config as BM25Config
-from lexite.index.config import Hit as Hit
 from lexite.index.config import StoredDocument as StoredDocument
 from lexite.index.config import VocabularyInfo as VocabularyInfo
-from lexite.index.folder import check_index_folder as check_index_folder
-from lexite.index.runs import Run as Run
-from lexite.index.runs import read_trec_run as read_trec_run
-from lexite.index.runs import run_from_hits as run_from_hits
-from lexite.index.runs import write_trec_qrels as write_trec_qrels
-from lexite.index.runs import write_trec_run as write_trec_run
+from lexite.index.index_folder import check_index_folder as check_index_folder
 from lexite.index.writer import IndexWriter as IndexWriter
-from lexite.terms.literal import LiteralConfig as LiteralConfig
+from lexite.ranking.hits import Hit as Hit
+from lexite.ranking.rankings import Run as Run
+from lexite.ranking.trec import read_trec_run as read_trec_run
+from lexite.ranking.trec import run_from_hits as run_from_hits
+from lexite.ranking.trec import write_trec_qrels as write_trec_qrels
+from lexite.ranking.trec import write_trec_run as write_trec_run
+from lexite.scoring.config import BM25Config as BM25Config
+from lexite.scoring.words import LiteralConfig as LiteralConfig
 
 __all__ = [
     "BM25Config",

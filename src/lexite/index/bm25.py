@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexite.errors import CorpusError, IndexFormatError, ModelError
 from lexite.index.checks import check_vocabulary, check_weights
-from lexite.index.config import BM25Config, Hit, Rows, SparseRows, StoredDocument, Transform, VocabularyInfo
+from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary, GrowingDictionary, open_words, verify_words
 from lexite.index.ids import IdTable, encode_text, hash_ids
@@ -22,7 +22,10 @@ from lexite.index.segment import Segment, open_segment, segment_in_memory
 from lexite.index.static import StoredStatic, verify_static
 from lexite.index.storage import verify_file
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
-from lexite.terms.literal import LiteralConfig
+from lexite.ranking.hits import Hit
+from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.rows import Rows, SparseRows
+from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.terms.static import StaticTable
@@ -40,7 +43,7 @@ class BM25Index:
 
     The score of a document is the sum over the query's terms of
     ``T_q(query weight) · idf · tf / (tf + k1 · (1 - b + b · dl / avgdl))``, with ``tf = T_d(document weight)`` and dl the sum
-    of the document's tf; ``lexite.index.statistics`` has the forms of idf and what bm25+ changes. All additions are made in
+    of the document's tf; ``lexite.scoring.formula`` has the forms of idf and what bm25+ changes. All additions are made in
     float32 in ascending order of terms.
 
     Terms are latents, which weights are given for, and after them the literal words of an index that was made with them. A word

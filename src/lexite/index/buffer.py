@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from lexite.errors import StorageError
 from lexite.files import fsync_folder, storage_errors
-from lexite.index.config import DocumentLike, Rows
+from lexite.index.config import DocumentLike
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import build_lengths, row_term_type
 from lexite.index.storage import FileRecord, FileWriter, read_part, write_array
+from lexite.scoring.rows import Rows
 
 MAX_DOCUMENTS = 250_000  # bounds the ids in memory when documents have few postings
 PIECE_ENTRIES = 1 << 20

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError, ModelError
-from lexite.index.config import MAX_WEIGHT, Rows, SparseRows, VocabularyInfo
+from lexite.index.config import VocabularyInfo
+from lexite.scoring.rows import MAX_WEIGHT, Rows, SparseRows
 
 
 def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int], str]) -> Rows:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.index.config import Rows
 from lexite.index.ids import IdTable, encode_text, hash_ids
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
-from lexite.terms.literal import LiteralConfig, literal_words
+from lexite.scoring.rows import Rows
+from lexite.scoring.words import LiteralConfig, literal_words
 
 WORDS_NAME = "words"
 DAMAGED_WORDS = "The literal words of the index are damaged. Run 'lexite info --verify' on it."

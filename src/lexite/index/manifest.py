@@ -15,12 +15,12 @@ from typing import Any
 from lexite.config import from_dict, to_dict
 from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
-from lexite.index.config import BM25Config, VocabularyInfo
+from lexite.index.config import VocabularyInfo
 from lexite.index.dictionary import WordsRecord
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
-from lexite.terms.literal import LiteralConfig
-from lexite.terms.scoring import saved_scoring
+from lexite.scoring.config import BM25Config, saved_scoring
+from lexite.scoring.words import LiteralConfig
 
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lexite.files import storage_errors
 from lexite.index.buffer import close_folder, write_ids
-from lexite.index.config import TRANSFORMS
 from lexite.index.ids import IdTable
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import Segment, row_term_type
 from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
+from lexite.scoring.transform import TRANSFORMS
 
 MERGE_FACTOR = 8
 SMALLEST_LEVEL = 10_000  # postings; smaller segments are all alike

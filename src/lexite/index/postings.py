@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
-from lexite.index.config import TRANSFORMS, BM25Config, Transform
-from lexite.index.statistics import length_norms, saturation_form
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
+from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.formula import length_norms, saturation_form
+from lexite.scoring.transform import TRANSFORMS
 
 CHUNK = 16384  # as in lexite.kernels.impacts, which needs numba to be imported
 N_LEVELS = 256

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.config import BM25Config, Transform
-from lexite.terms.literal import StopWords, literal_words
-from lexite.terms.scoring import QueryTransform
+from lexite.scoring.config import BM25Config, QueryTransform, Transform
+from lexite.scoring.words import StopWords, literal_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.index import plain
-from lexite.index.config import TRANSFORMS, BM25Config, Rows, Transform
+from lexite.index import numpy_search
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.index.statistics import length_norms, saturation_form, worth_of_terms
-from lexite.terms.transform import transform_weights
+from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.formula import length_norms, saturation_form, worth_of_terms
+from lexite.scoring.rows import Rows
+from lexite.scoring.transform import TRANSFORMS, transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
@@ -129,8 +130,8 @@ class Scorer:
         ):
             for row in range(queries.n_rows):
                 part = slice(queries.indptr[row], queries.indptr[row + 1])
-                query = plain.PlainQuery(queries.terms[part], factors[part], int(excluded[row]))
-                found, found_scores = plain.search(self._plain_parts(prepared, ready), query, self.n_terms, top_k)
+                query = numpy_search.PlainQuery(queries.terms[part], factors[part], int(excluded[row]))
+                found, found_scores = numpy_search.search(self._plain_parts(prepared, ready), query, self.n_terms, top_k)
                 documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
             return documents, scores
         self._search(queries, factors, prepared, self._lists(prepared), excluded, share, documents, scores)
@@ -219,9 +220,9 @@ class Scorer:
         self._asked[scoring] = self._asked.get(scoring, 0) + n_queries
         return self._asked[scoring] > QUERIES_WORTH_BUILDING
 
-    def _plain_parts(self, prepared: Prepared, ready: bool) -> list[plain.PlainPart]:
+    def _plain_parts(self, prepared: Prepared, ready: bool) -> list[numpy_search.PlainPart]:
         return [
-            plain.PlainPart(
+            numpy_search.PlainPart(
                 segment,
                 segment.postings if ready else None,
                 self._live[number],

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.index.config import TRANSFORMS, Rows, StoredDocument
+from lexite.index.config import StoredDocument
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, RowReader, open_postings
 from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
+from lexite.scoring.rows import Rows
+from lexite.scoring.transform import TRANSFORMS
 
 
 def deletion_files(generation: int) -> tuple[str, str]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from lexite.errors import CorpusError, IndexFormatError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
-from lexite.index.config import TRANSFORMS, DocumentLike, Rows, SparseRows
+from lexite.index.config import DocumentLike
 from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
-from lexite.index.folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.ids import decode_text, encode_text, hash_ids
+from lexite.index.index_folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.lock import WriterLock
 from lexite.index.manifest import (
     FORMAT_VERSION,
@@ -32,12 +32,14 @@ from lexite.index.manifest import (
     write_commit,
 )
 from lexite.index.merging import Source, merge_segments, plan_merge
-from lexite.index.parts import Part, count_removed
 from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
 from lexite.index.segment import deletion_files, open_segment, row_term_type
+from lexite.index.segment_changes import Part, count_removed
 from lexite.index.static import StoredStatic, check_static, write_static
 from lexite.index.storage import read_part, write_array
-from lexite.terms.literal import LiteralConfig
+from lexite.scoring.rows import Rows, SparseRows
+from lexite.scoring.transform import TRANSFORMS
+from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.terms.static import StaticTable

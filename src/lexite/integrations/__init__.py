@@ -10,26 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexite.integrations.dictionary_learning import read_dictionary_learning as read_dictionary_learning
     from lexite.integrations.mteb import BM25SearchModel as BM25SearchModel
-    from lexite.integrations.saelens import read_saelens as read_saelens
-    from lexite.integrations.saelens import write_saelens as write_saelens
-    from lexite.integrations.sparsify import read_sparsify as read_sparsify
-    from lexite.integrations.sparsify import write_sparsify as write_sparsify
-    from lexite.integrations.vocabulary import import_vocabulary as import_vocabulary
-    from lexite.integrations.vocabulary import read_sae as read_sae
-    from lexite.integrations.vocabulary import vocabulary_from_sae as vocabulary_from_sae
+    from lexite.recipes.from_sae import import_vocabulary as import_vocabulary
+    from lexite.recipes.from_sae import read_sae as read_sae
+    from lexite.recipes.from_sae import vocabulary_from_sae as vocabulary_from_sae
+    from lexite.sae.formats.dictionary_learning import read_dictionary_learning as read_dictionary_learning
+    from lexite.sae.formats.saelens import read_saelens as read_saelens
+    from lexite.sae.formats.saelens import write_saelens as write_saelens
+    from lexite.sae.formats.sparsify import read_sparsify as read_sparsify
+    from lexite.sae.formats.sparsify import write_sparsify as write_sparsify
 
 _HOMES = {
-    "BM25SearchModel": "mteb",
-    "import_vocabulary": "vocabulary",
-    "read_dictionary_learning": "dictionary_learning",
-    "read_sae": "vocabulary",
-    "read_saelens": "saelens",
-    "read_sparsify": "sparsify",
-    "vocabulary_from_sae": "vocabulary",
-    "write_saelens": "saelens",
-    "write_sparsify": "sparsify",
+    "BM25SearchModel": "integrations.mteb",
+    "import_vocabulary": "recipes.from_sae",
+    "read_dictionary_learning": "sae.formats.dictionary_learning",
+    "read_sae": "recipes.from_sae",
+    "read_saelens": "sae.formats.saelens",
+    "read_sparsify": "sae.formats.sparsify",
+    "vocabulary_from_sae": "recipes.from_sae",
+    "write_saelens": "sae.formats.saelens",
+    "write_sparsify": "sae.formats.sparsify",
 }
 __all__ = list(_HOMES)
 
@@ -38,6 +38,6 @@ def __getattr__(name: str) -> Any:
     """Loads an exported name from its file on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'lexite.integrations' has no attribute {name!r}")
-    value = getattr(import_module(f"lexite.integrations.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"lexite.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -22,18 +22,18 @@ from scipy.sparse import csr_array
 from lexite.config import from_dict, to_dict
 from lexite.corpus.records import Document
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
-from lexite.evaluation.rankings import strictly_decreasing
 from lexite.files import storage_errors
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.integrations.mteb_meta import changed_settings, model_meta
 from lexite.progress import progress
+from lexite.ranking.rankings import strictly_decreasing
+from lexite.scoring.config import BM25Config
+from lexite.scoring.transform import drop_small
+from lexite.scoring.words import LiteralConfig
 from lexite.terms.chunks import TEXTS_PER_CHUNK
 from lexite.terms.config import Profile, with_profile
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.literal import LiteralConfig
-from lexite.terms.scoring import BM25Config
 from lexite.terms.static import StaticTable, counter_for, table_of_corpus
-from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata

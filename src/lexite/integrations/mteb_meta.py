@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lexite.config import to_dict
 from lexite.errors import ConfigError, ModelError
+from lexite.scoring.config import BM25Config, saved_scoring
+from lexite.scoring.words import LiteralConfig
 from lexite.terms.card import hub_name
 from lexite.terms.config import TermsConfig, saved_terms
 from lexite.terms.hub import builtin_folder, find_folder
-from lexite.terms.literal import LiteralConfig
 from lexite.terms.manifest import read_manifest
-from lexite.terms.scoring import BM25Config, saved_scoring
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta

@@ -10,7 +10,7 @@ ten times as fast, as long as all lists together keep to the bytes that are want
 - ``FULL``: a byte of impact for every document of the chunk, 0 where the term does not occur.
 - ``SPARSE``: triples of a 16-bit document, little-endian, and a byte of impact.
 
-``lexite.index.plain`` reads the same lists with numpy.
+``lexite.index.numpy_search`` reads the same lists with numpy.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ from lexite.sae.activations import ACTIVATIONS, LIMITED, Activation, Encoder
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
 from lexite.sae.normalisation import normalise
+from lexite.sae.storage import StoredSAE, read_sae_files, write_sae
 
 ROWS_HASHED = 4096  # rows of a matrix that are copied at a time for its checksum
 Precision = Literal["auto", "bf16", "fp32"]
+_SAVED_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _Change = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -296,10 +298,19 @@ class SparseAutoencoder:
         Raises:
             StorageError: the folder cannot be written.
         """
-        from lexite.sae.storage import load_sae, save_sae
-
-        exact = save_sae(self, Path(folder), encoder_only=encoder_only, dtype=dtype)
-        return self if exact else load_sae(Path(folder))
+        matrices = _SAVED_TYPES[dtype] if dtype else self.weight_dtype
+        tensors = {
+            "encoder_weight": self.stored_encoder.to(matrices),
+            "encoder_bias": self.encoder_bias,
+            "decoder_bias": self.decoder_bias,
+        }
+        if self.stored_decoder is not None and not encoder_only:
+            tensors["decoder_weight"] = self.stored_decoder.to(matrices)
+        if self.thresholds is not None:
+            tensors["thresholds"] = self.thresholds
+        write_sae(Path(folder), StoredSAE(self.config, self.activation, tensors))
+        whole_and_unrounded = matrices == self.weight_dtype and not encoder_only
+        return self if whole_and_unrounded else SparseAutoencoder.load(folder)
 
     @classmethod
     def load(
@@ -321,6 +332,16 @@ class SparseAutoencoder:
         Raises:
             ModelError: a file is missing, damaged, or of a newer format.
         """
-        from lexite.sae.storage import load_sae
-
-        return load_sae(Path(folder), precision=precision, device=device, verify=verify)
+        stored = read_sae_files(Path(folder), device=device, verify=verify)
+        tensors = stored.tensors
+        return SparseAutoencoder(
+            stored.config,
+            tensors["encoder_weight"],
+            tensors["encoder_bias"],
+            tensors.get("decoder_weight"),
+            tensors["decoder_bias"],
+            activation=stored.activation,
+            thresholds=tensors.get("thresholds"),
+            precision=precision,
+            weight_dtype=tensors["encoder_weight"].dtype,
+        )

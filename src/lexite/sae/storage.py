@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,47 +15,65 @@ from safetensors.torch import load_file, save
 from lexite.config import from_dict, to_dict
 from lexite.errors import ModelError
 from lexite.files import atomic_write, read_json, sha256_file, write_json
-from lexite.sae.activations import ACTIVATIONS
-from lexite.sae.autoencoder import Precision, SparseAutoencoder
+from lexite.sae.activations import ACTIVATIONS, Activation
 from lexite.sae.config import SAEConfig
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "sae.safetensors"
 CONFIG_FILE = "sae.json"
-_ROUNDED = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_REQUIRED = ("encoder_weight", "encoder_bias", "decoder_bias")
 
 
-def save_sae(
-    sae: SparseAutoencoder, folder: Path, *, encoder_only: bool = False, dtype: Literal["fp32", "bf16"] | None = None
-) -> bool:
-    """Does the work of :meth:`SparseAutoencoder.save`; says whether the file holds all that ``sae`` holds, unrounded."""
-    matrices = _ROUNDED[dtype] if dtype else sae.weight_dtype
-    tensors = {
-        "encoder_weight": sae.stored_encoder.to(matrices),
-        "encoder_bias": sae.encoder_bias,
-        "decoder_bias": sae.decoder_bias,
-    }
-    if sae.stored_decoder is not None and not encoder_only:
-        tensors["decoder_weight"] = sae.stored_decoder.to(matrices)
-    if sae.thresholds is not None:
-        tensors["thresholds"] = sae.thresholds
+@dataclass(frozen=True, slots=True)
+class StoredSAE:
+    """What the files of a sparse autoencoder hold.
+
+    Attributes:
+        config: its configuration.
+        activation: its activation at use.
+        tensors: ``encoder_weight``, ``encoder_bias``, ``decoder_bias``, and where there are any ``decoder_weight``,
+            ``thresholds``.
+    """
+
+    config: SAEConfig
+    activation: Activation
+    tensors: Mapping[str, torch.Tensor]
+
+
+def write_sae(folder: Path, stored: StoredSAE) -> None:
+    """Writes both files.
+
+    Args:
+        folder: made when missing.
+        stored: what they hold.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     with atomic_write(folder / WEIGHTS_FILE) as file:
-        file.write(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}))  # tied ones too
+        # Tied tensors are cloned too: safetensors refuses two names for one memory.
+        file.write(save({name: tensor.cpu().contiguous().clone() for name, tensor in stored.tensors.items()}))
     info = {
         "format": "lexite-sae",
         "format_version": FORMAT_VERSION,
-        "activation": sae.activation,
-        **to_dict(sae.config),
+        "activation": stored.activation,
+        **to_dict(stored.config),
         "sha256": sha256_file(folder / WEIGHTS_FILE),
     }
     write_json(folder / CONFIG_FILE, info)
-    return matrices == sae.weight_dtype and not encoder_only
 
 
-def load_sae(
-    folder: Path, *, precision: Precision = "auto", device: str | torch.device = "cpu", verify: bool = True
-) -> SparseAutoencoder:
-    """Does the work of :meth:`SparseAutoencoder.load`."""
+def read_sae_files(folder: Path, *, device: str | torch.device = "cpu", verify: bool = True) -> StoredSAE:
+    """Reads both files.
+
+    Args:
+        folder: holds them.
+        device: where to put the tensors.
+        verify: compare the checksum of the weights.
+
+    Raises:
+        ModelError: a file is missing, damaged, or of a newer format.
+    """
     info = _read_info(folder / CONFIG_FILE)
     activation = info.get("activation", "topk")  # files of the first release name only the rule, which was topk
     path = folder / WEIGHTS_FILE
@@ -65,20 +85,12 @@ def load_sae(
     config = from_dict(SAEConfig, {key: value for key, value in info.items() if key in known}, str(folder / CONFIG_FILE))
     try:
         tensors = load_file(path, device=str(device))
-        parts = [tensors["encoder_weight"], tensors["encoder_bias"], tensors["decoder_bias"]]
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged: {error}. Fetch or train it again.") from error
-    return SparseAutoencoder(
-        config,
-        parts[0],
-        parts[1],
-        tensors.get("decoder_weight"),
-        parts[2],
-        activation=activation,
-        thresholds=tensors.get("thresholds"),
-        precision=precision,
-        weight_dtype=parts[0].dtype,
-    )
+    missing = next((name for name in _REQUIRED if name not in tensors), None)
+    if missing:
+        raise ModelError(f"{path} is damaged: it holds no '{missing}'. Fetch or train it again.")
+    return StoredSAE(config, activation, tensors)
 
 
 def _read_info(path: Path) -> dict[str, Any]:

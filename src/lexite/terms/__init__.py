@@ -9,36 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lexite.scoring.config import BM25Config as BM25Config
+    from lexite.scoring.transform import apply_transform as apply_transform
+    from lexite.scoring.words import LiteralConfig as LiteralConfig
     from lexite.terms.config import TermsConfig as TermsConfig
     from lexite.terms.encoder import LatentTermEncoder as LatentTermEncoder
-    from lexite.terms.folder import add_results as add_results
     from lexite.terms.hub import find_folder as find_folder
-    from lexite.terms.literal import LiteralConfig as LiteralConfig
     from lexite.terms.manifest import ModelDetails as ModelDetails
     from lexite.terms.manifest import read_manifest as read_manifest
     from lexite.terms.measure import measure_vocabulary as measure_vocabulary
     from lexite.terms.pooling import pool as pool
-    from lexite.terms.scoring import BM25Config as BM25Config
+    from lexite.terms.queries import EncodedQueries as EncodedQueries
+    from lexite.terms.saving import add_results as add_results
     from lexite.terms.static import StaticTable as StaticTable
     from lexite.terms.static import load_static as load_static
-    from lexite.terms.transform import apply_transform as apply_transform
     from lexite.terms.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
-    "BM25Config": "scoring",
-    "LatentTermEncoder": "encoder",
-    "LiteralConfig": "literal",
-    "ModelDetails": "manifest",
-    "StaticTable": "static",
-    "TermsConfig": "config",
-    "Vocabulary": "vocabulary",
-    "add_results": "folder",
-    "apply_transform": "transform",
-    "find_folder": "hub",
-    "load_static": "static",
-    "measure_vocabulary": "measure",
-    "pool": "pooling",
-    "read_manifest": "manifest",
+    "EncodedQueries": "terms.queries",
+    "BM25Config": "scoring.config",
+    "LatentTermEncoder": "terms.encoder",
+    "LiteralConfig": "scoring.words",
+    "ModelDetails": "terms.manifest",
+    "StaticTable": "terms.static",
+    "TermsConfig": "terms.config",
+    "Vocabulary": "terms.vocabulary",
+    "add_results": "terms.saving",
+    "apply_transform": "scoring.transform",
+    "find_folder": "terms.hub",
+    "load_static": "terms.static",
+    "measure_vocabulary": "terms.measure",
+    "pool": "terms.pooling",
+    "read_manifest": "terms.manifest",
 }
 __all__ = list(_HOMES)
 
@@ -47,7 +49,7 @@ def __getattr__(name: str) -> Any:
     """Loads an exported name from its file on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'lexite.terms' has no attribute {name!r}")
-    value = getattr(import_module(f"lexite.terms.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"lexite.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

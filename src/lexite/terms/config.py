@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lexite.config import from_dict, option
-from lexite.terms.scoring import EARLIER_SCORING
+from lexite.scoring.config import EARLIER_SCORING
 
 Pooling = Literal["sum", "max"]
 _EARLIER = {"floor_documents": 0.0, "floor_queries": 0.0}  # of what was saved before there were floors

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,24 +12,25 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from lexite.config import to_dict
-from lexite.errors import ArgumentError, ConfigError, ModelError
+from lexite.errors import ArgumentError
+from lexite.scoring.config import BM25Config
+from lexite.scoring.transform import transform_weights
 from lexite.terms.chunks import TEXTS_PER_CHUNK, text_chunks
+from lexite.terms.components import Components
 from lexite.terms.config import TermsConfig
 from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
 from lexite.terms.manifest import ModelDetails
-from lexite.terms.scoring import BM25Config, QueryTransform
+from lexite.terms.queries import EncodedQueries
+from lexite.terms.saving import SaveDtype, load_components, push_components, save_components
+from lexite.terms.selection import prefix_of, reordered
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
-    from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
     from lexite.sae import SparseAutoencoder, SparseCodes
     from lexite.terms.static import StaticCounter, StaticTable
-
-TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
-SaveDtype = Literal["fp32", "bf16"]
 
 
 class LatentTermEncoder:
@@ -65,27 +65,83 @@ class LatentTermEncoder:
         prefix_size: int | None = None,
         static: StaticTable | None = None,
     ) -> None:
-        self.backbone, self.sae = backbone, sae
-        self.terms = terms or TermsConfig()
-        self.scoring = scoring or BM25Config()
-        self.vocabulary = vocabulary
-        self.details = details or ModelDetails()
-        self.source, self.prefix_size = source, prefix_size
-        self.static = static
-        if sae.config.d_model != backbone.d_model:
-            raise ModelError(
-                f"The sparse autoencoder reads states of width {sae.config.d_model}, "
-                f"but {backbone.name} gives states of width {backbone.d_model}."
-            )
-        if vocabulary is not None and vocabulary.n_latents != self.n_latents:
-            raise ModelError(f"The vocabulary describes {vocabulary.n_latents} terms, but there are {self.n_latents} latents.")
-        if static is not None and static.n_latents != self.n_latents:
-            raise ModelError(f"The static table gives {static.n_latents} terms, but there are {self.n_latents} latents.")
-        self.k_for("document")
-        self.k_for("query")
+        self.components = Components(
+            backbone,
+            sae,
+            terms or TermsConfig(),
+            scoring or BM25Config(),
+            vocabulary,
+            details or ModelDetails(),
+            source,
+            prefix_size,
+            static,
+        )
+
+    @classmethod
+    def of(cls, components: Components) -> LatentTermEncoder:
+        """The encoder of parts that are there already."""
+        encoder = cls.__new__(cls)
+        encoder.components = components
+        return encoder
+
+    def replaced(self, **changes: Any) -> LatentTermEncoder:
+        """The same encoder with other settings; the model is shared, this one is left as it is.
+
+        Args:
+            **changes: ``terms``, ``scoring``, ``vocabulary``, ``details``, ``static`` and so on, as the class takes them.
+
+        Raises:
+            ModelError, ConfigError: as the class.
+        """
+        return LatentTermEncoder.of(replace(self.components, **changes))
 
     def __repr__(self) -> str:
         return f"LatentTermEncoder({self.name!r}, {self.backbone.name}, {self.n_latents} latents, k {self.k_for('document')})"
+
+    @property
+    def backbone(self) -> Backbone:
+        """The dense retriever."""
+        return self.components.backbone
+
+    @property
+    def sae(self) -> SparseAutoencoder:
+        """The sparse autoencoder."""
+        return self.components.sae
+
+    @property
+    def terms(self) -> TermsConfig:
+        """Pooling, the latents kept per token, the floors."""
+        return self.components.terms
+
+    @property
+    def scoring(self) -> BM25Config:
+        """How the weights are meant to be scored."""
+        return self.components.scoring
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Frequencies and labels of the terms; None where they were not measured."""
+        return self.components.vocabulary
+
+    @property
+    def details(self) -> ModelDetails:
+        """Name, licence, data, recipe and results, for people."""
+        return self.components.details
+
+    @property
+    def source(self) -> str:
+        """Name or path that loads this encoder again; empty when it was never saved."""
+        return self.components.source
+
+    @property
+    def prefix_size(self) -> int | None:
+        """How many latents of what :attr:`source` loads are here, the first ones; None when all are."""
+        return self.components.prefix_size
+
+    @property
+    def static(self) -> StaticTable | None:
+        """The table that encodes queries without a model; None where it was not measured."""
+        return self.components.static
 
     @property
     def name(self) -> str:
@@ -95,7 +151,7 @@ class LatentTermEncoder:
     @property
     def n_latents(self) -> int:
         """Number of latents, which is the number of terms and of columns."""
-        return int(self.sae.n_terms)
+        return self.components.n_latents
 
     @property
     def fingerprint(self) -> str:
@@ -104,8 +160,7 @@ class LatentTermEncoder:
         k is left out: it makes rows longer or shorter, but terms keep their meaning, so documents and queries of the same
         vocabulary at different k fit together. The scoring is left out too: it can be changed at search time.
         """
-        parts = {"backbone": self.backbone.fingerprint, "sae": self.sae.fingerprint, "pooling": self.terms.pooling}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return self.components.fingerprint
 
     def k_for(self, kind: Kind, k: int | None = None) -> int:
         """The number of latents kept per token: ``k`` itself, else what the configuration says, else as trained.
@@ -113,12 +168,7 @@ class LatentTermEncoder:
         Raises:
             ConfigError: less than 1 or more than there are latents.
         """
-        own = self.terms.k_documents if kind == "document" else self.terms.k_queries
-        chosen = next((int(value) for value in (k, own) if value is not None), int(self.sae.largest_k))
-        most = self.sae.config.n_latents
-        if not 1 <= chosen <= most:
-            raise ConfigError(f"k is {chosen}, but must be between 1 and {most}, the number of latents.")
-        return chosen
+        return self.components.k_for(kind, k)
 
     def floor_for(self, kind: Kind, floor: float | None = None) -> float:
         """The share of a text's heaviest term below which terms are dropped: ``floor`` itself, else as configured.
@@ -126,11 +176,7 @@ class LatentTermEncoder:
         Raises:
             ConfigError: it is no share.
         """
-        own = self.terms.floor_documents if kind == "document" else self.terms.floor_queries
-        chosen = own if floor is None else floor
-        if not 0 <= chosen <= 1:
-            raise ConfigError(f"The floor is {chosen}, but must be a share, from 0 to 1.")
-        return chosen
+        return self.components.floor_for(kind, floor)
 
     def encode_documents(
         self,
@@ -138,19 +184,18 @@ class LatentTermEncoder:
         *,
         k: int | None = None,
         floor: float | None = None,
-        raw: bool = False,
         static: StaticCounter | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> csr_array[np.float32]:
-        """Encodes documents.
+        """Encodes documents into raw weights, which is what an index stores.
+
+        A search transforms them as :attr:`scoring` says. Outside an index, ``lexite.terms.apply_transform`` does that.
 
         Args:
             texts: the documents' texts (title and text joined by a space); any iterable.
             k: latents kept per token; default as configured, else as trained.
             floor: share of a text's heaviest term below which terms are dropped; default as configured.
-            raw: give the pooled activations, as an index stores them; else they are transformed as the scoring says
-                (by default their square root).
             static: counts the codes by word piece on the way, for a static table of these documents.
             texts_per_chunk: texts that go through the model before the next are read.
             show_progress: show progress on stderr.
@@ -164,10 +209,8 @@ class LatentTermEncoder:
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        return stack_rows(
-            encode_texts(self, texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress),
-            self.n_latents,
-        )
+        how = self._how("document", k, floor, static)
+        return stack_rows(encode_texts(self.components, texts, how, texts_per_chunk, show_progress), self.n_latents)
 
     def encode_queries(
         self,
@@ -175,15 +218,29 @@ class LatentTermEncoder:
         *,
         k: int | None = None,
         floor: float | None = None,
-        raw: bool = False,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
-    ) -> csr_array[np.float32]:
-        """Encodes queries, with the query prompt, ``k_queries`` and the query transform; else like :meth:`encode_documents`."""
+    ) -> EncodedQueries:
+        """Encodes queries, with the query prompt, ``k_queries`` and ``floor_queries``.
+
+        Args:
+            texts: the queries; any iterable.
+            k: latents kept per token; default as configured. A k that is given counts as meant: an index that recorded
+                another one takes the queries all the same.
+            floor: share of a query's heaviest term below which terms are dropped; likewise.
+            texts_per_chunk: texts that go through the model before the next are read.
+            show_progress: show progress on stderr.
+
+        Returns:
+            The queries, for ``BM25Index.search``; their raw weights are in ``rows``, ``(n_texts, n_latents)``.
+
+        Raises:
+            ArgumentError, ConfigError, BackboneError: as :meth:`encode_documents`.
+        """
         _check_texts(texts, "encode_queries")
-        return stack_rows(
-            encode_texts(self, texts, self._how("query", k, floor, raw), texts_per_chunk, show_progress), self.n_latents
-        )
+        listed, how = list(texts), self._how("query", k, floor)
+        rows = stack_rows(encode_texts(self.components, listed, how, texts_per_chunk, show_progress), self.n_latents)
+        return EncodedQueries(rows, listed, self.fingerprint, self._settings(how), _given(k_queries=k, floor_queries=floor))
 
     def iterate_documents(
         self,
@@ -191,7 +248,6 @@ class LatentTermEncoder:
         *,
         k: int | None = None,
         floor: float | None = None,
-        raw: bool = False,
         static: StaticCounter | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
@@ -202,7 +258,8 @@ class LatentTermEncoder:
         errors are those of :meth:`encode_documents`.
         """
         _check_texts(texts, "iterate_documents")
-        return encode_texts(self, texts, self._how("document", k, floor, raw, static), texts_per_chunk, show_progress)
+        how = self._how("document", k, floor, static)
+        return encode_texts(self.components, texts, how, texts_per_chunk, show_progress)
 
     def encode_states(
         self,
@@ -211,20 +268,28 @@ class LatentTermEncoder:
         *,
         k: int | None = None,
         floor: float | None = None,
-        raw: bool = False,
         static: StaticCounter | None = None,
     ) -> csr_array[np.float32]:
-        """Encodes texts whose token states are there already; see :meth:`encode_documents`.
+        """The raw weights of texts whose token states are there already; see :meth:`encode_documents`.
 
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        how = self._how(kind, k, floor, raw, static)
-        return how.finish(pooled_rows(self, states, how))
+        how = self._how(kind, k, floor, static)
+        return how.finish(pooled_rows(self.components, states, how))
+
+    def queries_of_states(
+        self, states: TokenStates, texts: Iterable[str], *, k: int | None = None, floor: float | None = None
+    ) -> EncodedQueries:
+        """Queries whose token states are there already; see :meth:`encode_queries`."""
+        how = self._how("query", k, floor)
+        rows = how.finish(pooled_rows(self.components, states, how))
+        given = _given(k_queries=k, floor_queries=floor)
+        return EncodedQueries(rows, list(texts), self.fingerprint, self._settings(how), given)
 
     def portions(self, states: TokenStates) -> Iterator[TokenStates]:
         """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
-        return iter([states]) if self.sae.limited else states.pieces(TOKENS_AT_ONCE)
+        return self.components.portions(states)
 
     def codes(self, states: TokenStates, k: int) -> SparseCodes:
         """The latents of each token, before pooling: ``(n_tokens, k)``.
@@ -232,9 +297,7 @@ class LatentTermEncoder:
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        if states.d_model != self.sae.config.d_model:
-            raise ModelError(f"The states have width {states.d_model}, but this vocabulary reads {self.sae.config.d_model}.")
-        return self.sae.encode(states.states, k)
+        return self.components.codes(states, k)
 
     def iterate_states(
         self, texts: Iterable[str], kind: Kind, *, texts_per_chunk: int = TEXTS_PER_CHUNK
@@ -260,9 +323,10 @@ class LatentTermEncoder:
         """
         if not isinstance(text, str):
             raise ArgumentError(f"query_terms takes one text, not a {type(text).__name__}.")
-        row = self.encode_queries([text], k=k)
-        order = np.lexsort((row.indices, -row.data))
-        return [(int(row.indices[i]), self.label(int(row.indices[i])), float(row.data[i])) for i in order]
+        row = self.encode_queries([text], k=k).rows
+        weights = transform_weights(row.data, self.scoring.query_transform)
+        order = np.lexsort((row.indices, -weights))
+        return [(int(row.indices[i]), self.label(int(row.indices[i])), float(weights[i])) for i in order]
 
     def label(self, term: int) -> str:
         """A short label of a term for people; its number when no labels were measured."""
@@ -281,9 +345,7 @@ class LatentTermEncoder:
         Raises:
             ConfigError: fewer than 1, fewer than are kept per token, or more than there are.
         """
-        from lexite.terms.selection import prefix_encoder
-
-        return prefix_encoder(self, n_latents)
+        return LatentTermEncoder.of(prefix_of(self.components, n_latents))
 
     def reordered(self, order: ArrayLike) -> LatentTermEncoder:
         """The vocabulary with its latents in another order, or with only some of them; labels and frequencies go along.
@@ -296,9 +358,7 @@ class LatentTermEncoder:
             ConfigError: fewer latents than are kept per token.
             ModelError: a number is out of range or occurs twice, or none is left.
         """
-        from lexite.terms.selection import reordered_encoder
-
-        return reordered_encoder(self, order)
+        return LatentTermEncoder.of(reordered(self.components, order))
 
     @classmethod
     def from_pretrained(
@@ -332,11 +392,9 @@ class LatentTermEncoder:
             ModelError: not found, not a vocabulary, damaged, or made for another version of the model; one line.
             BackboneError: the dense model cannot be found or loaded.
         """
-        from lexite.terms.folder import load_encoder
-
         choices = {"device": device, "precision": precision, "trust_remote_code": trust_remote_code}
         reading = {"long": long, "query_prompt": query_prompt, "document_prompt": document_prompt}
-        return load_encoder(name_or_path, choices, revision=revision, backbone=backbone, reading=reading)
+        return cls.of(load_components(name_or_path, choices, revision=revision, backbone=backbone, reading=reading))
 
     def save_pretrained(
         self,
@@ -367,9 +425,9 @@ class LatentTermEncoder:
             StorageError: the folder holds something else, or cannot be written.
             ModelError: ``results`` are not of that form.
         """
-        from lexite.terms.folder import save_encoder
-
-        return save_encoder(self, path, overwrite=overwrite, encoder_only=encoder_only, dtype=dtype, results=results)
+        return save_components(
+            self.components, path, overwrite=overwrite, encoder_only=encoder_only, dtype=dtype, results=results
+        )
 
     def push_to_hub(
         self,
@@ -397,59 +455,17 @@ class LatentTermEncoder:
         Raises:
             ModelError: the hub refuses or cannot be reached; one line.
         """
-        from lexite.terms.folder import push_encoder
-
-        return push_encoder(
-            self, repo_id, private=private, token=token, encoder_only=encoder_only, dtype=dtype, message=message
+        return push_components(
+            self.components, repo_id, private=private, token=token, encoder_only=encoder_only, dtype=dtype, message=message
         )
 
-    def to_sentence_transformers(self) -> LatentTermsSparseEncoder:
-        """The same vocabulary as a SparseEncoder of sentence-transformers, with weights of its own.
+    def _how(self, kind: Kind, k: int | None, floor: float | None, static: StaticCounter | None = None) -> Encoding:
+        return Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), static)
 
-        It gives the same terms, but cuts a text at the model's window, as that library does, where this encoder reads on in
-        further windows unless it was loaded with ``long="truncate"``. The dense model is loaded in fp32.
-
-        Raises:
-            ModelError: the backbone is no model but precomputed states, or the activation has no counterpart there.
-        """
-        from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
-
-        return to_sentence_transformers(self)
-
-    @classmethod
-    def from_sentence_transformers(
-        cls,
-        model: LatentTermsSparseEncoder | str | Path,
-        *,
-        dense_folder: str | Path | None = None,
-        overwrite: bool = False,
-        device: str | None = None,
-        precision: Literal["auto", "bf16", "fp32", "int8"] | None = None,
-    ) -> LatentTermEncoder:
-        """A vocabulary from a SparseEncoder with latent terms.
-
-        Args:
-            model: a :class:`lexite.integrations.sentence_transformers.LatentTermsSparseEncoder`, or the folder or name of one.
-            dense_folder: where the dense part is saved, if it is not, unchanged, the model that the vocabulary was made for.
-            overwrite: replace a model that is in ``dense_folder``.
-            device: where the dense model runs; default the best there is.
-            precision: number format of the dense model; default as it was.
-
-        Raises:
-            ModelError: the dense part needs a ``dense_folder``, or something has no counterpart in lexite; one line.
-        """
-        from lexite.integrations.sentence_transformers.conversion import from_sentence_transformers
-
-        return from_sentence_transformers(
-            model, dense_folder=dense_folder, overwrite=overwrite, device=device, precision=precision
-        )
-
-    def _transform(self, kind: Kind) -> QueryTransform:
-        return self.scoring.document_transform if kind == "document" else self.scoring.query_transform
-
-    def _how(self, kind: Kind, k: int | None, floor: float | None, raw: bool, static: StaticCounter | None = None) -> Encoding:
-        transform: QueryTransform = "none" if raw else self._transform(kind)
-        return Encoding(kind, self.k_for(kind, k), self.floor_for(kind, floor), transform, static)
+    def _settings(self, how: Encoding) -> dict[str, Any]:
+        """How queries are encoded, as an index records it."""
+        own = {"k_queries": how.k, "floor_queries": how.floor}
+        return {**own, **{key: self.components.reading.get(key) for key in ("query_prompt", "long")}}
 
     def config_dict(self) -> dict[str, Any]:
         """All configurations, as JSON values, for reports and for an index to remember."""
@@ -462,3 +478,8 @@ def _check_texts(texts: Iterable[str], function: str) -> None:
         raise ArgumentError(f"{function} takes a list of texts, not one text. Write {function}([text]).")
     if not isinstance(texts, Iterable):
         raise ArgumentError(f"{function} takes a list of texts, not a {type(texts).__name__}.")
+
+
+def _given(**choices: Any) -> frozenset[str]:
+    """The names of the choices that were made."""
+    return frozenset(name for name, value in choices.items() if value is not None)

@@ -1,4 +1,4 @@
-"""How the encoder works through texts: chunk by chunk, pooled, small terms dropped, transformed."""
+"""How texts become rows of terms: chunk by chunk, pooled, small terms dropped."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from lexite.progress import progress
+from lexite.scoring.transform import drop_small
 from lexite.terms import chunks
 from lexite.terms.chunks import split_text, text_chunks
 from lexite.terms.pooling import pool
-from lexite.terms.scoring import QueryTransform
-from lexite.terms.transform import apply_transform, drop_small
 
 if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
-    from lexite.terms.encoder import LatentTermEncoder
+    from lexite.terms.components import Components
     from lexite.terms.static import StaticCounter
 
 
@@ -31,24 +30,21 @@ class Encoding:
         kind: documents or queries.
         k: latents kept per token.
         floor: share of a text's heaviest term below which terms are dropped.
-        transform: of the weights that are left.
         static: counts the codes by word piece on the way; None: nothing does.
     """
 
     kind: Kind
     k: int
     floor: float
-    transform: QueryTransform
     static: StaticCounter | None
 
     def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
         """What is done with pooled rows."""
-        kept = drop_small(rows, self.floor)
-        return kept if self.transform == "none" else apply_transform(kept, self.transform)
+        return drop_small(rows, self.floor)
 
 
 def encode_texts(
-    encoder: LatentTermEncoder, texts: Iterable[str], how: Encoding, texts_per_chunk: int, show_progress: bool
+    parts: Components, texts: Iterable[str], how: Encoding, texts_per_chunk: int, show_progress: bool
 ) -> Iterator[csr_array[np.float32]]:
     """Rows of a stream of texts, chunk by chunk, in order."""
     total = len(texts) if isinstance(texts, Sized) else None
@@ -56,20 +52,20 @@ def encode_texts(
     with progress("Encoding", total, unit, show_progress) as bar:
         first = 0
         for chunk in text_chunks(texts, texts_per_chunk):
-            yield how.finish(_encode_chunk(encoder, chunk, how, first))
+            yield how.finish(_encode_chunk(parts, chunk, how, first))
             first += len(chunk)
             bar.advance(len(chunk))
 
 
-def pooled_rows(encoder: LatentTermEncoder, states: TokenStates, how: Encoding) -> csr_array[np.float32]:
+def pooled_rows(parts: Components, states: TokenStates, how: Encoding) -> csr_array[np.float32]:
     """All raw weights of some texts."""
     rows = []
-    for part in encoder.portions(states):
-        codes = encoder.codes(part, how.k)
-        rows.append(pool(codes, part.offsets, encoder.n_latents, encoder.terms.pooling))
+    for portion in parts.portions(states):
+        codes = parts.codes(portion, how.k)
+        rows.append(pool(codes, portion.offsets, parts.n_latents, parts.terms.pooling))
         if how.static is not None:
-            how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), part.token_ids)
-    return stack_rows(rows, encoder.n_latents)
+            how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), portion.token_ids)
+    return stack_rows(rows, parts.n_latents)
 
 
 def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_array[np.float32]:
@@ -80,20 +76,20 @@ def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_ar
     return rows[0] if len(rows) == 1 else cast("csr_array[np.float32]", vstack(rows, format="csr"))
 
 
-def _encode_chunk(encoder: LatentTermEncoder, texts: Sequence[str], how: Encoding, first: int) -> csr_array[np.float32]:
+def _encode_chunk(parts: Components, texts: Sequence[str], how: Encoding, first: int) -> csr_array[np.float32]:
     """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
 
     def weights(some: Sequence[str]) -> csr_array[np.float32]:
-        return pooled_rows(encoder, encoder.backbone.encode(some, how.kind).check(first_text=first), how)
+        return pooled_rows(parts, parts.backbone.encode(some, how.kind).check(first_text=first), how)
 
-    if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not _adds_up(encoder):
+    if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not _adds_up(parts):
         return weights(texts)
     rows = vstack([weights([part]) for part in split_text(texts[0])], format="csr")
-    row = rows.sum(axis=0) if encoder.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
+    row = rows.sum(axis=0) if parts.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
     return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))
 
 
-def _adds_up(encoder: LatentTermEncoder) -> bool:
+def _adds_up(parts: Components) -> bool:
     """Whether a text's terms are those of its parts: it is not cut, and nothing is added that would count in each part."""
-    config = encoder.backbone.config
+    config = parts.backbone.config
     return (config.long, config.special_tokens, config.prompt_tokens) == ("window", "drop", "drop")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.terms.words import WordPieces
+from lexite.terms.word_pieces import WordPieces
 
 WORDS_PER_LABEL = 5
 PAIRS_IN_MEMORY = 4_000_000  # (latent, word) sums kept; 16 bytes each

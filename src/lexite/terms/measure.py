@@ -35,7 +35,7 @@ def measure_vocabulary(
     thousand documents of general text are enough for most labels; rare terms need more.
 
     Args:
-        encoder: the vocabulary. It is not changed: put the result in a new encoder, or set ``encoder.vocabulary``.
+        encoder: the vocabulary. ``encoder.replaced(vocabulary=...)`` takes the result.
         texts: the sample's texts; a stream is read once.
         source: what the sample is, for people.
         k: latents kept per token; default as for documents.
@@ -85,10 +85,11 @@ def measure_states(
     return Vocabulary(document_counts, token_counts, n_documents, n_tokens, chosen, counter.labels(), source)
 
 
-def measure_and_set(
+def measured(
     encoder: LatentTermEncoder, chunks: Iterable[TokenStates], *, source: str = "", show_progress: bool = False
-) -> None:
-    """Measures frequencies, labels and the static table in one pass, and gives them to the encoder."""
+) -> LatentTermEncoder:
+    """The encoder with frequencies, labels and a static table, all measured in one pass."""
     counter = counter_for(encoder.backbone, encoder.n_latents)
-    encoder.vocabulary = measure_states(encoder, chunks, source=source, static=counter, show_progress=show_progress)
-    encoder.static = None if counter is None else table_for(counter, encoder.backbone, encoder.terms.pooling)
+    vocabulary = measure_states(encoder, chunks, source=source, static=counter, show_progress=show_progress)
+    static = None if counter is None else table_for(counter, encoder.backbone, encoder.terms.pooling)
+    return encoder.replaced(vocabulary=vocabulary, static=static)

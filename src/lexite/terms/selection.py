@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lexite.errors import ConfigError
-
-if TYPE_CHECKING:
-    from lexite.terms.encoder import LatentTermEncoder
+from lexite.terms.components import Components
 
 
-def reordered_encoder(encoder: LatentTermEncoder, order: ArrayLike, *, prefix_size: int | None = None) -> LatentTermEncoder:
-    """Does the work of :meth:`LatentTermEncoder.reordered`; ``prefix_size`` says that it is a prefix of its source."""
+def reordered(parts: Components, order: ArrayLike, *, prefix_size: int | None = None) -> Components:
+    """The parts of :meth:`LatentTermEncoder.reordered`; ``prefix_size`` says that they are a prefix of their source."""
     import torch
 
-    from lexite.terms.encoder import LatentTermEncoder
-
     kept = np.ascontiguousarray(order, dtype=np.int64)
-    sae = encoder.sae.reordered(torch.from_numpy(kept))
-    per_latent = encoder.sae.n_terms // encoder.sae.config.n_latents
-    vocabulary = None if encoder.vocabulary is None else encoder.vocabulary.reordered(kept, per_latent)
-    whole = len(kept) == encoder.sae.config.n_latents
-    # With fewer latents, tokens choose others: a table measured with all of them no longer fits.
-    static = encoder.static.reordered(kept, per_latent) if encoder.static is not None and whole else None
-    details = encoder.details if whole else replace(encoder.details, results=None)  # measured with all of them
-    source = encoder.source if prefix_size is not None else ""
-    return LatentTermEncoder(
-        encoder.backbone,
-        sae,
-        encoder.terms,
-        encoder.scoring,
-        vocabulary,
-        details=details,
+    n_latents = parts.sae.config.n_latents
+    per_latent, whole = parts.sae.n_terms // n_latents, len(kept) == n_latents
+    source = parts.source if prefix_size is not None else ""
+    return replace(
+        parts,
+        sae=parts.sae.reordered(torch.from_numpy(kept)),
+        vocabulary=None if parts.vocabulary is None else parts.vocabulary.reordered(kept, per_latent),
+        # With fewer latents, tokens choose others: results and a table that were measured with all of them no longer fit.
+        details=parts.details if whole else replace(parts.details, results=None),
+        static=parts.static.reordered(kept, per_latent) if parts.static is not None and whole else None,
         source=source,
         prefix_size=prefix_size if source else None,
-        static=static,
     )
 
 
-def prefix_encoder(encoder: LatentTermEncoder, n_latents: int) -> LatentTermEncoder:
-    """Does the work of :meth:`LatentTermEncoder.prefix`."""
-    most = encoder.sae.config.n_latents
+def prefix_of(parts: Components, n_latents: int) -> Components:
+    """The parts of :meth:`LatentTermEncoder.prefix`."""
+    most, name = parts.sae.config.n_latents, parts.details.name
     if not 1 <= n_latents <= most:
-        raise ConfigError(f"A prefix of {n_latents} latents cannot be taken: {encoder.name} has {most}. Name 1 to {most}.")
-    own = [k for k in (encoder.terms.k_documents, encoder.terms.k_queries) if k is not None]
-    if encoder.sae.limited:
-        own = [encoder.k_for("document"), encoder.k_for("query")]
+        raise ConfigError(f"A prefix of {n_latents} latents cannot be taken: {name} has {most}. Name 1 to {most}.")
+    own = [k for k in (parts.terms.k_documents, parts.terms.k_queries) if k is not None]
+    if parts.sae.limited:
+        own = [parts.k_for("document"), parts.k_for("query")]
     if n_latents < max(own, default=1):
         raise ConfigError(
-            f"A prefix of {n_latents} latents is too small: {encoder.name} keeps {max(own)} latents per token. "
+            f"A prefix of {n_latents} latents is too small: {name} keeps {max(own)} latents per token. "
             f"Name at least {max(own)}."
         )
-    return encoder if n_latents == most else reordered_encoder(encoder, np.arange(n_latents), prefix_size=n_latents)
+    return parts if n_latents == most else reordered(parts, np.arange(n_latents), prefix_size=n_latents)

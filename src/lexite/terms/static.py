@@ -26,16 +26,15 @@ from scipy.sparse import csr_array, diags_array
 
 from lexite.errors import ArgumentError, ModelError
 from lexite.files import atomic_write, storage_errors
+from lexite.scoring.transform import drop_small
 from lexite.terms.config import Pooling
 from lexite.terms.hub import find_folder
 from lexite.terms.manifest import read_manifest
-from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from lexite.backbone.base import Backbone
-    from lexite.terms.encoder import LatentTermEncoder
 
 ARRAYS_NAME = "static.safetensors"
 TOKENIZER_NAME = "tokenizer.json"
@@ -292,16 +291,16 @@ def table_for(counter: StaticCounter, backbone: Backbone, pooling: Pooling) -> S
     return counter.table(own.fast_tokenizer.to_str(), special_tokens=special, window=window, pooling=pooling)
 
 
-def table_of_corpus(counter: StaticCounter, encoder: LatentTermEncoder) -> StaticTable:
-    """The table of documents that were counted while they were encoded: the vocabulary's, where it has one, moved to them.
+def table_of_corpus(counter: StaticCounter, known: StaticTable | None, backbone: Backbone, pooling: Pooling) -> StaticTable:
+    """The table of documents that were counted while they were encoded.
 
     Args:
         counter: of :func:`counter_for`, with the documents.
-        encoder: what they were encoded with.
+        known: the table of the vocabulary, which is moved to them; None where it has none.
+        backbone: what they were encoded with.
+        pooling: of the vocabulary.
     """
-    if encoder.static is not None:
-        return counter.moved(encoder.static)
-    return table_for(counter, encoder.backbone, encoder.terms.pooling)
+    return table_for(counter, backbone, pooling) if known is None else counter.moved(known)
 
 
 def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tuple[StaticTable, dict[str, Any]]:

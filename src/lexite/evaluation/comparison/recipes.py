@@ -14,8 +14,8 @@ from lexite.corpus import ReadOptions
 from lexite.errors import ConfigError
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig
-from lexite.terms.scoring import BM25Config
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
 
 CONFIGURATIONS: Mapping[str, type] = {
@@ -28,7 +28,7 @@ CONFIGURATIONS: Mapping[str, type] = {
     "scoring": BM25Config,
     "saving": SavingConfig,
 }
-"""The configurations of a training, by the name of the parameter of :func:`lexite.terms.build.train`."""
+"""The configurations of a training, by the name of the parameter of :func:`lexite.recipes.from_text.train`."""
 RUN_KEYS = ("output", "probe")
 """Keys of a training that a comparison does not use: it has folders and measurements of its own."""
 _NOT_STATES = ("device", "precision", "tokens_per_batch", "trust_remote_code")  # how a model runs, not what it gives
@@ -43,7 +43,7 @@ class Recipe:
         name: the file's stem.
         path: the file.
         sources: the texts that it names; may be empty.
-        configs: parameter of :func:`lexite.terms.build.train` -> configuration.
+        configs: parameter of :func:`lexite.recipes.from_text.train` -> configuration.
         given: the keys that the file holds.
     """
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-import lexite
 from lexite.evaluation.comparison.records import RunRecord
 from lexite.evaluation.comparison.sweep import TRAINED
 from lexite.files import atomic_write, write_json
+from lexite.version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,7 +107,7 @@ class Comparison:
             "k": list(self.cuts),
             "rows": [asdict(row) for row in self.rows],
             "runs": [run.to_json() for run in self.runs],
-            "lexite": lexite.__version__,
+            "lexite": __version__,
         }
 
     def markdown(self, plots: Sequence[str] = ()) -> str:

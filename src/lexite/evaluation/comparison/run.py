@@ -110,14 +110,14 @@ class _Run:
 
     def is_trained(self) -> bool:
         """Whether the vocabulary is there and no other training has begun in its folder."""
-        from lexite.terms.build import SUMMARY_FILE, WORK_FOLDER
+        from lexite.recipes.from_text import SUMMARY_FILE, WORK_FOLDER
         from lexite.training.checkpoint import latest_checkpoint
 
         return (self.folder / SUMMARY_FILE).is_file() and not latest_checkpoint(self.folder / WORK_FOLDER)
 
     def changes(self) -> list[str]:
         """What differs between the recipe and what is in the folder, finished or not."""
-        from lexite.terms.build import SUMMARY_FILE, WORK_FOLDER, WORK_MARKER
+        from lexite.recipes.from_text import SUMMARY_FILE, WORK_FOLDER, WORK_MARKER
 
         for name in (f"{WORK_FOLDER}/{WORK_MARKER}", SUMMARY_FILE):
             if (self.folder / name).is_file():
@@ -172,7 +172,7 @@ class _Worker:
         return record
 
     def _train(self, run: _Run) -> None:
-        from lexite.terms.build import train
+        from lexite.recipes.from_text import train
 
         configs = run.recipe.with_seed(run.seed)
         train([self.store().path], run.folder, **configs, resume=True, show_progress=self.show_progress)

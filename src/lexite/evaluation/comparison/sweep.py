@@ -16,13 +16,13 @@ from lexite.corpus import Document
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
-from lexite.evaluation.rankings import to_run
 from lexite.evaluation.systems import Costs
 from lexite.files import storage_errors
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.progress import progress
+from lexite.ranking.rankings import to_run
+from lexite.scoring.transform import drop_small
 from lexite.terms.pooling import pool
-from lexite.terms.transform import drop_small
 
 if TYPE_CHECKING:
     from lexite.backbone.config import Kind

@@ -10,8 +10,8 @@ import torch
 from sentence_transformers.base.model import BaseModel
 from torch import nn
 
-from lexite.backbone import Backbone, BackboneConfig, load_backbone
-from lexite.backbone.loading import is_late_interaction, load_dense_model, read_texts_otherwise
+from lexite.backbone import Backbone, BackboneConfig, load_backbone, read_otherwise
+from lexite.backbone.loading import is_late_interaction, load_dense_model
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, LexiteError, ModelError
@@ -32,10 +32,10 @@ from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEn
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.folding import fold_input_scale
+from lexite.scoring.config import saved_scoring
 from lexite.terms.config import TermsConfig, saved_terms
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.folder import backbone_device, manifest_values
-from lexite.terms.scoring import saved_scoring
+from lexite.terms.saving import backbone_device, manifest_values
 
 
 def to_sentence_transformers(
@@ -71,7 +71,7 @@ def to_sentence_transformers(
         query_floor=encoder.terms.floor_queries,
         skipped_ids={kind: list(ids) for kind, ids in backbone.skipped.items() if ids} or None,
     )
-    values = manifest_values(encoder)
+    values = manifest_values(encoder.components)
     origin = {key: values[key] for key in ("backbone", "sae", "terms", "scoring")}
     origin["weights"] = "bf16" if sae.weight_dtype == torch.bfloat16 else "fp32"
     extras = LatentTermsExtras(encoder.vocabulary, encoder.static, encoder.details, origin)
@@ -247,9 +247,9 @@ def _same_backbone(model: LatentTermsSparseEncoder, choices: dict[str, Any]) -> 
     if not _same_weights(backbone_modules(model), _dense_modules(backbone)):
         return None
     prompts = {kind: model.prompts.get(kind) or "" for kind in ("query", "document")}
-    if prompts != backbone.prompts:
-        read_texts_otherwise(backbone, query_prompt=prompts["query"], document_prompt=prompts["document"])
-    return backbone
+    if prompts == backbone.prompts:
+        return backbone
+    return read_otherwise(backbone, {"query_prompt": prompts["query"], "document_prompt": prompts["document"]})
 
 
 def _left_out_by(backbone: TransformerBackbone) -> dict[str, Any]:

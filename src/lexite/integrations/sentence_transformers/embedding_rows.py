@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from lexite.errors import ArgumentError, ModelError
-from lexite.index.config import MAX_WEIGHT
+from lexite.scoring.rows import MAX_WEIGHT
 
 Embeddings: TypeAlias = Any
 """``(n, n_terms)``, or ``(n_terms,)`` for one text: a torch tensor (COO, CSR or dense), a numpy array, a scipy sparse array or

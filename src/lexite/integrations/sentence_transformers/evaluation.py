@@ -16,14 +16,13 @@ from sentence_transformers.util import compute_count_vector
 
 from lexite.config import to_dict
 from lexite.errors import ArgumentError, ConfigError, CorpusError
-from lexite.evaluation.dense import BestSoFar
-from lexite.evaluation.rankings import Ranking
 from lexite.files import atomic_write
 from lexite.integrations.sentence_transformers.embedding_rows import read_rows
 from lexite.integrations.sentence_transformers.preparation import scoring_of
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
+from lexite.ranking.rankings import BestSoFar, Ranking
+from lexite.scoring.config import BM25Config
 from lexite.terms.encoding import stack_rows
-from lexite.terms.scoring import BM25Config
 
 BM25_NAME = "bm25"
 """Name of the score function in metrics (``{name}_bm25_ndcg@10``) and in files."""

@@ -23,9 +23,9 @@ from lexite.integrations.sentence_transformers.sentence_as_token import Sentence
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.progress import progress
+from lexite.scoring.config import BM25Config
 from lexite.terms.chunks import text_chunks
 from lexite.terms.encoding import stack_rows
-from lexite.terms.scoring import BM25Config
 
 if TYPE_CHECKING:
     from lexite.integrations.sentence_transformers.similarity import BM25Similarity

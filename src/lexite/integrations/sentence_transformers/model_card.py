@@ -14,7 +14,6 @@ import torch
 from sentence_transformers.base.model_card import get_versions
 from sentence_transformers.sparse_encoder.model_card import SparseEncoderModelCardData
 
-import lexite
 from lexite.integrations.sentence_transformers.counterparts import obstacles
 from lexite.integrations.sentence_transformers.origin import weights_changed
 from lexite.integrations.sentence_transformers.sentence_as_token import SentenceAsToken
@@ -22,6 +21,7 @@ from lexite.sae.zipf import fit_zipf
 from lexite.terms.card import hub_name, results_section
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.vocabulary import Vocabulary
+from lexite.version import __version__
 
 TAGS = ("sentence-transformers", "sparse-encoder", "sparse", "latent-terms", "sparse-autoencoder", "bm25", "lexite")
 EXAMPLES = (
@@ -49,7 +49,7 @@ _POOLINGS = {"sum": "sum", "max": "maximum", "max_log1p": "maximum of log(1 + ac
 
 
 def _versions() -> dict[str, str]:
-    known = {**get_versions(), "lexite": lexite.__version__}
+    known = {**get_versions(), "lexite": __version__}
     return {shown: str(known[name]) for name, shown in _PACKAGES.items() if name in known}
 
 

@@ -16,7 +16,7 @@ from lexite.integrations.sentence_transformers.evaluation import (
     with_bm25,
 )
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 
 class BM25NanoBEIREvaluator(SparseNanoBEIREvaluator):

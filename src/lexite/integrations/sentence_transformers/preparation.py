@@ -17,7 +17,7 @@ from lexite.errors import ArgumentError, BackboneError
 from lexite.integrations.sentence_transformers.layout import pooled_tokens, token_layout
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 from lexite.training.starting import TOKENS
 from lexite.training.starting import fit_decoder as fitted_decoder
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -12,16 +12,30 @@ from sentence_transformers.base.modules.module import Module
 
 from lexite.errors import ConfigError, ModelError
 
-if TYPE_CHECKING:
-    from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
-
-    Encoder = TypeVar("Encoder", bound=SparseAutoEncoderTokenEncoder)
-
 FORMAT_VERSION = 2
 """Of the saved folder. Version 1 is that of sentence-transformers' pull request 3796."""
 WEIGHTS = "model.safetensors"
 _PICKLED_WEIGHTS = "pytorch_model.bin"
 _EARLY_PREFIX = "sae."  # of the tensors in folders that early revisions of the pull request wrote
+
+
+class RestoredModule(Protocol):
+    """What :func:`encoder_from` needs of the module that it restores."""
+
+    input_dim: int
+    data_mean: torch.Tensor | None
+    tokens_since_active: torch.Tensor
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The tensors of the module, by name."""
+        ...
+
+    def load_state_dict(self, tensors: dict[str, torch.Tensor]) -> Any:
+        """Takes the tensors of a saved module."""
+        ...
+
+
+Encoder = TypeVar("Encoder", bound=RestoredModule)
 
 
 def check_among(name: str, value: object, known: Sequence[object]) -> None:
@@ -85,7 +99,7 @@ def read_tensors(name_or_path: str, **hub: Any) -> dict[str, torch.Tensor]:
         raise ModelError(f"{path} is damaged ({error}). Copy it again.") from error
 
 
-def encoder_from(kind: type[Encoder], config: dict[str, Any], tensors: dict[str, torch.Tensor], where: str) -> Encoder:
+def encoder_from(kind: Callable[..., Encoder], config: dict[str, Any], tensors: dict[str, torch.Tensor], where: str) -> Encoder:
     """The sparse autoencoder of a configuration and its tensors.
 
     Raises:

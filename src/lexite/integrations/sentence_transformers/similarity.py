@@ -17,10 +17,10 @@ from safetensors.numpy import save as to_safetensors
 from lexite.config import to_dict
 from lexite.errors import ArgumentError, ModelError
 from lexite.files import atomic_write, json_checksum
-from lexite.index.statistics import length_norms, saturation_form, worth_of_terms
 from lexite.integrations.sentence_transformers.embedding_rows import Embeddings, WeightRows, device_of, read_rows
-from lexite.terms.scoring import BM25Config, saved_scoring
-from lexite.terms.transform import transform_weights
+from lexite.scoring.config import BM25Config, saved_scoring
+from lexite.scoring.formula import length_norms, saturation_form, worth_of_terms
+from lexite.scoring.transform import transform_weights
 
 STATISTICS_FILE = "bm25_statistics.safetensors"
 FORMAT_VERSION = 1
@@ -53,7 +53,7 @@ class BM25Similarity:
 
     The score is that of :class:`lexite.BM25Index`: the sum over the terms t of the query of
     ``q_t · worth_t · (tf · factor / (tf + k1 · (1 - b + b · dl / avgdl)) + delta)`` that the document holds; tf is its weight
-    of t, dl the sum of its weights; ``lexite.index.statistics`` defines the idf, its power and the other forms. Document
+    of t, dl the sum of its weights; ``lexite.scoring.formula`` defines the idf, its power and the other forms. Document
     frequencies and the mean length are those of all documents that were fitted, whichever of them are scored.
 
     Called with queries and documents, an instance serves as a score function of the evaluators of sentence-transformers.

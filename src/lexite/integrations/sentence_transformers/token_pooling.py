@@ -18,10 +18,10 @@ from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.integrations.sentence_transformers.layout import TokenLayout, pooled_tokens, token_layout
 from lexite.integrations.sentence_transformers.saved import FORMAT_VERSION, check_among, read_config
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
+from lexite.scoring.config import BM25Config, QueryTransform, saved_scoring
+from lexite.scoring.transform import apply_transform, drop_small
 from lexite.terms.config import Pooling as SparsePooling
 from lexite.terms.pooling import pool_arrays
-from lexite.terms.scoring import BM25Config, QueryTransform, saved_scoring
-from lexite.terms.transform import apply_transform, drop_small
 
 PoolingStrategy = Literal["sum", "max", "max_log1p"]
 _EARLIER = {"transform": "none", "query_transform": "none", "include_special_tokens": True}  # of pull request 3796

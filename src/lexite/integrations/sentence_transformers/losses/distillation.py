@@ -19,7 +19,7 @@ from lexite.integrations.sentence_transformers.losses.reconstruction import (
     settings_beside,
 )
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
 
 
 class DenseDistillationLoss(nn.Module):

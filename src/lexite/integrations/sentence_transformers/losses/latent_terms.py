@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from lexite.errors import ArgumentError, ConfigError
-from lexite.index.statistics import saturation_form, worth_of_terms
 from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS, check_classes, outputs_of
 from lexite.integrations.sentence_transformers.losses.reconstruction import (
     TokenReconstructionLoss,
@@ -19,7 +18,8 @@ from lexite.integrations.sentence_transformers.losses.reconstruction import (
 from lexite.integrations.sentence_transformers.preparation import own_modules
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity
 from lexite.integrations.sentence_transformers.token_pooling import transformed
-from lexite.terms.scoring import BM25Config
+from lexite.scoring.config import BM25Config
+from lexite.scoring.formula import saturation_form, worth_of_terms
 from lexite.training.flops import SMOOTHING
 
 

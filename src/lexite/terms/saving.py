@@ -6,20 +6,19 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lexite.backbone import Backbone, BackboneConfig, load_backbone
+from lexite.backbone import Backbone, BackboneConfig, load_backbone, read_otherwise
 from lexite.backbone.config import DEFAULT_MODEL
-from lexite.backbone.loading import read_texts_otherwise
-from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ModelError
 from lexite.files import atomic_write, check_output_folder, replace_folder
 from lexite.sae import SparseAutoencoder
+from lexite.scoring.config import saved_scoring
 from lexite.terms import hub
 from lexite.terms.card import model_card
+from lexite.terms.components import Components
 from lexite.terms.config import saved_terms
-from lexite.terms.encoder import LatentTermEncoder, SaveDtype
 from lexite.terms.manifest import (
     CARD,
     MANIFEST,
@@ -30,16 +29,16 @@ from lexite.terms.manifest import (
     seal_manifest,
     write_manifest,
 )
-from lexite.terms.scoring import saved_scoring
 from lexite.terms.static import ARRAYS_NAME as STATIC_ARRAYS
 from lexite.terms.static import StaticTable
 from lexite.terms.vocabulary import Vocabulary
 
+SaveDtype = Literal["fp32", "bf16"]
 _NOT_SAVED = ("device", "trust_remote_code")  # choices of a machine and of its owner, never of a downloaded folder
 
 
-def save_encoder(
-    encoder: LatentTermEncoder,
+def save_components(
+    parts: Components,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -52,7 +51,7 @@ def save_encoder(
     """Does the work of :meth:`LatentTermEncoder.save_pretrained`.
 
     Args:
-        encoder: what is saved.
+        parts: what is saved.
         path: as there.
         overwrite: as there.
         encoder_only: as there.
@@ -62,20 +61,17 @@ def save_encoder(
         beside: names and texts of further files of the folder, which the manifest names with the others.
     """
     folder = check_output_folder(path, MANIFEST, overwrite=overwrite)
-    details = encoder.details
+    details = parts.details
     measured = details.results if results is None else results
     if measured is not None:
         details = dataclasses.replace(details, results=checked_results(measured))
     with replace_folder(folder) as fresh:
-        saved = encoder.sae.save(fresh, encoder_only=encoder_only, dtype=dtype)
-        if encoder.vocabulary is not None:
-            encoder.vocabulary.save(fresh)
-        if encoder.static is not None:
-            encoder.static.save(fresh)
-        as_saved = LatentTermEncoder(
-            encoder.backbone, saved, encoder.terms, encoder.scoring, encoder.vocabulary, details=details
-        )
-        values = manifest_values(as_saved)
+        saved = parts.sae.save(fresh, encoder_only=encoder_only, dtype=dtype)
+        if parts.vocabulary is not None:
+            parts.vocabulary.save(fresh)
+        if parts.static is not None:
+            parts.static.save(fresh)
+        values = manifest_values(dataclasses.replace(parts, sae=saved, details=details))
         with atomic_write(fresh / CARD, "w") as file:
             file.write(model_card(values, load_name or folder.absolute().name))
         for name, text in (beside or {}).items():
@@ -85,38 +81,38 @@ def save_encoder(
     return folder
 
 
-def manifest_values(encoder: LatentTermEncoder) -> dict[str, Any]:
-    """What the manifest says about an encoder, without format and files."""
-    import lexite
+def manifest_values(parts: Components) -> dict[str, Any]:
+    """What the manifest says about a vocabulary, without format and files."""
+    from lexite.version import __version__
 
-    saved_config = getattr(encoder.backbone, "saved_config", encoder.backbone.config)  # how it was loaded, whatever is read now
+    saved_config = getattr(parts.backbone, "saved_config", parts.backbone.config)  # how it was loaded, whatever is read now
     config = {key: value for key, value in to_dict(saved_config).items() if key not in _NOT_SAVED}
     if config["model"] != DEFAULT_MODEL and Path(config["model"]).is_dir():  # a folder must be found from anywhere
         config["model"] = str(Path(config["model"]).absolute())
-    details = dataclasses.asdict(encoder.details)
-    backbone = {"name": encoder.backbone.name, "fingerprint": encoder.backbone.fingerprint, "config": config}
+    details = dataclasses.asdict(parts.details)
+    backbone = {"name": parts.backbone.name, "fingerprint": parts.backbone.fingerprint, "config": config}
     return {
-        "lexite_version": lexite.__version__,
+        "lexite_version": __version__,
         "name": details.pop("name"),
-        "fingerprint": encoder.fingerprint,
+        "fingerprint": parts.fingerprint,
         "backbone": backbone,
-        "sae": to_dict(encoder.sae.config),
-        "terms": to_dict(encoder.terms),
-        "scoring": to_dict(encoder.scoring),
-        "measured_on": encoder.vocabulary.summary() if encoder.vocabulary is not None else None,
+        "sae": to_dict(parts.sae.config),
+        "terms": to_dict(parts.terms),
+        "scoring": to_dict(parts.scoring),
+        "measured_on": parts.vocabulary.summary() if parts.vocabulary is not None else None,
         "details": details,
     }
 
 
-def load_encoder(
+def load_components(
     name_or_path: str | Path,
     choices: Mapping[str, Any],
     *,
     revision: str | None = None,
     backbone: Backbone | None = None,
     reading: Mapping[str, str | None] | None = None,
-) -> LatentTermEncoder:
-    """Does the work of :meth:`LatentTermEncoder.from_pretrained`.
+) -> Components:
+    """Reads the parts of a vocabulary; see :meth:`LatentTermEncoder.from_pretrained`.
 
     Args:
         name_or_path: where the vocabulary is.
@@ -138,8 +134,9 @@ def load_encoder(
         kept = {key: value for key, value in saved.items() if key not in _NOT_SAVED}
         backbone = load_backbone(from_dict(BackboneConfig, {**kept, **given}, f"{where}: backbone"))
     check_backbone(backbone, manifest["backbone"], manifest["name"])
-    if isinstance(backbone, TransformerBackbone):
-        read_texts_otherwise(backbone, **(reading or {}))
+    changes = {key: value for key, value in (reading or {}).items() if value is not None}
+    if changes:
+        backbone = read_otherwise(backbone, changes)
     sae = SparseAutoencoder.load(  # its checksum is among those that the manifest's reader compared
         folder, precision=backbone.config.product_precision, device=backbone_device(backbone), verify=False
     )
@@ -147,10 +144,10 @@ def load_encoder(
     static = StaticTable.load(folder) if STATIC_ARRAYS in manifest["files"] else None
     details = from_dict(ModelDetails, {"name": manifest["name"], **manifest["details"]}, f"{where}: details")
     source = _source(name_or_path, folder)
-    encoder = LatentTermEncoder(backbone, sae, terms, scoring, vocabulary, details=details, source=source, static=static)
-    if encoder.fingerprint != manifest["fingerprint"]:
+    parts = Components(backbone, sae, terms, scoring, vocabulary, details, source, static=static)
+    if parts.fingerprint != manifest["fingerprint"]:
         raise ModelError(f"{where}: the fingerprint does not fit the files. The folder was put together from two vocabularies.")
-    return encoder
+    return parts
 
 
 def _source(name_or_path: str | Path, folder: Path) -> str:
@@ -174,8 +171,8 @@ def backbone_device(backbone: Backbone) -> str:
     return str(getattr(backbone, "device", "cpu"))
 
 
-def push_encoder(
-    encoder: LatentTermEncoder,
+def push_components(
+    parts: Components,
     repo_id: str,
     *,
     private: bool,
@@ -187,7 +184,7 @@ def push_encoder(
     """Does the work of :meth:`LatentTermEncoder.push_to_hub`."""
     with tempfile.TemporaryDirectory(prefix="lexite-") as temporary:
         folder = Path(temporary) / "vocabulary"
-        save_encoder(encoder, folder, encoder_only=encoder_only, dtype=dtype, load_name=repo_id)
+        save_components(parts, folder, encoder_only=encoder_only, dtype=dtype, load_name=repo_id)
         return hub.upload(folder, repo_id, private=private, token=token, message=message)
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from lexite.errors import CorpusError
 from lexite.files import atomic_write
-from lexite.index.config import Hit
-
-Run = dict[str, dict[str, float]]  # query id -> document id -> score, best first
+from lexite.ranking.hits import Hit
+from lexite.ranking.rankings import Run
 
 
 def run_from_hits(query_ids: Sequence[str], hits: Sequence[Iterable[Hit]]) -> Run:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from lexite.errors import ModelError
-from lexite.integrations.reading import Origin, Settings, TensorFile, refuse_pickles, write_pair
 from lexite.sae.autoencoder import Precision, SparseAutoencoder
 from lexite.sae.config import SAEConfig
+from lexite.sae.formats.reading import Origin, Settings, TensorFile, refuse_pickles, write_pair
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae.safetensors"

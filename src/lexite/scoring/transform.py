@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ConfigError
-from lexite.terms.scoring import QueryTransform
+from lexite.scoring.config import QueryTransform, Transform
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Matrix = TypeVar("Matrix")
+TRANSFORMS: tuple[Transform, ...] = ("none", "sqrt", "log1p")
+"""Of documents. Their positions are the rows of a segment's lengths, and the codes that the kernels take."""
 
 
 def transform_weights(weights: NDArray[Any], transform: QueryTransform) -> NDArray[np.float32]:

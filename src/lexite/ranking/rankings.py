@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lexite.errors import CorpusError
 
+Matrix = npt.NDArray[np.float32]
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score. Documents of equal score rank in the order of the mapping."""
 
@@ -111,3 +112,35 @@ def to_run(query_ids: Sequence[str], rankings: Sequence[Ranking], document_ids: 
         )
         run[query] = dict([(document, score) for document, score in named if document != query][:top_k])
     return strict_run(run)
+
+
+class BestSoFar:
+    """The best documents of each query while tiles of scores go by in document order; ties keep that order.
+
+    Args:
+        n_queries: number of queries.
+        top_k: documents kept per query.
+
+    >>> kept = BestSoFar(1, 2)
+    >>> kept.add(np.array([[0.1, 0.5]], dtype=np.float32)); kept.add(np.array([[0.5, 0.2]], dtype=np.float32))
+    >>> kept.rankings[0].documents.tolist()
+    [1, 2]
+    """
+
+    def __init__(self, n_queries: int, top_k: int) -> None:
+        nothing = Ranking(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+        self.rankings = [nothing] * n_queries
+        self._top_k, self._n_seen = top_k, 0
+
+    def add(self, scores: Matrix) -> None:
+        """Takes the scores ``(n_queries, tile)`` of the next documents."""
+        for query, row in enumerate(scores):
+            ranking = self.rankings[query]
+            if len(ranking.scores) < self._top_k:
+                candidates = np.arange(len(row))
+            else:  # a later document enters only above the last one kept
+                candidates = np.flatnonzero(row > ranking.scores[-1])
+            if len(candidates):
+                documents = np.concatenate([ranking.documents, candidates + self._n_seen])
+                self.rankings[query] = best(np.concatenate([ranking.scores, row[candidates]]), self._top_k, documents)
+        self._n_seen += scores.shape[1]

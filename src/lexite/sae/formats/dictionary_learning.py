@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from lexite.errors import ModelError
-from lexite.integrations.reading import Origin, Parts, Settings, TensorFile, refuse_pickles
-from lexite.integrations.saelens import gated_parts
 from lexite.sae.autoencoder import Precision, SparseAutoencoder
 from lexite.sae.config import SAEConfig
+from lexite.sae.formats.reading import Origin, Parts, Settings, TensorFile, refuse_pickles
+from lexite.sae.formats.saelens import gated_parts
 
 logger = logging.getLogger("lexite")
 CONFIG_FILE = "config.json"

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.index.config import TRANSFORMS
 from lexite.index.postings import CHUNK, DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
 from lexite.index.segment import Segment
+from lexite.scoring.transform import TRANSFORMS
 
 GAPS, FULL, SPARSE = 0, 1, 2  # forms of a list, as in lexite.kernels.impacts
 ROWS_AT_ONCE = 16384

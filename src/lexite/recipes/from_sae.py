@@ -17,20 +17,20 @@ from lexite.config import to_dict
 from lexite.corpus import ReadOptions, ReadReport, read_documents
 from lexite.errors import ConfigError, ModelError
 from lexite.files import check_output_folder, check_replaceable
-from lexite.integrations import dictionary_learning, saelens, sparsify
-from lexite.integrations.reading import PICKLES, Origin, Settings
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.activations import LIMITED
 from lexite.sae.autoencoder import Precision
 from lexite.sae.folding import fold_input_scale
+from lexite.sae.formats import dictionary_learning, saelens, sparsify
+from lexite.sae.formats.reading import PICKLES, Origin, Settings
 from lexite.sae.normalisation import average_norm_scale
 from lexite.sae.storage import CONFIG_FILE as OWN_CONFIG
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.folder import backbone_device
 from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
-from lexite.terms.measure import measure_and_set
-from lexite.terms.scoring import BM25Config
+from lexite.terms.measure import measured
+from lexite.terms.saving import backbone_device
 
 logger = logging.getLogger("lexite")
 HEAD_TOKENS = 16384
@@ -103,7 +103,7 @@ def vocabulary_from_sae(
     """
     encoder = LatentTermEncoder(backbone, sae, terms, scoring, details=details)
     stream = iter(()) if texts is None else iterate_states(backbone, texts, "document", texts_per_chunk=64)
-    encoder, _ = _measured(encoder, stream, texts is not None, source, input_scale, show_progress)
+    encoder, _ = _fit_and_measure(encoder, stream, texts is not None, source, input_scale, show_progress)
     return encoder
 
 
@@ -164,14 +164,21 @@ def import_vocabulary(
         texts = (document.full_text for document in documents)
         stream = iterate_states(model, texts, "document", texts_per_chunk=64)
     names = ", ".join(str(source) for source in sources)
-    encoder, measured = _measured(encoder, stream, documents is not None, names, input_scale, show_progress)
+    encoder, fit = _fit_and_measure(encoder, stream, documents is not None, names, input_scale, show_progress)
     if report.skipped:
         logger.warning("%s bad records were skipped: %s", f"{report.skipped:,}", " ".join(report.messages))
     facts = {"library": came_from.library, "trained_on": came_from.model, "place": came_from.place}
-    recipe = {"imported": Path(path).absolute().name, **facts, "activation": sae.activation, **to_dict(sae.config), **measured}
-    encoder.details = replace(details, recipe={key: value for key, value in recipe.items() if value not in ("", None)})
+    recipe = {
+        "imported": Path(path).absolute().name,
+        **facts,
+        "activation": sae.activation,
+        **to_dict(sae.config),
+        **fit,
+    }
+    known = {key: value for key, value in recipe.items() if value not in ("", None)}
+    encoder = encoder.replaced(details=replace(details, recipe=known))
     encoder.save_pretrained(folder, overwrite=overwrite, encoder_only=saving.encoder_only, dtype=saving.weights)
-    return _summary(folder, encoder, {**facts, **measured})
+    return _summary(folder, encoder, {**facts, **fit})
 
 
 def _summary(folder: Path, encoder: LatentTermEncoder, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +244,7 @@ def _say_where_from(came_from: Origin, encoder: LatentTermEncoder) -> None:
         )
 
 
-def _measured(
+def _fit_and_measure(
     encoder: LatentTermEncoder,
     stream: Iterator[TokenStates],
     has_text: bool,
@@ -250,7 +257,7 @@ def _measured(
     states = torch.cat([chunk.states.float() for chunk in head]) if head else None
     scale = _scale(encoder.sae, states, input_scale)
     if scale is not None:
-        encoder.sae = fold_input_scale(encoder.sae, scale)
+        encoder = encoder.replaced(sae=fold_input_scale(encoder.sae, scale))
     if not has_text:
         return encoder, {} if scale is None else {"input_scale": scale}
     fit = _fit(encoder.sae, states) if states is not None else {}
@@ -262,9 +269,9 @@ def _measured(
             encoder.backbone.name,
         )
     if fit and encoder.sae.activation not in LIMITED and encoder.sae.config.k == encoder.sae.config.n_latents:  # nobody said
-        encoder.sae = _with_k(encoder.sae, max(1, round(fit["l0"])))
+        encoder = encoder.replaced(sae=_with_k(encoder.sae, max(1, round(fit["l0"]))))
     chunks = chain(head, _limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
-    measure_and_set(encoder, chunks, source=source, show_progress=show_progress)
+    encoder = measured(encoder, chunks, source=source, show_progress=show_progress)
     return encoder, {**fit, "input_scale": scale}
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.config import BM25Config, IdfForm
+from lexite.scoring.config import BM25Config, IdfForm
 
 
 def inverse_document_frequency(n_documents: int, document_frequency: NDArray[np.int64], form: IdfForm) -> NDArray[np.float64]:

@@ -12,13 +12,13 @@ from typing import Any, cast, get_args
 
 import torch
 
-import lexite
 from lexite.errors import ModelError
 from lexite.files import read_json
-from lexite.integrations.reading import Origin, Parts, Settings, TensorFile, refuse_pickles, write_pair
 from lexite.sae.activations import Activation
 from lexite.sae.autoencoder import Precision, SparseAutoencoder
 from lexite.sae.config import Normalisation, SAEConfig
+from lexite.sae.formats.reading import Origin, Parts, Settings, TensorFile, refuse_pickles, write_pair
+from lexite.version import __version__
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -148,7 +148,7 @@ def write_saelens(
         **(metadata or {}),
         "sae_lens_version": WRITTEN_FORMAT,
         "sae_lens_training_version": None,
-        "lexite_version": lexite.__version__,
+        "lexite_version": __version__,
         "lexite_rule": config.rule,
     }
     if config.rule in _TRAINED_AS:

@@ -20,12 +20,12 @@ from lexite.files import check_output_folder, check_replaceable, read_json, repl
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
+from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig, completed
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.folder import save_encoder
 from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
-from lexite.terms.measure import measure_and_set
-from lexite.terms.scoring import BM25Config
+from lexite.terms.measure import measured
+from lexite.terms.saving import save_components
 from lexite.training.checkpoint import latest_checkpoint
 from lexite.training.config import TrainingConfig
 from lexite.training.run import METRICS_FILE, Probe, TrainingResult, train_autoencoder
@@ -153,7 +153,7 @@ def train(
     trained_on = saving.training_data if start is None else _trained_further_on(start, saving.training_data)
     details = ModelDetails(saving.name or folder.absolute().name, saving.licence, trained_on, settings)
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
-    measure_and_set(encoder, given.sample(), source="the training text", show_progress=show_progress)
+    encoder = measured(encoder, given.sample(), source="the training text", show_progress=show_progress)
     return _publish(encoder, folder, result, saving, settings)
 
 
@@ -300,7 +300,7 @@ def _publish(
         (fresh / RECIPE_FILE).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
         saved = fresh / "vocabulary"
         name = folder.absolute().name
-        save_encoder(encoder, saved, encoder_only=saving.encoder_only, dtype=saving.weights, load_name=name)
+        save_components(encoder.components, saved, encoder_only=saving.encoder_only, dtype=saving.weights, load_name=name)
         fingerprint = read_manifest(saved)["fingerprint"]
         for path in saved.iterdir():
             path.rename(fresh / path.name)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.options import Overrides
 from lexite.cli.output import is_quiet
+from lexite.config import Overrides
 from lexite.errors import ConfigError, CorpusError, IndexFormatError
 from lexite.progress import progress
 from lexite.terms.config import Profile, TermsConfig, with_profile

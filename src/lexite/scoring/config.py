@@ -35,7 +35,7 @@ class BM25Config:
         document_transform: applied to the raw sums of a document before anything else; its length is the sum of the results.
         query_transform: applied to the raw sums of a query; the results multiply the score of each term. Beside those for
             documents there is ``pow0.75``, w to the power 0.75.
-        literal_weight: multiplies the score of each literal word of a query (``lexite.terms.literal``); with 0 they are left
+        literal_weight: multiplies the score of each literal word of a query (``lexite.scoring.words``); with 0 they are left
             out, so that latent terms alone are searched. Without effect on an index that has no literal words.
 
     >>> BM25Config().k1

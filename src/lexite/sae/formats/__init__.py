@@ -1,0 +1,1 @@
+"""Sparse autoencoders in the files of other libraries: SAELens, sparsify, dictionary_learning."""

@@ -1,0 +1,125 @@
+"""What a vocabulary consists of: the dense model, the autoencoder, and how its codes become terms."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lexite.errors import ConfigError, ModelError
+from lexite.scoring.config import BM25Config
+from lexite.terms.config import TermsConfig
+from lexite.terms.manifest import ModelDetails
+
+if TYPE_CHECKING:
+    from lexite.backbone.base import Backbone
+    from lexite.backbone.config import Kind
+    from lexite.backbone.states import TokenStates
+    from lexite.sae import SparseAutoencoder, SparseCodes
+    from lexite.terms.static import StaticTable
+    from lexite.terms.vocabulary import Vocabulary
+
+TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """The parts of a vocabulary, checked against each other.
+
+    Attributes:
+        backbone: the dense retriever that gives token states.
+        sae: the sparse autoencoder that turns a state into a few latents.
+        terms: pooling, the latents kept per token, the floors.
+        scoring: how the weights are meant to be scored.
+        vocabulary: frequencies and labels of the terms, when they were measured.
+        details: name, licence, data, recipe and results, for people.
+        source: name or path that loads the vocabulary again; empty when it was never saved.
+        prefix_size: how many latents of what ``source`` loads are here, the first ones; None when all are.
+        static: the table that encodes queries without a model, when it was measured.
+
+    Raises:
+        ModelError: the autoencoder, the labels or the table do not fit.
+        ConfigError: more latents per token are asked for than there are.
+    """
+
+    backbone: Backbone
+    sae: SparseAutoencoder
+    terms: TermsConfig = field(default_factory=TermsConfig)
+    scoring: BM25Config = field(default_factory=BM25Config)
+    vocabulary: Vocabulary | None = None
+    details: ModelDetails = field(default_factory=ModelDetails)
+    source: str = ""
+    prefix_size: int | None = None
+    static: StaticTable | None = None
+
+    def __post_init__(self) -> None:
+        sae, vocabulary, static = self.sae, self.vocabulary, self.static
+        if sae.config.d_model != self.backbone.d_model:
+            raise ModelError(
+                f"The sparse autoencoder reads states of width {sae.config.d_model}, "
+                f"but {self.backbone.name} gives states of width {self.backbone.d_model}."
+            )
+        if vocabulary is not None and vocabulary.n_latents != self.n_latents:
+            raise ModelError(f"The vocabulary describes {vocabulary.n_latents} terms, but there are {self.n_latents} latents.")
+        if static is not None and static.n_latents != self.n_latents:
+            raise ModelError(f"The static table gives {static.n_latents} terms, but there are {self.n_latents} latents.")
+        self.k_for("document")
+        self.k_for("query")
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents, which is the number of terms and of columns."""
+        return int(self.sae.n_terms)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that decides which terms a text gets; see :attr:`LatentTermEncoder.fingerprint`."""
+        digests = {"backbone": self.backbone.fingerprint, "sae": self.sae.fingerprint, "pooling": self.terms.pooling}
+        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """How texts are read otherwise than the vocabulary says: ``long``, ``query_prompt``, ``document_prompt``."""
+        return getattr(self.backbone, "reading", {})
+
+    def k_for(self, kind: Kind, k: int | None = None) -> int:
+        """The number of latents kept per token: ``k`` itself, else what the configuration says, else as trained.
+
+        Raises:
+            ConfigError: less than 1 or more than there are latents.
+        """
+        own = self.terms.k_documents if kind == "document" else self.terms.k_queries
+        chosen = next((int(value) for value in (k, own) if value is not None), int(self.sae.largest_k))
+        most = self.sae.config.n_latents
+        if not 1 <= chosen <= most:
+            raise ConfigError(f"k is {chosen}, but must be between 1 and {most}, the number of latents.")
+        return chosen
+
+    def floor_for(self, kind: Kind, floor: float | None = None) -> float:
+        """The share of a text's heaviest term below which terms are dropped: ``floor`` itself, else as configured.
+
+        Raises:
+            ConfigError: it is no share.
+        """
+        own = self.terms.floor_documents if kind == "document" else self.terms.floor_queries
+        chosen = own if floor is None else floor
+        if not 0 <= chosen <= 1:
+            raise ConfigError(f"The floor is {chosen}, but must be a share, from 0 to 1.")
+        return chosen
+
+    def portions(self, states: TokenStates) -> Iterator[TokenStates]:
+        """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
+        return iter([states]) if self.sae.limited else states.pieces(TOKENS_AT_ONCE)
+
+    def codes(self, states: TokenStates, k: int) -> SparseCodes:
+        """The latents of each token, before pooling: ``(n_tokens, k)``.
+
+        Raises:
+            ModelError: the states are of another width than the autoencoder reads.
+        """
+        if states.d_model != self.sae.config.d_model:
+            raise ModelError(f"The states have width {states.d_model}, but this vocabulary reads {self.sae.config.d_model}.")
+        return self.sae.encode(states.states, k)

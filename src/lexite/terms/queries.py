@@ -1,0 +1,89 @@
+"""Encoded queries: one object that every index and every engine is asked with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lexite.errors import ArgumentError
+from lexite.scoring.rows import SparseRows, as_rows, slice_rows
+
+SETTINGS = ("k_queries", "floor_queries", "query_prompt", "long")
+"""What decides, beside the vocabulary, which terms a query gets. An index records them."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedQueries:
+    """Raw weights of queries with their texts, and how they were encoded.
+
+    ``LatentTermEncoder.encode_queries`` and static tables make it; ``BM25Index.search`` takes it. Weights that come from
+    elsewhere are wrapped: ``EncodedQueries(rows)``. Then nothing is compared with what an index recorded.
+
+    Attributes:
+        rows: raw weights of latent terms, CSR, ``(n_queries, n_latents)``.
+        texts: of the queries, for their literal words; None where there are none.
+        fingerprint: of the vocabulary whose terms they are; empty where that is not known.
+        settings: how they were encoded, by the names in :data:`SETTINGS`; a name that is missing is not known.
+        deliberate: the names of the settings that the caller chose otherwise on purpose. An index does not refuse those.
+
+    Raises:
+        ArgumentError: ``rows`` are no sparse rows, or there is not a text for each.
+
+    >>> from scipy.sparse import csr_array
+    >>> queries = EncodedQueries(csr_array([[0.0, 2.0], [1.0, 0.0]]), ["plants", "light"])
+    >>> queries
+    EncodedQueries(2 queries, 1.0 terms each)
+    >>> queries[1:].texts
+    ('light',)
+    """
+
+    rows: SparseRows
+    texts: Sequence[str] | None = None
+    fingerprint: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    deliberate: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", as_rows(self.rows, "Queries"))
+        if self.texts is None:
+            return
+        if isinstance(self.texts, (str, bytes)):
+            raise ArgumentError("texts is one text. Give a list with a text for each query.")
+        object.__setattr__(self, "texts", tuple(self.texts))
+        if len(self.texts) != len(self):
+            raise ArgumentError(f"There are {len(self)} queries, but {len(self.texts)} texts. Give a text for each query.")
+
+    def __len__(self) -> int:
+        return int(self.rows.shape[0])
+
+    def __iter__(self) -> Iterator[EncodedQueries]:
+        return (self[number : number + 1] for number in range(len(self)))
+
+    def __getitem__(self, part: slice | int) -> EncodedQueries:
+        """Some of the queries: a slice, or one by its number."""
+        if not isinstance(part, slice):
+            number = range(len(self))[part]
+            part = slice(number, number + 1)
+        first, last, step = part.indices(len(self))
+        if step != 1:
+            raise ArgumentError("A slice of queries has no step. Take them one by one.")
+        last = max(first, last)
+        rows = slice_rows(self.rows, first, last)
+        return dataclasses.replace(self, rows=rows, texts=None if self.texts is None else self.texts[first:last])
+
+    def __repr__(self) -> str:
+        terms = len(self.rows.data) / max(len(self), 1)
+        noun = "query" if len(self) == 1 else "queries"
+        return f"EncodedQueries({len(self)} {noun}, {terms:.1f} terms each)"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of queries, number of latent terms."""
+        return int(self.rows.shape[0]), int(self.rows.shape[1])
+
+    @property
+    def n_terms(self) -> int:
+        """Entries of all rows together."""
+        return len(self.rows.data)
