@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.index.postings import CHUNK, DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.scoring.transform import TRANSFORMS
+from lexite.scoring.formula import impacts
+from lexite.scoring.transform import transform_weights
 
 GAPS, FULL, SPARSE = 0, 1, 2  # forms of a list, as in lexite.kernels.impacts
 ROWS_AT_ONCE = 16384
@@ -168,17 +169,10 @@ def _score(part: PlainPart, documents: NDArray[np.int64], slots: NDArray[np.int6
     asked = slots[terms]
     shared = asked >= 0
     owners = np.repeat(np.arange(len(documents)), ends - begins)[shared]
-    scale, delta = np.float32(part.impacts.scale), np.float32(part.impacts.delta)
-    tf = _transformed(weights[shared], TRANSFORMS.index(part.impacts.document_transform))
-    impacts = tf * scale / (tf + part.norms[documents][owners]) + delta
+    tf = transform_weights(weights[shared], part.impacts.document_transform)
+    impact_of_each = impacts(tf, part.norms[documents][owners], part.impacts.saturation)
     scores = np.zeros(len(documents), dtype=np.float32)
-    np.add.at(scores, owners, query.factors[asked[shared]] * impacts)  # one after the other, in order of the entries
+    np.add.at(scores, owners, query.factors[asked[shared]] * impact_of_each)  # one after the other, in order of the entries
     found = np.zeros(len(documents), dtype=bool)
     found[owners] = True
     return documents[found], scores[found]
-
-
-def _transformed(weights: NDArray[np.float32], transform: int) -> NDArray[np.float32]:
-    if TRANSFORMS[transform] == "log1p":
-        return np.log1p(weights, dtype=np.float64).astype(np.float32)
-    return np.sqrt(weights) if TRANSFORMS[transform] == "sqrt" else weights

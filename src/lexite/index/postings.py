@@ -21,7 +21,7 @@ from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
 from lexite.scoring.config import BM25Config, Transform
-from lexite.scoring.formula import length_norms, saturation_form
+from lexite.scoring.formula import Saturation, length_norms, saturation_form
 from lexite.scoring.transform import TRANSFORMS
 
 CHUNK = 16384  # as in lexite.kernels.impacts, which needs numba to be imported
@@ -65,9 +65,14 @@ class ImpactScoring:
         return self.scale + self.delta
 
     @property
+    def saturation(self) -> Saturation:
+        """Scale and delta, as the formula takes them."""
+        return Saturation(np.float32(self.scale), np.float32(self.delta))
+
+    @property
     def form(self) -> tuple[int, np.float32, np.float32]:
         """Code of the transform, scale, delta, as the kernels take them."""
-        return TRANSFORMS.index(self.document_transform), np.float32(self.scale), np.float32(self.delta)
+        return TRANSFORMS.index(self.document_transform), *self.saturation
 
     def drift(self, other: ImpactScoring) -> float | None:
         """By what factor, at least 1, an impact of ``other`` can differ from one of this; None when they do not compare.

@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.scoring.config import BM25Config, QueryTransform, Transform
+from lexite.scoring.config import BM25Config
+from lexite.scoring.formula import average_length, impacts, length_norms, query_factors, saturation_form, worth_of_terms
+from lexite.scoring.transform import transform_weights
 from lexite.scoring.words import StopWords, literal_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-
-def _transform(values: NDArray[np.float32], transform: Transform) -> NDArray[np.float32]:
-    if transform == "sqrt":
-        return np.sqrt(values)
-    return np.log1p(values.astype(np.float64)).astype(np.float32) if transform == "log1p" else values
 
 
 def reference_search(
@@ -50,12 +46,14 @@ def reference_search(
     rows = documents.astype(np.float32, copy=True)
     rows.sum_duplicates()
     rows.eliminate_zeros()
-    tf = _transform(rows.data, scoring.document_transform)
+    tf = transform_weights(rows.data, scoring.document_transform)
     row_numbers = np.repeat(np.arange(n_documents), np.diff(rows.indptr))
     lengths = np.bincount(row_numbers, weights=tf, minlength=n_documents).astype(np.float32)
-    average = float(lengths.mean(dtype=np.float64)) if n_documents else 0.0
-    norms = (scoring.k1 * (1 - scoring.b + scoring.b * (lengths.astype(np.float64) / (average or 1.0)))).astype(np.float32)
-    columns = csc_array(csr_array((tf, rows.indices, rows.indptr), shape=rows.shape))
+    norms = length_norms(lengths, average_length(lengths), scoring)
+    n_latents = rows.shape[1] if n_latents is None else n_latents
+    frequency = np.bincount(rows.indices, minlength=rows.shape[1])
+    worth = worth_of_terms(n_documents, frequency, n_latents, scoring)
+    columns: Any = csc_array(csr_array((tf, rows.indices, rows.indptr), shape=rows.shape))
     top_k = min(top_k, n_documents)
     found = np.full((queries.shape[0], top_k), -1, dtype=np.int32)
     scores = np.zeros((queries.shape[0], top_k), dtype=np.float32)
@@ -63,18 +61,12 @@ def reference_search(
         query = queries[[number]].astype(np.float32)
         query.sum_duplicates()
         total, matched = np.zeros(n_documents, dtype=np.float32), np.zeros(n_documents, dtype=bool)
-        for term, raw in zip(query.indices, query.data, strict=True):
-            postings = slice(columns.indptr[term], columns.indptr[term + 1])
-            docs, weights = columns.indices[postings], columns.data[postings]
-            is_latent = n_latents is None or term < n_latents
-            if raw > 0 and (is_latent or scoring.literal_weight > 0) and len(docs):
-                idf = _idf(n_documents, len(docs), scoring)
-                if is_latent:
-                    worth = idf**scoring.idf_power if idf > 0 else 0.0
-                else:
-                    worth = idf * scoring.literal_weight
-                factor = np.float32(_query_weight(raw, scoring.query_transform) * worth)
-                total[docs] += factor * _saturated(weights, norms[docs], scoring)
+        factors = query_factors(query.data, worth[query.indices], scoring)
+        for term, raw, factor in zip(query.indices, query.data, factors, strict=True):
+            if raw > 0 and (term < n_latents or scoring.literal_weight > 0):
+                postings = slice(columns.indptr[term], columns.indptr[term + 1])
+                docs, weights = columns.indices[postings], columns.data[postings]
+                total[docs] += factor * impacts(weights, norms[docs], saturation_form(scoring))
                 matched[docs] = True
         hits = np.flatnonzero(matched)
         best = hits[np.lexsort((hits, -total[hits]))][:top_k]
@@ -99,23 +91,3 @@ def reference_rows(
     counts = [literal_words(text, stop_words) for text in texts]
     dense = np.array([[count[word] * factor for word in words] for count in counts], dtype=np.float32)
     return csr_array(hstack([weights, csr_array(dense.reshape(len(texts), len(words)))], format="csr"))
-
-
-def _query_weight(raw: np.float32, transform: QueryTransform) -> float:
-    if transform == "pow0.75":
-        return float(np.sqrt(raw) * np.sqrt(np.sqrt(raw)))
-    return float({"sqrt": np.sqrt, "log1p": np.log1p, "none": np.positive}[transform](raw))
-
-
-def _idf(n: int, df: int, scoring: BM25Config) -> float:
-    if scoring.idf == "lucene":
-        return float(np.log(1 + (n - df + 0.5) / (df + 0.5)))
-    if scoring.idf == "robertson":
-        return max(0.0, float(np.log((n - df + 0.5) / (df + 0.5))))
-    return float(np.log((n + 1) / df))
-
-
-def _saturated(tf: NDArray[Any], norms: NDArray[np.float32], scoring: BM25Config) -> NDArray[Any]:
-    if scoring.idf == "bm25+":
-        return tf * np.float32(scoring.k1 + 1) / (tf + norms) + np.float32(scoring.delta)
-    return tf / (tf + norms)

@@ -18,7 +18,7 @@ from lexite.index import numpy_search
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.scoring.config import BM25Config, Transform
-from lexite.scoring.formula import length_norms, saturation_form, worth_of_terms
+from lexite.scoring.formula import average_length, impacts, length_norms, query_factors, saturation_form, worth_of_terms
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS, transform_weights
 
@@ -93,8 +93,7 @@ class Scorer:
 
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
         """What each query term multiplies: transformed query weight times what the term is worth."""
-        weights = transform_weights(queries.values, scoring.query_transform)
-        return (weights * self._prepared(scoring).worth[queries.terms]).astype(np.float32)
+        return query_factors(queries.values, self._prepared(scoring).worth[queries.terms], scoring)
 
     def top(self, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64], share: float = 1.0) -> Arrays:
         """The best hits of each query, on all cores.
@@ -195,11 +194,10 @@ class Scorer:
         """What each shared term adds to the score of a document, in ascending order of terms."""
         number, local = self.place(document)
         norm = self._prepared(scoring).norms[number][local]
-        scale, delta = saturation_form(scoring)
         terms, weights = self.segments[number].row(local)
         _, in_query, in_row = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
-        tf = document_weights(weights[in_row], scoring.document_transform)
-        parts = self.factors(query, scoring)[in_query] * (tf * scale / (tf + norm) + delta)
+        tf = transform_weights(weights[in_row], scoring.document_transform)
+        parts = self.factors(query, scoring)[in_query] * impacts(tf, norm, saturation_form(scoring))
         return list(zip(query.terms[in_query].tolist(), parts.tolist(), strict=True))
 
     def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
@@ -261,14 +259,7 @@ class Scorer:
     def _mean_length(self, transform: Transform) -> float:
         row = TRANSFORMS.index(transform)
         lengths = np.concatenate([np.empty(0, np.float32), *[segment.live_lengths(row) for segment in self.segments]])
-        return float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
-
-
-def document_weights(weights: NDArray[np.float32], transform: Transform) -> NDArray[np.float32]:
-    """Transformed weights of documents, rounded as in the kernels: log1p is taken in float64."""
-    if transform == "log1p":
-        return np.log1p(weights, dtype=np.float64).astype(np.float32)
-    return transform_weights(weights, transform)
+        return average_length(lengths)
 
 
 def _merge_rankings(

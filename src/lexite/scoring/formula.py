@@ -1,24 +1,68 @@
-"""The numbers that BM25 needs, from counts and lengths of the living documents.
+"""The formula of BM25, once: what a document scores for a query.
 
-Formulas (N living documents, df of them with the term, dl the length of a document, avgdl the mean length of the living):
+The score of a document is a sum over the terms that it shares with the query::
 
-- idf, ``lucene``: log(1 + (N - df + 0.5) / (df + 0.5)), as in Lucene's BM25Similarity; never negative.
-- idf, ``robertson``: max(0, log((N - df + 0.5) / (df + 0.5))), Robertson and Spärck Jones 1976, cut at 0.
-- idf, ``bm25+``: log((N + 1) / df), Lv and Zhai 2011.
-- what a term is worth to a query: a latent's idf to the power ``idf_power``, a literal word's idf times ``literal_weight``.
-- norm of a document: k1 · (1 - b + b · dl / avgdl).
+    score  = Σ factor · impact                                    added in float32, in ascending order of terms
+    factor = T_q(weight in the query) · worth
+    worth  = idf ** idf_power           of a latent term (0 where its idf is 0)
+           = idf * literal_weight       of a literal word
+    impact = tf · scale / (tf + norm) + delta
+    tf     = T_d(weight in the document)
+    norm   = k1 · (1 - b + b · dl / avgdl)
+
+with T_q and T_d the transforms of ``lexite.scoring.transform``, dl the length of the document (the sum of its tf), avgdl the
+mean length, N the number of documents and df the number of those with the term. All documents counted are living ones. For
+counts of words, without transforms and with ``idf_power`` 1, this is BM25 as Robertson and Zaragoza give it (*The Probabilistic
+Relevance Framework: BM25 and Beyond*, 2009, section 3.5).
+
+========== ======================================== ======= ===== =============================================================
+form       idf                                      scale   delta source
+========== ======================================== ======= ===== =============================================================
+lucene     log(1 + (N - df + 0.5) / (df + 0.5))     1       0     Lucene's BM25Similarity, version 8 and later; never negative
+robertson  max(0, log((N - df + 0.5) / (df + 0.5))) 1       0     Robertson and Spärck Jones 1976, cut at 0
+bm25+      log((N + 1) / df)                        k1 + 1  delta Lv and Zhai 2011
+========== ======================================== ======= ===== =============================================================
+
+Robertson and Spärck Jones: *Relevance Weighting of Search Terms*. Lv and Zhai: *Lower-Bounding Term Frequency Normalization*.
+
+Three places compute an impact without calling :func:`impacts`, for speed or for gradients: ``lexite.kernels.impacts``, and
+``BM25Similarity`` and ``BM25Scores`` of ``lexite.integrations.sentence_transformers``. ``tests/scoring/test_formula.py`` holds
+each against this module.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.scoring.config import BM25Config, IdfForm
+from lexite.scoring.transform import transform_weights
+
+
+class Saturation(NamedTuple):
+    """The two numbers of ``tf · scale / (tf + norm) + delta`` that depend on the form of BM25 alone.
+
+    Attributes:
+        scale: the factor.
+        delta: the summand.
+    """
+
+    scale: np.float32
+    delta: np.float32
 
 
 def inverse_document_frequency(n_documents: int, document_frequency: NDArray[np.int64], form: IdfForm) -> NDArray[np.float64]:
-    """The idf of every term; terms that no document has get 0.
+    """The idf of every term; a term that no document has gets 0.
+
+    Args:
+        n_documents: number of living documents.
+        document_frequency: (n_terms,) how many of them hold each term.
+        form: which idf.
+
+    Returns:
+        (n_terms,) natural logarithms, 0 or more.
 
     >>> inverse_document_frequency(3, np.array([0, 1, 3]), "robertson").round(3).tolist()
     [0.0, 0.511, 0.0]
@@ -37,7 +81,20 @@ def inverse_document_frequency(n_documents: int, document_frequency: NDArray[np.
 def worth_of_terms(
     n_documents: int, document_frequency: NDArray[np.int64], n_latents: int, scoring: BM25Config
 ) -> NDArray[np.float64]:
-    """What each term of a query is multiplied by, latents first and literal words behind them; 0 where no document has it."""
+    """What the transformed weight of each query term is multiplied by; 0 for a term that no document has.
+
+    Args:
+        n_documents: number of living documents.
+        document_frequency: (n_terms,) how many of them hold each term, latents first and literal words behind them.
+        n_latents: number of latent terms.
+        scoring: form and power of the idf, weight of literal words.
+
+    Returns:
+        (n_terms,).
+
+    >>> worth_of_terms(3, np.array([1, 1]), 1, BM25Config(idf_power=0.5, literal_weight=3.0)).round(3).tolist()
+    [0.99, 2.942]
+    """
     worth = inverse_document_frequency(n_documents, document_frequency, scoring.idf)
     if scoring.idf_power != 1.0:
         latents = worth[:n_latents]
@@ -46,23 +103,66 @@ def worth_of_terms(
     return worth
 
 
+def query_factors(weights: NDArray[np.float32], worth: NDArray[np.float64], scoring: BM25Config) -> NDArray[np.float32]:
+    """What each impact is multiplied by: transformed query weight times worth, a float64 product rounded to float32.
+
+    Args:
+        weights: (n,) raw weights of a query's terms.
+        worth: (n,) what each of these terms is worth.
+        scoring: the transform of queries.
+
+    Returns:
+        (n,).
+    """
+    return (transform_weights(weights, scoring.query_transform) * worth).astype(np.float32)
+
+
+def average_length(lengths: NDArray[np.float32]) -> float:
+    """The mean length of documents, taken in float64; 0 when there are none.
+
+    Args:
+        lengths: (n_documents,) of the living ones, in document order.
+    """
+    return float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
+
+
 def length_norms(lengths: NDArray[np.float32], average: float, scoring: BM25Config) -> NDArray[np.float32]:
     """The part of the denominator that depends on the document alone; computed in float64, kept in float32.
 
     Args:
-        lengths: of the documents, deleted ones too.
+        lengths: (n_documents,), deleted ones included.
         average: mean length of the living ones; 0 when they are all empty.
         scoring: k1 and b.
+
+    Returns:
+        (n_documents,).
     """
     relative = lengths.astype(np.float64) / (average or 1.0)
     return (scoring.k1 * (1.0 - scoring.b + scoring.b * relative)).astype(np.float32)
 
 
-def saturation_form(scoring: BM25Config) -> tuple[np.float32, np.float32]:
-    """Factor and summand of ``tf · scale / (tf + norm) + delta``: (1, 0), and (k1 + 1, delta) for bm25+.
+def saturation_form(scoring: BM25Config) -> Saturation:
+    """Scale and delta of a scoring: 1 and 0, or k1 + 1 and delta for bm25+.
 
     Lucene dropped the factor k1 + 1 in version 8, since it never changes a ranking. BM25+ needs it: delta is measured by it.
     """
     if scoring.idf == "bm25+":
-        return np.float32(scoring.k1 + 1.0), np.float32(scoring.delta)
-    return np.float32(1.0), np.float32(0.0)
+        return Saturation(np.float32(scoring.k1 + 1.0), np.float32(scoring.delta))
+    return Saturation(np.float32(1.0), np.float32(0.0))
+
+
+def impacts(tf: NDArray[np.float32], norms: NDArray[np.float32] | np.float32, form: Saturation) -> NDArray[np.float32]:
+    """What terms add to the score of documents for a factor of 1, in float32 throughout.
+
+    Args:
+        tf: (n,) transformed weights in the documents, above 0.
+        norms: (n,) of the document of each weight, or the norm of them all.
+        form: scale and delta.
+
+    Returns:
+        (n,).
+
+    >>> impacts(np.float32([1.0, 3.0]), np.float32(1.0), saturation_form(BM25Config())).tolist()
+    [0.5, 0.75]
+    """
+    return tf * form.scale / (tf + norms) + form.delta

@@ -25,6 +25,9 @@ def transform_weights(weights: NDArray[Any], transform: QueryTransform) -> NDArr
         weights: raw weights, 0 or more, of any shape; left as they are.
         transform: ``"sqrt"`` square root, ``"pow0.75"`` w to the power 0.75, ``"log1p"`` log(1 + w), ``"none"`` w itself.
 
+    The logarithm is taken in float64 and rounded, because float32 logarithms differ between numpy and compiled code; roots
+    are rounded alike everywhere. The kernels do the same, so that scores are equal to the last bit.
+
     Returns:
         A float32 array of the same shape. With ``"none"`` and float32 weights it is the array itself, not a copy.
 
@@ -41,7 +44,7 @@ def transform_weights(weights: NDArray[Any], transform: QueryTransform) -> NDArr
         roots = np.sqrt(values)
         return roots * np.sqrt(roots)  # two roots are exact in float32 everywhere, and faster than a power
     if transform == "log1p":
-        return np.log1p(values)
+        return np.log1p(values, dtype=np.float64).astype(np.float32)
     if transform == "none":
         return values
     raise ConfigError(f"There is no transform {transform!r}; choose one of sqrt, pow0.75, log1p, none.")

@@ -245,7 +245,7 @@ class BM25Similarity:
         return len(self.statistics.document_frequency) if self.statistics.n_documents else None
 
     def _impacts(self, documents: Embeddings) -> WeightRows:
-        """What each posting adds to a score, but for the factor of the query."""
+        """What each posting adds to a score, but for the factor of the query: ``lexite.scoring.formula.impacts`` in torch."""
         weights = self._document_weights(documents, self._width())
         norms = length_norms(_lengths(weights), self.statistics.average_length, self._scoring)
         scale, summand = saturation_form(self._scoring)
