@@ -29,7 +29,6 @@ from lexite.integrations.sentence_transformers import (
     LatentTermsSparseEncoder,
     freeze_backbone,
     merge_adapters,
-    to_sentence_transformers,
 )
 
 
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    model = to_sentence_transformers(args.vocabulary)
+    model = LatentTermsSparseEncoder.from_vocabulary(args.vocabulary)
     test, train = open_collection(args.collection, "test"), open_collection(args.collection, "train")
     corpus = {document.id: document.full_text for document in test.documents()}
     evaluator = BM25InformationRetrievalEvaluator(

@@ -12,6 +12,7 @@ from lexite.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from lexite.backbone import load_backbone as load_backbone
+    from lexite.corpus import Document as Document
     from lexite.corpus import read_documents as read_documents
     from lexite.evaluation import evaluate_collections as evaluate_collections
     from lexite.index import BM25Index as BM25Index
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from lexite.sae import SAEConfig as SAEConfig
     from lexite.sae import SparseAutoencoder as SparseAutoencoder
     from lexite.scoring import BM25Config as BM25Config
+    from lexite.search import Searcher as Searcher
     from lexite.terms import LatentTermEncoder as LatentTermEncoder
 
 _HOMES = {
     "BM25Config": "lexite.scoring",
     "BM25Index": "lexite.index",
+    "Document": "lexite.corpus",
     "LatentTermEncoder": "lexite.terms",
     "SAEConfig": "lexite.sae",
+    "Searcher": "lexite.search",
     "SparseAutoencoder": "lexite.sae",
     "evaluate_collections": "lexite.evaluation",
     "load_backbone": "lexite.backbone",

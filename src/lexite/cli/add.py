@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,24 +14,19 @@ from lexite.cli.arguments import (
     RUNTIME_HEADING,
     JsonFlag,
     Sources,
-    feed,
-    load_encoder_of,
+    begun,
     need_sources,
     open_documents,
     report_skipped,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import counted, print_json
+from lexite.cli.output import counted, is_quiet, print_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.errors import CorpusError
+from lexite.terms.chunks import TEXTS_PER_CHUNK
 
 if TYPE_CHECKING:
-    from lexite.corpus import Document, ReadReport
-    from lexite.index import IndexWriter
-    from lexite.terms import LatentTermEncoder
-
-logger = logging.getLogger("lexite")
+    from lexite.corpus import ReadReport
 
 
 @configured(only={"model": RUNTIME}, read="Reading", model=RUNTIME_HEADING)
@@ -56,15 +49,22 @@ def add_verb(
     document whose id is in the index already is an error without --replace; with --skip-bad it is passed over.
     """
     from lexite.index import BM25Index
+    from lexite.search.indexing import Indexer, index_documents, only_new
+    from lexite.search.queries import encoder_of
 
     sources = need_sources(sources, f"add {index}")
     opened = BM25Index.open(index)
     documents, report = open_documents(sources, read)
-    encoder = load_encoder_of(opened, vocabulary, model)
-    with BM25Index.writer(index, vocabulary=encoder.fingerprint) as writer:
-        new = documents if replace else _new_ones(documents, writer, read, report)
-        added = _feed_and_count(writer, encoder, new, replace)
-        writer.commit()
+    with BM25Index.writer(index) as writer:  # a lock, and ids that are there already, are found before the model is loaded
+        new = (
+            documents
+            if replace
+            else begun(only_new(documents, writer, _skip(report) if read.skip_bad else None), TEXTS_PER_CHUNK)
+        )
+        encoder = encoder_of(opened.vocabulary, vocabulary, **model.values)
+        indexer = Indexer.change(writer, encoder)
+        added, _ = index_documents(indexer, new, replace=replace, show_progress=not is_quiet())
+        indexer.commit()
     report_skipped(report)
     total = BM25Index.open(index).n_documents
     if as_json:
@@ -73,35 +73,11 @@ def add_verb(
         print(f"{counted(added)} added; {index} holds {total:,}.")
 
 
-def _feed_and_count(writer: IndexWriter, encoder: LatentTermEncoder, documents: Iterator[Document], replace: bool) -> int:
-    """Encodes documents into an index, and counts them into its static table; returns how many were added.
+def _skip(report: ReadReport) -> Callable[[str], None]:
+    """What counts a document that the index has already as skipped, not as read."""
 
-    Documents that are replaced stay counted, as deleted ones do: a table has sums over tokens, not over documents.
-    """
-    from lexite.terms.static import counter_for
+    def skip(message: str) -> None:
+        report.read -= 1
+        report.skip(message)
 
-    table = writer.static()
-    counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)
-    added = feed(writer, encoder, documents, counter=counter, replace=replace)
-    if table is not None and counter is not None:
-        writer.set_static(counter.moved(table, prior_tokens=math.inf))
-    elif table is not None:
-        logger.info("%s has no tokenizer, so the index's static table stays as it is.", encoder.backbone.name)
-    return added
-
-
-def _new_ones(
-    documents: Iterator[Document], writer: IndexWriter, options: ReadOptions, report: ReadReport
-) -> Iterator[Document]:
-    """The documents whose ids the index does not have; another is an error, or counted as skipped with ``--skip-bad``."""
-    for document in documents:
-        if document.id not in writer:
-            yield document
-        elif options.skip_bad:
-            report.read -= 1
-            report.skip(f"The index has a document '{document.id}' already.")
-        else:
-            raise CorpusError(
-                f"The index has a document '{document.id}' already. Let it be replaced with --replace, "
-                "or pass over such documents with --skip-bad. Nothing was added."
-            )
+    return skip

@@ -1,10 +1,9 @@
-"""Steps that several verbs share: load a vocabulary, read documents, encode them and hand them to an index."""
+"""Arguments and options that several verbs share, and what they stand for."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,29 +11,22 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.output import is_quiet
 from lexite.config import Overrides
-from lexite.errors import ConfigError, CorpusError, IndexFormatError
-from lexite.progress import progress
-from lexite.terms.config import Profile, TermsConfig, with_profile
+from lexite.errors import ConfigError, CorpusError
+from lexite.terms.config import Profile, TermsConfig
 
 if TYPE_CHECKING:
     from lexite.corpus import Document, Query, ReadOptions, ReadReport
-    from lexite.index import BM25Index, IndexWriter, VocabularyInfo
     from lexite.terms import LatentTermEncoder
-    from lexite.terms.static import StaticCounter
 
 logger = logging.getLogger("lexite")
 T = TypeVar("T")
 
-DOCUMENTS_PER_CHUNK = 1024
 RUNTIME = ("device", "precision", "trust_remote_code")
-READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # they leave the vocabulary what it is
+READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # the vocabulary stays the same
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
 NEEDS_WORDS = {"literal": ("literal_weight_documents", "literal_stop_words")}
-TERMS = ("k_documents", "k_queries", "floor_documents", "floor_queries")  # that an index records
-PREFIX = "prefix"  # key under which an index records how many latents of its vocabulary it was made with
 
 Sources = Annotated[
     list[str] | None,
@@ -92,112 +84,18 @@ def need_output(output: Path | None) -> Path:
     return output
 
 
-def load_encoder(
+def load_vocabulary(
     vocabulary: str,
     model: Overrides[BackboneConfig],
     prefix: int | None = None,
     terms: Overrides[TermsConfig] | None = None,
     profile: Profile | None = None,
 ) -> LatentTermEncoder:
-    """Loads a vocabulary with its backbone, all of it or its first ``prefix`` latents; imports torch.
+    """Loads the vocabulary that the options name, to build an index with it; see :func:`lexite.search.queries.load_encoder`."""
+    from lexite.search.queries import load_encoder
 
-    ``profile`` takes the place of what the vocabulary says about k and floors, and ``terms`` that of both.
-    """
-    from lexite.terms import LatentTermEncoder
-
-    encoder = LatentTermEncoder.from_pretrained(vocabulary, **model.values)
-    backbone = encoder.backbone
-    logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
-    encoder = encoder if prefix is None else encoder.prefix(prefix)
-    if profile is not None:
-        encoder.terms = with_profile(encoder.terms, profile, encoder.sae.largest_k)
-    encoder.terms = encoder.terms if terms is None else terms.over(encoder.terms)
-    return encoder
-
-
-def load_encoder_of(index: BM25Index, vocabulary: str | None, model: Overrides[BackboneConfig]) -> LatentTermEncoder:
-    """Loads the vocabulary that made an index, to read texts and to make terms as for it.
-
-    Args:
-        index: the index.
-        vocabulary: where the vocabulary is now; None looks where it was when the index was built.
-        model: how the backbone runs, and what is to be other than the index recorded.
-
-    Raises:
-        IndexFormatError: ``vocabulary`` is another one, or the index does not say where its own is.
-    """
-    made_by = index.vocabulary
-    if vocabulary is None and not made_by.model:
-        raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
-    recorded = {key: made_by.terms_config[key] for key in READING_OF_TEXT if key in made_by.terms_config}
-    numbers = {key: made_by.terms_config[key] for key in TERMS if key in made_by.terms_config}
-    encoder = load_encoder(vocabulary or made_by.model, Overrides({**recorded, **model.values}))
-    prefix = made_by.terms_config.get(PREFIX)
-    if prefix is not None and prefix < encoder.sae.config.n_latents:
-        encoder = encoder.prefix(prefix)
-    check_made_by(index, vocabulary or made_by.model, encoder.fingerprint)
-    encoder.terms = dataclasses.replace(encoder.terms, **numbers)
-    return encoder
-
-
-def check_made_by(index: BM25Index, name: str, fingerprint: str) -> None:
-    """Refuses a vocabulary that did not make an index.
-
-    Raises:
-        IndexFormatError: it has another fingerprint than the index recorded.
-    """
-    made_by = index.vocabulary
-    if fingerprint != made_by.fingerprint:
-        raise IndexFormatError(
-            f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
-            f"'{name}' is another one ({fingerprint[:12]}). Name its own with --vocabulary."
-        )
-
-
-def chunks(items: Iterable[T], size: int = DOCUMENTS_PER_CHUNK) -> Iterator[list[T]]:
-    """Consecutive lists of ``size`` items; the last may be shorter.
-
-    >>> list(chunks("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    stream = iter(items)
-    while chunk := list(islice(stream, size)):
-        yield chunk
-
-
-def feed(
-    writer: IndexWriter,
-    encoder: LatentTermEncoder,
-    documents: Iterable[Document],
-    *,
-    counter: StaticCounter | None = None,
-    replace: bool = False,
-    total: int | None = None,
-) -> int:
-    """Encodes a stream of documents into an index, chunk by chunk.
-
-    Args:
-        writer: an open writer; it is not committed here.
-        encoder: the index's vocabulary.
-        documents: any iterable, read once.
-        counter: counts the codes of the documents by word piece, for a static table.
-        replace: whether documents whose ids are in the index take their place.
-        total: how many documents there are, when known.
-
-    Returns:
-        How many documents were added.
-    """
-    added = 0
-    with progress("Indexing", total=total, unit="documents", show=not is_quiet()) as bar:
-        for chunk in chunks(documents):
-            weights = encoder.encode_documents([document.full_text for document in chunk], raw=True, static=counter)
-            if replace:
-                writer.replace(chunk, weights)
-            else:
-                writer.add(chunk, weights)
-            added += len(chunk)
-            bar.advance(len(chunk))
-    return added
+    values = None if terms is None else terms.values
+    return load_encoder(vocabulary, prefix=prefix, profile=profile, terms=values, **model.values)
 
 
 def report_skipped(report: ReadReport) -> None:
@@ -208,39 +106,12 @@ def report_skipped(report: ReadReport) -> None:
         logger.warning("%s bad records were skipped, %s were read.", f"{report.skipped:,}", f"{report.read:,}")
 
 
-def vocabulary_info(encoder: LatentTermEncoder, model: Overrides[BackboneConfig] | None = None) -> VocabularyInfo:
-    """What an index records about its vocabulary.
-
-    Args:
-        encoder: the vocabulary; if it is a prefix of a saved one, that is recorded, so that queries get the same latents.
-        model: what was given about the backbone. How texts are read is recorded, so that later ones are read alike.
-    """
-    from lexite.index import VocabularyInfo
-
-    given = model.values if model else {}
-    numbers = (encoder.k_for("document"), encoder.k_for("query"), encoder.floor_for("document"), encoder.floor_for("query"))
-    config = {**dict(zip(TERMS, numbers, strict=True)), **{key: given[key] for key in READING_OF_TEXT if key in given}}
-    if encoder.prefix_size is not None:
-        config[PREFIX] = encoder.prefix_size
-    return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
-
-
-def static_counter(encoder: LatentTermEncoder) -> StaticCounter | None:
-    """What counts the documents of an index for its static table, where the model can have one."""
-    from lexite.terms.static import counter_for
-
-    counter = counter_for(encoder.backbone, encoder.n_latents)
-    if counter is None:
-        logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", encoder.backbone.name)
-    return counter
-
-
 def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:
     """A stream of documents and the report that fills while it is read. The first is read at once, to fail early."""
     from lexite.corpus import ReadReport, read_documents
 
     report = ReadReport()
-    return _begun(read_documents(sources, options, report)), report
+    return begun(read_documents(sources, options, report)), report
 
 
 def open_queries(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Query], ReadReport]:
@@ -248,7 +119,7 @@ def open_queries(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator
     from lexite.corpus import ReadReport
 
     report = ReadReport()
-    return _begun(_queries_of(sources, options, report)), report
+    return begun(_queries_of(sources, options, report)), report
 
 
 def _queries_of(sources: Sequence[str], options: ReadOptions, report: ReadReport) -> Iterator[Query]:
@@ -265,6 +136,6 @@ def _queries_of(sources: Sequence[str], options: ReadOptions, report: ReadReport
             yield query
 
 
-def _begun(stream: Iterator[T]) -> Iterator[T]:
-    """The same stream, with its first item read already."""
-    return chain(list(islice(stream, 1)), stream)
+def begun(stream: Iterator[T], n: int = 1) -> Iterator[T]:
+    """The same stream, with its first ``n`` items read already, so that what is wrong with them is found early."""
+    return chain(list(islice(stream, n)), stream)

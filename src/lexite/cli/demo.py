@@ -20,22 +20,17 @@ from lexite.cli.arguments import (
     RUNTIME_HEADING,
     JsonFlag,
     VocabularyOption,
-    feed,
-    load_encoder,
-    static_counter,
-    vocabulary_info,
+    load_vocabulary,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import console
-from lexite.cli.queries import ModelQueries
-from lexite.cli.search import Searcher
+from lexite.cli.output import console, is_quiet
+from lexite.cli.search import Session
 from lexite.config import Overrides
 from lexite.corpus.records import Query
 from lexite.errors import LexiteError, StorageError
-from lexite.scoring.words import LiteralConfig
+from lexite.search import Searcher
 
 if TYPE_CHECKING:
-    from lexite.index import BM25Index
     from lexite.terms import LatentTermEncoder
 
 logger = logging.getLogger("lexite")
@@ -79,16 +74,14 @@ def demo_verb(
     The documents are the docstrings of the standard library of the Python that runs: every module, class and function, some
     6,600 documents. The index is kept in the user's cache folder, so that the next demo starts at once.
     """
-    encoder = load_encoder(vocabulary, model)
-    index = _index(encoder, fresh)
-    searcher = Searcher(index, ModelQueries(encoder), index.scoring, top_k)
+    session = Session(_searcher(load_vocabulary(vocabulary, model), fresh), {"top_k": top_k})
     asked = [Query(str(number), text) for number, text in enumerate(QUESTIONS[:questions], start=1)]
-    searcher.answer(asked, as_json, headings=True)
+    session.answer(asked, as_json, headings=True)
     if as_json:
         return
     if interactive if interactive is not None else sys.stdin.isatty() and sys.stdout.isatty():
         console().print(Text("\nNow your own: how would you ask for a function of Python's library?", "dim"))
-        searcher.converse()
+        session.converse()
     else:
         print("\nYour own documents: lexite index FOLDER -o my.lexite && lexite search my.lexite")
 
@@ -99,36 +92,27 @@ def cache_folder() -> Path:
     return Path(base) / "lexite" if base else Path.home() / ".cache" / "lexite"
 
 
-def _index(encoder: LatentTermEncoder, fresh: bool) -> BM25Index:
+def _searcher(encoder: LatentTermEncoder, fresh: bool) -> Searcher:
     """The demo's index: the one in the cache when it fits, else a new one there, else one in a temporary folder."""
-    from lexite.index import BM25Index
-
     place = cache_folder() / f"demo-python{platform.python_version()}-{encoder.fingerprint[:12]}"
     if place.is_dir() and not fresh:
         try:
-            return BM25Index.open(place)
+            return Searcher.open(place, vocabulary=encoder)
         except LexiteError as error:
             logger.warning("The index of the last demo cannot be used and is built again. %s", error)
     try:
-        return _build(place, encoder)
+        return _built(place, encoder)
     except StorageError as error:
         logger.warning("%s The index goes into a temporary folder.", error)
-    return _build(Path(tempfile.mkdtemp(prefix="lexite-demo-")) / "index", encoder)
+    return _built(Path(tempfile.mkdtemp(prefix="lexite-demo-")) / "index", encoder)
 
 
-def _build(place: Path, encoder: LatentTermEncoder) -> BM25Index:
+def _built(place: Path, encoder: LatentTermEncoder) -> Searcher:
     from lexite.corpus import builtin_documents
-    from lexite.index import BM25Index
-    from lexite.terms.static import table_of_corpus
 
     documents = list(builtin_documents())
     logger.info("Indexing %s docstrings of Python's library.", f"{len(documents):,}")
     started = time.monotonic()
-    counter = static_counter(encoder)
-    with BM25Index.create(place, vocabulary_info(encoder), encoder.scoring, overwrite=True, literal=LiteralConfig()) as writer:
-        feed(writer, encoder, documents, total=len(documents), counter=counter)
-        if counter is not None:
-            writer.set_static(table_of_corpus(counter, encoder))
-        writer.commit()
+    searcher = Searcher.build(documents, place, vocabulary=encoder, overwrite=True, show_progress=not is_quiet())
     logger.info("Indexed in %.0f s: %s", time.monotonic() - started, place)
-    return BM25Index.open(place)
+    return searcher

@@ -20,8 +20,7 @@ from lexite.cli.arguments import (
     ProfileOption,
     Sources,
     VocabularyOption,
-    chunks,
-    load_encoder,
+    load_vocabulary,
     need_sources,
     open_documents,
     open_queries,
@@ -34,6 +33,8 @@ from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import atomic_write
 from lexite.progress import progress
+from lexite.scoring.transform import apply_transform
+from lexite.search.indexing import chunks
 from lexite.terms.config import TermsConfig
 
 if TYPE_CHECKING:
@@ -81,9 +82,8 @@ def encode_verb(
     if as_json and str(output) == "-":
         raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
-    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
-    k = encoder.k_for(kind)
-    weights = _encode(encoder, stream, kind, k, raw)
+    encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
+    weights = _encode(encoder, stream, kind, raw)
     n_texts = n_terms = 0
     if str(output) == "-":
         n_texts, n_terms = _write_jsonl(standard_output(), weights, raw)
@@ -109,11 +109,14 @@ def _open(sources: list[str], kind: Kind, read: ReadOptions) -> tuple[Iterator[t
     return ((document.id, document.full_text) for document in documents), report
 
 
-def _encode(encoder: LatentTermEncoder, stream: Iterator[tuple[str, str]], kind: Kind, k: int, raw: bool) -> Iterator[Chunk]:
-    encode = encoder.encode_documents if kind == "document" else encoder.encode_queries
+def _encode(encoder: LatentTermEncoder, stream: Iterator[tuple[str, str]], kind: Kind, raw: bool) -> Iterator[Chunk]:
+    scoring = encoder.scoring
+    transform = scoring.document_transform if kind == "document" else scoring.query_transform
     with progress("Encoding", unit="texts", show=not is_quiet()) as bar:
         for chunk in chunks(stream):
-            yield [id for id, _ in chunk], encode([text for _, text in chunk], k=k, raw=raw)
+            texts = [text for _, text in chunk]
+            rows = encoder.encode_documents(texts) if kind == "document" else encoder.encode_queries(texts).to_csr()
+            yield [id for id, _ in chunk], rows if raw else apply_transform(rows, transform)
             bar.advance(len(chunk))
 
 

@@ -18,7 +18,7 @@ from lexite.cli.arguments import (
     PrefixOption,
     ProfileOption,
     VocabularyOption,
-    load_encoder,
+    load_vocabulary,
 )
 from lexite.cli.options import configured
 from lexite.cli.output import console, is_quiet, write_json
@@ -94,12 +94,11 @@ def eval_verb(
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
         _check_writable(json_file)
-    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
     report = evaluate_collections(
-        encoder,
+        lambda: load_vocabulary(vocabulary, model, prefix, terms, profile),
         collections,
         baselines=named,
-        scoring=scoring.over(encoder.scoring),
+        scoring=scoring.values,
         literal=words,
         static=static,
         top_k=top_k,

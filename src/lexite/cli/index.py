@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,17 +21,14 @@ from lexite.cli.arguments import (
     ProfileOption,
     Sources,
     VocabularyOption,
-    feed,
-    load_encoder,
+    load_vocabulary,
     need_output,
     need_sources,
     open_documents,
     report_skipped,
-    static_counter,
-    vocabulary_info,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import print_json
+from lexite.cli.output import is_quiet, print_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.scoring.config import BM25Config
@@ -83,24 +77,25 @@ def index_verb(
     Example: lexite index notes/ -o notes.lexite && lexite search notes.lexite
     """
     from lexite.index import BM25Index, check_index_folder
-    from lexite.terms.static import table_of_corpus
+    from lexite.search.indexing import Indexer, index_documents
 
     sources, output = need_sources(sources, "index"), need_output(output)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
-    encoder = load_encoder(vocabulary, model, prefix, terms, profile)
-    info, scored = vocabulary_info(encoder, model), scoring.over(encoder.scoring)
-    counter = static_counter(encoder) if static else None
-    with (
-        _nothing_left_behind(output) as taken,
-        BM25Index.create(output, info, scored, overwrite=overwrite, store_text=text, literal=words) as writer,
-    ):
-        taken.append(output)
-        added = feed(writer, encoder, documents, counter=counter)
-        if counter is not None:
-            writer.set_static(table_of_corpus(counter, encoder))
-        writer.commit()
+    encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
+    indexer = Indexer.create(
+        output,
+        encoder,
+        scoring=scoring.over(encoder.scoring),
+        literal=words,
+        store_text=text,
+        static=static,
+        overwrite=overwrite,
+    )
+    with indexer:
+        added, _ = index_documents(indexer, documents, show_progress=not is_quiet())
+        indexer.commit()
     report_skipped(report)
     index = BM25Index.open(output)
     seconds = time.monotonic() - started
@@ -118,21 +113,3 @@ def index_verb(
         return
     print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
     print(f"Search it: lexite search {output}")
-
-
-@contextlib.contextmanager
-def _nothing_left_behind(folder: Path) -> Iterator[list[Path]]:
-    """Removes a new folder again when the block ends with an error, Ctrl-C included, before the first commit.
-
-    Yields:
-        A list to put the folder in once it is locked. Without that nothing is removed: another process may write there.
-    """
-    from lexite.index.manifest import COMMIT_NAME
-
-    new, taken = not folder.exists(), list[Path]()
-    try:
-        yield taken
-    except BaseException:
-        if new and taken and not (folder / COMMIT_NAME).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_encoder, need_output, need_sources
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_vocabulary, need_output, need_sources
 from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, write_json
 from lexite.config import Overrides, parse_count
@@ -78,7 +78,7 @@ def rank_verb(
     check_output_folder(folder, MANIFEST, overwrite=overwrite)
     if plot is not None:
         _need_plots()
-    encoder = load_encoder(vocabulary, model)
+    encoder = load_vocabulary(vocabulary, model)
     kept = encoder.sae.config.n_latents if kept is None else kept
     encoder.prefix(kept)  # refuses a size that cannot be, before the work
     states = _first_tokens(_open(names, encoder, read), wanted)

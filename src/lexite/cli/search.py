@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, chunks, load_encoder_of, open_queries, report_skipped
-from lexite.cli.hits import ShownHit, print_hits, show_hits
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, open_queries, report_skipped
+from lexite.cli.hits import print_hits
 from lexite.cli.options import configured, flag
 from lexite.cli.output import console, print_json, print_json_line
-from lexite.cli.queries import ModelQueries, QueryEncoder, static_queries_of
-from lexite.cli.stored_terms import TermQueries, labels_of, read_term_queries
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, CorpusError
 from lexite.scoring.config import BM25Config
+from lexite.search import Searcher
+from lexite.search.indexing import chunks
+from lexite.search.labels import labels_of
+from lexite.search.results import describe_hits
+from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
 
 if TYPE_CHECKING:
     from lexite.corpus import Query
-    from lexite.index import BM25Index, Hit
-    from lexite.scoring.rows import SparseRows
+    from lexite.index import BM25Index
+    from lexite.ranking.hits import Hit
+    from lexite.search import SearchHit
 
 PROMPT = "\nquery> "
 
@@ -105,19 +109,16 @@ def search_verb(
     opened = BM25Index.open(index)
     scored = scoring.over(opened.scoring)
     if terms_file is not None:
-        found = TermSearcher(opened, read_term_queries(terms_file, opened.n_latents), scored, top_k, approximate)
+        asked = _TermSearch(opened, terms_file, scored, top_k, approximate)
         if run is not None:
-            _report_run(found.write_run(run), run, as_json)
+            _report_run(asked.write_run(run), run, as_json)
         else:
-            found.answer(labels_of(opened, vocabulary), as_json)
+            asked.answer(vocabulary, as_json)
         return
     listed = _listed_queries(query, queries, read)
-    encoder = (
-        static_queries_of(opened, vocabulary, terms.values.get("floor_queries"))
-        if static
-        else _model_queries(opened, vocabulary, terms, model)
-    )
-    _ask(Searcher(opened, encoder, scored, top_k, snippets, approximate), listed, run, as_json)
+    searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
+    options = {"top_k": top_k, "approximate": approximate, **terms.values}
+    _ask(Session(searcher, options, snippets), listed, run, as_json)
 
 
 def _check_place(option: str, idle: Sequence[str]) -> None:
@@ -143,66 +144,36 @@ def _listed_queries(query: list[str] | None, queries: Path | None, read: ReadOpt
     return listed
 
 
-def _model_queries(
-    index: BM25Index, vocabulary: str | None, terms: Overrides[TermsConfig], model: Overrides[BackboneConfig]
-) -> ModelQueries:
-    encoder = load_encoder_of(index, vocabulary, model)
-    encoder.terms = terms.over(encoder.terms)
-    return ModelQueries(encoder, encoder.k_for("query"))
-
-
-def _ask(searcher: Searcher, listed: Sequence[Query], run: Path | None, as_json: bool) -> None:
+def _ask(session: Session, listed: Sequence[Query], run: Path | None, as_json: bool) -> None:
     """Answers the queries that are listed; where there are none, those of a pipe or of a conversation."""
     if run is not None:
-        _report_run(searcher.write_run(listed or list(_piped_queries()), run), run, as_json)
+        _report_run(session.write_run(listed or list(_piped_queries()), run), run, as_json)
     elif listed:
-        searcher.answer(listed, as_json, headings=len(listed) > 1)
+        session.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
-        searcher.converse()
+        session.converse()
     else:
         for piped in _piped_queries():
-            searcher.answer([piped], as_json, headings=True)
+            session.answer([piped], as_json, headings=True)
 
 
 @dataclass(frozen=True)
-class Searcher:
-    """An index with what encodes its queries, and how it is searched.
+class Session:
+    """A searcher, and how it is asked at a terminal.
 
     Attributes:
-        index: the opened index.
-        encoder: its vocabulary's model, or a static table.
-        scoring: what it is searched with.
-        top_k: documents per query.
+        searcher: the searcher.
+        options: of its searches: ``top_k``, ``approximate`` and so on.
         snippets: whether the best passage of each document is looked for.
-        approximate: whether to search faster, and miss a hit now and then.
     """
 
-    index: BM25Index
-    encoder: QueryEncoder
-    scoring: BM25Config
-    top_k: int = 10
+    searcher: Searcher
+    options: Mapping[str, Any]
     snippets: bool = True
-    approximate: bool = False
 
-    def rank(self, texts: Sequence[str]) -> list[list[Hit]]:
-        """The documents of each query, the best first."""
-        return self._hits(self.encoder.encode(texts), texts)
-
-    def search(self, text: str) -> list[ShownHit]:
-        """The documents of a query with title, snippet and matched terms."""
-        weights = self.encoder.encode([text])
-        weigh, hits = self.encoder.encode_passages if self.snippets else None, self._hits(weights, [text])[0]
-        return show_hits(self.index, self.encoder.label, weights, text, hits, self.scoring, weigh)
-
-    def _hits(self, weights: SparseRows, texts: Sequence[str]) -> list[list[Hit]]:
-        return self.index.search(
-            weights,
-            self.top_k,
-            scoring=self.scoring,
-            vocabulary=self.encoder.fingerprint,
-            approximate=self.approximate,
-            texts=texts,
-        )
+    def search(self, text: str) -> list[SearchHit]:
+        """The documents of a query with title, passage and matched terms."""
+        return self.searcher.search(text, passages=self.snippets, **self.options)
 
     def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
         """Prints the hits of queries."""
@@ -238,54 +209,48 @@ class Searcher:
 
     def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:
         """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""
-        hits = [found for chunk in chunks(queries) for found in self.rank([query.text for query in chunk])]
+        texts = [query.text for query in queries]
+        hits = [found for chunk in chunks(texts) for found in self.searcher.rank(chunk, **self.options)]
         return _write_run([query.id for query in queries], hits, path)
 
 
-@dataclass(frozen=True)
-class TermSearcher:
+class _TermSearch:
     """Queries that are terms already, and how an index is searched with them.
 
-    Attributes:
+    Args:
         index: the opened index.
-        queries: the queries.
+        path: file of the queries.
         scoring: what it is searched with.
         top_k: documents per query.
         approximate: whether to search faster, and miss a hit now and then.
     """
 
-    index: BM25Index
-    queries: TermQueries
-    scoring: BM25Config
-    top_k: int
-    approximate: bool
+    def __init__(self, index: BM25Index, path: Path, scoring: BM25Config, top_k: int, approximate: bool) -> None:
+        self.index, self.scoring = index, scoring
+        self.ids, self.queries = read_term_queries(path, index.n_latents)
+        self.hits = index.search(self.queries, top_k, scoring=scoring, approximate=approximate)
 
-    def answer(self, label: Callable[[int], str], as_json: bool) -> None:
+    def answer(self, vocabulary: str | None, as_json: bool) -> None:
         """Prints the hits of the queries."""
         from rich.text import Text
 
-        out = console()
-        for number, (identifier, hits) in enumerate(zip(self.queries.ids, self._hits(), strict=True)):
-            row = self.queries.row(number)
-            shown = show_hits(self.index, label, row, row.texts[0], hits, self.scoring)
+        out, label = console(), labels_of(self.index, vocabulary)
+        for identifier, query, hits in zip(self.ids, self.queries, self.hits, strict=True):
+            shown = describe_hits(self.index, query, hits, scoring=self.scoring, label=label)
             if as_json:
                 print_json_line({"id": identifier, "hits": [hit.to_json() for hit in shown]})
                 continue
-            if len(self.queries.ids) > 1:
+            if len(self.ids) > 1:
                 out.print(Text(f"\n{identifier}", "bold magenta"))
             print_hits(out, shown)
 
     def write_run(self, path: Path) -> tuple[int, int]:
         """Writes the rankings as a TREC run; returns how many queries and hits."""
-        return _write_run(self.queries.ids, self._hits(), path)
-
-    def _hits(self) -> list[list[Hit]]:
-        texts = self.queries.texts
-        return self.index.search(self.queries, self.top_k, scoring=self.scoring, approximate=self.approximate, texts=texts)
+        return _write_run(self.ids, self.hits, path)
 
 
 def _write_run(ids: Sequence[str], hits: Sequence[Sequence[Hit]], path: Path) -> tuple[int, int]:
-    from lexite.index import run_from_hits, write_trec_run
+    from lexite.ranking.trec import run_from_hits, write_trec_run
 
     rankings = run_from_hits(ids, hits)
     if str(path) != "-":

@@ -23,11 +23,13 @@ from lexite.evaluation.significance import paired_test
 from lexite.evaluation.systems import Costs, System, SystemResult
 from lexite.evaluation.trec import RunFolder
 from lexite.ranking.rankings import to_run
+from lexite.scoring.config import scoring_of
 from lexite.scoring.words import LiteralConfig
+from lexite.terms.encoder import LatentTermEncoder
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
-    from lexite.terms import BM25Config, LatentTermEncoder
+    from lexite.scoring.config import BM25Config
 
 logger = logging.getLogger("lexite")
 LATENT, WITH_WORDS = "latent", "latent+words"  # the system under test, without and with literal words
@@ -41,11 +43,11 @@ BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
 
 
 def evaluate_collections(
-    encoder: LatentTermEncoder,
+    encoder: LatentTermEncoder | Callable[[], LatentTermEncoder],
     paths: Sequence[str | Path],
     *,
     baselines: Sequence[str] = DEFAULT_BASELINES,
-    scoring: BM25Config | None = None,
+    scoring: BM25Config | Mapping[str, Any] | None = None,
     k_documents: int | None = None,
     k_queries: int | None = None,
     top_k: int = LEAST_TOP_K,
@@ -63,10 +65,11 @@ def evaluate_collections(
     the query's is dropped from the ranking (BEIR's rule).
 
     Args:
-        encoder: the vocabulary, with its backbone.
+        encoder: the vocabulary, with its backbone; or a function that loads it, which is called when the collections have been
+            read and checked.
         paths: BEIR folders; a collection is called as its folder.
         baselines: what it is compared with: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s).
-        scoring: BM25's numbers for latent terms; None takes the vocabulary's.
+        scoring: BM25's numbers: all of them, or some by name in place of the vocabulary's.
         k_documents: latents kept per token of a document; None takes the vocabulary's.
         k_queries: the same for queries.
         top_k: documents ranked per query, at least 100, which R@100 needs.
@@ -91,12 +94,15 @@ def evaluate_collections(
     import_ir_measures()
     opened = open_collections(paths, split)
     folder = None if runs_dir is None else RunFolder(runs_dir)
+    collections = [read_collection(each, options) for each in opened]  # all are checked before the first is run
+    encoder = encoder() if not isinstance(encoder, LatentTermEncoder) else encoder
+    scoring = scoring_of(scoring, encoder.scoring)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
     tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal, static)
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
     results: dict[str, dict[str, _Result]] = {}
-    for collection in [read_collection(each, options) for each in opened]:  # all are checked before the first is run
+    for collection in collections:
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
     return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static})

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import vstack
 
 from lexite.corpus import Document
 from lexite.errors import ConfigError
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.systems import Costs, SystemResult
 from lexite.files import storage_errors
-from lexite.index import BM25Index, VocabularyInfo
+from lexite.index import BM25Index, EncodedQueries
 from lexite.progress import progress
 from lexite.ranking.rankings import Ranking
-from lexite.scoring.transform import drop_small
 from lexite.scoring.words import LiteralConfig, literal_words
-from lexite.terms.static import StaticCounter, counter_for, table_of_corpus
+from lexite.search.indexing import Indexer, index_documents
+from lexite.search.queries import configured_encoder, static_queries_of
+from lexite.terms.static import counter_for
 
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates
@@ -69,12 +70,9 @@ class LatentSystem:
         static: bool = False,
     ) -> None:
         self.literal = literal if literal is not None and literal.literal else None
-        self.encoder, self.cache, self.show_progress = encoder, cache, show_progress
+        k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
+        self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
         self.scoring = encoder.scoring if scoring is None else scoring
-        self.k: dict[Kind, int] = {
-            "document": encoder.k_for("document", k_documents),
-            "query": encoder.k_for("query", k_queries),
-        }
         self.static = static
         if static and counter_for(encoder.backbone, encoder.n_latents) is None:
             raise ConfigError(
@@ -88,60 +86,69 @@ class LatentSystem:
         Raises:
             StorageError: the folder for temporary files (TMPDIR) has no room.
         """
-        queries = vstack(list(self._weights(collection, "query")), format="csr")
+        queries = self._queries(collection)
         with storage_errors(tempfile.gettempdir()):
             folder = tempfile.TemporaryDirectory(prefix="lexite-eval-", ignore_cleanup_errors=True)
         with folder as name:
             index = self._build_index(Path(name) / "index", collection)
             result = self._search(index, collection, queries, top_k)
-            if table := index.static():
-                rows = drop_small(table.encode(collection.query_texts), self.encoder.floor_for("query"))
-                static = self._search(index, collection, rows, top_k)
-                result = dataclasses.replace(result, static=static)
+            if self.static:
+                static = static_queries_of(index).encode(collection.query_texts)
+                result = dataclasses.replace(result, static=self._search(index, collection, static, top_k))
             del index  # its files are mapped
         return result
 
-    def _search(self, index: BM25Index, collection: JudgedCollection, queries: csr_array, top_k: int) -> SystemResult:
-        documents, scores = index.search_arrays(queries, top_k, scoring=self.scoring, texts=collection.query_texts)
+    def _search(self, index: BM25Index, collection: JudgedCollection, queries: EncodedQueries, top_k: int) -> SystemResult:
+        documents, scores = index.search_arrays(queries, top_k)
         postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
         return SystemResult(
             [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
-            Costs(postings, (queries.nnz + self._words_in(collection)) / queries.shape[0], size),
+            Costs(postings, (queries.n_terms + self._words_in(collection)) / len(queries), size),
         )
 
     def _build_index(self, path: Path, collection: JudgedCollection) -> BM25Index:
-        if self.literal:
-            documents = collection.read()  # for their words; texts are not stored
-        else:
-            documents = (Document(identifier, "") for identifier in collection.document_ids)
-        counter = counter_for(self.encoder.backbone, self.encoder.n_latents) if self.static else None
-        info = VocabularyInfo(self.encoder.fingerprint, self.encoder.name, self.encoder.n_latents)
-        shown = progress(f"{collection.name}: latent terms", len(collection.document_ids), show=self.show_progress)
-        with shown as bar, BM25Index.create(path, info, self.scoring, store_text=False, literal=self.literal) as writer:
-            for weights in self._weights(collection, "document", counter):
-                writer.add(list(islice(documents, weights.shape[0])), weights)
-                bar.advance(weights.shape[0])
-            if counter is not None:
-                writer.set_static(table_of_corpus(counter, self.encoder))
-            writer.commit()
+        indexer = Indexer.create(
+            path,
+            self.encoder,
+            scoring=self.scoring,
+            literal=self.literal or LiteralConfig(literal=False),
+            store_text=False,
+            static=self.static,
+        )
+        title = f"{collection.name}: latent terms"
+        with indexer:
+            if self.cache is None:
+                total = len(collection.document_ids)
+                index_documents(indexer, collection.read(), title=title, total=total, show_progress=self.show_progress)
+            else:
+                self._take_states(indexer, collection, self.cache, title)
+            indexer.commit()
         return BM25Index.open(path)
+
+    def _take_states(self, indexer: Indexer, collection: JudgedCollection, cache: KeptStates, title: str) -> None:
+        """Takes documents whose token states are kept. Their texts are read only where there are words to index."""
+        documents = collection.read() if self.literal else (Document(each, "") for each in collection.document_ids)
+        with progress(title, len(collection.document_ids), show=self.show_progress) as bar:
+            for states in cache.states(collection, "document"):
+                rows = self.encoder.encode_states(states, "document", static=indexer.counter)
+                indexer.take(list(islice(documents, rows.shape[0])), rows)
+                bar.advance(rows.shape[0])
+
+    def _queries(self, collection: JudgedCollection) -> EncodedQueries:
+        """The collection's queries, with their token states from the cache where there is one."""
+        texts = collection.query_texts
+        if self.cache is None:
+            return self.encoder.encode_queries(texts)
+        states = self.cache.states(collection, "query")
+        chunks = [self.encoder.queries_of_states(chunk, [""] * chunk.n_texts) for chunk in states]
+        rows = vstack([chunk.to_csr() for chunk in chunks], format="csr")
+        return dataclasses.replace(chunks[0], rows=rows, texts=texts)
 
     def _words_in(self, collection: JudgedCollection) -> int:
         """Different literal words of the queries that are searched, added up."""
         if self.literal is None or not self.scoring.literal_weight:
             return 0
         return sum(len(literal_words(text, self.literal.literal_stop_words)) for text in collection.query_texts)
-
-    def _weights(self, collection: JudgedCollection, kind: Kind, counter: StaticCounter | None = None) -> Iterator[csr_array]:
-        """Raw weights of the documents or queries, chunk by chunk; the codes of documents are counted on the way."""
-        k = self.k[kind]
-        if self.cache is not None:
-            states = self.cache.states(collection, kind)
-            yield from (self.encoder.encode_states(chunk, kind, k=k, raw=True, static=counter) for chunk in states)
-        elif kind == "document":
-            yield from self.encoder.iterate_documents(collection.texts(), k=k, raw=True, static=counter)
-        else:
-            yield self.encoder.encode_queries(collection.query_texts, k=k, raw=True)
 
 
 def to_ranking(documents: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> Ranking:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from lexite.index.bm25 import BM25Index as BM25Index
 from lexite.index.config import StoredDocument as StoredDocument
 from lexite.index.config import VocabularyInfo as VocabularyInfo
+from lexite.index.explanation import ExplainedTerm as ExplainedTerm
+from lexite.index.explanation import Explanation as Explanation
 from lexite.index.index_folder import check_index_folder as check_index_folder
 from lexite.index.writer import IndexWriter as IndexWriter
 from lexite.ranking.hits import Hit as Hit
@@ -18,10 +20,14 @@ from lexite.ranking.trec import write_trec_qrels as write_trec_qrels
 from lexite.ranking.trec import write_trec_run as write_trec_run
 from lexite.scoring.config import BM25Config as BM25Config
 from lexite.scoring.words import LiteralConfig as LiteralConfig
+from lexite.terms.queries import EncodedQueries as EncodedQueries
 
 __all__ = [
     "BM25Config",
     "BM25Index",
+    "EncodedQueries",
+    "ExplainedTerm",
+    "Explanation",
     "Hit",
     "IndexWriter",
     "LiteralConfig",

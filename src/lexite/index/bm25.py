@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import CorpusError, IndexFormatError, ModelError
-from lexite.index.checks import check_vocabulary, check_weights
+from lexite.errors import ArgumentError, CorpusError, IndexFormatError, ModelError
+from lexite.index.checks import check_queries, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary, GrowingDictionary, open_words, verify_words
-from lexite.index.ids import IdTable, encode_text, hash_ids
+from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
+from lexite.index.explanation import Explanation, explain_document
+from lexite.index.ids import IdTable
 from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, open_segment, segment_in_memory
@@ -24,10 +26,13 @@ from lexite.index.storage import verify_file
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, Transform
-from lexite.scoring.rows import Rows, SparseRows
+from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.words import LiteralConfig
+from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from lexite.terms.static import StaticTable
 
 OPEN_ATTEMPTS = 10
@@ -41,22 +46,25 @@ class BM25Index:
     them. Its files are mapped into memory, so opening is quick, and processes that search the same index share them.
     Searching is safe from several threads.
 
-    The score of a document is the sum over the query's terms of
-    ``T_q(query weight) · idf · tf / (tf + k1 · (1 - b + b · dl / avgdl))``, with ``tf = T_d(document weight)`` and dl the sum
-    of the document's tf; ``lexite.scoring.formula`` has the forms of idf and what bm25+ changes. All additions are made in
-    float32 in ascending order of terms.
+    Attributes:
+        path: its folder; None for an index in memory.
+        ids: the ids of all documents, in document order.
 
-    Terms are latents, which weights are given for, and after them the literal words of an index that was made with them. A word
-    that occurs n times in a document has the raw weight ``literal_weight_documents`` · n there; one that occurs n times in a
-    query has n, and its part of the score is multiplied by ``BM25Config.literal_weight``.
+    The score of a document is a sum over the query's terms, of
+    ``T_q(query weight) · worth · tf / (tf + k1 · (1 - b + b · dl / avgdl))``. There tf is ``T_d(document weight)``, dl the sum
+    of the document's tf, and worth is ``idf ** idf_power`` for a latent, ``idf · literal_weight`` for a literal word.
+    ``lexite.scoring.formula`` has the forms of idf and what bm25+ changes. All additions are made in float32, in ascending
+    order of terms.
 
-    Documents that share no term with the query are no hits. Equal scores are ordered by
-    document: the one added first comes first.
+    Terms are latents, which weights are given for. The literal words of an index that was made with words come after them: a
+    word that occurs n times has the raw weight ``literal_weight_documents`` · n in a document, and n in a query.
 
-    >>> import numpy as np
+    A document that shares no term with the query is no hit. Among equal scores, the document that was added first comes first.
+
     >>> from scipy.sparse import csr_array
-    >>> index = BM25Index.in_memory(csr_array(np.array([[0.0, 4.0], [1.0, 1.0]])), ["a", "b"])
-    >>> [[(hit.id, hit.rank) for hit in hits] for hits in index.search(csr_array(np.array([[1.0, 0.0], [0.0, 2.5]])))]
+    >>> index = BM25Index.in_memory(csr_array([[0.0, 4.0], [1.0, 1.0]]), ["a", "b"])
+    >>> queries = EncodedQueries(csr_array([[1.0, 0.0], [0.0, 2.5]]))
+    >>> [[(hit.id, hit.rank) for hit in hits] for hits in index.search(queries)]
     [[('b', 1)], [('a', 1), ('b', 2)]]
     """
 
@@ -71,6 +79,7 @@ class BM25Index:
         self._commit, self.path, self._static = commit, path, static
         self._words = Dictionary(IdTable.build([]) if words is None else words)
         self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
+        self.ids = DocumentIds(self._scorer.segments)
 
     @staticmethod
     def create(
@@ -170,7 +179,8 @@ class BM25Index:
             ModelError: a weight is NaN, infinite or negative.
             CorpusError: an id is there twice, or not one for each row, or there is not a text for each id.
         """
-        n_latents = int(weights.shape[1])
+        weights, ids = as_rows(weights, "Weights"), listed_ids(ids)
+        n_latents, encoded = int(weights.shape[1]), [encode_id(identifier) for identifier in ids]
         rows = check_weights(weights, n_latents, lambda row: f"document '{ids[row]}'")
         if len(ids) != rows.n_rows or len(set(ids)) != len(ids):
             raise CorpusError(f"{rows.n_rows} documents need as many different ids; there are {len(set(ids))}.")
@@ -182,42 +192,44 @@ class BM25Index:
             rows = words.add_to(rows, n_latents, texts, settings)
         made_by = vocabulary or VocabularyInfo("", "", n_latents)
         commit = Commit(0, made_by, scoring or BM25Config(), store_text=False, literal=settings)
-        segment = segment_in_memory(rows, n_latents + len(words), [encode_text(identifier) for identifier in ids])
+        segment = segment_in_memory(rows, n_latents + len(words), encoded)
         return cls(commit, [segment], None, words.committed())
 
     def search(
         self,
-        queries: SparseRows,
+        queries: EncodedQueries,
         top_k: int = 10,
         *,
         scoring: BM25Config | None = None,
-        vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
+        among: Among | None = None,
         approximate: bool = False,
-        texts: Sequence[str] | None = None,
     ) -> list[list[Hit]]:
         """The best documents for each query.
 
         Args:
-            queries: raw query weights of latent terms, CSR, ``(n_queries, n_latents)``.
+            queries: what ``LatentTermEncoder.encode_queries`` gives. Where they have texts, their literal words are searched
+                too, in an index that has some; words that no document ever had are dropped.
             top_k: how many hits to return for each at most.
             scoring: how to score; None takes what the index was made with.
-            vocabulary: fingerprint of what made the queries; another than the index's is refused.
             exclude: for each query the id of a document that is no hit (BEIR leaves out a document with the query's own id).
+            among: ids of the only documents that may be hits: a list for all queries, or a list for each. Statistics stay
+                those of all documents.
             approximate: search faster and miss a hit now and then: of what frequent terms could add to a score only a part
                 is counted on (``APPROXIMATE_SHARE``). Scores are exact. ``docs/results/performance.md`` has the measured loss.
-            texts: of the queries. Their literal words are searched too, in an index that has some; words that no document ever
-                had are dropped. Without texts latent terms alone are searched.
 
         Returns:
             For each query its hits, best first.
 
         Raises:
-            IndexFormatError: the queries come from another vocabulary, or the postings are damaged.
-            ModelError: a query weight is NaN, infinite or negative, or there is not a text for each query.
+            IndexFormatError: the queries come from another vocabulary, or were encoded in another way than the index recorded;
+                or the postings are damaged.
+            ArgumentError: the queries are no :class:`EncodedQueries`.
+            CorpusError: ``among`` names a document that the index does not have.
+            ModelError: a query weight is NaN, infinite or negative.
         """
         documents, scores = self.search_arrays(
-            queries, top_k, scoring=scoring, vocabulary=vocabulary, exclude=exclude, approximate=approximate, texts=texts
+            queries, top_k, scoring=scoring, exclude=exclude, among=among, approximate=approximate
         )
         return [
             [
@@ -230,14 +242,13 @@ class BM25Index:
 
     def search_arrays(
         self,
-        queries: SparseRows,
+        queries: EncodedQueries,
         top_k: int = 10,
         *,
         scoring: BM25Config | None = None,
-        vocabulary: str | None = None,
         exclude: Sequence[str | None] | None = None,
+        among: Among | None = None,
         approximate: bool = False,
-        texts: Sequence[str] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The same as :meth:`search`, as arrays.
 
@@ -245,46 +256,76 @@ class BM25Index:
             Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
             the document is -1 and the score 0.
         """
-        check_vocabulary(self._name, self.vocabulary, vocabulary)
-        if top_k < 0:
-            raise ModelError(f"top_k is {top_k}, but must not be negative.")
+        if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 0:
+            raise ModelError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
         scoring = scoring or self.scoring
-        rows = self._query_rows(queries, texts, scoring)
+        rows = self._query_rows(queries, scoring)
         excluded = np.full(rows.n_rows, -1, dtype=np.int64)
         if exclude is not None:
-            if len(exclude) != rows.n_rows:
-                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {len(exclude)}.")
+            if isinstance(exclude, str) or len(exclude) != rows.n_rows:
+                given = 1 if isinstance(exclude, str) else len(exclude)
+                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {given}.")
             wanted = [i for i, identifier in enumerate(exclude) if identifier is not None]
-            excluded[wanted] = self._find([str(exclude[i]) for i in wanted])
+            excluded[wanted] = self.ids.find([exclude[i] or "" for i in wanted])
+        allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share = APPROXIMATE_SHARE if approximate else 1.0
-        return self._scorer.top(rows, min(top_k, self.n_documents), scoring, excluded, share)
+        restricted = {} if allowed is None else {"among": allowed}
+        return self._scorer.top(rows, min(int(top_k), self.n_documents), scoring, excluded, share, **restricted)
 
-    def explain(
-        self,
-        query: SparseRows,
-        document: int,
-        *,
-        scoring: BM25Config | None = None,
-        texts: Sequence[str] | None = None,
-    ) -> list[tuple[int, float]]:
-        """Which terms made the score of a document.
+    def explain(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> Explanation:
+        """Which terms made the score of a document, with every number of the formula.
 
         Args:
-            query: raw weights of one query, CSR, ``(1, n_latents)``.
-            document: number of the document (``Hit.document``).
+            query: one query.
+            document: the document's number (``Hit.document``) or its id.
             scoring: as in :meth:`search`.
-            texts: the text of the query, in a list of one, as in :meth:`search`.
 
-        Returns:
-            The shared terms with what each adds to the score, largest first; those from :attr:`n_latents` on are words
-            (:meth:`word`). Their sum is the score, up to rounding.
+        Raises:
+            ArgumentError: more than one query.
+            CorpusError: the index has no document of this id.
+            IndexError: it has none of this number.
         """
         scoring = scoring or self.scoring
-        rows = self._query_rows(query, texts, scoring)
+        rows = self._query_rows(query, scoring)
         if rows.n_rows != 1:
-            raise ModelError(f"One query is needed to explain a hit, not {rows.n_rows}.")
-        found = self._scorer.contributions(rows, document, scoring)
-        return sorted(found, key=lambda entry: -entry[1])
+            raise ArgumentError(f"One query is needed to explain a hit, not {rows.n_rows}.")
+        number = int(self.ids.numbers([document])[0])
+        return explain_document(self._scorer, rows, number, scoring, self.word)
+
+    def rows(self, documents: Iterable[int | str] | None = None) -> csr_array[np.float32]:
+        """Raw weights of documents, as the index keeps them.
+
+        Args:
+            documents: numbers (``Hit.document``) or ids; None takes all documents, in order. :meth:`iterate_rows` gives those
+                in bounded memory.
+
+        Returns:
+            ``(n, n_terms)`` float32 CSR: latents first, literal words after them.
+
+        Raises:
+            CorpusError: the index has no document of this id.
+            IndexError: it has none of this number.
+        """
+        from lexite.index.row_reading import iterate_rows, read_rows
+
+        segments = self._scorer.segments
+        if documents is not None:
+            return read_rows(segments, self.n_terms, self.ids.numbers(documents))
+        living = [numbers for numbers, _ in iterate_rows(segments, self.n_terms)]
+        return read_rows(segments, self.n_terms, np.concatenate([np.empty(0, np.int64), *living]))
+
+    def iterate_rows(self, documents_per_chunk: int = 4096) -> Iterator[tuple[NDArray[np.int64], csr_array[np.float32]]]:
+        """The raw weights of all documents, in order, some at a time and in bounded memory.
+
+        Args:
+            documents_per_chunk: how many.
+
+        Yields:
+            The numbers of the documents and their rows, as :meth:`rows` gives them.
+        """
+        from lexite.index.row_reading import iterate_rows
+
+        return iterate_rows(self._scorer.segments, self.n_terms, documents_per_chunk)
 
     @property
     def vocabulary(self) -> VocabularyInfo:
@@ -328,6 +369,11 @@ class BM25Index:
             IndexFormatError: its files are damaged.
         """
         return None if self._static is None else self._static.table
+
+    @property
+    def generation(self) -> int:
+        """Number of the commit that is open; each commit adds one."""
+        return self._commit.generation
 
     @property
     def n_segments(self) -> int:
@@ -381,21 +427,39 @@ class BM25Index:
         return self._scorer.segments[number].ids.id(local)
 
     def find(self, identifier: str) -> int | None:
-        """The number of the document with this id; None when there is none."""
-        number = self._find([identifier])[0]
+        """The number of the document with this id; None when there is none.
+
+        Raises:
+            ArgumentError: the id is no text.
+        """
+        number = int(self.ids.find([identifier])[0])
         return None if number < 0 else number
 
-    def document_ids(self) -> Iterator[str]:
-        """The ids of all documents, in document order."""
+    def get(self, identifier: str) -> StoredDocument | None:
+        """Id, title and text of the document with this id; None when there is none.
+
+        Raises:
+            ArgumentError: the id is no text.
+        """
+        number = self.find(identifier)
+        return None if number is None else self.stored(number)
+
+    def __iter__(self) -> Iterator[StoredDocument]:
+        """All documents, in order, as :meth:`stored` gives them."""
         for segment in self._scorer.segments:
             for document in segment.live_documents():
-                yield segment.ids.id(document)
+                yield segment.stored(document)
 
     def __contains__(self, identifier: str) -> bool:
         return self.find(identifier) is not None
 
     def __len__(self) -> int:
         return self.n_documents
+
+    def __repr__(self) -> str:
+        words = " and words" if self.literal is not None else ""
+        where = str(self.path) if self.path else "in memory"
+        return f"BM25Index({where}, {self.n_documents:,} documents, {self.n_latents:,} latent terms{words})"
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""
@@ -426,23 +490,13 @@ class BM25Index:
     def _name(self) -> object:
         return self.path or "This index"
 
-    def _query_rows(self, queries: SparseRows, texts: Sequence[str] | None, scoring: BM25Config) -> Rows:
+    def _query_rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
         """The checked weights of queries, with their literal words."""
-        rows = check_weights(queries, self.n_latents, lambda row: f"query number {row + 1}")
-        if texts is not None and len(texts) != rows.n_rows:
-            raise ModelError(f"There are {rows.n_rows} queries, but {len(texts)} texts.")
-        if texts is None or self.literal is None or not scoring.literal_weight:
+        check_queries(self._name, self.vocabulary, queries)
+        rows = check_weights(queries.rows, self.n_latents, lambda row: f"query number {row + 1}")
+        if queries.texts is None or self.literal is None or not scoring.literal_weight:
             return rows
-        return self._words.add_to(rows, self.n_latents, texts, self.literal)
-
-    def _find(self, ids: Sequence[str]) -> list[int]:
-        encoded = [encode_text(identifier) for identifier in ids]
-        hashes = hash_ids(encoded)
-        numbers = np.full(len(ids), -1, dtype=np.int64)
-        for first, segment in zip(self._scorer.first, self._scorer.segments, strict=False):
-            found = segment.ids.find(encoded, hashes, segment.deleted)
-            numbers = np.where(found >= 0, found + first, numbers)
-        return [int(number) for number in numbers]
+        return self._words.add_to(rows, self.n_latents, queries.texts, self.literal)
 
 
 def _open_segments(folder: Path, commit: Commit) -> list[Segment]:

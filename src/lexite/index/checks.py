@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import IndexFormatError, ModelError
+from lexite.errors import ArgumentError, IndexFormatError, ModelError
 from lexite.index.config import VocabularyInfo
-from lexite.scoring.rows import MAX_WEIGHT, Rows, SparseRows
+from lexite.scoring.rows import MAX_WEIGHT, Rows, SparseRows, as_rows
+from lexite.terms.queries import EncodedQueries
 
 
 def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int], str]) -> Rows:
     """Checks a matrix of raw weights and brings its rows into one form.
 
     Args:
-        matrix: ``(n, n_terms)``, CSR or anything with a ``tocsr`` method. Left as it is.
+        matrix: ``(n, n_terms)``, CSR or anything with a ``tocsr`` method. It is left as it is.
         n_terms: columns it must have.
         name_of_row: says what a row is, for error messages.
 
@@ -26,11 +27,10 @@ def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int],
 
     Raises:
         IndexFormatError: another number of columns than the index has terms.
+        ArgumentError: it is no sparse matrix.
         ModelError: a weight that is NaN, infinite, negative or above 1e18, or broken arrays.
     """
-    if getattr(matrix, "format", "csr") != "csr":
-        converted: Any = matrix
-        matrix = converted.tocsr()
+    matrix = as_rows(matrix, "Weights")
     if len(matrix.shape) != 2 or matrix.shape[1] != n_terms:
         raise IndexFormatError(
             f"Weights of the shape {tuple(matrix.shape)} do not fit an index of {n_terms} terms. "
@@ -53,6 +53,40 @@ def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int],
             "not negative."
         )
     return _canonical(indptr, terms.astype(np.int32, copy=False), given)
+
+
+def check_queries(where: object, made_with: VocabularyInfo, queries: EncodedQueries) -> None:
+    """Refuses queries that do not fit an index: of another vocabulary, or encoded in another way than it recorded.
+
+    Only what both sides know is compared. Settings that the caller chose on purpose are left alone.
+
+    Raises:
+        ArgumentError: they are no :class:`EncodedQueries`.
+        IndexFormatError: they do not fit.
+    """
+    found: object = queries
+    if not isinstance(found, EncodedQueries):
+        given = "text" if isinstance(found, str) else f"a {type(found).__name__}"
+        raise ArgumentError(
+            f"An index is searched with EncodedQueries, not with {given}. LatentTermEncoder.encode_queries(texts) makes them; "
+            "raw weights from elsewhere are wrapped: EncodedQueries(rows). lexite.Searcher takes plain text."
+        )
+    check_vocabulary(where, made_with, queries.fingerprint or None)
+    if different := differing_settings(made_with, queries):
+        raise IndexFormatError(
+            f"{where} expects queries that were encoded as it recorded: {different}. lexite.Searcher.open does that. "
+            "If the difference is meant, name it when you encode: encode_queries(texts, k=..., floor=...)."
+        )
+
+
+def differing_settings(made_with: VocabularyInfo, queries: EncodedQueries) -> str:
+    """What is other in queries than an index recorded, in words; empty when all is as recorded."""
+    recorded = made_with.terms_config
+    if "k_queries" not in recorded:  # made by hand, with nothing recorded
+        return ""
+    names = [name for name in queries.settings if name not in queries.deliberate]
+    pairs = [(name, recorded.get(name), queries.settings[name]) for name in names]
+    return ", ".join(f"{name} {wanted!r} instead of {given!r}" for name, wanted, given in pairs if wanted != given)
 
 
 def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:

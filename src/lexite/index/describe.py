@@ -2,18 +2,80 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lexite.config import to_dict
+from lexite.index.config import VocabularyInfo
 from lexite.index.manifest import Commit
+from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.words import LiteralConfig
 
-if TYPE_CHECKING:
-    from lexite.index.bm25 import BM25Index
+
+class Described(Protocol):
+    """What is read of an opened index; ``BM25Index`` has it."""
+
+    path: Path | None
+
+    @property
+    def vocabulary(self) -> VocabularyInfo:
+        """What made the latent terms."""
+        ...
+
+    @property
+    def scoring(self) -> BM25Config:
+        """How searches score."""
+        ...
+
+    @property
+    def literal(self) -> LiteralConfig | None:
+        """How literal words are indexed."""
+        ...
+
+    @property
+    def n_latents(self) -> int:
+        """Latent terms."""
+        ...
+
+    @property
+    def n_terms(self) -> int:
+        """All terms."""
+        ...
+
+    @property
+    def n_segments(self) -> int:
+        """Segments."""
+        ...
+
+    @property
+    def n_documents(self) -> int:
+        """Living documents."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the posting lists."""
+        ...
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the raw weights."""
+        ...
+
+    @property
+    def document_frequency(self) -> NDArray[np.int64]:
+        """In how many documents each term occurs."""
+        ...
+
+    def average_length(self, transform: Transform | None = None) -> float:
+        """Mean length of the documents."""
+        ...
 
 
-def describe(index: BM25Index, commit: Commit) -> dict[str, Any]:
+def describe(index: Described, commit: Commit) -> dict[str, Any]:
     """What can be said about an index in numbers, as JSON values. Bytes are bytes on the disk.
 
     Args:
@@ -60,7 +122,7 @@ def describe(index: BM25Index, commit: Commit) -> dict[str, Any]:
     }
 
 
-def _words(index: BM25Index) -> dict[str, Any]:
+def _words(index: Described) -> dict[str, Any]:
     """Facts about literal words, where there are any."""
     if index.literal is None:
         return {}

@@ -45,7 +45,7 @@ class WriterLock:
         except OSError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise StorageError(f"{folder} is being written by another process{holder}. Wait until it is done.") from None
+            raise StorageError(_busy(folder, holder)) from None
         self._descriptor: int | None = descriptor
         with contextlib.suppress(OSError):  # the number is only for the message above; a full disk must not stop a reader of it
             os.ftruncate(descriptor, 0)
@@ -64,10 +64,22 @@ class WriterLock:
             self._descriptor = None
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> int | None:
+    """The number of the process that holds the lock, where it could write it down."""
     with contextlib.suppress(OSError):
         os.lseek(descriptor, 0, os.SEEK_SET)
         number = os.read(descriptor, 32).decode("ascii", errors="replace").strip()
         if number.isdigit():
-            return f" (process {number})"
-    return ""
+            return int(number)
+    return None
+
+
+def _busy(folder: Path, holder: int | None) -> str:
+    """Who writes, and what to do."""
+    if holder == os.getpid():
+        return (
+            f"{folder} is being written by another writer of this process, which was not closed. Use it in a with block, or "
+            "call its rollback()."
+        )
+    process = "" if holder is None else f" (process {holder})"
+    return f"{folder} is being written by another process{process}. Wait until it is done."

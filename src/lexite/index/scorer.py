@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,15 @@ from lexite.index import numpy_search
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.scoring.config import BM25Config, Transform
-from lexite.scoring.formula import average_length, impacts, length_norms, query_factors, saturation_form, worth_of_terms
+from lexite.scoring.formula import (
+    average_length,
+    impacts,
+    inverse_document_frequency,
+    length_norms,
+    query_factors,
+    saturation_form,
+    worth_of_terms,
+)
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS, transform_weights
 
@@ -42,6 +50,38 @@ class Prepared:
     worth: NDArray[np.float64]
     norms: tuple[NDArray[np.float32], ...]
     impacts: ImpactScoring
+
+
+class TermFacts(NamedTuple):
+    """A document's numbers, and those of the terms that it shares with a query, as arrays in ascending order of terms.
+
+    Attributes:
+        id: the document's id.
+        length: its length.
+        average_length: of the living documents.
+        norm: ``k1 · (1 - b + b · length / average_length)``.
+        terms: the shared terms.
+        document_frequency: of each.
+        idf: of each, before ``idf_power`` and ``literal_weight``.
+        worth: what a query's weight of each is multiplied by.
+        query_weights: transformed weights in the query.
+        weights: raw weights in the document.
+        tf: transformed weights in the document.
+        saturation: impact of each, float32.
+    """
+
+    id: str
+    length: float
+    average_length: float
+    norm: float
+    terms: NDArray[np.int32]
+    document_frequency: NDArray[np.int64]
+    idf: NDArray[np.float64]
+    worth: NDArray[np.float64]
+    query_weights: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    tf: NDArray[np.float32]
+    saturation: NDArray[np.float32]
 
 
 class Scorer:
@@ -190,15 +230,30 @@ class Scorer:
         parallel_ranges(search_part, n_parts, smallest=1)
         _merge_rankings(parts, documents, scores)
 
-    def contributions(self, query: Rows, document: int, scoring: BM25Config) -> list[tuple[int, float]]:
-        """What each shared term adds to the score of a document, in ascending order of terms."""
+    def facts(self, query: Rows, document: int, scoring: BM25Config) -> TermFacts:
+        """The numbers of the formula for the terms that a query and a document share, in ascending order of terms."""
         number, local = self.place(document)
-        norm = self._prepared(scoring).norms[number][local]
-        terms, weights = self.segments[number].row(local)
+        prepared, segment = self._prepared(scoring), self.segments[number]
+        norm = prepared.norms[number][local]
+        terms, weights = segment.row(local)
         _, in_query, in_row = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
-        tf = transform_weights(weights[in_row], scoring.document_transform)
-        parts = self.factors(query, scoring)[in_query] * impacts(tf, norm, saturation_form(scoring))
-        return list(zip(query.terms[in_query].tolist(), parts.tolist(), strict=True))
+        shared, weights = query.terms[in_query], weights[in_row]
+        tf = transform_weights(weights, scoring.document_transform)
+        frequency = self.document_frequency[shared]
+        return TermFacts(
+            segment.ids.id(local),
+            float(segment.lengths[TRANSFORMS.index(scoring.document_transform)][local]),
+            self.average_length(scoring.document_transform),
+            float(norm),
+            shared,
+            frequency,
+            inverse_document_frequency(self.n_documents, frequency, scoring.idf),
+            prepared.worth[shared],
+            transform_weights(query.values, scoring.query_transform)[in_query],
+            weights,
+            tf,
+            impacts(tf, norm, saturation_form(scoring)),
+        )
 
     def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
         drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None

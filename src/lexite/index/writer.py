@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
 from lexite.index.config import DocumentLike
 from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
+from lexite.index.document_ids import encode_id, listed_ids
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.index_folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.lock import WriterLock
@@ -69,6 +71,7 @@ class IndexWriter:
         self.folder = folder
         self.segment_postings = max(segment_postings, 1)
         self._state, self._lock = state, lock
+        weakref.finalize(self, lock.release)  # a writer that is dropped without rollback lets the next one in
         self._parts = [self._open(record) for record in keep]
         self._words: GrowingDictionary | None = None
         self._static: StaticTable | None = None
@@ -93,7 +96,7 @@ class IndexWriter:
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
 
     def __contains__(self, identifier: str) -> bool:
-        return bool(self._find([encode_text(identifier)])[0])
+        return bool(self._find([encode_id(identifier)])[0])
 
     def add(self, documents: Sequence[DocumentLike], weights: SparseRows) -> None:
         """Adds new documents at the end of the index.
@@ -127,11 +130,11 @@ class IndexWriter:
         """
         return self._take(documents, weights, replace=True)
 
-    def delete(self, ids: Sequence[str], *, missing_ok: bool = False) -> int:
+    def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
         """Deletes documents.
 
         Args:
-            ids: their ids.
+            ids: their ids, or one id.
             missing_ok: whether ids that the index does not have are passed over.
 
         Returns:
@@ -139,9 +142,10 @@ class IndexWriter:
 
         Raises:
             CorpusError: the index has no such document. Nothing was deleted.
+            ArgumentError: an id is no text.
         """
         self._check_usable()
-        encoded = list(dict.fromkeys(encode_text(identifier) for identifier in ids))
+        encoded = list(dict.fromkeys(encode_id(identifier) for identifier in listed_ids(ids)))
         found = self._find(encoded)
         if not missing_ok and not all(found):
             raise CorpusError(f"The index has no document '{decode_text(encoded[found.index(None)])}'. Nothing was deleted.")
@@ -335,7 +339,7 @@ class IndexWriter:
         part.changed = False
 
     def _impact_scoring(self) -> ImpactScoring:
-        """What impacts are to be those of, now."""
+        """The scoring to build impacts for, with the average length as it is now."""
         scoring = self._state.scoring
         row = TRANSFORMS.index(scoring.document_transform)
         lengths = np.concatenate([np.empty(0, np.float32), *[part.segment.live_lengths(row) for part in self._parts]])

@@ -6,7 +6,6 @@ until a model is made, but for types.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import tempfile
 import weakref
@@ -16,32 +15,30 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from lexite.config import from_dict, to_dict
 from lexite.corpus.records import Document
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
 from lexite.files import storage_errors
-from lexite.index import BM25Index, VocabularyInfo
 from lexite.integrations.mteb_meta import changed_settings, model_meta
 from lexite.progress import progress
 from lexite.ranking.rankings import strictly_decreasing
-from lexite.scoring.config import BM25Config
-from lexite.scoring.transform import drop_small
+from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig
+from lexite.search import Searcher
+from lexite.search.indexing import Indexer, chunks, index_documents
+from lexite.search.queries import configured_encoder
 from lexite.terms.chunks import TEXTS_PER_CHUNK
-from lexite.terms.config import Profile, with_profile
+from lexite.terms.config import Profile
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.static import StaticTable, counter_for, table_of_corpus
+from lexite.terms.static import counter_for
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata
     from mteb.models.model_meta import ModelMeta
     from mteb.types import CorpusDatasetType, EncodeKwargs, QueryDatasetType, RetrievalOutputType, TopRankedDocumentsType
 
-HITS_AT_ONCE = 1 << 24
-"""Hits of all queries that are held together, 8 bytes each: queries are searched in groups of so many."""
+HITS_AT_ONCE = 1 << 19
+"""Hits of all queries that are held together: queries are searched in groups of so many."""
 
 
 class BM25SearchModel:
@@ -92,10 +89,8 @@ class BM25SearchModel:
         if texts_per_chunk < 1:
             raise ConfigError(f"texts_per_chunk is {texts_per_chunk}, but must be at least 1.")
         given = encoder if isinstance(encoder, LatentTermEncoder) else LatentTermEncoder.from_pretrained(encoder)
-        self.encoder = copy.copy(given)
-        self.encoder.scoring = _overridden(given.scoring, scoring)
-        if profile is not None:
-            self.encoder.terms = with_profile(given.terms, profile, given.sae.largest_k)
+        given = given.replaced(scoring=scoring_of(scoring, given.scoring))
+        self.encoder = configured_encoder(given, profile=profile)
         self.literal = LiteralConfig(literal=literal) if isinstance(literal, bool) else literal
         self.static_queries, self.top_k, self.texts_per_chunk = static_queries, top_k, texts_per_chunk
         if static_queries and counter_for(given.backbone, given.n_latents) is None:
@@ -105,8 +100,7 @@ class BM25SearchModel:
         options = {"static_queries": static_queries or None, "top_k": top_k}
         settings = {**changed_settings(self.encoder, self.literal), **{k: v for k, v in options.items() if v is not None}}
         self._meta = model_meta(self.encoder, settings, meta or {})
-        self._index: BM25Index | None = None
-        self._table: StaticTable | None = None
+        self._searcher: Searcher | None = None
         self._remove_folder: weakref.finalize[..., BM25SearchModel] | None = None
 
     @property
@@ -186,16 +180,15 @@ class BM25SearchModel:
             ConfigError: nothing is indexed, or ``encode_kwargs`` are as said in :meth:`index`.
             CorpusError: a query is no text, or a document to rank is not in the corpus.
         """
-        if self._index is None:
+        if self._searcher is None:
             raise ConfigError("Nothing is indexed. Call index before search, and search before close.")
         try:
             show = _shows_progress(encode_kwargs)
             rows = list(_columns(queries, ("id", "text", "instruction")))
             identifiers, texts = [str(row["id"]) for row in rows], [query_text(row) for row in rows]
-            weights = self._encode_queries(texts, show)
             most = top_k if self.top_k is None else min(top_k, self.top_k + 1)
-            candidates = None if top_ranked is None else _numbers(self._index, identifiers, top_ranked)
-            ranked = _rank(self._index, weights, texts, most, candidates)
+            candidates = None if top_ranked is None else [list(top_ranked.get(query, ())) for query in identifiers]
+            ranked = _rank(self._searcher, texts, most, candidates, show)
             return dict(zip(identifiers, ranked, strict=True))
         except BaseException:
             self.close()
@@ -203,7 +196,7 @@ class BM25SearchModel:
 
     def close(self) -> None:
         """Removes the index and its folder. The model can be used again, from ``index`` on."""
-        self._index = self._table = None  # their files are mapped
+        self._searcher = None  # its files are mapped
         if self._remove_folder is not None:
             self._remove_folder()
             self._remove_folder = None
@@ -215,25 +208,18 @@ class BM25SearchModel:
         self.close()
 
     def _build(self, path: Path, corpus: CorpusDatasetType, name: str, show: bool) -> None:
-        encoder = self.encoder
-        counter = counter_for(encoder.backbone, encoder.n_latents) if self.static_queries else None
-        info = VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents)
-        shown = progress(f"{name}: latent terms", len(corpus), show=show)
-        with shown as bar, BM25Index.create(path, info, encoder.scoring, store_text=False, literal=self.literal) as writer:
-            for documents in _documents(corpus, self.texts_per_chunk):
-                texts = [document.full_text for document in documents]
-                weights = encoder.encode_documents(texts, raw=True, static=counter, texts_per_chunk=self.texts_per_chunk)
-                writer.add(documents, weights)
-                bar.advance(len(documents))
-            writer.commit()
-        self._index = BM25Index.open(path)
-        self._table = None if counter is None else table_of_corpus(counter, encoder)
-
-    def _encode_queries(self, texts: Sequence[str], show: bool) -> csr_array[Any]:
-        """Raw weights, as an index is searched with them."""
-        if self._table is not None:
-            return drop_small(self._table.encode(texts), self.encoder.floor_for("query"))
-        return self.encoder.encode_queries(texts, raw=True, texts_per_chunk=self.texts_per_chunk, show_progress=show)
+        indexer = Indexer.create(path, self.encoder, literal=self.literal, store_text=False, static=self.static_queries)
+        with indexer:
+            index_documents(
+                indexer,
+                _documents(corpus),
+                total=len(corpus),
+                title=f"{name}: latent terms",
+                show_progress=show,
+                documents_per_chunk=self.texts_per_chunk,
+            )
+            indexer.commit()
+        self._searcher = Searcher.open(path, static=self.static_queries, vocabulary=self.encoder)
 
 
 def query_text(row: Mapping[str, Any]) -> str:
@@ -272,12 +258,6 @@ def _check_mteb() -> None:
         raise MissingExtraError("mteb", "mteb", "An evaluation with mteb") from error
 
 
-def _overridden(saved: BM25Config, given: BM25Config | Mapping[str, Any] | None) -> BM25Config:
-    if isinstance(given, BM25Config):
-        return given
-    return from_dict(BM25Config, {**to_dict(saved), **(given or {})}, "scoring")
-
-
 def _shows_progress(encode_kwargs: Mapping[str, Any]) -> bool:
     precision = encode_kwargs.get("precision")
     if precision not in (None, "float32"):
@@ -290,45 +270,27 @@ def _columns(rows: QueryDatasetType, names: Sequence[str]) -> QueryDatasetType:
     return rows.select_columns([name for name in names if name in rows.column_names])
 
 
-def _documents(corpus: CorpusDatasetType, size: int) -> Iterator[list[Document]]:
-    """The documents of a corpus in lists of ``size``."""
+def _documents(corpus: CorpusDatasetType) -> Iterator[Document]:
+    """The documents of a corpus."""
     if "text" not in corpus.column_names:
         raise CorpusError("The corpus of this task has no text. lexite reads text only; leave this task out.")
-    for rows in _columns(corpus, ("id", "text", "title")).iter(batch_size=size):
-        titles = rows.get("title") or [""] * len(rows["id"])
-        together = zip(rows["id"], rows["text"], titles, strict=True)
-        yield [Document(str(identifier), text or "", title or "") for identifier, text, title in together]
-
-
-def _numbers(index: BM25Index, queries: Sequence[str], top_ranked: TopRankedDocumentsType) -> list[NDArray[np.int64]]:
-    """For each query the numbers of the documents to rank."""
-    known = {identifier: number for number, identifier in enumerate(index.document_ids())}
-    try:
-        return [np.array([known[each] for each in top_ranked.get(query, ())], dtype=np.int64) for query in queries]
-    except KeyError as missing:
-        raise CorpusError(f"The document {missing} is to be ranked, but it is not in the corpus.") from None
+    for row in _columns(corpus, ("id", "text", "title")):
+        yield Document(str(row["id"]), row["text"] or "", row.get("title") or "")
 
 
 def _rank(
-    index: BM25Index,
-    weights: csr_array[Any],
-    texts: Sequence[str],
-    most: int,
-    candidates: Sequence[NDArray[np.int64]] | None,
+    searcher: Searcher, texts: Sequence[str], most: int, candidates: Sequence[Sequence[str]] | None, show: bool
 ) -> Iterator[dict[str, float]]:
-    """The ids and scores of each query's hits, best first.
-
-    Where there are candidates, all documents are ranked and the others left out: these may be far down.
-    """
-    width = min(most, index.n_documents) if candidates is None else index.n_documents
-    group = max(1, HITS_AT_ONCE // max(width, 1))
-    for first in range(0, len(texts), group):
-        part = slice(first, first + group)
-        found = index.search_arrays(weights[part], width, texts=texts[part])
-        for query, (documents, scores) in enumerate(zip(*found, strict=True), start=first):
-            hits = documents >= 0  # rows with fewer hits are filled with -1
-            if candidates is not None:
-                hits &= np.isin(documents, candidates[query])
-            falling = strictly_decreasing(scores[hits][:most])
-            named = map(index.document_id, documents[hits][:most].tolist())
-            yield dict(zip(named, falling.tolist(), strict=True))
+    """The ids and scores of each query's hits, best first."""
+    group = max(1, HITS_AT_ONCE // max(min(most, len(searcher)), 1))
+    with progress("Searching", total=len(texts), unit="queries", show=show) as bar:
+        for part in chunks(range(len(texts)), group):
+            low, high = part[0], part[-1] + 1
+            among = None if candidates is None else candidates[low:high]
+            missing = next((each for ids in among or () for each in ids if each not in searcher), None)
+            if missing is not None:
+                raise CorpusError(f"The document '{missing}' is to be ranked, but it is not in the corpus.")
+            for hits in searcher.rank(texts[low:high], most, among=among):
+                falling = strictly_decreasing(np.array([hit.score for hit in hits], dtype=np.float32))
+                yield {hit.id: score for hit, score in zip(hits, falling.tolist(), strict=True)}
+            bar.advance(len(part))

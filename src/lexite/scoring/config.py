@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lexite.config import from_dict, option
+from lexite.config import from_dict, option, to_dict
 
 Transform = Literal["sqrt", "log1p", "none"]
 QueryTransform = Literal["sqrt", "pow0.75", "log1p", "none"]
@@ -72,3 +72,14 @@ def saved_scoring(values: Mapping[str, Any], where: str) -> BM25Config:
         ConfigError: a field is unknown or has no valid value.
     """
     return from_dict(BM25Config, {**EARLIER_SCORING, **values}, where)
+
+
+def scoring_of(given: BM25Config | Mapping[str, Any] | None, saved: BM25Config) -> BM25Config:
+    """BM25's numbers: all that are given, or some by name laid over those that were saved.
+
+    Raises:
+        ConfigError: a name or value that there is not.
+    """
+    if isinstance(given, BM25Config):
+        return given
+    return from_dict(BM25Config, {**to_dict(saved), **(given or {})}, "scoring")

@@ -323,7 +323,7 @@ class LatentTermEncoder:
         """
         if not isinstance(text, str):
             raise ArgumentError(f"query_terms takes one text, not a {type(text).__name__}.")
-        row = self.encode_queries([text], k=k).rows
+        row = self.encode_queries([text], k=k).to_csr()
         weights = transform_weights(row.data, self.scoring.query_transform)
         order = np.lexsort((row.indices, -weights))
         return [(int(row.indices[i]), self.label(int(row.indices[i])), float(weights[i])) for i in order]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lexite.errors import ArgumentError
 from lexite.scoring.rows import SparseRows, as_rows, slice_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SETTINGS = ("k_queries", "floor_queries", "query_prompt", "long")
 """What decides, beside the vocabulary, which terms a query gets. An index records them."""
@@ -82,6 +87,13 @@ class EncodedQueries:
     def shape(self) -> tuple[int, int]:
         """Number of queries, number of latent terms."""
         return int(self.rows.shape[0]), int(self.rows.shape[1])
+
+    def to_csr(self) -> csr_array[np.float32]:
+        """The rows as a matrix of scipy, float32, sharing memory where they can."""
+        from scipy.sparse import csr_array
+
+        parts = (self.rows.data, self.rows.indices, self.rows.indptr)
+        return csr_array(parts, shape=self.shape, dtype=np.float32)
 
     @property
     def n_terms(self) -> int:

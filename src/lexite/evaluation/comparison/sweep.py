@@ -18,10 +18,13 @@ from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
 from lexite.evaluation.systems import Costs
 from lexite.files import storage_errors
-from lexite.index import BM25Index, VocabularyInfo
+from lexite.index import BM25Index, EncodedQueries
 from lexite.progress import progress
 from lexite.ranking.rankings import to_run
 from lexite.scoring.transform import drop_small
+from lexite.scoring.words import LiteralConfig
+from lexite.search.indexing import Indexer
+from lexite.search.queries import configured_encoder
 from lexite.terms.pooling import pool
 
 if TYPE_CHECKING:
@@ -96,14 +99,19 @@ def evaluate_cuts(
         folder = tempfile.TemporaryDirectory(prefix="lexite-compare-", ignore_cleanup_errors=True)
     with folder as name:
         _index(Path(name), encoder, collection, cuts, cache, show_progress)
-        return {cut.name: _measure(Path(name) / cut.name, encoder, collection, cut, queries[cut.name]) for cut in cuts}
+        return {cut.name: _measure(Path(name) / cut.name, collection, cut, queries[cut.name]) for cut in cuts}
 
 
 def _queries(
     encoder: LatentTermEncoder, collection: JudgedCollection, cuts: Sequence[Cut], cache: StateCache
-) -> dict[str, csr_array]:
+) -> dict[str, EncodedQueries]:
     chunks = list(_weights(encoder, collection, "query", cuts, cache))
-    return {cut.name: vstack([weights[cut.name] for weights in chunks], format="csr") for cut in cuts}
+    return {
+        cut.name: EncodedQueries(
+            vstack([weights[cut.name] for weights in chunks], format="csr"), fingerprint=encoder.fingerprint
+        )
+        for cut in cuts
+    }
 
 
 def _index(
@@ -116,22 +124,21 @@ def _index(
 ) -> None:
     """Writes one index per cut, all at once."""
     documents = (Document(identifier, "") for identifier in collection.document_ids)  # texts are not stored
-    info = VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress(f"{collection.name}: terms", len(collection.document_ids), show=show_progress))
-        writers = {
-            cut.name: stack.enter_context(
-                BM25Index.create(folder / cut.name, info, encoder.scoring, store_text=False),
-            )
-            for cut in cuts
-        }
+        indexers = {cut.name: stack.enter_context(_indexer(folder, encoder, cut)) for cut in cuts}
         for weights in _weights(encoder, collection, "document", cuts, cache):
             chunk = list(islice(documents, next(iter(weights.values())).shape[0]))
-            for name, writer in writers.items():
-                writer.add(chunk, weights[name])
+            for name, indexer in indexers.items():
+                indexer.take(chunk, weights[name])
             bar.advance(len(chunk))
-        for writer in writers.values():
-            writer.commit()
+        for indexer in indexers.values():
+            indexer.commit()
+
+
+def _indexer(folder: Path, encoder: LatentTermEncoder, cut: Cut) -> Indexer:
+    own = configured_encoder(encoder, terms={"k_documents": cut.document, "k_queries": cut.query})
+    return Indexer.create(folder / cut.name, own, literal=LiteralConfig(literal=False), store_text=False, static=False)
 
 
 def _weights(
@@ -151,13 +158,11 @@ def _first(codes: SparseCodes, k: int) -> SparseCodes:
     return replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
 
 
-def _measure(
-    path: Path, encoder: LatentTermEncoder, collection: JudgedCollection, cut: Cut, queries: csr_array
-) -> dict[str, float | None]:
+def _measure(path: Path, collection: JudgedCollection, cut: Cut, queries: EncodedQueries) -> dict[str, float | None]:
     index = BM25Index.open(path)
-    documents, scores = index.search_arrays(queries, TOP_K + 1, scoring=encoder.scoring)  # one more, for BEIR's rule
+    documents, scores = index.search_arrays(queries, TOP_K + 1)  # one more, for BEIR's rule
     rankings = [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)]
     run = to_run([query.id for query in collection.queries], rankings, collection.document_ids, TOP_K)
-    costs = Costs(index.n_postings / index.n_documents, queries.nnz / queries.shape[0], index.bytes / index.n_documents)
+    costs = Costs(index.n_postings / index.n_documents, queries.n_terms / len(queries), index.bytes / index.n_documents)
     measured = evaluate_run(collection.qrels, run).mean
     return {**measured, **asdict(costs), "k_documents": cut.document, "k_queries": cut.query}

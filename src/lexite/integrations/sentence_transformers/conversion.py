@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from sentence_transformers.base.model import BaseModel
@@ -12,7 +12,6 @@ from torch import nn
 
 from lexite.backbone import Backbone, BackboneConfig, load_backbone, read_otherwise
 from lexite.backbone.loading import is_late_interaction, load_dense_model
-from lexite.backbone.precision import fast_bf16, resolve_device
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, LexiteError, ModelError
@@ -38,67 +37,17 @@ from lexite.terms.config import TermsConfig, saved_terms
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.saving import backbone_device, manifest_values
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_PRECISIONS = ("auto", *_DTYPES)
-
 
 def to_sentence_transformers(
-    vocabulary: LatentTermEncoder | str | Path = "default",
-    *,
-    device: str | None = None,
-    precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None,
-    **loading: Any,
+    encoder: LatentTermEncoder, *, device: str | None = None, dtype: torch.dtype = torch.float32
 ) -> LatentTermsSparseEncoder:
-    """A vocabulary as a SparseEncoder of sentence-transformers, with weights of its own.
-
-    It gives the same terms, with one difference: sentence-transformers cuts a text at the model's window, where lexite reads on
-    in further windows unless the vocabulary was loaded with ``long="truncate"``.
+    """Does the work of :meth:`lexite.LatentTermEncoder.to_sentence_transformers`.
 
     Args:
-        vocabulary: an encoder; or a name or folder, as :meth:`lexite.LatentTermEncoder.from_pretrained` takes it.
+        encoder: the vocabulary.
         device: where the model is put; default as the library chooses.
-        precision: of the weights: ``"fp32"``, which is the default, ``"bf16"``, ``"fp16"``, or ``"auto"`` for bf16 where the
-            processor is fast at it.
-        **loading: for a name or folder, what ``from_pretrained`` also takes: ``revision``, ``trust_remote_code``,
-            ``query_prompt``, ``document_prompt``, ``backbone``.
-
-    Raises:
-        ArgumentError: there is no such precision here; ``long`` is given, or arguments for loading beside an encoder that is
-            loaded already.
-        ModelError: the vocabulary cannot be loaded; its backbone is no model but precomputed states; or sentence-transformers
-            has no counterpart of its activation.
-        BackboneError: the dense model cannot be loaded, or there is no such device.
-
-    Example:
-        >>> model = to_sentence_transformers("default")
-        >>> model.encode_document(["The tides follow the moon."]).shape
-        torch.Size([1, 16384])
+        dtype: of its weights.
     """
-    if precision not in (None, *_PRECISIONS):
-        raise ArgumentError(f"precision is {precision!r}, but a sparse encoder has fp32, bf16, fp16 or auto. Choose one.")
-    target = None if device is None else resolve_device(device)
-    encoder = _loaded(vocabulary, target, precision, loading)
-    if precision == "auto":
-        precision = "bf16" if fast_bf16(target or "auto") else "fp32"
-    return _sparse_encoder(encoder, target, _DTYPES[precision or "fp32"])
-
-
-def _loaded(
-    vocabulary: LatentTermEncoder | str | Path, device: str | None, precision: str | None, loading: dict[str, Any]
-) -> LatentTermEncoder:
-    """The encoder itself, or the one that a name or folder loads."""
-    if isinstance(vocabulary, LatentTermEncoder):
-        if loading:
-            raise ArgumentError(f"{', '.join(loading)} has no effect on an encoder that is loaded already. Leave it out.")
-        return vocabulary
-    if loading.get("long") is not None:
-        raise ArgumentError("long has no effect in sentence-transformers, which cuts a text at the window. Leave it out.")
-    computed: Any = None if precision == "fp16" else precision  # vocabularies do not compute in fp16
-    return LatentTermEncoder.from_pretrained(vocabulary, device=device, precision=computed, **loading)
-
-
-def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch.dtype) -> LatentTermsSparseEncoder:
-    """The modules of sentence-transformers with an encoder's weights, and what the encoder knows beside them."""
     backbone, sae = encoder.backbone, encoder.sae
     if not isinstance(backbone, TransformerBackbone):
         raise ModelError(
@@ -138,7 +87,7 @@ def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch
 
 
 def _dense_modules(backbone: TransformerBackbone) -> list[Any]:
-    """New modules in fp32 that make the token states of a backbone."""
+    """The modules that make a backbone's token states, anew and in fp32."""
     folder, config = backbone.folder, replace(backbone.config, precision="fp32")
     dense = load_dense_model(folder, config, "cpu", "fp32", is_late_interaction(folder))
     return list(dense)[: backbone.n_state_modules]
@@ -177,25 +126,9 @@ def from_sentence_transformers(
     dense_folder: str | Path | None = None,
     overwrite: bool = False,
     device: str | None = None,
-    precision: Literal["auto", "bf16", "fp32", "int8"] | None = None,
+    precision: str | None = None,
 ) -> LatentTermEncoder:
-    """A vocabulary from a SparseEncoder with latent terms.
-
-    Args:
-        model: the model, or its folder or name.
-        dense_folder: where the dense part is saved, if it is not, unchanged, the model that the vocabulary was made for.
-        overwrite: replace a model that is in ``dense_folder``.
-        device: where the dense model runs; default the best there is.
-        precision: number format of the dense model; default as it was.
-
-    Returns:
-        The vocabulary, in memory. Labels, static table, scoring and details come along as far as they hold for the weights.
-
-    Raises:
-        ArgumentError: ``model`` is no :class:`LatentTermsSparseEncoder`.
-        ModelError: the dense part needs a ``dense_folder``, or something has no counterpart in lexite; one line.
-        StorageError: ``dense_folder`` holds something else, or cannot be written.
-    """
+    """Does the work of :meth:`lexite.LatentTermEncoder.from_sentence_transformers`."""
     if isinstance(model, (str, Path)):
         model = LatentTermsSparseEncoder(str(model), device="cpu")
     if not isinstance(model, LatentTermsSparseEncoder):
@@ -230,13 +163,13 @@ def from_sentence_transformers(
 def _carried_along(
     model: LatentTermsSparseEncoder, same_dense: bool, before: TermsConfig, terms: TermsConfig
 ) -> LatentTermsExtras:
-    """Labels, static table and details of the vocabulary that a model was made from, as far as they still hold.
+    """What is known of the vocabulary that a model was made from, as far as it holds for the model as it is now.
 
     Args:
         model: the model.
-        same_dense: whether its dense part was found to equal the original's. Else its digest decides.
-        before: how texts became terms in the vocabulary.
-        terms: how they do now.
+        same_dense: whether its dense part was compared with the original and is the same. Else the digest tells.
+        before: how the vocabulary made terms.
+        terms: how they are made now.
     """
     extras = model.extras
     if not extras.origin:
@@ -334,7 +267,7 @@ def _same_weights(one: list[nn.Module], other: list[nn.Module]) -> bool:
 
 
 def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
-    """How a model reads texts, as values of a backbone's configuration."""
+    """How a model reads texts, as the configuration of a backbone."""
     saved = dict(model.extras.origin.get("backbone", {}).get("config", {}))
     own = {key: value for key, value in left_out(model).items() if key != "skipped"}
     prompts = {f"{kind}_prompt": model.prompts.get(kind) or "" for kind in ("query", "document")}
@@ -342,7 +275,7 @@ def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
 
 
 def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: str, device: str) -> SparseAutoencoder:
-    """The weights as lexite's autoencoder, with the scale and the mean of the input folded in."""
+    """The weights as lexite's autoencoder, with what comes before it folded in."""
     plain = SAEConfig(module.input_dim, module.hidden_dim, module.k)
     saved = from_dict(SAEConfig, {**to_dict(plain), **origin.get("sae", {})}, "origin.sae")
     encoder = module.W_enc.detach().float()
@@ -372,16 +305,16 @@ def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: 
 
 
 def _bias(module: SparseAutoEncoderTokenEncoder) -> torch.Tensor:
-    """b_pre plus the mean of the data, where there is one: lexite's autoencoder subtracts a single vector.
+    """b_pre with the mean of the data in it, where there is one: lexite's autoencoder subtracts nothing else.
 
-    A scale (``rms_scale``) is left out where states are brought to one norm afterwards, since it changes nothing then.
+    A factor before states are brought to one norm does not change them, so that it can be left out.
     """
     own = module.b_pre.detach().float()
     return own if module.data_mean is None else own + module.data_mean.float()
 
 
 def _terms(module: SparseAutoEncoderTokenEncoder, pooling: SparseTokenPooling, saved: TermsConfig, own_k: int) -> TermsConfig:
-    """How texts become terms; k is named only where it differs from the autoencoder's own."""
+    """How texts become terms; k is named only where it is another than what the autoencoder keeps by itself."""
     k_documents, k_queries = module.k, module.k_for("query")
     return replace(
         saved,

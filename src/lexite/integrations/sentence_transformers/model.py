@@ -29,6 +29,7 @@ from lexite.terms.encoding import stack_rows
 
 if TYPE_CHECKING:
     from lexite.integrations.sentence_transformers.similarity import BM25Similarity
+    from lexite.terms import LatentTermEncoder
 
 Task = Literal["query", "document"]
 REQUIREMENTS = {"lexite": {"specifier": ">=0.1", "reason": "It holds the modules that make latent terms: pip install lexite"}}
@@ -50,15 +51,15 @@ class LatentTermsSparseEncoder(SparseEncoder):
     Args:
         model_name_or_path: a folder or a name on the Hugging Face hub; None where ``modules`` are given.
         scoring: how terms are scored; default as saved.
-        extras: labels, static table and details of the vocabulary that the model was made from.
+        extras: what came with the vocabulary that the model was made from.
         **kwargs: as for ``SparseEncoder``.
 
     Raises:
-        ModelError: the folder or name holds no latent terms.
+        ModelError: what is named holds no latent terms.
 
     Example:
-        >>> from lexite.integrations.sentence_transformers import to_sentence_transformers
-        >>> model = to_sentence_transformers("default")
+        >>> from lexite import LatentTermEncoder
+        >>> model = LatentTermEncoder.from_pretrained("default").to_sentence_transformers()
         >>> model.encode_document(["The tides follow the moon."]).shape
         torch.Size([1, 16384])
     """
@@ -87,7 +88,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @property
     def scoring(self) -> BM25Config:
-        """How terms are scored, as the pooling says. Its transforms have been applied to encoded weights already."""
+        """How terms are scored, as the pooling says; its transforms are those that encoded weights have already."""
         return self.token_pooling.scoring
 
     @scoring.setter
@@ -111,9 +112,43 @@ class LatentTermsSparseEncoder(SparseEncoder):
         if found is None:
             raise ModelError(
                 f"The model has no {kind.__name__}, so it makes no latent terms. Make one from a dense retriever with "
-                "LatentTermsSparseEncoder.from_dense(name), or from a vocabulary with to_sentence_transformers(name)."
+                "LatentTermsSparseEncoder.from_dense(name), or from a vocabulary with from_vocabulary(name)."
             )
         return found
+
+    @classmethod
+    def from_vocabulary(
+        cls, name_or_path: str = "default", *, device: str | None = None, precision: str | None = None, **kwargs: Any
+    ) -> LatentTermsSparseEncoder:
+        """A vocabulary of lexite as a sparse encoder.
+
+        Args:
+            name_or_path: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
+            device: where the model is put; default as the library chooses.
+            precision: of the weights: ``"fp32"``, which is the default, ``"bf16"``, ``"fp16"``, or ``"auto"`` for bf16 where
+                the processor is fast at it.
+            **kwargs: likewise ``revision``, ``trust_remote_code``, ``query_prompt``, ``document_prompt`` and ``backbone``.
+
+        Raises:
+            ArgumentError: ``long``, since the library cuts every text at the window, or there is no such precision here.
+            ModelError: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
+            BackboneError: likewise.
+        """
+        from lexite.backbone.precision import fast_bf16, resolve_device
+        from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
+        from lexite.terms import LatentTermEncoder
+
+        if kwargs.get("long") is not None:
+            raise ArgumentError("long has no effect in sentence-transformers, which cuts a text at the window. Leave it out.")
+        if precision not in (None, "auto", "fp32", "bf16", "fp16"):
+            raise ArgumentError(f"precision is {precision!r}, but a sparse encoder has fp32, bf16, fp16 or auto. Choose one.")
+        target = None if device is None else resolve_device(device)
+        asked: Any = None if precision == "fp16" else precision  # which vocabularies are not computed in
+        encoder = LatentTermEncoder.from_pretrained(name_or_path, device=target, precision=asked, **kwargs)
+        if precision == "auto":
+            precision = "bf16" if fast_bf16(target or "auto") else "fp32"
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "fp32", torch.float32)
+        return to_sentence_transformers(encoder, device=target, dtype=dtype)
 
     @classmethod
     def from_dense(
@@ -133,10 +168,10 @@ class LatentTermsSparseEncoder(SparseEncoder):
             model: a SentenceTransformer (or late-interaction model), or the folder or name of one.
             hidden_dim: number of latents.
             k: latents kept per token.
-            texts: a few thousand texts, whose mean token state becomes the decoder's bias, where training should begin. None
-                leaves the bias at zero.
+            texts: some texts whose mean token state becomes the decoder's bias, which training should begin with; a few
+                thousand are enough. None leaves it at zero.
             train_backbone: whether the dense model's own weights are trained too.
-            seed: seed of the new weights.
+            seed: of the new weights.
             **encoder_options: further options of :class:`SparseAutoEncoderTokenEncoder`.
 
         Raises:
@@ -178,7 +213,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
             batch_size: texts that go through the model at once.
             show_progress_bar: show progress on stderr.
             max_active_dims: most terms to keep per text; default as the model says.
-            raw: leave out the transform, which gives pooled activations as an index stores them.
+            raw: leave out the transform: pooled activations, as an index of lexite stores them.
 
         Returns:
             (texts, latents) float32 CSR, columns ascending within a row, no stored zeros.
@@ -211,7 +246,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @torch.inference_mode()
     def _codes(self, texts: list[str], task: Task | None, prompt: str | None) -> dict[str, Any]:
-        """The features of some texts after the modules before the pooling."""
+        """What the modules before the pooling make of some texts."""
         kwargs = {} if task is None else {"task": task}
         features: dict[str, Any] = batch_to_device(self.preprocess(texts, prompt=prompt, **kwargs), self.device)
         for module in self:
@@ -223,9 +258,9 @@ class LatentTermsSparseEncoder(SparseEncoder):
     def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Tokenizes; see ``SparseEncoder.preprocess``.
 
-        The library counts a prompt's tokens by tokenizing the prompt alone, but a tokenizer may join its end with the beginning
-        of a text. Here ``prompt_length`` counts only tokens that belong to the prompt alone. Where the count differs from text
-        to text, it is a tensor with one number for each.
+        The library counts a prompt's tokens by tokenizing it alone, but a tokenizer may join its end with the beginning of a
+        text. Here ``prompt_length`` counts the tokens that are the prompt's alone; where that differs from text to text, it is
+        a tensor with a number for each.
         """
         features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
         length = features.get("prompt_length")
@@ -276,6 +311,12 @@ class LatentTermsSparseEncoder(SparseEncoder):
         similarity.fit(documents)
         return similarity
 
+    def to_latent_term_encoder(self, **kwargs: Any) -> LatentTermEncoder:
+        """The same as :meth:`lexite.LatentTermEncoder.from_sentence_transformers` of this model."""
+        from lexite.integrations.sentence_transformers.conversion import from_sentence_transformers
+
+        return from_sentence_transformers(self, **kwargs)
+
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Writes the model's folder; see ``SparseEncoder.save``."""
         super().save(path, *args, **kwargs)
@@ -307,7 +348,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
         return loaded
 
     def _load_module_class_from_ref(self, class_ref: str, *args: Any, **kwargs: Any) -> type:
-        """Finds this package's modules without ``trust_remote_code``: they are installed, not downloaded."""
+        """Finds this package's modules without leave to run remote code: they are installed, not downloaded."""
         package, _, name = class_ref.rpartition(".")
         if name in _OWN_MODULES and package.split(".")[0] in ("lexite", "sentence_transformers"):
             return _OWN_MODULES[name]
@@ -318,7 +359,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
         problem = "holds no latent terms" if Path(model_name_or_path).exists() else "cannot be found or holds no latent terms"
         raise ModelError(
             f"{model_name_or_path} {problem}. For a dense retriever, LatentTermsSparseEncoder.from_dense(name) "
-            "puts a new sparse autoencoder behind it; to_sentence_transformers(name) takes a vocabulary of lexite."
+            "puts a new sparse autoencoder behind it; from_vocabulary(name) takes a vocabulary of lexite."
         )
 
     def _load_converted_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,118 @@
+"""Which documents are meant: ids and numbers of an opened index, looked up and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import ArgumentError, CorpusError, ModelError
+from lexite.index.ids import encode_text, hash_ids
+from lexite.index.segment import Segment
+
+Among = Sequence[str] | Sequence[Sequence[str]]
+"""Ids of the only documents that may be hits: a list for all queries, or a list for each."""
+
+
+class DocumentIds(Collection[str]):
+    """The ids of an index, in document order. They are read from the index as they are gone through.
+
+    Args:
+        segments: of the index, in document order.
+
+    >>> from lexite.index import BM25Index
+    >>> from scipy.sparse import csr_array
+    >>> ids = BM25Index.in_memory(csr_array([[0.0, 4.0], [1.0, 1.0]]), ["a", "b"]).ids
+    >>> list(ids), len(ids), "b" in ids
+    (['a', 'b'], 2, True)
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self._first = np.concatenate([[0], np.cumsum([segment.n_documents for segment in segments])]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return sum(segment.n_live for segment in self._segments)
+
+    def __iter__(self) -> Iterator[str]:
+        return (segment.ids.id(document) for segment in self._segments for document in segment.live_documents())
+
+    def __contains__(self, identifier: object) -> bool:
+        return isinstance(identifier, str) and self.find([identifier])[0] >= 0
+
+    def __repr__(self) -> str:
+        return f"<the ids of {len(self):,} documents>"
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The number of the document of each id; -1 where there is none.
+
+        Raises:
+            ArgumentError: an id is no text.
+        """
+        encoded = [encode_id(identifier) for identifier in ids]
+        hashes = hash_ids(encoded)
+        numbers = np.full(len(ids), -1, dtype=np.int64)
+        for first, segment in zip(self._first, self._segments, strict=False):
+            found = segment.ids.find(encoded, hashes, segment.deleted)
+            numbers = np.where(found >= 0, found + first, numbers)
+        return numbers
+
+    def numbers(self, documents: Iterable[int | str] | str) -> NDArray[np.int64]:
+        """The numbers of documents that are given by number or by id.
+
+        Raises:
+            CorpusError: there is no document of this id.
+            IndexError: there is none of this number.
+            ArgumentError: something is neither text nor a whole number.
+        """
+        listed = [documents] if isinstance(documents, str) else list(documents)
+        ids = [document for document in listed if isinstance(document, str)]
+        found = self.find(ids)
+        if (found < 0).any():
+            raise CorpusError(f"The index has no document '{ids[int(np.argmin(found))]}'.")
+        places = iter(found.tolist())
+        return np.array([next(places) if isinstance(each, str) else self._checked(each) for each in listed], dtype=np.int64)
+
+    def allowed(self, among: Among, n_queries: int) -> list[NDArray[np.int64]]:
+        """For each query, the numbers of the documents that may be hits.
+
+        Raises:
+            CorpusError: there is no document of an id.
+            ModelError: there are lists, but not one for each query.
+        """
+        listed = [among] if isinstance(among, str) else list(among)
+        if all(isinstance(entry, str) for entry in listed):
+            return [self.numbers([entry for entry in listed if isinstance(entry, str)])] * n_queries
+        if len(listed) != n_queries:
+            raise ModelError(f"There are {n_queries} queries, but documents to search among for {len(listed)}.")
+        different = list(dict.fromkeys(identifier for ids in listed for identifier in ids))
+        places = dict(zip(different, self.numbers(different).tolist(), strict=True))
+        return [np.array([places[identifier] for identifier in ids], dtype=np.int64) for ids in listed]
+
+    def _checked(self, document: object) -> int:
+        if isinstance(document, bool) or not isinstance(document, (int, np.integer)):
+            raise ArgumentError(f"A document is given by its number or its id, not by a {type(document).__name__}.")
+        if not 0 <= document < self._first[-1]:
+            raise IndexError(f"There is no document number {document}; the index has {self._first[-1]}.")
+        return int(document)
+
+
+def encode_id(identifier: object) -> bytes:
+    """An id as it is stored.
+
+    Raises:
+        ArgumentError: it is no text.
+    """
+    if not isinstance(identifier, str):
+        raise ArgumentError(f"Ids are text, but {identifier!r} is a {type(identifier).__name__}. Write '{identifier}'.")
+    return encode_text(identifier)
+
+
+def listed_ids(ids: Iterable[str] | str) -> list[str]:
+    """Ids as a list; one id that is given alone is meant as such.
+
+    >>> listed_ids("12"), listed_ids(["1", "2"])
+    (['12'], ['1', '2'])
+    """
+    return [ids] if isinstance(ids, str) else list(ids)

@@ -1,0 +1,155 @@
+"""Why a document has its score: every number of the formula, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lexite.index.scorer import Scorer
+from lexite.scoring.config import BM25Config
+from lexite.scoring.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedTerm:
+    """What one shared term adds to the score of a document.
+
+    Attributes:
+        term: its number.
+        kind: ``latent`` or ``word``.
+        label: words for people: the label of a latent where there is one, a literal word in quotation marks.
+        word: the literal word; None for a latent.
+        document_frequency: n, in how many documents the term occurs.
+        idf: its inverse document frequency, before ``idf_power`` and ``literal_weight``.
+        worth: what the idf comes to in the score: a latent's to the power ``idf_power``, a word's times ``literal_weight``.
+        query_weight: the weight in the query, transformed.
+        weight: the raw weight in the document, as the index keeps it.
+        tf: that weight, transformed.
+        saturation: ``tf · scale / (tf + norm) + delta``, with the norm of :class:`Explanation`. Scale is 1 and delta is 0,
+            but for bm25+.
+        score: ``query_weight · worth · saturation``, in single precision: the part of the document's score.
+    """
+
+    term: int
+    kind: Literal["latent", "word"]
+    label: str
+    word: str | None
+    document_frequency: int
+    idf: float
+    worth: float
+    query_weight: float
+    weight: float
+    tf: float
+    saturation: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The score of a document, taken apart. It prints as a tree.
+
+    Attributes:
+        id: of the document.
+        score: BM25's score, as a search gives it.
+        n_documents: N, the documents of the index.
+        length: of the document, the sum of its transformed weights.
+        average_length: mean length of the documents.
+        norm: ``k1 · (1 - b + b · length / average_length)``.
+        terms: the shared terms, the largest part first.
+        rounding: what single precision adds or takes: the score less the exact sum of the terms' parts.
+    """
+
+    id: str
+    score: float
+    n_documents: int
+    length: float
+    average_length: float
+    norm: float
+    terms: tuple[ExplainedTerm, ...]
+    rounding: float
+
+    def leaves(self) -> Iterator[tuple[str, float]]:
+        """The parts of the score with their names; ``math.fsum`` of them is the score exactly."""
+        yield from ((term.label, term.score) for term in self.terms)
+        if self.rounding:
+            yield "rounding to single precision", self.rounding
+
+    def labelled(self, label: Callable[[int], str]) -> Explanation:
+        """The same with labels of latents.
+
+        Args:
+            label: gives the label of a latent's number.
+        """
+        named = (replace(term, label=label(term.term)) if term.kind == "latent" else term for term in self.terms)
+        return replace(self, terms=tuple(named))
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers, as JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.score:.4f}  {self.id}",
+            f"        N {self.n_documents:,} documents, length {self.length:.1f}, average length {self.average_length:.1f}",
+        ]
+        for term in self.terms:
+            lines.append(f"  {term.score:.4f}  {term.kind} {term.label}")
+            lines.append(
+                f"          query weight {term.query_weight:.4f} · worth {term.worth:.4f} (idf {term.idf:.4f}, "
+                f"in {term.document_frequency:,} documents) · saturation {term.saturation:.4f} (tf {term.tf:.4f})"
+            )
+        return "\n".join(lines)
+
+
+def explain_document(
+    scorer: Scorer, query: Rows, document: int, scoring: BM25Config, word: Callable[[int], str]
+) -> Explanation:
+    """Takes the score of a document apart.
+
+    Args:
+        scorer: of the index.
+        query: one query, its literal words included.
+        document: the document's number.
+        scoring: how to score.
+        word: the literal word of a term.
+    """
+    facts = scorer.facts(query, document, scoring)
+    parts = facts.query_weights * facts.worth
+    scores = parts.astype(np.float32) * facts.saturation
+    total = np.add.accumulate(scores, dtype=np.float32)[-1] if len(scores) else np.float32(0.0)
+    order = np.argsort(-scores, kind="stable")
+    terms = []
+    for place in order.tolist():
+        term = int(facts.terms[place])
+        literal = None if term < scorer.n_latents else word(term)
+        terms.append(
+            ExplainedTerm(
+                term,
+                "latent" if literal is None else "word",
+                f"latent {term}" if literal is None else f'"{literal}"',
+                literal,
+                int(facts.document_frequency[place]),
+                float(facts.idf[place]),
+                float(facts.worth[place]),
+                float(facts.query_weights[place]),
+                float(facts.weights[place]),
+                float(facts.tf[place]),
+                float(facts.saturation[place]),
+                float(scores[place]),
+            )
+        )
+    score = float(total)
+    return Explanation(
+        facts.id,
+        score,
+        scorer.n_documents,
+        facts.length,
+        facts.average_length,
+        facts.norm,
+        tuple(terms),
+        math.fsum([score, *(-term.score for term in terms)]),
+    )

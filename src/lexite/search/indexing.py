@@ -1,0 +1,242 @@
+"""From documents to an index: the one place that encodes documents, counts their static table and records how it was done."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from lexite.errors import CorpusError
+from lexite.index import BM25Index, IndexWriter, VocabularyInfo
+from lexite.index.manifest import COMMIT_NAME
+from lexite.progress import progress
+from lexite.scoring.config import BM25Config
+from lexite.scoring.rows import SparseRows
+from lexite.scoring.words import LiteralConfig
+from lexite.terms.chunks import TEXTS_PER_CHUNK
+
+if TYPE_CHECKING:
+    from lexite.corpus import Document
+    from lexite.terms import LatentTermEncoder
+    from lexite.terms.static import StaticCounter
+
+logger = logging.getLogger("lexite")
+T = TypeVar("T")
+
+NUMBERS = ("k_documents", "k_queries", "floor_documents", "floor_queries")
+"""Keys under which an index records k and floors."""
+READING = ("long", "query_prompt", "document_prompt")
+"""Keys under which it records how texts are read, where that is other than the vocabulary says."""
+PREFIX = "prefix"
+"""Key under which it records how many latents of the vocabulary it has, where that is not all."""
+
+
+def recorded(encoder: LatentTermEncoder) -> VocabularyInfo:
+    """What an index records about its vocabulary, so that later documents and queries are encoded alike."""
+    numbers = (encoder.k_for("document"), encoder.k_for("query"), encoder.floor_for("document"), encoder.floor_for("query"))
+    config = {**dict(zip(NUMBERS, numbers, strict=True)), **encoder.components.reading}
+    if encoder.prefix_size is not None:
+        config[PREFIX] = encoder.prefix_size
+    return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
+
+
+class Indexer:
+    """Takes documents into an index: encodes them, writes them, counts them into its static table.
+
+    Nothing a reader can see changes before :meth:`commit`. Used as a context manager: leaving the block without it drops
+    everything, and removes the folder of an index that was new.
+
+    Args:
+        writer: of the index.
+        encoder: its vocabulary.
+        counter: counts the codes of the documents for a static table; None for none.
+        finish: what is done with the counter before a commit.
+        new_folder: the folder to remove when nothing was ever committed to it; None: nothing is removed.
+    """
+
+    def __init__(
+        self,
+        writer: IndexWriter,
+        encoder: LatentTermEncoder,
+        counter: StaticCounter | None = None,
+        finish: Callable[[StaticCounter], None] | None = None,
+        new_folder: Path | None = None,
+    ) -> None:
+        self.writer, self.encoder, self.counter = writer, encoder, counter
+        self._finish, self._new_folder = finish, new_folder
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        encoder: LatentTermEncoder,
+        *,
+        scoring: BM25Config | None = None,
+        literal: LiteralConfig | None = None,
+        store_text: bool = True,
+        static: bool = True,
+        overwrite: bool = False,
+    ) -> Indexer:
+        """Starts a new index.
+
+        Args:
+            path: its folder.
+            encoder: its vocabulary.
+            scoring: how searches score unless told otherwise; None takes the vocabulary's.
+            literal: whether words are indexed beside latent terms, and how; None for the defaults, which index them.
+            store_text: whether titles and texts are kept.
+            static: whether it gets a table that encodes queries without the model, where the model can have one.
+            overwrite: whether an index that is there may be replaced.
+
+        Raises:
+            StorageError: the folder holds something else, cannot be written, or is being written by another process.
+        """
+        from lexite.terms.static import counter_for, table_of_corpus
+
+        backbone = encoder.backbone
+        counter = counter_for(backbone, encoder.n_latents) if static else None
+        if static and counter is None:
+            logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", backbone.name)
+        new = not Path(path).exists()
+        writer = BM25Index.create(
+            path,
+            recorded(encoder),
+            scoring or encoder.scoring,
+            overwrite=overwrite,
+            store_text=store_text,
+            literal=literal or LiteralConfig(),
+        )
+
+        def finish(counted: StaticCounter) -> None:
+            writer.set_static(table_of_corpus(counted, encoder.static, backbone, encoder.terms.pooling))
+
+        return cls(writer, encoder, counter, finish, Path(path) if new else None)
+
+    @classmethod
+    def change(cls, writer: IndexWriter, encoder: LatentTermEncoder) -> Indexer:
+        """Goes on with an index.
+
+        Documents that are replaced or deleted stay counted in its static table, which has sums over tokens, not over documents.
+
+        Args:
+            writer: of the index. ``BM25Index.writer`` locks it, so that a lock is found before a model is loaded.
+            encoder: the index's vocabulary, encoding as the index recorded (:func:`lexite.search.queries.encoder_of`).
+        """
+        from lexite.terms.static import counter_for
+
+        table = writer.static()
+        counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)
+        if table is not None and counter is None:
+            logger.info("%s has no tokenizer, so the index's static table stays as it is.", encoder.backbone.name)
+
+        def finish(counted: StaticCounter) -> None:
+            if table is not None:
+                writer.set_static(counted.moved(table, prior_tokens=math.inf))
+
+        return cls(writer, encoder, counter, finish)
+
+    def take(self, documents: Sequence[Document], rows: SparseRows | None = None, *, replace: bool = False) -> int:
+        """Takes some documents.
+
+        Args:
+            documents: the documents.
+            rows: their raw weights; None encodes them. A caller that gives rows counts their codes (:attr:`counter`) itself.
+            replace: whether they take the place of documents with the same ids.
+
+        Returns:
+            How many documents were replaced.
+        """
+        if rows is None:
+            rows = self.encoder.encode_documents([document.full_text for document in documents], static=self.counter)
+        if replace:
+            return self.writer.replace(documents, rows)
+        self.writer.add(documents, rows)
+        return 0
+
+    def commit(self) -> None:
+        """Makes all that was taken the state of the index; see :meth:`lexite.index.IndexWriter.commit`."""
+        if self.counter is not None and self._finish is not None:
+            self._finish(self.counter)
+        self.writer.commit()
+
+    def __enter__(self) -> Indexer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.writer.rollback()
+        if self._new_folder is not None and not (self._new_folder / COMMIT_NAME).exists():
+            shutil.rmtree(self._new_folder, ignore_errors=True)
+
+
+def index_documents(
+    indexer: Indexer,
+    documents: Iterable[Document],
+    *,
+    replace: bool = False,
+    total: int | None = None,
+    title: str = "Indexing",
+    show_progress: bool = False,
+    documents_per_chunk: int = TEXTS_PER_CHUNK,
+) -> tuple[int, int]:
+    """Takes a stream of documents, chunk by chunk; the caller commits.
+
+    Args:
+        indexer: of the index.
+        documents: any iterable, read once.
+        replace: whether they take the place of documents with the same ids.
+        total: how many there are, when known.
+        title: what the progress is called.
+        show_progress: whether it is shown on stderr.
+        documents_per_chunk: documents that are encoded before the next are read.
+
+    Returns:
+        How many documents were taken, and how many of these replaced another.
+    """
+    taken = replaced = 0
+    with progress(title, total=total, unit="documents", show=show_progress) as bar:
+        for chunk in chunks(documents, documents_per_chunk):
+            replaced += indexer.take(chunk, replace=replace)
+            taken += len(chunk)
+            bar.advance(len(chunk))
+    return taken, replaced
+
+
+def chunks(items: Iterable[T], size: int = TEXTS_PER_CHUNK) -> Iterator[list[T]]:
+    """Consecutive lists of ``size`` items; the last may be shorter.
+
+    >>> list(chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    stream = iter(items)
+    while chunk := list(islice(stream, size)):
+        yield chunk
+
+
+def only_new(
+    documents: Iterable[Document], writer: IndexWriter, skip: Callable[[str], None] | None = None
+) -> Iterator[Document]:
+    """The documents whose ids an index does not have.
+
+    Args:
+        documents: a stream.
+        writer: of the index.
+        skip: takes a message for each document that the index has already; None: such a document is an error.
+
+    Raises:
+        CorpusError: the index has a document of an id already.
+    """
+    for document in documents:
+        if document.id not in writer:
+            yield document
+        elif skip is not None:
+            skip(f"The index has a document '{document.id}' already.")
+        else:
+            raise CorpusError(
+                f"The index has a document '{document.id}' already. Let it be replaced with --replace, "
+                "or pass over such documents with --skip-bad. Nothing was added."
+            )

@@ -1,0 +1,136 @@
+"""Passages: a text cut into runs of whole sentences, and the one that holds most of a document's score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.index.explanation import Explanation
+from lexite.scoring.words import LiteralConfig, literal_words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+PASSAGE_CHARACTERS = 240
+MOST_PASSAGES = 64
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*#])")
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a document's text.
+
+    Attributes:
+        text: the part, with runs of white space as one blank.
+        start: where it begins in the document's text, in characters.
+        end: where it ends.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
+def passages(text: str, characters: int = PASSAGE_CHARACTERS) -> list[Passage]:
+    """Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
+
+    >>> [passage.text for passage in passages("One. Two is here. Three.", 14)]
+    ['One.', 'Two is here.', 'Three.']
+    """
+    found: list[Passage] = []
+    for piece in _pieces(text, characters):
+        last = found[-1] if found else None
+        if last is not None and len(last.text) + 1 + len(piece.text) <= characters:
+            found[-1] = Passage(f"{last.text} {piece.text}", last.start, piece.end)
+        else:
+            found.append(piece)
+    return found[:MOST_PASSAGES]
+
+
+def _pieces(text: str, characters: int) -> Iterator[Passage]:
+    """The sentences of a text; those of more than ``characters`` in parts."""
+    start = 0
+    for end, following in [*((match.start(), match.end()) for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
+        piece: Passage | None = None
+        for word in _words(text, start, end, characters):
+            if piece is None:
+                piece = word
+            elif len(piece.text) + 1 + len(word.text) <= characters:
+                piece = Passage(f"{piece.text} {word.text}", piece.start, word.end)
+            else:
+                yield piece
+                piece = word
+        if piece is not None:
+            yield piece
+        start = following
+
+
+def _words(text: str, start: int, end: int, characters: int) -> Iterator[Passage]:
+    """The words of a part of a text; those of more than ``characters`` cut."""
+    for match in _WORD.finditer(text, start, end):
+        for begin in range(match.start(), match.end(), characters):
+            stop = min(begin + characters, match.end())
+            yield Passage(text[begin:stop], begin, stop)
+
+
+def best_passages(
+    texts: Sequence[str],
+    explanations: Sequence[Explanation],
+    weigh: Callable[[Sequence[str]], csr_array[Any]] | None,
+    literal: LiteralConfig | None,
+) -> list[Passage | None]:
+    """For each document, the passage that holds the largest share of its score; None where it has no text.
+
+    A term's part of the score is shared among the passages in proportion to the term's raw weight in each.
+
+    Args:
+        texts: of the documents.
+        explanations: of their scores.
+        weigh: gives raw weights of passages, ``(n_passages, n_latents)``; None: the first passage is taken.
+        literal: how words are indexed; None: they are not.
+    """
+    parts = [passages(text) for text in texts]
+    several = [part.text for pieces in parts if len(pieces) > 1 for part in pieces]
+    if weigh is None or not several:
+        return [pieces[0] if pieces else None for pieces in parts]
+    weights = weigh(several)
+    best: list[Passage | None] = []
+    row = 0
+    for pieces, explanation in zip(parts, explanations, strict=True):
+        if len(pieces) < 2:
+            best.append(pieces[0] if pieces else None)
+            continue
+        own = weights[row : row + len(pieces)]
+        row += len(pieces)
+        shares = _shares_of_latents(own, explanation) + _shares_of_words(pieces, explanation, literal)
+        best.append(pieces[int(np.argmax(shares))])
+    return best
+
+
+def _shares_of_latents(weights: csr_array[Any], explanation: Explanation) -> NDArray[np.float64]:
+    """What the latents of each passage hold of the score."""
+    share = np.zeros(weights.shape[1])
+    for term in explanation.terms:
+        if term.kind == "latent":
+            share[term.term] = term.score
+    totals: NDArray[np.float64] = np.asarray(weights.sum(axis=0), dtype=np.float64).ravel()
+    share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
+    return np.asarray(weights @ share)
+
+
+def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, literal: LiteralConfig | None) -> NDArray[np.float64]:
+    """What the literal words of each passage hold of the score; a word that only the title has belongs to none."""
+    shares = np.zeros(len(pieces))
+    values = {term.word: term.score for term in explanation.terms if term.word is not None}
+    if values and literal is not None:
+        counts = [literal_words(piece.text, literal.literal_stop_words) for piece in pieces]
+        for word, value in values.items():
+            found = np.array([count[word] for count in counts], dtype=np.float64)
+            shares += value * found / max(found.sum(), 1.0)
+    return shares

@@ -1,0 +1,245 @@
+"""From texts to encoded queries, as an index recorded it: through the model, or through a static table."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lexite.errors import ArgumentError, ConfigError, IndexFormatError, ModelError
+from lexite.scoring.transform import drop_small
+from lexite.search.indexing import NUMBERS, PREFIX, READING
+from lexite.terms.config import Profile, with_profile
+from lexite.terms.queries import EncodedQueries
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from lexite.index import BM25Index, VocabularyInfo
+    from lexite.terms import LatentTermEncoder, StaticTable
+
+logger = logging.getLogger("lexite")
+
+
+class QueryEncoder(Protocol):
+    """Encodes queries, and the passages of a hit, among which the one that explains it is looked for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the vocabulary whose terms come out."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``model`` or ``static``, for people."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
+    ) -> EncodedQueries:
+        """Encodes queries as the index recorded, but for what is given."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+        """Raw weights of passages of documents, ``(n_texts, n_latents)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelQueries:
+    """Queries through the model.
+
+    Attributes:
+        encoder: the vocabulary with its model, encoding as the index recorded.
+        deliberate: settings that are other than recorded on purpose (:attr:`EncodedQueries.deliberate`).
+        kind: ``model``.
+    """
+
+    encoder: LatentTermEncoder
+    deliberate: frozenset[str] = frozenset()
+    kind: str = "model"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the vocabulary."""
+        return self.encoder.fingerprint
+
+    def encode(
+        self, texts: Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
+    ) -> EncodedQueries:
+        """Encodes queries."""
+        queries = self.encoder.encode_queries(texts, k=k_queries, floor=floor_queries)
+        return dataclasses.replace(queries, deliberate=queries.deliberate | self.deliberate)
+
+    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+        """Raw weights of passages, encoded as documents are."""
+        return self.encoder.encode_documents(texts)
+
+
+@dataclass(frozen=True)
+class StaticQueries:
+    """Queries through a static table: neither torch nor transformers is loaded.
+
+    Attributes:
+        table: encodes queries and passages alike.
+        fingerprint: of the vocabulary that it was counted with.
+        floor: share of a query's heaviest term below which terms are dropped.
+        kind: ``static``.
+    """
+
+    table: StaticTable
+    fingerprint: str
+    floor: float = 0.0
+    kind: str = "static"
+
+    def encode(
+        self, texts: Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
+    ) -> EncodedQueries:
+        """Encodes queries: the sums, or the largest values, of the rows of their word pieces.
+
+        Raises:
+            ArgumentError: ``k_queries`` is given, of which a table knows nothing.
+        """
+        if k_queries is not None:
+            raise ArgumentError("k_queries has no effect on static queries, whose table has its terms already. Leave it out.")
+        floor = self.floor if floor_queries is None else floor_queries
+        rows = drop_small(self.table.encode(texts), floor)
+        deliberate = frozenset[str]() if floor_queries is None else frozenset({"floor_queries"})
+        return EncodedQueries(rows, list(texts), self.fingerprint, {"floor_queries": floor}, deliberate)
+
+    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+        """The same of passages, with all terms."""
+        return self.table.encode(texts)
+
+
+def load_encoder(
+    vocabulary: str | Path,
+    *,
+    prefix: int | None = None,
+    profile: Profile | None = None,
+    terms: Mapping[str, Any] | None = None,
+    **model: Any,
+) -> LatentTermEncoder:
+    """Loads a vocabulary with its model, to build an index with it; imports torch.
+
+    Args:
+        vocabulary: as for ``LatentTermEncoder.from_pretrained``.
+        prefix: the first latents only.
+        profile: takes the place of what the vocabulary says about k and floors.
+        terms: fields of ``TermsConfig``, which win over both.
+        **model: how the model runs and reads texts, as for ``LatentTermEncoder.from_pretrained``.
+    """
+    from lexite.terms import LatentTermEncoder
+
+    encoder = LatentTermEncoder.from_pretrained(vocabulary, **model)
+    backbone = encoder.backbone
+    logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))
+    return configured_encoder(encoder, prefix=prefix, profile=profile, terms=terms)
+
+
+def configured_encoder(
+    encoder: LatentTermEncoder,
+    *,
+    prefix: int | None = None,
+    profile: Profile | None = None,
+    terms: Mapping[str, Any] | None = None,
+) -> LatentTermEncoder:
+    """An encoder with other settings; arguments as for :func:`load_encoder`."""
+    encoder = encoder if prefix is None else encoder.prefix(prefix)
+    chosen = encoder.terms
+    if profile is not None:
+        chosen = with_profile(chosen, profile, encoder.sae.largest_k)
+    if terms:
+        chosen = dataclasses.replace(chosen, **terms)
+    return encoder if chosen == encoder.terms else encoder.replaced(terms=chosen)
+
+
+def encoder_of(
+    made_by: VocabularyInfo, vocabulary: str | Path | LatentTermEncoder | None = None, **model: Any
+) -> LatentTermEncoder:
+    """The vocabulary that made an index, encoding as the index recorded.
+
+    Args:
+        made_by: what the index recorded (``BM25Index.vocabulary``).
+        vocabulary: where the vocabulary is now, or the encoder itself; None looks where it was when the index was built.
+        **model: how the model runs, and what of its reading is other than recorded.
+
+    Raises:
+        IndexFormatError: ``vocabulary`` is another one, or the index does not say where its own is.
+        ConfigError: options of the model beside an encoder, which is loaded already.
+    """
+    from lexite.backbone import read_otherwise
+    from lexite.terms import LatentTermEncoder
+
+    reading = {key: made_by.terms_config[key] for key in READING if key in made_by.terms_config}
+    numbers = {key: made_by.terms_config[key] for key in NUMBERS if key in made_by.terms_config}
+    prefix = made_by.terms_config.get(PREFIX)
+    if isinstance(vocabulary, LatentTermEncoder):
+        if model:
+            raise ConfigError(f"The encoder is loaded already, so {', '.join(model)} can have no effect. Leave it out.")
+        encoder, name = vocabulary, vocabulary.name
+        if dict(encoder.components.reading) != reading:
+            encoder = encoder.replaced(backbone=read_otherwise(encoder.backbone, reading))
+    else:
+        name = str(vocabulary or made_by.model)
+        if not name:
+            raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
+        encoder = load_encoder(name, **{**reading, **model})
+    if prefix is not None and prefix < encoder.sae.config.n_latents:
+        encoder = encoder.prefix(prefix)
+    check_made_by(made_by, name, encoder.fingerprint)
+    return configured_encoder(encoder, terms=numbers)
+
+
+def check_made_by(made_by: VocabularyInfo, name: str, fingerprint: str) -> None:
+    """Refuses a vocabulary that did not make an index.
+
+    Raises:
+        IndexFormatError: it has another fingerprint than the index recorded.
+    """
+    if fingerprint != made_by.fingerprint:
+        raise IndexFormatError(
+            f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
+            f"'{name}' is another one ({fingerprint[:12]}). Name its own with --vocabulary."
+        )
+
+
+def static_queries_of(index: BM25Index, vocabulary: str | Path | None = None) -> StaticQueries:
+    """Static queries through the table of an index, else through that of its vocabulary.
+
+    Args:
+        index: the index.
+        vocabulary: where the vocabulary is now; None looks where it was when the index was built.
+
+    Raises:
+        IndexFormatError: there is neither, or ``vocabulary`` is another one, or the index's table is damaged.
+    """
+    table, made_by = index.static(), index.vocabulary
+    if table is None:
+        table = _table_of_vocabulary(index, str(vocabulary or made_by.model))
+    return StaticQueries(table, made_by.fingerprint, made_by.terms_config.get("floor_queries", 0.0))
+
+
+def _table_of_vocabulary(index: BM25Index, name: str) -> StaticTable:
+    from lexite.terms.static import load_static
+
+    advice = "Search without --static, or index the documents again, without --no-static."
+    if not name:
+        raise IndexFormatError(f"{index.path} has no static table, and does not say where its vocabulary is. {advice}")
+    try:
+        table, manifest = load_static(name)
+    except ModelError as error:
+        raise IndexFormatError(
+            f"{index.path} has no static table, nor can its vocabulary's be taken: {error} {advice}"
+        ) from error
+    made_by = index.vocabulary
+    if manifest["fingerprint"] != made_by.fingerprint:
+        raise IndexFormatError(
+            f"{index.path} has no static table, and that of '{name}' is of another vocabulary "
+            f"({manifest['fingerprint'][:12]}) than made the index ('{made_by.name}', {made_by.fingerprint[:12]}). "
+            f"Name its own with --vocabulary. {advice}"
+        )
+    return table

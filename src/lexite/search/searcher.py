@@ -1,0 +1,455 @@
+"""``Searcher``: documents in, questions in, hits out."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
+
+from lexite.errors import ArgumentError, ConfigError
+from lexite.files import storage_errors
+from lexite.index import BM25Index
+from lexite.ranking.hits import Hit
+from lexite.scoring.config import BM25Config, scoring_of
+from lexite.scoring.words import LiteralConfig
+from lexite.search.indexing import Indexer, index_documents, only_new
+from lexite.search.labels import labels_of
+from lexite.search.queries import (
+    ModelQueries,
+    QueryEncoder,
+    configured_encoder,
+    encoder_of,
+    load_encoder,
+    static_queries_of,
+)
+from lexite.search.results import SearchHit, describe_hits
+from lexite.search.sources import Sources, documents_of
+from lexite.search.strategy import Answer, Strategy, depth_of, run_strategies
+from lexite.terms.queries import SETTINGS, EncodedQueries
+
+if TYPE_CHECKING:
+    from lexite.corpus import ReadOptions, ReadReport
+    from lexite.index import Explanation
+    from lexite.terms import LatentTermEncoder
+    from lexite.terms.config import Profile
+
+
+class Searcher:
+    """An index with what encodes its queries: ask it text, get hits.
+
+    :meth:`build` makes one from documents, :meth:`open` opens one. Queries and later documents are encoded as the index
+    recorded when it was built, so that a question has the same answer from Python, the command line and a server. Searching is
+    safe from several threads. Changes (:meth:`add`, :meth:`replace`, :meth:`delete`) wait for each other, and the next search
+    sees them.
+
+    Args:
+        index: the opened index.
+        queries: what encodes its queries.
+        label: words for a latent term; None for those of its vocabulary, where that is on this machine.
+        scoring: how to score; None takes what the index says.
+
+    >>> texts = ["Plants make sugar from light.", "The tides follow the moon.", "Bread is baked from flour."]
+    >>> with Searcher.build(texts=texts) as searcher:
+    ...     hits = searcher.search("how do plants feed themselves")
+    ...     hits[0].id, hits[0].passage.text
+    ('1', 'Plants make sugar from light.')
+    """
+
+    def __init__(
+        self,
+        index: BM25Index,
+        queries: QueryEncoder,
+        label: Callable[[int], str] | None = None,
+        scoring: BM25Config | None = None,
+    ) -> None:
+        self._index, self.queries = index, queries
+        self.label = label or labels_of(index)
+        self.scoring = scoring
+        self._changing = threading.RLock()
+        self._remove_folder: weakref.finalize[..., Any] | None = None
+        self._closed = False
+
+    @classmethod
+    def build(
+        cls,
+        sources: Sources | None = None,
+        path: str | Path | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        vocabulary: str | Path | LatentTermEncoder = "default",
+        overwrite: bool = False,
+        profile: Profile | None = None,
+        prefix: int | None = None,
+        terms: Mapping[str, Any] | None = None,
+        scoring: BM25Config | Mapping[str, Any] | None = None,
+        literal: LiteralConfig | bool = True,
+        static: bool = True,
+        store_text: bool = True,
+        read: ReadOptions | None = None,
+        report: ReadReport | None = None,
+        show_progress: bool = True,
+        **model: Any,
+    ) -> Searcher:
+        """Builds an index from documents, and opens it.
+
+        Args:
+            sources: files and folders (what :func:`lexite.read_documents` takes), or :class:`lexite.Document` objects; one or
+                many.
+            path: folder of the index; None keeps it in a temporary folder until the searcher is closed.
+            texts: plain texts in place of ``sources``; their ids are 1, 2, 3 …
+            vocabulary: what ``LatentTermEncoder.from_pretrained`` takes, or an encoder.
+            overwrite: replace an index that is there.
+            profile: ``"full"`` or ``"small"``: how many terms texts get, in place of what the vocabulary says.
+            prefix: use the first latents only, of a nested vocabulary or a ranked one.
+            terms: fields of ``TermsConfig`` (``{"k_documents": 4}``), which win over the profile.
+            scoring: BM25's numbers: some by name (``{"k1": 1.2}``), or all; default the vocabulary's.
+            literal: whether words are indexed beside latent terms, or how.
+            static: keep a table that encodes queries without the model, counted from these documents.
+            store_text: keep titles and texts, so that hits show them.
+            read: names of fields, and whether bad records are skipped.
+            report: filled with counts while documents are read.
+            show_progress: show progress on stderr, where that is a terminal.
+            **model: how the model runs and reads: ``device``, ``precision``, ``long``, ``query_prompt``, ``document_prompt`` …,
+                as for ``LatentTermEncoder.from_pretrained``.
+
+        Raises:
+            CorpusError: a document cannot be read, has no text, or an id occurs twice.
+            ArgumentError: ``sources`` are of the wrong kind, or both ``sources`` and ``texts`` are given.
+            StorageError: the folder holds something else, or cannot be written.
+            ModelError, BackboneError: the vocabulary or its model cannot be loaded.
+        """
+        from lexite.index import check_index_folder
+        from lexite.terms import LatentTermEncoder
+
+        if path is not None:
+            check_index_folder(path, overwrite=overwrite)
+        documents = documents_of(sources, texts, read, report)
+        if isinstance(vocabulary, LatentTermEncoder):
+            if model:
+                raise ConfigError(f"The encoder is loaded already, so {', '.join(model)} can have no effect. Leave it out.")
+            encoder = configured_encoder(vocabulary, prefix=prefix, profile=profile, terms=terms)
+        else:
+            encoder = load_encoder(vocabulary, prefix=prefix, profile=profile, terms=terms, **model)
+        folder = _temporary_folder() if path is None else None
+        try:
+            indexer = Indexer.create(
+                Path(folder) / "index" if folder else str(path),
+                encoder,
+                scoring=scoring_of(scoring, encoder.scoring),
+                literal=LiteralConfig(literal=literal) if isinstance(literal, bool) else literal,
+                store_text=store_text,
+                static=static,
+                overwrite=overwrite,
+            )
+            with indexer:
+                index_documents(indexer, documents, show_progress=show_progress)
+                indexer.commit()
+            searcher = cls(BM25Index.open(indexer.writer.folder), ModelQueries(encoder), encoder.label)
+        except BaseException:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if folder:
+            searcher._remove_folder = weakref.finalize(searcher, shutil.rmtree, folder, ignore_errors=True)
+        return searcher
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | BM25Index,
+        *,
+        static: bool = False,
+        vocabulary: str | Path | LatentTermEncoder | None = None,
+        scoring: BM25Config | Mapping[str, Any] | None = None,
+        **model: Any,
+    ) -> Searcher:
+        """Opens an index.
+
+        Args:
+            path: its folder, or the opened index.
+            static: encode queries with the static table of the index: neither torch nor transformers is loaded.
+            vocabulary: where the index's vocabulary is now, or an encoder of it; None looks where it was at the build.
+            scoring: BM25's numbers for all searches: some by name, or all; default what the index says.
+            **model: how the model runs: ``device``, ``precision``, ``trust_remote_code``; and ``query_prompt``, where that is
+                meant to be other than the index recorded.
+
+        Raises:
+            IndexFormatError: there is no index, it is damaged, or ``vocabulary`` is another one.
+            ArgumentError: options of the model beside ``static``.
+            ModelError, BackboneError: the vocabulary or its model cannot be loaded.
+        """
+        index = path if isinstance(path, BM25Index) else BM25Index.open(path)
+        chosen = None if scoring is None else scoring_of(scoring, index.scoring)
+        if static:
+            if model:
+                raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")
+            place = str(getattr(vocabulary, "source", vocabulary) or "") or None
+            return cls(index, static_queries_of(index, place), labels_of(index, place), chosen)
+        encoder = encoder_of(index.vocabulary, vocabulary, **model)
+        queries = ModelQueries(encoder, frozenset(model).intersection(SETTINGS))
+        return cls(index, queries, encoder.label if encoder.vocabulary else None, chosen)
+
+    @property
+    def index(self) -> BM25Index:
+        """The index as it was last opened.
+
+        Raises:
+            ArgumentError: the searcher is closed.
+        """
+        if self._closed:
+            raise ArgumentError("This searcher is closed. Open it again with Searcher.open.")
+        return self._index
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the index."""
+        return self._index.path
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"Searcher({str(self.path)!r}, closed)"
+        index = self.index
+        words = " and words" if index.literal is not None else ""
+        documents = f"{index.n_documents:,} document{'' if index.n_documents == 1 else 's'}"
+        return f"Searcher({str(index.path)!r}, {documents}, {index.vocabulary.name}{words}, {self.queries.kind} queries)"
+
+    def __len__(self) -> int:
+        return self.index.n_documents
+
+    def __contains__(self, identifier: str) -> bool:
+        return identifier in self.index
+
+    def encode(
+        self, queries: str | Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
+    ) -> EncodedQueries:
+        """Encodes queries as the index recorded.
+
+        Args:
+            queries: text, or several.
+            k_queries: latents kept per token, where that is meant to be other than recorded.
+            floor_queries: the share of a query's heaviest term below which terms are dropped; likewise.
+        """
+        texts = [queries] if isinstance(queries, str) else list(queries)
+        return self.queries.encode(texts, k_queries=k_queries, floor_queries=floor_queries)
+
+    @overload
+    def search(self, queries: str, top_k: int = 10, **options: Any) -> list[SearchHit]: ...
+
+    @overload
+    def search(self, queries: Sequence[str] | EncodedQueries, top_k: int = 10, **options: Any) -> list[list[SearchHit]]: ...
+
+    def search(
+        self,
+        queries: str | Sequence[str] | EncodedQueries,
+        top_k: int = 10,
+        *,
+        passages: bool = True,
+        **options: Any,
+    ) -> list[SearchHit] | list[list[SearchHit]]:
+        """The best documents, with title, passage and matched terms.
+
+        Args:
+            queries: text, a list of texts, or what :meth:`encode` gave.
+            top_k: hits for each query.
+            passages: look for the passage of each document that holds most of its score; else its beginning is shown.
+            **options: as for :meth:`rank`.
+
+        Returns:
+            Hits for a text; a list of them for each of several.
+
+        Raises:
+            ArgumentError, IndexFormatError: as :meth:`rank`.
+        """
+        index = self.index
+        answer = self._answer(index, queries, top_k, **options)
+        weigh = self.queries.encode_passages if passages else None
+        scoring = options.get("scoring")
+        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
+        found = [
+            describe_hits(index, query, hits, scoring=chosen, label=self.label, weigh=weigh)
+            for query, hits in zip(answer.queries, answer.rankings, strict=True)
+        ]
+        return found[0] if isinstance(queries, str) else found
+
+    def rank(self, queries: str | Sequence[str] | EncodedQueries, top_k: int = 10, **options: Any) -> list[list[Hit]]:
+        """The best documents alone: ids, scores, ranks. It is faster than :meth:`search`, which reads and explains them.
+
+        Args:
+            queries: text, a list of texts, or what :meth:`encode` gave.
+            top_k: hits for each query.
+            **options: ``scoring`` (BM25's numbers, some by name or all), ``exclude``, ``among`` and ``approximate``, as for
+                ``BM25Index.search``; ``k_queries`` and ``floor_queries``, as for :meth:`encode`; ``then``, a list of
+                strategies (:mod:`lexite.search.strategy`) that are called one after the other.
+
+        Returns:
+            For each query its hits, best first.
+
+        Raises:
+            ArgumentError: an option that there is not, or queries that are no text.
+            IndexFormatError: encoded queries of another vocabulary, or encoded in another way than recorded and without texts.
+        """
+        return [list(hits) for hits in self._answer(self.index, queries, top_k, **options).rankings]
+
+    def _answer(
+        self,
+        index: BM25Index,
+        queries: str | Sequence[str] | EncodedQueries,
+        top_k: int,
+        *,
+        scoring: BM25Config | Mapping[str, Any] | None = None,
+        exclude: Sequence[str | None] | None = None,
+        among: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        approximate: bool = False,
+        k_queries: int | None = None,
+        floor_queries: float | None = None,
+        then: Sequence[Strategy] = (),
+    ) -> Answer:
+        """Encodes, searches, and runs the strategies."""
+        encoded = self._encoded(index, queries, k_queries, floor_queries)
+        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
+        hits = index.search(
+            encoded, depth_of(then, top_k), scoring=chosen, exclude=exclude, among=among, approximate=approximate
+        )
+        answer = run_strategies(Answer(encoded, hits, top_k, index), then)
+        return dataclasses.replace(answer, rankings=[list(ranked[:top_k]) for ranked in answer.rankings])
+
+    def _encoded(
+        self,
+        index: BM25Index,
+        queries: str | Sequence[str] | EncodedQueries,
+        k_queries: int | None,
+        floor_queries: float | None,
+    ) -> EncodedQueries:
+        """Queries as the index recorded; those that were encoded in another way are encoded again from their texts."""
+        from lexite.index.checks import differing_settings
+
+        if not isinstance(queries, EncodedQueries):
+            return self.encode(queries, k_queries=k_queries, floor_queries=floor_queries)
+        if k_queries is not None or floor_queries is not None:
+            raise ArgumentError("These queries are encoded already, so k_queries and floor_queries can have no effect.")
+        if queries.texts is not None and differing_settings(index.vocabulary, queries):
+            return self.encode(queries.texts)
+        return queries
+
+    def explain(
+        self, query: str | EncodedQueries, document: str, *, scoring: BM25Config | Mapping[str, Any] | None = None
+    ) -> Explanation:
+        """Why a document has its score: every number of BM25, by name, with labels. It prints as a tree.
+
+        Args:
+            query: text, or one encoded query.
+            document: its id.
+            scoring: as for :meth:`search`.
+
+        Raises:
+            CorpusError: the index has no such document.
+        """
+        index = self.index
+        encoded = self._encoded(index, [query] if isinstance(query, str) else query, None, None)
+        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
+        return index.explain(encoded, document, scoring=chosen).labelled(self.label)
+
+    def add(self, sources: Sources | None = None, *, texts: Iterable[str] | None = None, **options: Any) -> int:
+        """Adds documents; all of them, or none.
+
+        Args:
+            sources: as for :meth:`build`.
+            texts: likewise.
+            **options: ``read``, ``report`` and ``show_progress``, as for :meth:`build`.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            CorpusError: a document cannot be read, or the index has one of the same id.
+            ArgumentError: the searcher was opened with ``static``, and so has no model.
+            StorageError: the index cannot be written, or another writer changes it.
+        """
+        return self._take(sources, texts, replace=False, **options)
+
+    def replace(self, sources: Sources | None = None, *, texts: Iterable[str] | None = None, **options: Any) -> int:
+        """Adds documents that take the place of those with the same ids; as :meth:`add`."""
+        return self._take(sources, texts, replace=True, **options)
+
+    def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
+        """Deletes documents; all of them, or none.
+
+        Args:
+            ids: their ids, or one id.
+            missing_ok: whether ids that the index does not have are passed over.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            CorpusError: the index has no such document.
+            StorageError: the index cannot be written, or another writer changes it.
+        """
+        with self._changing, BM25Index.writer(self._folder()) as writer:
+            deleted = writer.delete(ids, missing_ok=missing_ok)
+            writer.commit()
+            self.refresh()
+        return deleted
+
+    def refresh(self) -> bool:
+        """Opens the newest commit of the index, which another process may have made.
+
+        Returns:
+            Whether there was a newer one.
+        """
+        with self._changing:
+            newest = BM25Index.open(self._folder())
+            changed = newest.generation != self._index.generation
+            self._index = newest
+        return changed
+
+    def close(self) -> None:
+        """Lets the index go, and removes it when it was built without a path. Calling it again does nothing."""
+        with self._changing:
+            self._closed = True
+            if self._remove_folder is not None:
+                self._remove_folder()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _folder(self) -> Path:
+        folder = self.index.path
+        if folder is None:
+            raise ArgumentError("This index lies in memory and cannot be changed. Build one with Searcher.build.")
+        return folder
+
+    def _take(
+        self,
+        sources: Sources | None,
+        texts: Iterable[str] | None,
+        *,
+        replace: bool,
+        read: ReadOptions | None = None,
+        report: ReadReport | None = None,
+        show_progress: bool = True,
+    ) -> int:
+        if not isinstance(self.queries, ModelQueries):
+            raise ArgumentError("Documents are encoded by the model, which a static searcher has not. Open it without static.")
+        documents = documents_of(sources, texts, read, report)
+        with self._changing, BM25Index.writer(self._folder(), vocabulary=self.queries.fingerprint) as writer:
+            indexer = Indexer.change(writer, self.queries.encoder)
+            new = documents if replace else only_new(documents, writer)
+            taken, _ = index_documents(indexer, new, replace=replace, show_progress=show_progress)
+            indexer.commit()
+            self.refresh()
+        return taken
+
+
+def _temporary_folder() -> str:
+    with storage_errors(tempfile.gettempdir()):
+        return tempfile.mkdtemp(prefix="lexite-")

@@ -1,0 +1,86 @@
+"""What a person hands in as documents: files and folders, documents, or plain texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lexite.corpus.options import ReadOptions, ReadReport
+from lexite.corpus.records import Document
+from lexite.errors import ArgumentError, CorpusError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Sources: TypeAlias = "str | Path | Document | Iterable[str | Path | Document]"
+
+
+def documents_of(
+    sources: Sources | None,
+    texts: Iterable[str] | None = None,
+    read: ReadOptions | None = None,
+    report: ReadReport | None = None,
+) -> Iterator[Document]:
+    """A stream of documents. The first is read at once, so that a wrong source is found before a model is loaded.
+
+    Args:
+        sources: files and folders, as :func:`lexite.read_documents` takes them, or documents; one or many.
+        texts: plain texts in place of them.
+        read: how files are read.
+        report: filled with counts while documents are read.
+
+    Raises:
+        ArgumentError: both or neither are given, or something is of another kind.
+        CorpusError: a source cannot be read.
+
+    >>> [document.id for document in documents_of(None, ["one", "two"])]
+    ['1', '2']
+    """
+    from lexite.corpus import read_documents
+
+    if (sources is None) == (texts is None):
+        raise ArgumentError("Give documents in one way: sources (files, folders or documents), or texts=[...].")
+    if texts is not None:
+        return _begun(_numbered(texts))
+    listed = [sources] if isinstance(sources, (str, Path, Document)) else sources
+    if not isinstance(listed, Iterable):
+        raise ArgumentError(f"Sources are files, folders or documents, not a {type(listed).__name__}.")
+    stream = iter(listed)
+    first = next(stream, None)
+    if isinstance(first, Document):
+        return _checked(chain([first], stream))
+    names = list(chain([] if first is None else [first], stream))
+    if strange := next((name for name in names if not isinstance(name, (str, Path))), None):
+        raise ArgumentError(f"Sources are files, folders or documents, all of one kind, not a {type(strange).__name__}.")
+    _refuse_texts([name for name in names if isinstance(name, str)])
+    return _begun(read_documents([name for name in names if isinstance(name, (str, Path))], read, report))
+
+
+def _begun(stream: Iterator[Document]) -> Iterator[Document]:
+    """The same stream, with its first document read already."""
+    return chain(list(islice(stream, 1)), stream)
+
+
+def _checked(documents: Iterable[object]) -> Iterator[Document]:
+    for document in documents:
+        if not isinstance(document, Document):
+            raise ArgumentError(f"Among documents there is a {type(document).__name__}. Give documents alone, or files alone.")
+        yield document
+
+
+def _numbered(texts: Iterable[str]) -> Iterator[Document]:
+    if isinstance(texts, (str, bytes)):
+        raise ArgumentError("texts is one text. Give a list: texts=[text].")
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise ArgumentError(f"Text {number} is a {type(text).__name__}, not text.")
+        yield Document(str(number), text)
+
+
+def _refuse_texts(names: Iterable[str]) -> None:
+    """Says what to do where texts were handed in as files."""
+    for name in names:
+        if "\n" in name or (" " in name and len(name) > 60 and not Path(name[:4000]).exists()):
+            raise CorpusError(f"'{name[:40]}…' is no file or folder. If these are texts, write texts=[...].")
