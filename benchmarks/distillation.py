@@ -34,7 +34,7 @@ from lexite.errors import CorpusError, LexiteError
 from lexite.evaluation.cache import StateCache
 from lexite.evaluation.judged import open_collections, read_collection
 from lexite.files import write_json
-from lexite.integrations.sentence_transformers import BM25Similarity, DenseDistillationLoss
+from lexite.integrations.sentence_transformers import BM25Similarity, DenseDistillationLoss, to_sentence_transformers
 from lexite.terms.encoding import stack_rows
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -76,7 +76,7 @@ class CachedModel(nn.Module):
 
     def __init__(self, encoder: LatentTermEncoder) -> None:
         super().__init__()
-        model = encoder.to_sentence_transformers()
+        model = to_sentence_transformers(encoder)
         self.encoder, self.pooling, self.scoring = model.token_encoder, model.token_pooling, encoder.scoring
 
     def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:

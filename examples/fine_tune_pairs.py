@@ -29,6 +29,7 @@ from lexite.integrations.sentence_transformers import (
     LatentTermsSparseEncoder,
     freeze_backbone,
     merge_adapters,
+    to_sentence_transformers,
 )
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    model = LatentTermsSparseEncoder.from_vocabulary(args.vocabulary)
+    model = to_sentence_transformers(args.vocabulary)
     test, train = open_collection(args.collection, "test"), open_collection(args.collection, "train")
     corpus = {document.id: document.full_text for document in test.documents()}
     evaluator = BM25InformationRetrievalEvaluator(

@@ -15,9 +15,11 @@ from word_count_model import N_TERMS, WordCounts, collection, weights_of, word_m
 from lexite.errors import ArgumentError, ConfigError, CorpusError, ModelError
 from lexite.evaluation import evaluate_run
 from lexite.index import BM25Index
+from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
 from lexite.integrations.sentence_transformers.evaluation import BM25InformationRetrievalEvaluator
 from lexite.integrations.sentence_transformers.model import LatentTermsSparseEncoder
 from lexite.scoring.config import BM25Config
+from lexite.terms import EncodedQueries
 
 QUERIES, CORPUS, RELEVANT = collection()
 PLAIN = BM25Config(document_transform="none", query_transform="none")
@@ -33,7 +35,8 @@ def index_run(scoring: BM25Config = PLAIN, documents=None, queries=None) -> dict
     """Hits of BM25Index."""
     rows = weights_of(list(CORPUS.values())) if documents is None else documents
     index = BM25Index.in_memory(rows, list(CORPUS), scoring)
-    hits = index.search(weights_of(list(QUERIES.values())) if queries is None else queries, 100)
+    weights = weights_of(list(QUERIES.values())) if queries is None else queries
+    hits = index.search(EncodedQueries(weights), 100)
     return {query: {hit.id: hit.score for hit in found} for query, found in zip(QUERIES, hits, strict=True)}
 
 
@@ -227,7 +230,7 @@ def test_active_dimensions_can_be_limited():
 
 
 def test_latent_terms_are_encoded_into_rows(tiny_vocabulary, monkeypatch):
-    model = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    model = to_sentence_transformers(tiny_vocabulary)
     texts = ["The cow gives milk and meat.", "Rain and snow fall on the lake.", "Parse the json text to an object.", "", "cat"]
     corpus = {f"d{number}": text for number, text in enumerate(texts)}
     queries = {"q1": "how to parse json text", "q2": "milk of the cow", "q3": "snow"}
@@ -241,7 +244,7 @@ def test_latent_terms_are_encoded_into_rows(tiny_vocabulary, monkeypatch):
     results = evaluate(model)
     assert evaluate.similarity.scoring == model.scoring
     index = BM25Index.in_memory(model.encode_csr(corpus.values(), task="document", raw=True), list(corpus), model.scoring)
-    hits = index.search(model.encode_csr(queries.values(), task="query", raw=True), 10)
+    hits = index.search(EncodedQueries(model.encode_csr(queries.values(), task="query", raw=True)), 10)
     run = {query: {hit.id: hit.score for hit in found} for query, found in zip(queries, hits, strict=True)}
     grades = {query: dict.fromkeys(found, 1) for query, found in relevant.items()}
     expected = evaluate_run(grades, run).mean

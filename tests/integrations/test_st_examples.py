@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lexite import LatentTermEncoder
-from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
+from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder, from_sentence_transformers
+from lexite.terms import apply_transform
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -64,6 +64,6 @@ def test_fine_tuning_raises_the_ranking_of_what_it_was_shown(
     assert after > before
     tuned = LatentTermsSparseEncoder(str(output), device="cpu")
     dense = {"dense_folder": tmp_path / "dense"} if flags else {}
-    encoder = LatentTermEncoder.from_sentence_transformers(tuned, precision="fp32", **dense)
-    terms = encoder.encode_documents(["milk of the cow"]).toarray()
-    assert terms == pytest.approx(tuned.encode_document(["milk of the cow"]).to_dense().numpy(), abs=1e-4)
+    encoder = from_sentence_transformers(tuned, precision="fp32", **dense)
+    terms = apply_transform(encoder.encode_documents(["milk of the cow"]), encoder.scoring.document_transform)
+    assert terms.toarray() == pytest.approx(tuned.encode_document(["milk of the cow"]).to_dense().numpy(), abs=1e-4)

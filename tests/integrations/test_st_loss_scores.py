@@ -28,6 +28,7 @@ from lexite.integrations.sentence_transformers.losses import (
 )
 from lexite.integrations.sentence_transformers.losses.latent_terms import BM25Scores, flops, ranking_loss, smoothed_idf
 from lexite.scoring.config import BM25Config
+from lexite.terms import EncodedQueries
 
 WEIGHTS = st.one_of(st.just(0.0), st.floats(2.0**-6, 64.0, width=32))
 SCORINGS = st.builds(
@@ -55,7 +56,7 @@ def collections(draw: Any) -> tuple[Any, Any]:
 def index_scores(documents: Any, queries: Any, scoring: BM25Config) -> Any:
     """Scores of BM25Index; 0 for documents that are no hits."""
     index = BM25Index.in_memory(sparse.csr_array(documents), [str(i) for i in range(len(documents))], scoring)
-    found, values = index.search_arrays(sparse.csr_array(queries), len(documents))
+    found, values = index.search_arrays(EncodedQueries(sparse.csr_array(queries)), len(documents))
     scores = np.zeros((len(queries), len(documents)), dtype=np.float32)
     for row, (numbers, given_scores) in enumerate(zip(found, values, strict=True)):
         scores[row, numbers[numbers >= 0]] = given_scores[numbers >= 0]

@@ -25,6 +25,7 @@ from lexite.integrations.sentence_transformers import (
     BM25InformationRetrievalEvaluator,
     LatentTermsLoss,
     LatentTermsSparseEncoder,
+    to_sentence_transformers,
 )
 from lexite.integrations.sentence_transformers.saved import WEIGHTS
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
@@ -44,7 +45,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def folder(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model with labels, and with prompts and transforms that matter."""
-    model = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary), query_prompt="how to ", document_prompt="file ")
+    model = to_sentence_transformers(tiny_vocabulary, query_prompt="how to ", document_prompt="file ")
     model.scoring = BM25Config(k1=1.7, document_transform="sqrt", query_transform="log1p")
     path = tmp_path_factory.mktemp("sparse") / "model"
     model.save_pretrained(str(path))

@@ -24,7 +24,12 @@ from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesR
 
 from lexite.cli import main
 from lexite.errors import ModelError
-from lexite.integrations.sentence_transformers import BM25InformationRetrievalEvaluator, LatentTermsSparseEncoder
+from lexite.integrations.sentence_transformers import (
+    BM25InformationRetrievalEvaluator,
+    LatentTermsSparseEncoder,
+    from_sentence_transformers,
+    to_sentence_transformers,
+)
 from lexite.integrations.sentence_transformers.extras import LatentTermsExtras
 from lexite.integrations.sentence_transformers.losses import TokenReconstructionLoss
 from lexite.integrations.sentence_transformers.model_card import LatentTermsModelCardData
@@ -74,7 +79,7 @@ def row(card: str, name: str) -> list[str]:
 
 @pytest.fixture
 def converted(tiny_vocabulary: Path) -> LatentTermsSparseEncoder:
-    return LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    return to_sentence_transformers(tiny_vocabulary)
 
 
 def new_model(tiny_model: Path, **options: Any) -> LatentTermsSparseEncoder:
@@ -129,7 +134,7 @@ def check_snippets(card: str, folder: Path) -> None:
 def test_every_snippet_runs_as_it_stands(
     trained: bool, tiny_model: Path, tiny_vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    model = new_model(tiny_model) if trained else LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    model = new_model(tiny_model) if trained else to_sentence_transformers(tiny_vocabulary)
     if trained:
         train(model, library_loss(model), tmp_path / "run")
     model.model_card_data.set_model_id(str(tmp_path / "saved"))
@@ -197,7 +202,7 @@ def test_dead_latents_are_counted_only_where_training_counted(tiny_model: Path, 
 
 
 def test_training_and_evaluation_are_recorded(tiny_vocabulary: Path, tmp_path: Path) -> None:
-    model = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    model = to_sentence_transformers(tiny_vocabulary)
     train(model, library_loss(model), tmp_path / "run", evaluator=evaluator())
     measured = evaluator()(model)
     card = card_of(model, tmp_path / "saved")
@@ -344,7 +349,7 @@ def test_no_conversion_is_shown_that_is_refused(tiny_model: Path, tmp_path: Path
     model = new_model(tiny_model)
     REFUSED[name](model)
     with pytest.raises(ModelError, match="cannot be converted: lexite "):
-        model.to_latent_term_encoder(dense_folder=tmp_path / "dense")
+        from_sentence_transformers(model, dense_folder=tmp_path / "dense")
     assert not (tmp_path / "dense").exists()
     card = card_of(model, tmp_path / "saved")
     assert "from_sentence_transformers" not in card and "lexite index" not in card and len(blocks(card, "python")) == 2
@@ -385,7 +390,7 @@ def test_codes_of_whole_texts_are_said_to_be_such(tiny_model: Path, tmp_path: Pa
 
 
 def test_the_user_decides_on_name_and_licence(tiny_vocabulary: Path, tmp_path: Path) -> None:
-    given = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    given = to_sentence_transformers(tiny_vocabulary)
     data = LatentTermsModelCardData(license="mit", model_name="My terms", language="en")
     model = LatentTermsSparseEncoder(modules=list(given), model_card_data=data, extras=LatentTermsExtras())
     card = card_of(model, tmp_path / "saved")

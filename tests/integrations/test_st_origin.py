@@ -14,11 +14,16 @@ import torch
 from latent_models import N_LATENTS, make_vocabulary
 
 from lexite import LatentTermEncoder
-from lexite.errors import ArgumentError, ModelError
-from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder
+from lexite.errors import ArgumentError, BackboneError, ModelError
+from lexite.integrations.sentence_transformers import (
+    LatentTermsSparseEncoder,
+    from_sentence_transformers,
+    to_sentence_transformers,
+)
 from lexite.integrations.sentence_transformers.origin import weights_changed
 from lexite.sae import SparseAutoencoder
-from lexite.terms import BM25Config, ModelDetails, measure_vocabulary
+from lexite.scoring import BM25Config
+from lexite.terms import ModelDetails, measure_vocabulary
 from lexite.terms.static import counter_for, table_for
 
 TEXTS = ["The cat and the dog drink milk.", "Rain and snow fall on the lake.", "Open the file, read the text."]
@@ -29,13 +34,11 @@ DETAILS = ModelDetails("tiny", "cc0-1.0", "Three sentences (CC0).", {"seed": 7},
 def measured(model: Path, **options: Any) -> LatentTermEncoder:
     """A vocabulary of which everything is known."""
     encoder = make_vocabulary(model, **options)
-    encoder.vocabulary = measure_vocabulary(encoder, TEXTS, source="three sentences")
     counter = counter_for(encoder.backbone, N_LATENTS)
     assert counter is not None
     encoder.encode_documents(TEXTS, static=counter)
-    encoder.static = table_for(counter, encoder.backbone, "sum")
-    encoder.details = DETAILS
-    return encoder
+    vocabulary = measure_vocabulary(encoder, TEXTS, source="three sentences")
+    return encoder.replaced(vocabulary=vocabulary, static=table_for(counter, encoder.backbone, "sum"), details=DETAILS)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def encoder(tiny_model: Path) -> LatentTermEncoder:
 
 @pytest.fixture
 def model(encoder: LatentTermEncoder) -> LatentTermsSparseEncoder:
-    return encoder.to_sentence_transformers()
+    return to_sentence_transformers(encoder)
 
 
 def through_a_folder(model: LatentTermsSparseEncoder, folder: Path) -> LatentTermsSparseEncoder:
@@ -54,7 +57,7 @@ def through_a_folder(model: LatentTermsSparseEncoder, folder: Path) -> LatentTer
 
 
 def converted(model: LatentTermsSparseEncoder, folder: Path) -> LatentTermEncoder:
-    return model.to_latent_term_encoder(dense_folder=folder, overwrite=True)
+    return from_sentence_transformers(model, dense_folder=folder, overwrite=True)
 
 
 def add_noise(tensor: torch.Tensor) -> None:
@@ -99,8 +102,8 @@ def test_other_weights_leave_nothing_of_what_was_measured(model, encoder, tmp_pa
 def test_what_was_made_of_other_weights_is_a_vocabulary_of_its_own(model, tmp_path: Path) -> None:
     WEIGHTS["encoder"](model)
     tuned = converted(model, tmp_path / "dense")
-    tuned.details = dataclasses.replace(tuned.details, results=RESULTS, licence="mit")
-    again = through_a_folder(tuned.to_sentence_transformers(), tmp_path / "sparse").to_latent_term_encoder()
+    tuned = tuned.replaced(details=dataclasses.replace(tuned.details, results=RESULTS, licence="mit"))
+    again = from_sentence_transformers(through_a_folder(to_sentence_transformers(tuned), tmp_path / "sparse"))
     assert (again.fingerprint, again.details) == (tuned.fingerprint, tuned.details)
 
 
@@ -108,7 +111,7 @@ def test_a_model_that_is_the_same_keeps_everything(model, encoder, tmp_path: Pat
     add_noise(model.token_encoder.W_dec)  # which no term depends on
     model.train()
     model.eval()
-    back = through_a_folder(model, tmp_path / "sparse").to_latent_term_encoder()
+    back = from_sentence_transformers(through_a_folder(model, tmp_path / "sparse"))
     assert back.details == DETAILS and back.static is not None and back.vocabulary is not None
     assert back.vocabulary.summary() == encoder.vocabulary.summary()
 
@@ -116,19 +119,19 @@ def test_a_model_that_is_the_same_keeps_everything(model, encoder, tmp_path: Pat
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rounding_is_no_change(model, tmp_path: Path, dtype: torch.dtype) -> None:
     model.to(dtype)
-    assert model.to_latent_term_encoder().details == DETAILS
+    assert from_sentence_transformers(model).details == DETAILS
     again = through_a_folder(model, tmp_path / "sparse")
-    assert again.dtype == dtype and again.to_latent_term_encoder().details == DETAILS
+    assert again.dtype == dtype and from_sentence_transformers(again).details == DETAILS
     one_number(again)
-    assert again.to_latent_term_encoder().details.name == "tiny-tuned"
+    assert from_sentence_transformers(again).details.name == "tiny-tuned"
 
 
 def test_a_dense_model_that_is_gone_is_known_by_its_weights(tiny_model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_model, tmp_path / "model")
-    model = through_a_folder(measured(copy).to_sentence_transformers(), tmp_path / "sparse")
+    model = through_a_folder(to_sentence_transformers(measured(copy)), tmp_path / "sparse")
     shutil.rmtree(copy)
     with pytest.raises(ModelError, match="dense_folder"):
-        model.to_latent_term_encoder()
+        from_sentence_transformers(model)
     back = converted(model, tmp_path / "dense")
     assert back.details == DETAILS and back.static is not None
     WEIGHTS["dense model"](model)
@@ -148,7 +151,7 @@ SETTINGS: dict[str, tuple[Callable[[LatentTermsSparseEncoder], None], bool]] = {
 def test_other_settings_leave_out_the_results(model, encoder, tmp_path: Path, name: str) -> None:
     change, static = SETTINGS[name]
     change(model)
-    back = through_a_folder(model, tmp_path / "sparse").to_latent_term_encoder()
+    back = from_sentence_transformers(through_a_folder(model, tmp_path / "sparse"))
     assert back.details == dataclasses.replace(DETAILS, results=None)
     assert (back.static is not None) == static, "its rows are means of the codes of documents"
     assert back.vocabulary.summary() == encoder.vocabulary.summary(), "counted as it says"
@@ -156,11 +159,11 @@ def test_other_settings_leave_out_the_results(model, encoder, tmp_path: Path, na
 
 def test_what_was_measured_of_the_new_weights_stays(model, tmp_path: Path) -> None:
     WEIGHTS["encoder"](model)
-    plain = model.to_latent_term_encoder()
+    plain = from_sentence_transformers(model)
     fresh = measure_vocabulary(plain, TEXTS[:2], source="two sentences")
     mine = ModelDetails("mine", "mit", results=RESULTS)
     model.extras = dataclasses.replace(model.extras, vocabulary=fresh, details=mine)
-    back = through_a_folder(model, tmp_path / "sparse").to_latent_term_encoder()
+    back = from_sentence_transformers(through_a_folder(model, tmp_path / "sparse"))
     assert back.details == mine and back.vocabulary.source == "two sentences" and back.static is None
     np.testing.assert_array_equal(back.vocabulary.document_counts, fresh.document_counts)
 
@@ -169,7 +172,7 @@ def test_without_digests_nothing_is_taken_for_unchanged(model, tmp_path: Path) -
     origin = {key: value for key, value in model.extras.origin.items() if key != "state"}
     model.extras = dataclasses.replace(model.extras, origin=origin)
     assert weights_changed(model)
-    details = through_a_folder(model, tmp_path / "same").to_latent_term_encoder().details
+    details = from_sentence_transformers(through_a_folder(model, tmp_path / "same")).details
     assert details.name == "tiny-tuned" and details.results is None
 
 
@@ -182,8 +185,8 @@ def test_the_card_of_a_changed_model_says_so(model, tmp_path: Path) -> None:
     card = (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
     assert ".7771" not in card and "license: cc0-1.0" not in card and "no longer those of the vocabulary" in card
     assert "three sentences, before the weights were changed" in card
-    tuned = LatentTermsSparseEncoder(str(tmp_path / "b"), device="cpu").to_latent_term_encoder()
-    tuned.to_sentence_transformers().save_pretrained(str(tmp_path / "c"))
+    tuned = from_sentence_transformers(LatentTermsSparseEncoder(str(tmp_path / "b"), device="cpu"))
+    to_sentence_transformers(tuned).save_pretrained(str(tmp_path / "c"))
     card = (tmp_path / "c" / "README.md").read_text(encoding="utf-8")
     assert "## Vocabulary" not in card and "`tiny-tuned`" in card, "nothing was counted with these weights"
 
@@ -191,7 +194,7 @@ def test_the_card_of_a_changed_model_says_so(model, tmp_path: Path) -> None:
 def test_device_is_where_the_model_is_put(tiny_vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sentence_transformers.base.model.get_device_name", lambda: "meta")
     for device in ("cpu", "auto" if not torch.cuda.is_available() else "cpu"):
-        model = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary), device=device)
+        model = to_sentence_transformers(tiny_vocabulary, device=device)
         assert {tensor.device for tensor in (*model.parameters(), *model.buffers())} == {torch.device("cpu")}
         assert model.device == torch.device("cpu")
 
@@ -199,7 +202,7 @@ def test_device_is_where_the_model_is_put(tiny_vocabulary: Path, monkeypatch: py
 def test_without_a_device_the_library_chooses(tiny_vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("sentence_transformers.base.model.get_device_name", lambda: asked.append("") or "cpu")
-    LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary))
+    to_sentence_transformers(tiny_vocabulary)
     assert asked
 
 
@@ -217,15 +220,15 @@ def test_precision_is_the_type_of_the_weights(
     tiny_vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr("lexite.kernels.hardware._cpu_has_fast_bf16", lambda: True)
-    exact = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary)).encode_document(TEXTS).to_dense()
-    model = LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary), device="cpu", precision=precision)
+    exact = to_sentence_transformers(tiny_vocabulary).encode_document(TEXTS).to_dense()
+    model = to_sentence_transformers(tiny_vocabulary, device="cpu", precision=precision)
     assert {tensor.dtype for tensor in model.parameters()} == {dtype}
     rows = model.encode_document(TEXTS).to_dense().float()
     assert torch.cosine_similarity(rows, exact).min() > 0.98
     again = through_a_folder(model, tmp_path / "sparse")
     assert again.dtype == dtype
     torch.testing.assert_close(again.encode_document(TEXTS).to_dense().float(), rows)
-    back = again.to_latent_term_encoder()
+    back = from_sentence_transformers(again)
     assert isinstance(back.sae, SparseAutoencoder) and back.name == "tiny"
     assert back.backbone.config.precision == ("fp32" if precision in (None, "fp16") else precision)
 
@@ -234,4 +237,18 @@ def test_precision_is_the_type_of_the_weights(
 def test_arguments_without_effect_are_refused(tiny_vocabulary: Path, argument: dict[str, Any]) -> None:
     (name,) = argument
     with pytest.raises(ArgumentError, match=name):
-        LatentTermsSparseEncoder.from_vocabulary(str(tiny_vocabulary), **argument)
+        to_sentence_transformers(tiny_vocabulary, **argument)
+
+
+@pytest.mark.parametrize("argument", [{"revision": "main"}, {"query_prompt": "ask: "}, {"long": "truncate"}])
+def test_arguments_for_loading_are_refused_beside_an_encoder(encoder, argument: dict[str, Any]) -> None:
+    (name,) = argument
+    with pytest.raises(ArgumentError, match=f"{name} has no effect on an encoder that is loaded already"):
+        to_sentence_transformers(encoder, **argument)
+
+
+def test_an_encoder_takes_device_and_precision_as_a_folder_does(encoder, tiny_vocabulary: Path) -> None:
+    model = to_sentence_transformers(encoder, device="cpu", precision="bf16")
+    assert {(tensor.dtype, tensor.device.type) for tensor in model.parameters()} == {(torch.bfloat16, "cpu")}
+    with pytest.raises(BackboneError, match="'nowhere' cannot be used here"):
+        to_sentence_transformers(encoder, device="nowhere")

@@ -23,6 +23,7 @@ from lexite.integrations.sentence_transformers import (
     SupervisedContrastiveLoss,
     TokenReconstructionLoss,
     center_on,
+    from_sentence_transformers,
 )
 
 N_LATENTS, K = 48, 2
@@ -88,7 +89,7 @@ def test_saved_models_load(model: LatentTermsSparseEncoder, tmp_path: Path):
 
 def test_codes_of_whole_texts_are_no_vocabulary(model: LatentTermsSparseEncoder, tmp_path: Path):
     with pytest.raises(ModelError, match="terms of tokens, not of whole texts"):
-        model.to_latent_term_encoder(dense_folder=tmp_path / "dense")
+        from_sentence_transformers(model, dense_folder=tmp_path / "dense")
     assert not (tmp_path / "dense").exists()
 
 

@@ -21,6 +21,7 @@ from lexite.integrations.sentence_transformers import similarity as module
 from lexite.integrations.sentence_transformers.embedding_rows import read_rows
 from lexite.integrations.sentence_transformers.similarity import BM25Similarity, product_in_blocks, product_on_cpu
 from lexite.scoring.config import BM25Config
+from lexite.terms import EncodedQueries
 
 WEIGHTS = st.one_of(st.just(0.0), st.just(0.0), st.floats(2.0**-6, 64.0, width=32))
 SCORINGS = st.builds(
@@ -46,7 +47,7 @@ def collections(draw):
 def index_scores(documents: np.ndarray, queries: np.ndarray, scoring: BM25Config) -> np.ndarray:
     """Scores of BM25Index; 0 for documents that are no hits."""
     index = BM25Index.in_memory(sparse.csr_array(documents), [str(i) for i in range(len(documents))], scoring)
-    found, values = index.search_arrays(sparse.csr_array(queries), len(documents))
+    found, values = index.search_arrays(EncodedQueries(sparse.csr_array(queries)), len(documents))
     scores = np.zeros((len(queries), len(documents)), dtype=np.float32)
     for row, (numbers, given_scores) in enumerate(zip(found, values, strict=True)):
         scores[row, numbers[numbers >= 0]] = given_scores[numbers >= 0]

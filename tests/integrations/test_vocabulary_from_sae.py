@@ -48,7 +48,7 @@ def test_a_vocabulary_encodes_with_the_autoencoder(activation: str, make, backbo
     sae = make(activation)
     encoder = vocabulary_from_sae(read_sae(write_saelens(sae, tmp_path / "sae"), precision="fp32"), backbone, texts=TEXTS)
     plain = LatentTermEncoder(backbone, sae)
-    assert (encoder.encode_documents(TEXTS, raw=True) != plain.encode_documents(TEXTS, raw=True)).nnz == 0
+    assert (encoder.encode_documents(TEXTS) != plain.encode_documents(TEXTS)).nnz == 0
     vocabulary = encoder.vocabulary
     assert vocabulary is not None and vocabulary.n_documents == len(TEXTS) and vocabulary.n_latents == sae.n_terms
     counts = np.bincount(plain.encode_documents(TEXTS).indices, minlength=sae.n_terms)
@@ -178,7 +178,7 @@ def test_the_examples_of_the_page_run(make, tiny_model: Path, tmp_path: Path, mo
     first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     variables: dict[str, Any] = {}
     exec(first.replace("all-MiniLM-L6-v2", str(tiny_model)).replace("model=", "overlap=4, model="), variables)
-    hits = variables["index"].search(variables["encoder"].encode_queries(["otters"], raw=True), top_k=1)
+    hits = variables["index"].search(variables["encoder"].encode_queries(["otters"]), top_k=1)
     assert len(hits) == 1
     exec(second, variables)
     for name in ("for-saelens", "for-sparsify"):

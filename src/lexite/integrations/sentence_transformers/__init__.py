@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from lexite.integrations.sentence_transformers.callbacks import KAnnealingCallback as KAnnealingCallback
     from lexite.integrations.sentence_transformers.callbacks import SamplerEpochCallback as SamplerEpochCallback
     from lexite.integrations.sentence_transformers.collator import TokenBudgetDataCollator as TokenBudgetDataCollator
+    from lexite.integrations.sentence_transformers.conversion import from_sentence_transformers as from_sentence_transformers
     from lexite.integrations.sentence_transformers.conversion import save_dense as save_dense
+    from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers as to_sentence_transformers
     from lexite.integrations.sentence_transformers.evaluation import (
         BM25InformationRetrievalEvaluator as BM25InformationRetrievalEvaluator,
     )
@@ -66,8 +68,10 @@ _HOMES = {
     "count_tokens": "windows",
     "fit_decoder": "preparation",
     "freeze_backbone": "preparation",
+    "from_sentence_transformers": "conversion",
     "merge_adapters": "preparation",
     "save_dense": "conversion",
+    "to_sentence_transformers": "conversion",
     "token_windows": "windows",
 }
 __all__ = list(_HOMES)

@@ -44,9 +44,8 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
 
     Example:
         >>> from datasets import Dataset
-        >>> from lexite import LatentTermEncoder
-        >>> from lexite.integrations.sentence_transformers.windows import token_windows
-        >>> model = LatentTermEncoder.from_pretrained("default").to_sentence_transformers()
+        >>> from lexite.integrations.sentence_transformers import to_sentence_transformers, token_windows
+        >>> model = to_sentence_transformers("default")
         >>> collator = TokenBudgetDataCollator(model.preprocess, tokens_per_batch=300)
         >>> texts = Dataset.from_dict({"text": ["The tides follow the moon. " * 100, "Bread is baked from flour."]})
         >>> windows = token_windows(texts, model, collator)

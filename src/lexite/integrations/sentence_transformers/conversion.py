@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sentence_transformers.base.model import BaseModel
@@ -12,6 +12,7 @@ from torch import nn
 
 from lexite.backbone import Backbone, BackboneConfig, load_backbone, read_otherwise
 from lexite.backbone.loading import is_late_interaction, load_dense_model
+from lexite.backbone.precision import fast_bf16, resolve_device
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, LexiteError, ModelError
@@ -37,17 +38,67 @@ from lexite.terms.config import TermsConfig, saved_terms
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.saving import backbone_device, manifest_values
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PRECISIONS = ("auto", *_DTYPES)
+
 
 def to_sentence_transformers(
-    encoder: LatentTermEncoder, *, device: str | None = None, dtype: torch.dtype = torch.float32
+    vocabulary: LatentTermEncoder | str | Path = "default",
+    *,
+    device: str | None = None,
+    precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None,
+    **loading: Any,
 ) -> LatentTermsSparseEncoder:
-    """Does the work of :meth:`lexite.LatentTermEncoder.to_sentence_transformers`.
+    """A vocabulary as a SparseEncoder of sentence-transformers, with weights of its own.
+
+    It gives the same terms, with one difference: sentence-transformers cuts a text at the model's window, where lexite reads on
+    in further windows unless the vocabulary was loaded with ``long="truncate"``.
 
     Args:
-        encoder: the vocabulary.
+        vocabulary: an encoder; or a name or folder, as :meth:`lexite.LatentTermEncoder.from_pretrained` takes it.
         device: where the model is put; default as the library chooses.
-        dtype: of its weights.
+        precision: of the weights: ``"fp32"``, which is the default, ``"bf16"``, ``"fp16"``, or ``"auto"`` for bf16 where the
+            processor is fast at it.
+        **loading: for a name or folder, what ``from_pretrained`` also takes: ``revision``, ``trust_remote_code``,
+            ``query_prompt``, ``document_prompt``, ``backbone``.
+
+    Raises:
+        ArgumentError: there is no such precision here; ``long`` is given, or arguments for loading beside an encoder that is
+            loaded already.
+        ModelError: the vocabulary cannot be loaded; its backbone is no model but precomputed states; or sentence-transformers
+            has no counterpart of its activation.
+        BackboneError: the dense model cannot be loaded, or there is no such device.
+
+    Example:
+        >>> model = to_sentence_transformers("default")
+        >>> model.encode_document(["The tides follow the moon."]).shape
+        torch.Size([1, 16384])
     """
+    if precision not in (None, *_PRECISIONS):
+        raise ArgumentError(f"precision is {precision!r}, but a sparse encoder has fp32, bf16, fp16 or auto. Choose one.")
+    target = None if device is None else resolve_device(device)
+    encoder = _loaded(vocabulary, target, precision, loading)
+    if precision == "auto":
+        precision = "bf16" if fast_bf16(target or "auto") else "fp32"
+    return _sparse_encoder(encoder, target, _DTYPES[precision or "fp32"])
+
+
+def _loaded(
+    vocabulary: LatentTermEncoder | str | Path, device: str | None, precision: str | None, loading: dict[str, Any]
+) -> LatentTermEncoder:
+    """The encoder itself, or the one that a name or folder loads."""
+    if isinstance(vocabulary, LatentTermEncoder):
+        if loading:
+            raise ArgumentError(f"{', '.join(loading)} has no effect on an encoder that is loaded already. Leave it out.")
+        return vocabulary
+    if loading.get("long") is not None:
+        raise ArgumentError("long has no effect in sentence-transformers, which cuts a text at the window. Leave it out.")
+    computed: Any = None if precision == "fp16" else precision  # vocabularies do not compute in fp16
+    return LatentTermEncoder.from_pretrained(vocabulary, device=device, precision=computed, **loading)
+
+
+def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch.dtype) -> LatentTermsSparseEncoder:
+    """The modules of sentence-transformers with an encoder's weights, and what the encoder knows beside them."""
     backbone, sae = encoder.backbone, encoder.sae
     if not isinstance(backbone, TransformerBackbone):
         raise ModelError(
@@ -126,9 +177,25 @@ def from_sentence_transformers(
     dense_folder: str | Path | None = None,
     overwrite: bool = False,
     device: str | None = None,
-    precision: str | None = None,
+    precision: Literal["auto", "bf16", "fp32", "int8"] | None = None,
 ) -> LatentTermEncoder:
-    """Does the work of :meth:`lexite.LatentTermEncoder.from_sentence_transformers`."""
+    """A vocabulary from a SparseEncoder with latent terms.
+
+    Args:
+        model: the model, or its folder or name.
+        dense_folder: where the dense part is saved, if it is not, unchanged, the model that the vocabulary was made for.
+        overwrite: replace a model that is in ``dense_folder``.
+        device: where the dense model runs; default the best there is.
+        precision: number format of the dense model; default as it was.
+
+    Returns:
+        The vocabulary, in memory. Labels, static table, scoring and details come along as far as they hold for the weights.
+
+    Raises:
+        ArgumentError: ``model`` is no :class:`LatentTermsSparseEncoder`.
+        ModelError: the dense part needs a ``dense_folder``, or something has no counterpart in lexite; one line.
+        StorageError: ``dense_folder`` holds something else, or cannot be written.
+    """
     if isinstance(model, (str, Path)):
         model = LatentTermsSparseEncoder(str(model), device="cpu")
     if not isinstance(model, LatentTermsSparseEncoder):

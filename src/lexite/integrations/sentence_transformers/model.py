@@ -29,7 +29,6 @@ from lexite.terms.encoding import stack_rows
 
 if TYPE_CHECKING:
     from lexite.integrations.sentence_transformers.similarity import BM25Similarity
-    from lexite.terms import LatentTermEncoder
 
 Task = Literal["query", "document"]
 REQUIREMENTS = {"lexite": {"specifier": ">=0.1", "reason": "It holds the modules that make latent terms: pip install lexite"}}
@@ -58,8 +57,8 @@ class LatentTermsSparseEncoder(SparseEncoder):
         ModelError: what is named holds no latent terms.
 
     Example:
-        >>> from lexite import LatentTermEncoder
-        >>> model = LatentTermEncoder.from_pretrained("default").to_sentence_transformers()
+        >>> from lexite.integrations.sentence_transformers import to_sentence_transformers
+        >>> model = to_sentence_transformers("default")
         >>> model.encode_document(["The tides follow the moon."]).shape
         torch.Size([1, 16384])
     """
@@ -112,43 +111,9 @@ class LatentTermsSparseEncoder(SparseEncoder):
         if found is None:
             raise ModelError(
                 f"The model has no {kind.__name__}, so it makes no latent terms. Make one from a dense retriever with "
-                "LatentTermsSparseEncoder.from_dense(name), or from a vocabulary with from_vocabulary(name)."
+                "LatentTermsSparseEncoder.from_dense(name), or from a vocabulary with to_sentence_transformers(name)."
             )
         return found
-
-    @classmethod
-    def from_vocabulary(
-        cls, name_or_path: str = "default", *, device: str | None = None, precision: str | None = None, **kwargs: Any
-    ) -> LatentTermsSparseEncoder:
-        """A vocabulary of lexite as a sparse encoder.
-
-        Args:
-            name_or_path: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
-            device: where the model is put; default as the library chooses.
-            precision: of the weights: ``"fp32"``, which is the default, ``"bf16"``, ``"fp16"``, or ``"auto"`` for bf16 where
-                the processor is fast at it.
-            **kwargs: likewise ``revision``, ``trust_remote_code``, ``query_prompt``, ``document_prompt`` and ``backbone``.
-
-        Raises:
-            ArgumentError: ``long``, since the library cuts every text at the window, or there is no such precision here.
-            ModelError: as for :meth:`lexite.LatentTermEncoder.from_pretrained`.
-            BackboneError: likewise.
-        """
-        from lexite.backbone.precision import fast_bf16, resolve_device
-        from lexite.integrations.sentence_transformers.conversion import to_sentence_transformers
-        from lexite.terms import LatentTermEncoder
-
-        if kwargs.get("long") is not None:
-            raise ArgumentError("long has no effect in sentence-transformers, which cuts a text at the window. Leave it out.")
-        if precision not in (None, "auto", "fp32", "bf16", "fp16"):
-            raise ArgumentError(f"precision is {precision!r}, but a sparse encoder has fp32, bf16, fp16 or auto. Choose one.")
-        target = None if device is None else resolve_device(device)
-        asked: Any = None if precision == "fp16" else precision  # which vocabularies are not computed in
-        encoder = LatentTermEncoder.from_pretrained(name_or_path, device=target, precision=asked, **kwargs)
-        if precision == "auto":
-            precision = "bf16" if fast_bf16(target or "auto") else "fp32"
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "fp32", torch.float32)
-        return to_sentence_transformers(encoder, device=target, dtype=dtype)
 
     @classmethod
     def from_dense(
@@ -311,12 +276,6 @@ class LatentTermsSparseEncoder(SparseEncoder):
         similarity.fit(documents)
         return similarity
 
-    def to_latent_term_encoder(self, **kwargs: Any) -> LatentTermEncoder:
-        """The same as :meth:`lexite.LatentTermEncoder.from_sentence_transformers` of this model."""
-        from lexite.integrations.sentence_transformers.conversion import from_sentence_transformers
-
-        return from_sentence_transformers(self, **kwargs)
-
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Writes the model's folder; see ``SparseEncoder.save``."""
         super().save(path, *args, **kwargs)
@@ -359,7 +318,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
         problem = "holds no latent terms" if Path(model_name_or_path).exists() else "cannot be found or holds no latent terms"
         raise ModelError(
             f"{model_name_or_path} {problem}. For a dense retriever, LatentTermsSparseEncoder.from_dense(name) "
-            "puts a new sparse autoencoder behind it; from_vocabulary(name) takes a vocabulary of lexite."
+            "puts a new sparse autoencoder behind it; to_sentence_transformers(name) takes a vocabulary of lexite."
         )
 
     def _load_converted_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:

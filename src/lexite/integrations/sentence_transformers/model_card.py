@@ -314,16 +314,17 @@ def _library_snippet(name: str, query: str, documents: Sequence[str]) -> list[st
 
 def _lexite_snippet(name: str, query: str, documents: Sequence[str]) -> list[str]:
     return [
-        "from lexite import BM25Index, LatentTermEncoder",
+        "from lexite import BM25Index",
+        "from lexite.integrations.sentence_transformers import from_sentence_transformers",
         "",
         "# The dense part is saved only where it is not, unchanged, the model it came from.",
-        f'encoder = LatentTermEncoder.from_sentence_transformers({name}, dense_folder="{DENSE_FOLDER}", overwrite=True)',
+        f'encoder = from_sentence_transformers({name}, dense_folder="{DENSE_FOLDER}", overwrite=True)',
         f'encoder.save_pretrained("{VOCABULARY_FOLDER}", overwrite=True)',
         "",
         *_text_lines(query, documents),
         "names = [str(number) for number in range(len(documents))]",
-        "index = BM25Index.in_memory(encoder.encode_documents(documents, raw=True), names, scoring=encoder.scoring)",
-        "for hit in index.search(encoder.encode_queries([query], raw=True), top_k=3)[0]:",
+        "index = BM25Index.in_memory(encoder.encode_documents(documents), names, scoring=encoder.scoring)",
+        "for hit in index.search(encoder.encode_queries([query]), top_k=3)[0]:",
         "    print(hit.rank, documents[hit.document], round(hit.score, 2))",
         "for term, label, weight in encoder.query_terms(query)[:5]:",
         "    print(term, label, round(weight, 2))",
