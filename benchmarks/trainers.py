@@ -133,7 +133,11 @@ def sae_lens_step(
 
 
 def sparsify_step(states: torch.Tensor, batch: int, n_latents: int, k: int, autocast: bool) -> Step:
-    """A step of sparsify's SparseCoder with its Adam, in the order of its Trainer, which has no step of its own to call."""
+    """A step of sparsify's SparseCoder with its Adam, in the order of its Trainer, which has no step of its own to call.
+
+    It decodes with torch's ``embedding_bag``: the states are in the memory of the CPU, for which its Triton kernel is not made.
+    """
+    os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # else it takes Triton wherever that is installed; read on import
     from sparsify import SparseCoder, SparseCoderConfig
 
     given = batches(states, batch)

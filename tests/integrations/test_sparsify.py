@@ -27,6 +27,12 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def decode_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sparsify decodes with Triton wherever that can be imported, which needs tensors on a GPU; these are on the CPU."""
+    monkeypatch.setenv("SPARSIFY_DISABLE_TRITON", "1")  # read when sparsify is first imported
+
+
 def theirs(folder: Path, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes and reconstructions of sparsify's own reading of a folder."""
     sparsify = pytest.importorskip("sparsify")
