@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lexite.backbone.locate import default_model_folder
 from lexite.integrations.sentence_transformers import LatentTermsSparseEncoder, from_sentence_transformers
 from lexite.terms import apply_transform
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, name: str, *words: object) -> None:
@@ -67,3 +71,21 @@ def test_fine_tuning_raises_the_ranking_of_what_it_was_shown(
     encoder = from_sentence_transformers(tuned, precision="fp32", **dense)
     terms = apply_transform(encoder.encode_documents(["milk of the cow"]), encoder.scoring.document_transform)
     assert terms.toarray() == pytest.approx(tuned.encode_document(["milk of the cow"]).to_dense().numpy(), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    dense = default_model_folder()
+    if dense is None:
+        pytest.skip("the packaged model is not installed")
+    page = (ROOT / "docs" / "sentence-transformers.md").read_text(encoding="utf-8")
+    page = page.replace("sentence-transformers/all-MiniLM-L6-v2", str(dense))  # from the package instead of the hub
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, names)
+    printed = capsys.readouterr().out
+    scores = [float(number) for number in re.findall(r"\d+\.\d+", printed.split("]")[0])]
+    assert len(scores) == 3 and scores[1] == max(scores), "the bread is first"
+    assert names["encoder"].label(9) == names["again"].extras.vocabulary.label(9)
+    assert (tmp_path / "my-vocabulary" / "README.md").exists() and names["model"].token_encoder.k == 2

@@ -1,4 +1,4 @@
-"""What watches and steers a training: lower k step by step, count dead latents, measure BM25 now and then.
+"""Callbacks that watch and steer a training: lower k step by step, count dead latents, measure BM25 now and then.
 
 The trainer itself logs each term of a loss that returns several (``SparseEncoderTrainer.track_loss_components``), so there is
 no callback for that.
@@ -26,16 +26,16 @@ class KAnnealingCallback(TrainerCallback):
     In step t (from 0) of T: ``k(t) = round(start - (start - k) · min(1, t / (share · T)))``, so k is the encoder's own for the
     last ``1 - share`` of the steps. ``query_k``, where the encoder has one, is lowered alike to its own value.
 
-    Only forward passes in training mode see the larger k: ``encoder.k`` never changes, so that a checkpoint, an evaluation on
-    the way and a model whose training was interrupted have the k that the model is to have. k depends on the step alone, so
-    training goes on rightly from a checkpoint.
+    Only forward passes in training mode see the larger k. ``encoder.k`` never changes, so checkpoints, evaluations on the way
+    and a model whose training was interrupted all have the final k. k depends on the step alone, so a resumed training goes on
+    with the right one.
 
     Args:
         start: the first k.
-        share: of the steps, in which k is lowered, above 0 and at most 1.
+        share: share of the steps in which k is lowered, above 0 and at most 1.
 
     Attributes:
-        k: that of the step in progress; None before training.
+        k: the k of the step in progress; None before training.
 
     Raises:
         ConfigError: a value is out of range; when training begins, also if ``start`` is below the encoder's k or above the
@@ -65,7 +65,7 @@ class KAnnealingCallback(TrainerCallback):
         return round(self.start - (self.start - final) * progress)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Starts to hand the encoder another k in training."""
+        """Installs the hooks that change the encoder's k in training."""
         encoder, _ = own_modules(model)
         largest = max(encoder.k, encoder.query_k or 0)
         if not largest <= self.start <= encoder.hidden_dim:
@@ -77,20 +77,20 @@ class KAnnealingCallback(TrainerCallback):
         _TrainingK(self).register(encoder)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Takes the k of the step."""
+        """Computes the k of the step."""
         self._progress = min(1.0, state.global_step / (self.share * state.max_steps))
         self.k = self._lowered(self._progress, own_modules(model)[0].k)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Leaves the encoder alone again."""
+        """Removes the hooks."""
         _TrainingK.remove(own_modules(model)[0])
 
 
 class _TrainingK:
     """Hooks that give an encoder another k for the length of a forward pass.
 
-    An exception leaves no trace in the encoder's configuration. Where one ends training, the hooks stay behind; they do nothing
-    once their callback is gone, nor in a copy of the model, and the next annealing removes them.
+    An exception leaves no trace in the encoder's configuration. If one ends the training, the hooks stay behind, but they do
+    nothing once their callback is gone, nor in a copy of the model, and the next annealing removes them.
     """
 
     def __init__(self, callback: KAnnealingCallback | None = None) -> None:
@@ -147,7 +147,7 @@ class LoggingCallback(TrainerCallback):
             if state.is_world_process_zero:
                 _log.info("Step %d: %s", state.global_step, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
             return
-        should_log = control.should_log  # logging puts it back, although the trainer's own numbers may be due
+        should_log = control.should_log  # trainer.log resets it, although the trainer's own numbers may still be due
         self._trainer.log(dict(values))
         control.should_log = should_log
 
@@ -155,11 +155,11 @@ class LoggingCallback(TrainerCallback):
 class DeadLatentsCallback(LoggingCallback):
     """Logs the share of dead latents, ``dead_latents``, whenever the trainer logs its loss.
 
-    Dead are those that were not active in the last ``dead_after_tokens`` tokens of the encoder, counted by
-    ``TokenReconstructionLoss`` over all processes.
+    A latent is dead if it was not active in the last ``dead_after_tokens`` tokens of the encoder. ``TokenReconstructionLoss``
+    counts them over all processes.
 
     Args:
-        warn_above: a share above which there is a warning, once; None for none.
+        warn_above: share above which a warning is logged, once; None for no warning.
 
     Raises:
         ConfigError: ``warn_above`` is no share.
@@ -200,7 +200,7 @@ class BM25ProbeCallback(LoggingCallback):
         queries: query id -> text.
         corpus: document id -> text.
         relevant_docs: query id -> ids of relevant documents.
-        evaluator: in place of these three, an evaluator with a ``primary_metric``.
+        evaluator: an evaluator with a ``primary_metric``, instead of the three.
         every_steps: optimizer steps from one measurement to the next.
 
     Raises:

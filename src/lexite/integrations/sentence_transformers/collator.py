@@ -16,9 +16,10 @@ from lexite.integrations.sentence_transformers.sampler import N_TOKENS, TEXT_NUM
 class TokenBudgetDataCollator(SparseEncoderDataCollator):
     """Makes batches that hold as nearly ``tokens_per_batch`` tokens as whole windows allow, and never more.
 
-    A sparse autoencoder learns from tokens, so an optimizer step should see the same number of them whatever the lengths of
-    the texts. Three parts see to it, since a trainer shuffles, skips batches on resuming and shares them among processes before
-    a collator is called, so that a collator which kept texts for its next call would lose or repeat them:
+    A sparse autoencoder learns from tokens, so each optimizer step should see the same number of tokens, whatever the lengths
+    of the texts. A collator alone cannot see to that: the trainer shuffles, skips batches on resuming and shares them among
+    processes before it calls the collator, so texts that a collator kept for its next call would be lost or repeated. Three
+    parts do it:
 
     - :func:`~lexite.integrations.sentence_transformers.windows.token_windows` cuts long texts into windows and counts their
       tokens, once; ``count_tokens`` counts those of rows of several texts, which stay whole.
@@ -27,15 +28,15 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
     - This collator, which has no state, turns rows into features as its parent does, with prompts, router mapping and
       ``max_length``; it leaves out the columns of counts, and refuses a batch above the budget.
 
-    Tokens are those that the model pools: special tokens, and a prompt that is not pooled, do not count. With several text
-    columns (anchor, positive, negative) the budget holds for each column. The budget is that of one process and one forward
-    pass; an optimizer step sees it times processes times ``gradient_accumulation_steps``.
+    Only tokens that the model pools count, so special tokens and an unpooled prompt do not. With several text columns (anchor,
+    positive, negative) the budget holds for each column. The budget is for one forward pass in one process; an optimizer step
+    sees it times processes times ``gradient_accumulation_steps``.
 
     Args:
         preprocess_fn: the model's ``preprocess``.
         valid_label_columns: as for ``SparseEncoderDataCollator``.
         router_mapping: as for ``SparseEncoderDataCollator``.
-        prompts: as for ``SparseEncoderDataCollator``; a trainer does not hand those of its arguments to a collator it is given.
+        prompts: as for ``SparseEncoderDataCollator``. A trainer does not pass the prompts of its arguments to a given collator.
         max_length: as for ``SparseEncoderDataCollator``.
         tokens_per_batch: most tokens in a column of a batch.
 
@@ -95,12 +96,12 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
         return batch
 
     def text_columns(self, names: list[str]) -> list[str]:
-        """Those of a dataset's columns that hold texts: all but the label, the dataset's name and the counts."""
+        """The columns of a dataset that hold texts: all but the label, the dataset's name and the counts."""
         label = next((name for name in self.valid_label_columns if name in names), None)
         return [name for name in names if name not in (label, "dataset_name", N_TOKENS, TEXT_NUMBER)]
 
     def settings_of(self, column: str, position: int, dataset_name: str | None) -> tuple[str, str | None, int | None]:
-        """What a column is preprocessed with: its prompt ("" for none), its task and its longest length, where they are set."""
+        """How a column is preprocessed: its prompt ("" for none), its task, and its longest length where one is set."""
         batch = {} if dataset_name is None else {"dataset_name": dataset_name}
         task = self._get_task_for_column(column, position, self._resolve_router_mapping(batch))
         prompt = self._get_prompt_for_column(self._resolve_prompts(batch) or {}, column)

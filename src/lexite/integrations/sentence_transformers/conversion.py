@@ -138,7 +138,7 @@ def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch
 
 
 def _dense_modules(backbone: TransformerBackbone) -> list[Any]:
-    """The modules that make a backbone's token states, anew and in fp32."""
+    """New modules in fp32 that make the token states of a backbone."""
     folder, config = backbone.folder, replace(backbone.config, precision="fp32")
     dense = load_dense_model(folder, config, "cpu", "fp32", is_late_interaction(folder))
     return list(dense)[: backbone.n_state_modules]
@@ -230,13 +230,13 @@ def from_sentence_transformers(
 def _carried_along(
     model: LatentTermsSparseEncoder, same_dense: bool, before: TermsConfig, terms: TermsConfig
 ) -> LatentTermsExtras:
-    """What is known of the vocabulary that a model was made from, as far as it holds for the model as it is now.
+    """Labels, static table and details of the vocabulary that a model was made from, as far as they still hold.
 
     Args:
         model: the model.
-        same_dense: whether its dense part was compared with the original and is the same. Else the digest tells.
-        before: how the vocabulary made terms.
-        terms: how they are made now.
+        same_dense: whether its dense part was found to equal the original's. Else its digest decides.
+        before: how texts became terms in the vocabulary.
+        terms: how they do now.
     """
     extras = model.extras
     if not extras.origin:
@@ -334,7 +334,7 @@ def _same_weights(one: list[nn.Module], other: list[nn.Module]) -> bool:
 
 
 def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
-    """How a model reads texts, as the configuration of a backbone."""
+    """How a model reads texts, as values of a backbone's configuration."""
     saved = dict(model.extras.origin.get("backbone", {}).get("config", {}))
     own = {key: value for key, value in left_out(model).items() if key != "skipped"}
     prompts = {f"{kind}_prompt": model.prompts.get(kind) or "" for kind in ("query", "document")}
@@ -342,7 +342,7 @@ def _reading(model: LatentTermsSparseEncoder) -> dict[str, Any]:
 
 
 def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: str, device: str) -> SparseAutoencoder:
-    """The weights as lexite's autoencoder, with what comes before it folded in."""
+    """The weights as lexite's autoencoder, with the scale and the mean of the input folded in."""
     plain = SAEConfig(module.input_dim, module.hidden_dim, module.k)
     saved = from_dict(SAEConfig, {**to_dict(plain), **origin.get("sae", {})}, "origin.sae")
     encoder = module.W_enc.detach().float()
@@ -372,16 +372,16 @@ def _autoencoder(module: SparseAutoEncoderTokenEncoder, origin: Any, precision: 
 
 
 def _bias(module: SparseAutoEncoderTokenEncoder) -> torch.Tensor:
-    """b_pre with the mean of the data in it, where there is one: lexite's autoencoder subtracts nothing else.
+    """b_pre plus the mean of the data, where there is one: lexite's autoencoder subtracts a single vector.
 
-    A factor before states are brought to one norm does not change them, so that it can be left out.
+    A scale (``rms_scale``) is left out where states are brought to one norm afterwards, since it changes nothing then.
     """
     own = module.b_pre.detach().float()
     return own if module.data_mean is None else own + module.data_mean.float()
 
 
 def _terms(module: SparseAutoEncoderTokenEncoder, pooling: SparseTokenPooling, saved: TermsConfig, own_k: int) -> TermsConfig:
-    """How texts become terms; k is named only where it is another than what the autoencoder keeps by itself."""
+    """How texts become terms; k is named only where it differs from the autoencoder's own."""
     k_documents, k_queries = module.k, module.k_for("query")
     return replace(
         saved,

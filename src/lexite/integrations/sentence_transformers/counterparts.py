@@ -1,4 +1,4 @@
-"""What of a sparse encoder has no counterpart in lexite's vocabularies, for the conversion and for the card that offers it."""
+"""Which features of a sparse encoder lexite's vocabularies do not have. The conversion and the model card ask here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lexite.integrations.sentence_transformers.sentence_as_token import Sentence
 
 
 def obstacles(model: Any) -> list[str]:
-    """Why a model cannot be converted to a vocabulary, each as a sentence about lexite without its subject; empty if it can."""
+    """Why a model cannot be converted to a vocabulary: sentences that follow the word "lexite"; empty if it can."""
     encoder, pooling = model.token_encoder, model.token_pooling
     centred = encoder.data_mean is not None and (encoder.normalize != "none" or not encoder.apply_b_dec_to_input)
     of_whole_texts = any(isinstance(module, SentenceAsToken) for module in model)
@@ -28,7 +28,7 @@ def obstacles(model: Any) -> list[str]:
 
 
 def _gives_states(model: Any) -> bool:
-    """Whether all modules before the sparse autoencoder are such as lexite takes token states from."""
+    """Whether lexite can take token states from the modules before the sparse autoencoder."""
     modules = backbone_modules(model)
     try:
         return bool(modules) and state_module_count(modules, "the model") == len(modules)
@@ -37,6 +37,6 @@ def _gives_states(model: Any) -> bool:
 
 
 def _has_adapters(model: Any) -> bool:
-    """Whether low-rank adapters of peft are in the dense part: they are saved apart from the weights that they adapt."""
+    """Whether the dense part holds low-rank adapters of peft, which are saved apart from its weights."""
     layers = (layer for module in backbone_modules(model) for layer in module.modules())
     return any(getattr(layer, "_hf_peft_config_loaded", False) for layer in layers)

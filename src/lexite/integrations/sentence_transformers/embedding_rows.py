@@ -1,4 +1,4 @@
-"""Sparse embeddings in any of the forms that people have them in, read as rows of weighted terms."""
+"""Reading sparse embeddings of any common kind as rows of weighted terms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lexite.scoring.rows import MAX_WEIGHT
 
 Embeddings: TypeAlias = Any
 """``(n, n_terms)``, or ``(n_terms,)`` for one text: a torch tensor (COO, CSR or dense), a numpy array, a scipy sparse array or
-matrix, or a list of such rows. An empty list and the shape ``(0,)``, which the library's encoding of no texts has, are no
+matrix, or a list of such rows. An empty list means no texts, and so does the shape ``(0,)``, which the library gives for no
 texts."""
 
 
@@ -56,16 +56,16 @@ def read_rows(embeddings: Embeddings, name: str, n_terms: int | None = None) -> 
 
     Args:
         embeddings: of n texts, or of one.
-        name: what they are of, for error messages ("queries").
-        n_terms: width that they must have; also the width of no texts at all. None: any.
+        name: what was encoded, for error messages ("queries").
+        n_terms: width that the embeddings must have, and that no texts at all get; None for any.
 
     Returns:
-        Their weights in float32, duplicates added up and zeros left out, on the CPU or the CUDA device that they were on; those
-        of other devices, which lack sparse operations, on the CPU. Gradients end here.
+        The weights in float32, duplicates added up and zeros left out. They stay on the CPU or on their CUDA device; weights
+        on other devices, which lack sparse operations, come to the CPU. Gradients end here.
 
     Raises:
-        ArgumentError: they are of no supported kind or shape.
-        ModelError: they have another width, or a weight is NaN, infinite, negative or above 1e18.
+        ArgumentError: the embeddings are of no supported kind or shape.
+        ModelError: the width is another one, or a weight is NaN, infinite, negative or above 1e18.
     """
     if _holds_no_texts(embeddings):
         embeddings = torch.zeros(0, n_terms or 0, device=device_of(embeddings))
@@ -81,7 +81,7 @@ def read_rows(embeddings: Embeddings, name: str, n_terms: int | None = None) -> 
 
 
 def device_of(embeddings: Embeddings) -> torch.device:
-    """The device of embeddings of any supported kind; the CPU for what is not of torch."""
+    """The device of embeddings of any supported kind; the CPU unless they are torch tensors."""
     first = embeddings[0] if isinstance(embeddings, (list, tuple)) and embeddings else embeddings
     return first.device if isinstance(first, torch.Tensor) else torch.device("cpu")
 
@@ -94,7 +94,7 @@ def _holds_no_texts(embeddings: Embeddings) -> bool:
 
 
 def _stack(parts: Sequence[Any], name: str) -> Any:
-    """One matrix of a list of rows; a list of tensors makes a tensor."""
+    """A list of rows as one matrix; tensors become a tensor."""
     try:
         if all(isinstance(part, torch.Tensor) for part in parts):
             tensors = [part.detach().to(torch.float32) for part in parts]
@@ -125,7 +125,7 @@ def _from_torch(tensor: torch.Tensor, name: str) -> WeightRows:
 
 
 def _from_arrays(embeddings: Any, name: str) -> WeightRows:
-    is_sparse: bool = sparse.issparse(embeddings)  # said as a bool, since the stubs narrow to a class without attributes
+    is_sparse: bool = sparse.issparse(embeddings)  # typed as bool, since the stubs would narrow to a class without attributes
     if not is_sparse and not isinstance(embeddings, np.ndarray):
         raise ArgumentError(
             f"The embeddings of {name} are of the type {type(embeddings).__name__}. Give a torch tensor, a numpy array, a "

@@ -34,29 +34,30 @@ _log = logging.getLogger(__name__)
 class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
     """Measures a sparse encoder in retrieval by BM25, with the interface of ``SparseInformationRetrievalEvaluator``.
 
-    The corpus is encoded once and kept sparse; document frequencies and the mean length are those of the whole corpus, so
-    metrics do not depend on ``corpus_chunk_size``. A model with ``encode_csr`` encodes into sparse rows directly. Documents
-    with the score 0, which share no term with a query, are no hits: they have no rank and are not among the predictions. Equal
-    scores rank by ascending id, as in the library. Metrics, CSV, predictions, sparsity statistics and model card are the
-    library's; the CSV's name begins with ``BM25-``, so that it does not mix with that of the library's own evaluator.
+    The corpus is encoded once and kept sparse. Document frequencies and the mean length are counted over the whole corpus, so
+    metrics do not depend on ``corpus_chunk_size``. A model with ``encode_csr`` encodes into sparse rows directly.
+
+    A document that shares no term with a query has the score 0 and is no hit: it has no rank and is not among the predictions.
+    Equal scores rank by ascending id, as in the library. Metrics, CSV, predictions, sparsity statistics and model card are the
+    library's. The CSV's name begins with ``BM25-``, which keeps it apart from the file of the library's own evaluator.
 
     Args:
         queries: query id -> text.
         corpus: document id -> text.
-        relevant_docs: query id -> ids of relevant documents. Queries without any are left out.
+        relevant_docs: query id -> ids of relevant documents. A query that has none is left out.
         corpus_chunk_size: documents that are encoded, and later scored for all queries, at a time.
         mrr_at_k: ranks of MRR.
-        ndcg_at_k: ranks of nDCG; the largest is that of the primary metric.
+        ndcg_at_k: ranks of nDCG; the primary metric takes the largest.
         accuracy_at_k: ranks of accuracy.
         precision_recall_at_k: ranks of precision and recall.
         map_at_k: ranks of MAP.
         show_progress_bar: whether encoding shows its progress.
         batch_size: texts encoded at once.
-        name: of the collection, the prefix of the metrics.
+        name: name of the collection, which the metrics begin with.
         write_csv: whether a line of results is added to a CSV file in ``output_path``.
         max_active_dims: terms kept per text; None: as the model does.
         score_functions: further score functions to measure beside BM25 on the same embeddings, by name.
-        main_score_function: the one that the primary metric is of; None: BM25.
+        main_score_function: name of the score function behind the primary metric; None: BM25.
         query_prompt: put before each query.
         query_prompt_name: name of one of the model's prompts for it.
         corpus_prompt: put before each document.
@@ -155,8 +156,8 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
         Args:
             model: encodes the queries, and the documents unless told otherwise.
             output_path: folder for the CSV file and the predictions; None writes nothing.
-            epoch: of the training that calls, for the CSV file; -1 for none.
-            steps: likewise.
+            epoch: number of the epoch, for the CSV file, when a training calls; else -1.
+            steps: number of steps done, likewise.
             corpus_model: encodes the documents.
             corpus_embeddings: the encoded documents, in the order of the corpus, of any kind that BM25Similarity takes.
 
@@ -167,7 +168,7 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
             ArgumentError: there are not as many embeddings as documents.
             ModelError: an embedding holds weights that are negative or not finite.
         """
-        self._documents_from = corpus_model, corpus_embeddings  # the library of before 6.2 does not hand them on
+        self._documents_from = corpus_model, corpus_embeddings  # before 6.2, the library does not hand them on
         try:
             metrics: dict[str, float] = super().__call__(model, output_path, epoch, steps)
         finally:
@@ -256,7 +257,7 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
         return embeddings
 
     def _record_sparsity(self, model: Any, embeddings: torch.Tensor, side: str) -> None:
-        """Notes how sparse the rows of queries or documents are, where the library's evaluator looks for it."""
+        """Records the sparsity of the rows of queries or documents in the attributes that the library's evaluator reads."""
         for name, value in model.sparsity(embeddings).items():
             self.sparsity_stats[side][name].append(value)
         counts = compute_count_vector(embeddings)
@@ -324,7 +325,7 @@ def with_bm25(similarity: BM25Similarity, others: Mapping[str, ScoreFunction] | 
 
 
 def primary_metric(functions: Mapping[str, ScoreFunction], main: Any, ndcg_at_k: Sequence[int]) -> str:
-    """The metric that an evaluator is summed up by.
+    """Name of the one metric that stands for an evaluation.
 
     Args:
         functions: the score functions.

@@ -1,4 +1,4 @@
-"""What a vocabulary of lexite has beyond weights: labels, the static table, its name and how it was made."""
+"""What a vocabulary has beyond weights: labels, the static table, its name and how it was made."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ class LatentTermsExtras:
         return self.vocabulary is not None or self.static is not None
 
     def digests(self) -> dict[str, str]:
-        """A digest of each part that says something about the terms, for ``origin``."""
+        """A digest of the vocabulary, the static table and the details, for ``origin``."""
         return {"vocabulary": _digest(self.vocabulary), "static": _digest(self.static), "details": _digest(self.details)}
 
     def came_along(self, part: Part) -> bool:
-        """Whether a part is still the one that came with the vocabulary, not one that somebody put in its place since."""
+        """Whether a part came with the vocabulary, and nobody has put another in its place since."""
         recorded = self.origin.get("state", {}).get(part)
         return recorded is None or recorded == _digest(getattr(self, part))
 
     def of_other_weights(self, n_latents: int, licence: str | None = None) -> LatentTermsExtras:
-        """What is left where weights are no longer those of the vocabulary: the labels, and where the model came from.
+        """The extras of a model whose weights have changed: the labels stay, and a note of where the model came from.
 
-        Frequencies, the static table and the results were counted and measured with the weights before; a part that was put in
-        since then stays.
+        Frequencies, the static table and the results were counted and measured with the earlier weights, and go. A part that
+        somebody put in since then stays.
 
         Args:
-            n_latents: how many there are now; labels of another number are of no use.
-            licence: of the model, where somebody said so.
+            n_latents: number of latents now; labels of another number are of no use.
+            licence: licence of the model, where somebody named one.
         """
         vocabulary, static, details = self.vocabulary, self.static, self.details
         if vocabulary is not None and self.came_along("vocabulary"):
@@ -76,10 +76,10 @@ class LatentTermsExtras:
         return replace(self, vocabulary=vocabulary, static=static, details=details)
 
     def of_other_settings(self, *, keep_static: bool) -> LatentTermsExtras:
-        """What is left where texts get the same terms in another number, or are scored in another way: all but the results.
+        """The extras of a model with other settings (k, floors, pooling, scoring): all but the results.
 
         Args:
-            keep_static: whether the static table still is one of the codes that documents get.
+            keep_static: whether documents still get the codes that the static table was counted from.
         """
         static = self.static if keep_static or not self.came_along("static") else None
         details = replace(self.details, results=None) if self.came_along("details") else self.details
@@ -106,7 +106,7 @@ class LatentTermsExtras:
 
     @classmethod
     def load(cls, config: Mapping[str, Any], folder: str | Path | None) -> LatentTermsExtras:
-        """Reads what :meth:`config` and :meth:`save` made.
+        """Reads what :meth:`config` and :meth:`save` wrote.
 
         Args:
             config: values of :meth:`config`; empty for a model without extras.
@@ -136,7 +136,7 @@ class LatentTermsExtras:
 
 
 def _successor(details: ModelDetails, licence: str | None) -> ModelDetails:
-    """Details of what a vocabulary was made into; its recipe names the vocabulary as that of ``lexite train --from`` does."""
+    """Details of a model that was trained on from a vocabulary; the recipe names it as ``lexite train --from`` does."""
     before = details.training_data or "What that was trained on was not recorded."
     return ModelDetails(
         name=f"{details.name}-tuned",
@@ -147,7 +147,7 @@ def _successor(details: ModelDetails, licence: str | None) -> ModelDetails:
 
 
 def _labels_alone(vocabulary: Vocabulary, name: str) -> Vocabulary:
-    """Labels without frequencies: words stay a hint at what a latent stands for, numbers of other weights would be wrong."""
+    """Labels without frequencies. The words still hint at what a latent stands for; the numbers would be wrong."""
     nothing = np.zeros(vocabulary.n_latents, dtype=np.int64)
     return replace(
         vocabulary,
@@ -169,7 +169,7 @@ def _digest(part: Vocabulary | StaticTable | ModelDetails | None) -> str:
         described = dataclasses.asdict(part)
     elif isinstance(part, Vocabulary):
         described, arrays = [part.summary(), part.labels], (part.document_counts, part.token_counts)
-    else:  # values are rounded when they are saved; which terms the pieces have tells tables apart
+    else:  # saving rounds the values, so tables are told apart by the terms of their word pieces
         described, arrays = part.pooling, (part.counts, part.weights.indptr, part.weights.indices)
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for values in arrays:

@@ -22,9 +22,9 @@ class TokenLayout:
 
     Attributes:
         n_texts: number of texts, those without a token included.
-        places: (n,) int64 number of each token among all places of the batch, padding included.
+        places: (n,) int64 place of each token in the flattened batch, padding included.
         texts: (n,) int64 text of each token, ascending.
-        positions: (n,) int64 place of each token within its text, counted from the first one that is attended.
+        positions: (n,) int64 position of each token within its text, counted from its first attended token.
         shape: leading shape of the batch's tensors, ``(texts, length)``, ``(1, tokens)`` or ``(tokens,)``.
     """
 
@@ -36,7 +36,7 @@ class TokenLayout:
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """The attended tokens' rows, (n, ...), of a tensor ``(*shape, ...)``."""
-        rows = tensor.flatten(0, len(self.shape) - 1)  # not reshape, which cannot tell a row of nothing from no row
+        rows = tensor.flatten(0, len(self.shape) - 1)  # not reshape, which cannot infer the number of rows of width 0
         return rows if len(self.places) == len(rows) else rows[self.places]
 
     def restore(self, rows: torch.Tensor) -> torch.Tensor:
@@ -51,8 +51,8 @@ def token_layout(features: Mapping[str, Any], key: str = "token_embeddings") -> 
     """Reads the layout of a batch.
 
     Args:
-        features: what modules pass along; ``cu_seq_lens_q`` marks a packed batch, ``attention_mask`` padding.
-        key: the tensor whose layout it is, ``(*shape, width)``.
+        features: features of the batch; ``cu_seq_lens_q`` marks a packed batch, ``attention_mask`` marks padding.
+        key: name of the tensor whose layout is read, ``(*shape, width)``.
 
     Raises:
         ModelError: the tensor has another rank, or is longer or shorter than the batch says.
@@ -84,7 +84,7 @@ def _packed(bounds: torch.Tensor, shape: tuple[int, ...], key: str) -> TokenLayo
 
 
 def _flattened(padded: TokenLayout, shape: tuple[int, ...], key: str) -> TokenLayout:
-    """The layout of a mask's attended tokens one after the other."""
+    """The layout of flattened tokens: the attended tokens of a mask, one after the other."""
     n = len(padded.places)
     if n != shape[0]:
         raise ModelError(f"'{key}' holds {shape[0]} tokens, but the batch says that its texts have {n}.")
@@ -101,13 +101,14 @@ def _padded(mask: torch.Tensor, shape: tuple[int, ...]) -> TokenLayout:
 def pooled_tokens(
     features: Mapping[str, Any], layout: TokenLayout, special_ids: Sequence[int], include_prompt: bool
 ) -> torch.Tensor:
-    """(n,) bool: which attended tokens become terms of their text.
+    """Which attended tokens become terms of their text, (n,) bool.
 
     Args:
-        features: of the batch; ``input_ids`` tell special tokens, ``prompt_length`` says how many tokens at the start of each
-            text are the prompt's (those that stand before it, such as [CLS], counted): a number, or a tensor of one per text.
-        layout: of the batch.
-        special_ids: token ids that are left out; none leaves none out.
+        features: features of the batch. ``input_ids`` tell special tokens. ``prompt_length`` is the number of tokens at the
+            start of a text that belong to the prompt, [CLS] and the like included: one number, or a tensor with one for each
+            text.
+        layout: layout of the batch.
+        special_ids: token ids that are left out.
         include_prompt: whether tokens of the prompt count.
 
     Raises:
@@ -124,10 +125,10 @@ def pooled_tokens(
 
 
 def attended_ids(features: Mapping[str, Any], layout: TokenLayout) -> torch.Tensor:
-    """(n,) ids of the attended tokens, which may have another layout than the states.
+    """Ids of the attended tokens, (n,); the batch may hold them in another layout than the states.
 
     Raises:
-        ModelError: there are more or fewer.
+        ModelError: there are more or fewer ids than tokens.
     """
     ids: torch.Tensor = features["input_ids"].to(layout.places.device)
     mask = features.get("attention_mask")
@@ -141,11 +142,11 @@ def attended_ids(features: Mapping[str, Any], layout: TokenLayout) -> torch.Tens
 
 
 def prompt_lengths(features: Mapping[str, Any], prompt: torch.Tensor) -> torch.Tensor:
-    """(texts,) how many tokens at the start of each text are those of the prompt.
+    """Number of tokens at the start of each text that belong to the prompt, (texts,).
 
     Args:
-        features: of a batch that is tokenized, with ``input_ids`` and ``attention_mask`` or ``cu_seq_lens_q``.
-        prompt: (length,) ids of the prompt alone, with the special tokens before it.
+        features: features of a tokenized batch, with ``input_ids`` and ``attention_mask`` or ``cu_seq_lens_q``.
+        prompt: (length,) ids of the prompt alone, after the special tokens that begin a text.
     """
     ids = features["input_ids"].unsqueeze(-1)
     layout = token_layout({**features, "input_ids": ids}, "input_ids")

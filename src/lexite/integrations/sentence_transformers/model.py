@@ -50,11 +50,11 @@ class LatentTermsSparseEncoder(SparseEncoder):
     Args:
         model_name_or_path: a folder or a name on the Hugging Face hub; None where ``modules`` are given.
         scoring: how terms are scored; default as saved.
-        extras: what came with the vocabulary that the model was made from.
+        extras: labels, static table and details of the vocabulary that the model was made from.
         **kwargs: as for ``SparseEncoder``.
 
     Raises:
-        ModelError: what is named holds no latent terms.
+        ModelError: the folder or name holds no latent terms.
 
     Example:
         >>> from lexite.integrations.sentence_transformers import to_sentence_transformers
@@ -87,7 +87,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @property
     def scoring(self) -> BM25Config:
-        """How terms are scored, as the pooling says; its transforms are those that encoded weights have already."""
+        """How terms are scored, as the pooling says. Its transforms have been applied to encoded weights already."""
         return self.token_pooling.scoring
 
     @scoring.setter
@@ -133,10 +133,10 @@ class LatentTermsSparseEncoder(SparseEncoder):
             model: a SentenceTransformer (or late-interaction model), or the folder or name of one.
             hidden_dim: number of latents.
             k: latents kept per token.
-            texts: some texts whose mean token state becomes the decoder's bias, which training should begin with; a few
-                thousand are enough. None leaves it at zero.
+            texts: a few thousand texts, whose mean token state becomes the decoder's bias, where training should begin. None
+                leaves the bias at zero.
             train_backbone: whether the dense model's own weights are trained too.
-            seed: of the new weights.
+            seed: seed of the new weights.
             **encoder_options: further options of :class:`SparseAutoEncoderTokenEncoder`.
 
         Raises:
@@ -178,7 +178,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
             batch_size: texts that go through the model at once.
             show_progress_bar: show progress on stderr.
             max_active_dims: most terms to keep per text; default as the model says.
-            raw: leave out the transform: pooled activations, as an index of lexite stores them.
+            raw: leave out the transform, which gives pooled activations as an index stores them.
 
         Returns:
             (texts, latents) float32 CSR, columns ascending within a row, no stored zeros.
@@ -211,7 +211,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
 
     @torch.inference_mode()
     def _codes(self, texts: list[str], task: Task | None, prompt: str | None) -> dict[str, Any]:
-        """What the modules before the pooling make of some texts."""
+        """The features of some texts after the modules before the pooling."""
         kwargs = {} if task is None else {"task": task}
         features: dict[str, Any] = batch_to_device(self.preprocess(texts, prompt=prompt, **kwargs), self.device)
         for module in self:
@@ -223,9 +223,9 @@ class LatentTermsSparseEncoder(SparseEncoder):
     def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Tokenizes; see ``SparseEncoder.preprocess``.
 
-        The library counts a prompt's tokens by tokenizing it alone, but a tokenizer may join its end with the beginning of a
-        text. Here ``prompt_length`` counts the tokens that are the prompt's alone; where that differs from text to text, it is
-        a tensor with a number for each.
+        The library counts a prompt's tokens by tokenizing the prompt alone, but a tokenizer may join its end with the beginning
+        of a text. Here ``prompt_length`` counts only tokens that belong to the prompt alone. Where the count differs from text
+        to text, it is a tensor with one number for each.
         """
         features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
         length = features.get("prompt_length")
@@ -307,7 +307,7 @@ class LatentTermsSparseEncoder(SparseEncoder):
         return loaded
 
     def _load_module_class_from_ref(self, class_ref: str, *args: Any, **kwargs: Any) -> type:
-        """Finds this package's modules without leave to run remote code: they are installed, not downloaded."""
+        """Finds this package's modules without ``trust_remote_code``: they are installed, not downloaded."""
         package, _, name = class_ref.rpartition(".")
         if name in _OWN_MODULES and package.split(".")[0] in ("lexite", "sentence_transformers"):
             return _OWN_MODULES[name]

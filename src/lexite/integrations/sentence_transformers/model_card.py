@@ -1,4 +1,4 @@
-"""The model card of a sparse encoder of latent terms: the library's, with what its terms are and how BM25 scores them."""
+"""The model card of a sparse encoder of latent terms: the library's card, plus the terms and their BM25 scoring."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def _versions() -> dict[str, str]:
 
 @dataclass
 class LatentTermsModelCardData(SparseEncoderModelCardData):
-    """What the card of a :class:`LatentTermsSparseEncoder` is made of.
+    """The contents of the model card of a :class:`LatentTermsSparseEncoder`.
 
-    The trainer and the evaluators of sentence-transformers fill it as they fill that of any sparse encoder: datasets, losses,
+    The trainer and the evaluators of sentence-transformers fill it as for any sparse encoder: datasets, losses,
     hyperparameters, logs, metrics. The rest is read from the model when the card is written: the autoencoder, the pooling, the
-    numbers of BM25 and, for what came from a vocabulary of lexite, its statistics, labels, recipe and results. What was not
-    measured is left out.
+    numbers of BM25, and the statistics, labels, recipe and results of the vocabulary that it came from. What was not measured
+    is left out.
 
-    Arguments are those of the library's ``SparseEncoderModelCardData``; ``license`` is by default that of the vocabulary, as
-    long as it was not trained further.
+    Arguments are those of the library's ``SparseEncoderModelCardData``. ``license`` is by default the licence of the
+    vocabulary, unless the model was trained further.
     """
 
     tags: list[str] = field(default_factory=lambda: list(TAGS))
@@ -74,7 +74,7 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
 
     @property
     def sparse_encoder(self) -> Any:
-        """The model whose card it is, a :class:`LatentTermsSparseEncoder`."""
+        """The model that the card describes, a :class:`LatentTermsSparseEncoder`."""
         return self.model
 
     @property
@@ -83,19 +83,19 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
         return bool(self.all_hyperparameters)
 
     def register_model(self, model: Any) -> None:
-        """Remembers whose card it is."""
+        """Takes the model that the card describes."""
         super().register_model(model)
         self.model_type = "Latent Terms Sparse Encoder"
 
     def set_model_id(self, model_id: str) -> None:
-        """Names the model in the snippets, those of a card that was loaded with the model included."""
+        """Names the model in the snippets, also in a card that was loaded with the model."""
         super().set_model_id(model_id)
         text = self.sparse_encoder._model_card_text if self.sparse_encoder is not None else None
         if text:
             self.sparse_encoder._model_card_text = text.replace(f'("{self._snippet_default_model_id}"', f"({_quoted(model_id)}")
 
     def set_losses(self, losses: list[torch.nn.Module]) -> None:
-        """Collects the citations of the losses; each source is listed once, with all who name it."""
+        """Collects the citations of the losses. Each source is listed once, with the losses that cite it."""
         from lexite.integrations.sentence_transformers.losses.outputs import LATENT_TERMS
 
         super().set_losses(losses)
@@ -158,11 +158,11 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
         return values
 
     def get_model_specific_metadata(self) -> dict[str, Any]:
-        """What the card says of this model beyond what it says of any sparse encoder."""
+        """What the card says beyond the card of any sparse encoder."""
         model, details = self.sparse_encoder, _details(self.sparse_encoder)
         vocabulary = _counted(model)
         changed = not self.trained and weights_changed(model)  # by another process, or without the trainer
-        still = None if self.trained or changed else details  # what is recorded is still true of the model
+        still = None if self.trained or changed else details  # details that still hold for the model
         return {
             **super().get_model_specific_metadata(),
             "license": self.license or (still.licence if still is not None else None),
@@ -185,7 +185,7 @@ class LatentTermsModelCardData(SparseEncoderModelCardData):
 
 
 def architecture_rows(model: Any) -> list[tuple[str, str]]:
-    """What is between a text and its sparse vector, as names and values."""
+    """The steps from a text to its sparse vector, as names and values."""
     encoder, pooling = model.token_encoder, model.token_pooling
     rule = {"topk": "the largest (TopK)", "jumprelu": "those above their thresholds (JumpReLU)"}[encoder.variant]
     states = "text" if _of_whole_texts(model) else "token"
@@ -232,7 +232,7 @@ def scoring_rows(model: Any) -> list[tuple[str, str]]:
 
 
 def vocabulary_rows(model: Any) -> list[tuple[str, str]]:
-    """What is known of how the latents are used, as names and values; empty where nothing was measured or counted."""
+    """How the latents are used, as names and values; empty where nothing was measured or counted."""
     encoder, vocabulary = model.token_encoder, _counted(model)
     rows: list[tuple[str, str]] = []
     if vocabulary is not None:
@@ -345,19 +345,19 @@ def _quoted(text: str) -> str:
 
 
 def _details(model: Any) -> ModelDetails | None:
-    """What is recorded of the vocabulary that a model was made from, if it was made from one."""
+    """The recorded details of the vocabulary that a model was made from; None for a model that was not."""
     details: ModelDetails = model.extras.details
     return details if model.extras.origin or details != ModelDetails() else None
 
 
 def _counted(model: Any) -> Vocabulary | None:
-    """The frequencies of the terms, where they were counted: a vocabulary may have labels alone."""
+    """The vocabulary, if its terms were counted; a vocabulary may have labels alone."""
     vocabulary: Vocabulary | None = model.extras.vocabulary
     return vocabulary if vocabulary is not None and vocabulary.n_documents else None
 
 
 def _dense_model(model: Any) -> tuple[str | None, str | None]:
-    """Name of the dense model under a vocabulary, and what the hub calls it; None where it is not known, or not on the hub."""
+    """Name of the dense model under a vocabulary, None if unknown; and its name on the hub, None if it is not there."""
     origin = model.extras.origin.get("backbone", {})
     source = str(origin.get("config", {}).get("model") or "")
     return origin.get("name"), hub_name(source) if source and not Path(source).exists() else None
@@ -368,7 +368,7 @@ def _of_whole_texts(model: Any) -> bool:
 
 
 def _by_source(citations: Mapping[str, str]) -> dict[str, str]:
-    """Citations by who names them, in which each entry of BibTeX stands once."""
+    """Citations by the losses that name them; each BibTeX entry occurs once."""
     users: dict[str, list[str]] = {}
     for name, text in citations.items():
         for entry in re.split(r"\n+(?=@)", text.strip()):

@@ -28,10 +28,10 @@ class BM25NanoBEIREvaluator(SparseNanoBEIREvaluator):
 
     Args:
         dataset_names: short names of collections ("scifact"); None: all thirteen.
-        dataset_id: data set on the hub, or a local copy: a folder with a README.md whose ``configs`` list the files of
-            ``corpus``, ``queries`` and ``qrels``, a split each for every collection (``NanoSciFact``).
+        dataset_id: data set on the hub, or the folder of a local copy. The ``configs`` in its README.md list the files of
+            ``corpus``, ``queries`` and ``qrels``; each has a split for every collection (``NanoSciFact``).
         mrr_at_k: ranks of MRR.
-        ndcg_at_k: ranks of nDCG; the largest is that of the primary metric.
+        ndcg_at_k: ranks of nDCG; the primary metric takes the largest.
         accuracy_at_k: ranks of accuracy.
         precision_recall_at_k: ranks of precision and recall.
         map_at_k: ranks of MAP.
@@ -40,9 +40,9 @@ class BM25NanoBEIREvaluator(SparseNanoBEIREvaluator):
         write_csv: whether lines of results are added to CSV files in ``output_path``.
         max_active_dims: terms kept per text; None: as the model does.
         score_functions: further score functions to measure beside BM25, by name.
-        main_score_function: the one that the primary metric is of; None: BM25.
-        aggregate_fn: makes one number of those of all collections.
-        aggregate_key: its name in the metrics.
+        main_score_function: name of the score function behind the primary metric; None: BM25.
+        aggregate_fn: combines the numbers of all collections into one, such as their mean.
+        aggregate_key: name of the combined number in the metrics.
         query_prompts: put before queries: one text, or one for each collection.
         corpus_prompts: put before documents, likewise.
         write_predictions: whether hits are written as JSONL.
@@ -77,9 +77,8 @@ class BM25NanoBEIREvaluator(SparseNanoBEIREvaluator):
         write_predictions: bool = False,
         scoring: BM25Config | None = None,
     ) -> None:
-        functions = with_bm25(
-            BM25Similarity(scoring), score_functions
-        )  # names alone: each collection has statistics of its own
+        # The library reads only the names of these: each collection has a BM25Similarity with statistics of its own.
+        functions = with_bm25(BM25Similarity(scoring), score_functions)
         primary = primary_metric(functions, main_score_function, ndcg_at_k)
         self._for_each = {
             "score_functions": score_functions,

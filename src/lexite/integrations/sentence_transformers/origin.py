@@ -1,4 +1,4 @@
-"""Whether a model still is what it was made from. Weights tell, whoever changed them and in whichever process."""
+"""Whether a model still has the weights of the vocabulary that it was made from, whoever may have changed them, and where."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lexite.integrations.sentence_transformers.preparation import backbone_modul
 from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
 
 STATE = "state"
-"""Key of a model's ``origin`` under which the digests are."""
+"""Key of the digests in a model's ``origin``."""
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def weight_digests(model: Any) -> dict[str, list[str]]:
-    """Digests of all weights that decide which terms a text gets, for the origin of a model that was just made.
+    """Digests of all weights that decide which terms a text gets, for the ``origin`` of a model that was just made.
 
-    Each comes thrice, of the weights as they are and as rounding to a shorter type makes them: the library rounds a whole model
-    to the type of its first weights, and a vocabulary that was rounded when it was saved counts as the same, too.
+    Each part has three: of the weights as they are, and as rounded to bf16 and to fp16. Rounding is no change: the library
+    rounds a whole model to the type of its first weights, and a vocabulary may be rounded when it is saved.
 
     Returns:
         ``sae`` and ``dense``.
@@ -38,31 +38,31 @@ def weights_changed(model: Any) -> bool:
 
 
 def sae_changed(model: Any) -> bool:
-    """Whether the sparse autoencoder gives other codes than that of the vocabulary. The decoder and k do not count."""
+    """Whether the sparse autoencoder gives other codes than the vocabulary's. The decoder and k do not count."""
     origin = model.extras.origin
     return bool(origin) and _digest_of_sae(model.token_encoder) not in _recorded(origin, "sae")
 
 
 def dense_changed(model: Any) -> bool:
-    """Whether the dense part, or what it leaves out of a text, is another than that of the vocabulary."""
+    """Whether the dense part, or the choice of tokens that it leaves out, differs from the vocabulary's."""
     origin = model.extras.origin
     return bool(origin) and _digest_of_dense(model) not in _recorded(origin, "dense")
 
 
 def _recorded(origin: Mapping[str, Any], part: str) -> Collection[str]:
-    """The digests of a part; none where they were not recorded, so that nothing is taken for unchanged unseen."""
+    """The digests of a part. Where none were recorded there are none, and the part counts as changed."""
     digests: Collection[str] = origin.get(STATE, {}).get(part, ())
     return digests
 
 
 def is_rounded(weights: torch.Tensor) -> bool:
-    """Whether bf16 holds weights as they are."""
+    """Whether bf16 can hold the weights without rounding."""
     exact = weights.detach().float()
     return torch.equal(exact, exact.bfloat16().float())
 
 
 def left_out(model: Any) -> dict[str, Any]:
-    """Which tokens of a text do not become terms, as fields of a backbone's configuration and ids for each kind of text."""
+    """Which tokens do not become terms: fields of a backbone's configuration, and the skipped ids of each kind of text."""
     pooling = model.token_pooling
     return {
         "special_tokens": "keep" if pooling.include_special_tokens else "drop",

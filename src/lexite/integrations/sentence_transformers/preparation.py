@@ -1,4 +1,4 @@
-"""Getting a model ready for training: the dense part of it, its mean state, a decoder where there is none."""
+"""Getting a model ready for training: its dense part, the mean token state, a decoder where it has none."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lexite.training.starting import fit_decoder as fitted_decoder
 
 _BATCH = 32
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""Names of prompts that sentence-transformers takes for documents, the first that there is."""
+"""Names under which sentence-transformers looks for the prompt of documents, in this order."""
 
 
 def unwrap(model: Any) -> Any:
-    """The model itself, where training has wrapped it for several processes or compiled it."""
+    """The model itself, without what training wraps around it (several processes, torch.compile)."""
     while True:
         inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
         if inner is None or isinstance(model, BaseModel):
@@ -50,7 +50,7 @@ def own_modules(model: Any) -> tuple[SparseAutoEncoderTokenEncoder, SparseTokenP
 
 
 def scoring_of(model: Any) -> BM25Config | None:
-    """The scoring that a model carries, or its pooling, whatever class it was loaded with; None if neither does."""
+    """The scoring of a model, or else of its pooling, whatever class it was loaded with; None if neither has one."""
     carried = getattr(model, "scoring", None)
     if isinstance(carried, BM25Config):
         return carried
@@ -110,13 +110,13 @@ def load_dense(name_or_path: str | Path) -> Any:
 
 @torch.no_grad()
 def token_states(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> torch.Tensor:
-    """The token states of documents that a model's sparse autoencoder reads, of the tokens that are pooled.
+    """Token states of documents, as a model's sparse autoencoder reads them; only tokens that are pooled.
 
     Texts get the prompt of documents, where the model has one, as ``encode_document`` gives it.
 
     Args:
         model: a SparseEncoder with latent terms.
-        texts: as many are read as ``n_tokens`` need.
+        texts: documents; reading stops once there are ``n_tokens``.
         n_tokens: how many states at most.
 
     Returns:
@@ -167,13 +167,13 @@ def center_on(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> None:
 
 @torch.no_grad()
 def fit_decoder(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> None:
-    """Gives a sparse autoencoder that was saved without a decoder the one that fits it best, by ridge regression.
+    """Fits a decoder by ridge regression to a sparse autoencoder that was saved without one.
 
-    The default vocabulary has none, since encoding needs none; reconstruction does. See ``lexite.training.starting``.
+    Encoding needs no decoder, and the default vocabulary has none; reconstruction needs one. See ``lexite.training.starting``.
 
     Args:
         model: a SparseEncoder with latent terms.
-        texts: like those that it was trained on; some thousands.
+        texts: a few thousand, like the texts that the autoencoder was trained on.
         n_tokens: how many token states are used at most.
     """
     encoder, _ = own_modules(model)
@@ -184,7 +184,7 @@ def fit_decoder(model: Any, texts: Iterable[str], n_tokens: int = TOKENS) -> Non
 
 
 def merge_adapters(model: Any) -> None:
-    """Puts low-rank adapters of peft into the weights that they adapt, so that the model is saved and converted whole.
+    """Merges low-rank adapters of peft into the weights, so that the model can be saved and converted whole.
 
     Args:
         model: a SparseEncoder whose dense part was trained through ``model.add_adapter(LoraConfig(...))``.

@@ -1,4 +1,4 @@
-"""Batches of rows that fill a budget of tokens, the same ones on every process and after a resume."""
+"""Batches of rows that fill a budget of tokens, alike in every process and after a resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ N_TOKENS = "n_tokens"
 TEXT_NUMBER = "text_number"
 """Column of a dataset of windows: which text a window comes from."""
 TOKENS_PER_BATCH = 4096
-_BATCHES_AHEAD = 4  # so many batches' worth of rows are looked through for those that fit
+_BATCHES_AHEAD = 4  # rows that wait, in batches' worth of tokens, among which the next batch finds what fits
 _ATTEMPTS = 8
 _log = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ class TokenBudgetBatchSampler(DefaultBatchSampler):
     Rows are drawn at random, anew for each epoch; one that does not fit waits, and those that wait come first in the next
     batch. Windows of one text go to different batches where others are there to choose from, since the tokens of a text
     resemble each other. Each row is in exactly one batch of an epoch; the last two batches share what remains and may be
-    smaller. Batches depend on the dataset, the seed and the epoch alone. All epochs have one number of batches, as the trainer
-    expects, and a multiple of the number of processes, as they do their steps together: a batch is divided for it if need be.
+    smaller. Batches depend on the dataset, the seed and the epoch alone. All epochs have the same number of
+    batches, as the trainer expects. It is a multiple of the number of processes, which do their steps together; batches are
+    divided to reach it.
 
     The trainer makes it: ``SparseEncoderTrainingArguments(batch_sampler=collator.batch_sampler)``, with a
     :class:`~lexite.integrations.sentence_transformers.collator.TokenBudgetDataCollator`. Several datasets at once
@@ -41,10 +42,10 @@ class TokenBudgetBatchSampler(DefaultBatchSampler):
     Args:
         dataset: with the counts that ``token_windows`` or ``count_tokens`` writes.
         batch_size: the number of rows that the trainer asks for; not used, since the budget decides.
-        drop_last: not used: nothing is left out. The trainer asks for it in several processes, so that all have as many
-            batches, which holds here anyway.
+        drop_last: not used, since nothing is left out. The trainer sets it in several processes to give each as many batches,
+            which they have here anyway.
         valid_label_columns: not used here; the trainer hands it to every sampler.
-        generator: not used, since batches are a matter of seed and epoch.
+        generator: not used, since batches depend on seed and epoch.
         seed: of the order.
         tokens_per_batch: most tokens of a batch, for each text column.
 
@@ -93,7 +94,7 @@ class TokenBudgetBatchSampler(DefaultBatchSampler):
             packed = self._first if (epoch, attempt) == (0, 0) else self._packed(epoch, attempt)
             if len(packed) <= len(self._first):
                 return divided(packed, self._length)
-        # Luck of the first order that no later one has: its batches, in another order.
+        # No later order packs as well as the first one did: take its batches in another order.
         order = np.random.default_rng((self.seed or 0, epoch)).permutation(len(self._first))
         return divided([self._first[i] for i in order], self._length)
 
@@ -120,11 +121,11 @@ class TokenBudgetBatchSampler(DefaultBatchSampler):
 
 
 class TokenBudgetBatches:
-    """Makes the samplers of a trainer's datasets: of batches by tokens, and for an evaluation that is not prepared by rows.
+    """Makes the samplers of a trainer's datasets: by tokens where rows were counted, by rows for other evaluations.
 
-    A trainer calls it for the dataset to train on and, later, for those to evaluate, without saying which is which. So a
-    dataset without counts is taken for an evaluation once one with counts was batched before it for another data loader. It
-    then gets the library's own batches, of ``per_device_eval_batch_size`` rows.
+    A trainer calls it first for the dataset to train on, later for the datasets to evaluate, and does not say which is which. A
+    dataset without counts is taken for an evaluation if another data loader had a dataset with counts before. It then gets the
+    library's own batches of ``per_device_eval_batch_size`` rows.
 
     Args:
         tokens_per_batch: most tokens of a batch, for each text column.
@@ -132,7 +133,7 @@ class TokenBudgetBatches:
 
     def __init__(self, tokens_per_batch: int = TOKENS_PER_BATCH) -> None:
         self.tokens_per_batch = tokens_per_batch
-        self._last: torch.Generator | None = None  # of the last prepared dataset; those of one data loader share theirs
+        self._last: torch.Generator | None = None  # of the last dataset with counts; one data loader has one generator
         self._has_told = False
 
     def __call__(
@@ -179,7 +180,7 @@ class TokenBudgetBatches:
         self._has_told = True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": None}  # checkpoints hold the training arguments, and these this
+        return {**self.__dict__, "_last": None}  # checkpoints save the training arguments, which hold this object
 
 
 def pack(sizes: npt.NDArray[np.int64], texts: npt.NDArray[np.int64], order: Iterable[int], budget: int) -> list[list[int]]:
@@ -233,9 +234,10 @@ def _filled(
 
 
 def evened(batches: list[list[int]], sizes: npt.NDArray[np.int64], budget: int) -> list[list[int]]:
-    """Two batches with their rows dealt out again, so that no step is made of the few tokens that happen to be left.
+    """Two batches with their rows dealt out evenly, so that the last step is not made of a few tokens that were left.
 
-    The largest row comes first, each goes to the batch that holds less; they stay as they are if they would not fit then.
+    Rows are dealt out from the largest on, each to the batch that holds fewer tokens. If that breaks the budget, the batches
+    stay as they were.
     """
     rows = sorted((row for batch in batches for row in batch), key=lambda row: -int(sizes[row].max()))
     made: list[list[int]] = [[] for _ in batches]
@@ -248,7 +250,7 @@ def evened(batches: list[list[int]], sizes: npt.NDArray[np.int64], budget: int) 
 
 
 def divided(batches: list[list[int]], length: int) -> list[list[int]]:
-    """The batches, those of the most rows halved until there are so many."""
+    """The batches, the longest of them halved until there are ``length``."""
     batches = list(batches)
     while len(batches) < length:
         i = max(range(len(batches)), key=lambda i: len(batches[i]))
@@ -258,7 +260,7 @@ def divided(batches: list[list[int]], length: int) -> list[list[int]]:
 
 
 def _column(dataset: Any, name: str) -> npt.NDArray[np.int64]:
-    """A column of numbers of a dataset, whatever format or transform is set for its rows."""
+    """A column of numbers, whatever format or transform the dataset sets for its rows."""
     if not _has_column(dataset, name):
         raise ArgumentError(
             f"The dataset has no column '{name}', so its batches cannot be filled by tokens. Prepare it with "

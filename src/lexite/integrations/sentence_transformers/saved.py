@@ -1,4 +1,4 @@
-"""Reading saved modules: their configuration and tensors, in this package's format or that of pull request 3796."""
+"""Reading the configuration and tensors of saved modules, in this package's format or that of pull request 3796."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentence_transformers.base.modules.module import Module
 from lexite.errors import ConfigError, ModelError
 
 FORMAT_VERSION = 2
-"""Of the saved folder. Version 1 is that of sentence-transformers' pull request 3796."""
+"""Format version of the saved folder. Version 1 is the format of sentence-transformers' pull request 3796."""
 WEIGHTS = "model.safetensors"
 _PICKLED_WEIGHTS = "pytorch_model.bin"
 _EARLY_PREFIX = "sae."  # of the tensors in folders that early revisions of the pull request wrote
@@ -39,10 +39,10 @@ Encoder = TypeVar("Encoder", bound=RestoredModule)
 
 
 def check_among(name: str, value: object, known: Sequence[object]) -> None:
-    """Refuses a value that is not among those that there are.
+    """Refuses a value that is not among the known ones.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the value is unknown.
     """
     if value not in known:
         raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(map(str, known))}.")
@@ -52,12 +52,12 @@ def read_config(module: type[Module], name_or_path: str, **hub: Any) -> dict[str
     """The values of a module's ``config.json``.
 
     Args:
-        module: whose configuration it is; its renamed keys get their new names.
+        module: class of the module; keys that it has renamed get their new names.
         name_or_path: of the model.
         **hub: ``subfolder`` and how to reach the hub.
 
     Raises:
-        ModelError: there is none, it is damaged, or it has a key that is not known.
+        ModelError: there is no file, it is damaged, or it has an unknown key.
     """
     where = place(name_or_path, hub)
     try:
@@ -103,7 +103,7 @@ def encoder_from(kind: Callable[..., Encoder], config: dict[str, Any], tensors: 
     """The sparse autoencoder of a configuration and its tensors.
 
     Raises:
-        ModelError: they do not fit together, or hold something that there is not.
+        ModelError: configuration and tensors do not fit together, or hold something unknown.
     """
     config = dict(config)
     if config.get("checkpoint_format_version", 1) != FORMAT_VERSION:
@@ -130,8 +130,8 @@ def _from_pull_request(
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Configuration and tensors of version 1 as version 2 has them.
 
-    There W_enc is (input_dim, hidden_dim), states are always brought to the norm √input_dim, less ``data_mean`` before, and a
-    ``token_batch_size`` of 0 or less stands for all tokens at once.
+    In version 1, W_enc is (input_dim, hidden_dim); ``data_mean`` is subtracted from a state, which is then always brought to
+    the norm √input_dim; and a ``token_batch_size`` of 0 or less stands for all tokens at once.
     """
     if config.pop("replace_token_embeddings", False):
         raise ModelError(f"{where}: 'replace_token_embeddings' is true, which is not supported. Set it to false.")
@@ -148,7 +148,7 @@ def _from_pull_request(
 
 
 def _without_prefix(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors by their names without the early prefix, except where that name is taken."""
+    """Tensors by their names without the early prefix, unless the short name is taken."""
     short = {name: name.removeprefix(_EARLY_PREFIX) for name in tensors}
     return {name if short[name] in tensors else short[name]: tensor for name, tensor in tensors.items()}
 

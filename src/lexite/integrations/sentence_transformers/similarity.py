@@ -30,7 +30,7 @@ _BLOCK_ELEMENTS = 1 << 25  # of scores or query weights that one step of a produ
 
 @dataclasses.dataclass(frozen=True)
 class CollectionStatistics:
-    """What BM25 has to know of a collection.
+    """The numbers of a collection that BM25 needs.
 
     Attributes:
         n_documents: number of documents, empty ones too.
@@ -88,7 +88,7 @@ class BM25Similarity:
 
     @property
     def statistics(self) -> CollectionStatistics:
-        """Those of the documents fitted so far.
+        """Statistics of the documents fitted so far.
 
         Raises:
             ModelError: nothing was fitted.
@@ -101,17 +101,17 @@ class BM25Similarity:
         return self._statistics
 
     def fit(self, corpus: Embeddings) -> BM25Similarity:
-        """Takes the statistics of a collection in place of what was fitted before.
+        """Counts the statistics of a collection, in place of those fitted before.
 
         Args:
-            corpus: embeddings of all its documents.
+            corpus: embeddings of all documents of the collection.
 
         Returns:
             Itself.
 
         Raises:
-            ArgumentError, ModelError: the embeddings are of no supported kind, or hold weights that BM25 cannot use. What was
-                fitted before stays.
+            ArgumentError, ModelError: the embeddings are of no supported kind, or hold weights that BM25 cannot use. The
+                earlier statistics stay then.
         """
         self._statistics = self._with_documents(None, corpus)
         return self
@@ -119,7 +119,7 @@ class BM25Similarity:
     def partial_fit(self, chunk: Embeddings) -> BM25Similarity:
         """Adds the next documents of a collection to the statistics.
 
-        The result does not depend on how a collection is cut into chunks, to the last bit.
+        The result is the same to the last bit, however a collection is cut into chunks.
 
         Args:
             chunk: embeddings of documents that were not given before.

@@ -35,48 +35,52 @@ from lexite.sae.normalisation import normalise
 
 Variant = Literal["topk", "jumprelu"]
 OutputFormat = Literal["topk", "dense", "both"]
-MORE = 4  # Multi-TopK's second code has so many times k latents
+MORE = 4  # the second code of Multi-TopK has MORE · k latents
 
 
 class SparseAutoEncoderTokenEncoder(Module):
     """Turns each token state into a few active latents of a sparse autoencoder.
 
-    With x a token state: ``u = W_enc (x - b_pre) + b_enc``; the k largest u above zero (``topk``), or the k largest of those
-    above their latent's threshold θ (``jumprelu``), are the code; ``W_decᵀ f + b_pre`` gives the state back (Gao et al. 2024,
-    arXiv 2406.04093, section 2). All is computed in fp32, whatever the type of the backbone; latents are chosen in bf16 where
-    the processor is fast at it, as :class:`lexite.SparseAutoencoder` does, which also does the work outside training.
+    The pre-activations of a token state x are ``u = W_enc (x - b_pre) + b_enc``. Its code f has the k largest u above zero
+    (``topk``), or the k largest u above the thresholds θ of their latents (``jumprelu``). ``W_decᵀ f + b_pre`` gives the state
+    back (Gao et al. 2024, arXiv 2406.04093, section 2). Everything is computed in fp32, whatever the type of the backbone, but
+    latents are chosen in bf16 where the processor is fast at it, as in :class:`lexite.SparseAutoencoder`, which encodes outside
+    training.
 
-    It reads ``token_embeddings`` and writes ``token_sparse_values`` (fp32, 0 in slots that are not used) and
-    ``token_sparse_indices`` (int64), in the layout of the batch, k slots per token, for ``jumprelu`` only as many as the batch
-    needs. Padding gets no code. While training, with a decoder, it also writes, for the n tokens that are not padding:
-    ``sae_input_normalized`` (n, input_dim), what is reconstructed; ``sae_output_decoded`` (n, input_dim), with the bias;
-    ``sae_token_values`` and ``sae_token_indices`` (n, k), -1 in slots that are not used; with ``multi_topk``,
-    ``sae_output_decoded_4k``; and while latents are dead, ``sae_output_decoded_aux``, which the dead ones make of the same
-    states, without the bias. The losses are outside.
+    It reads ``token_embeddings`` and writes two features in the layout of the batch: ``token_sparse_values`` (fp32, 0 in unused
+    slots) and ``token_sparse_indices`` (int64). A token has k slots; for ``jumprelu``, as many as the batch needs, at most k.
+    Padding gets no code. The losses are outside. For them, a module with a decoder also writes while training, for the n tokens
+    that are not padding:
+
+    - ``sae_input_normalized`` (n, input_dim): the states to reconstruct;
+    - ``sae_output_decoded`` (n, input_dim): the reconstruction, with the bias;
+    - ``sae_token_values`` and ``sae_token_indices`` (n, k): the code, -1 in unused slots of the indices;
+    - with ``multi_topk``, ``sae_output_decoded_4k``: the reconstruction from 4k latents;
+    - while latents are dead, ``sae_output_decoded_aux``: the reconstruction from dead latents alone, without the bias.
 
     Args:
         input_dim: width of a token state.
-        hidden_dim: number of latents, the width of what pooling makes.
+        hidden_dim: number of latents, which is the width of a pooled text.
         k: latents kept per token.
         variant: ``"topk"`` or ``"jumprelu"`` (``"standard"``, the pull request's name, is ``"topk"``).
         output_format: ``"topk"``; with ``"dense"`` or ``"both"`` the codes are also written as ``token_sparse_embeddings``, a
             dense tensor of hidden_dim numbers per token, for looking at a few texts.
         k_aux: dead latents per token in the auxiliary reconstruction; 0 for none.
         frozen: whether the weights are left as they are in training.
-        rms_scale: states are multiplied by it first; None for 1.
+        rms_scale: factor of the states, before anything else; None for 1.
         token_batch_size: tokens encoded at once, where memory is short; None for the best size.
         has_decoder: whether there is a decoder, which encoding does not need.
         query_k: latents kept per token of a query; None for k.
         normalize: what happens to a state first: ``"none"``, ``"constant_norm_rescale"`` (norm √input_dim) or ``"layer_norm"``.
         apply_b_dec_to_input: whether b_pre is subtracted from a state before it is encoded.
-        dead_after_tokens: a latent that was not active in so many tokens is dead.
-        jumprelu_bandwidth: width ε of the window in which thresholds get gradients; new thresholds are ε / 2, since the
-            derivative by a threshold of zero is zero.
-        precision: of the selection: ``"auto"``, ``"bf16"`` or ``"fp32"``.
-        checkpoint_format_version: of the folder that the configuration comes from.
+        dead_after_tokens: number of tokens without activity after which a latent counts as dead.
+        jumprelu_bandwidth: width ε of the window in which thresholds get gradients. New thresholds start at ε / 2, since a
+            threshold of zero would get none.
+        precision: number format in which latents are chosen: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        checkpoint_format_version: format version of the folder that the configuration comes from.
 
     Raises:
-        ConfigError: a value is not among those that there are or out of range, or k is larger than the number of latents.
+        ConfigError: a value is unknown or out of range, or k is larger than the number of latents.
     """
 
     config_keys = [
@@ -154,9 +158,9 @@ class SparseAutoEncoderTokenEncoder(Module):
         self.precision: Precision = precision
         self.checkpoint_format_version = FORMAT_VERSION  # of what this class saves
         self.multi_topk = False
-        """Whether the states are also decoded from 4k latents while training; a loss that needs it says so."""
+        """Whether the states are also decoded from 4k latents while training. A loss that needs this sets it."""
         self.bypassed = False
-        """Whether tokens get no code for now; a loss says so that encodes other tokens itself."""
+        """Whether tokens get no code for now. A loss that encodes other tokens itself sets it."""
         atoms = _random_atoms(hidden_dim, input_dim)
         self.W_enc = nn.Parameter(atoms.clone(), requires_grad=not frozen)
         self.b_enc = nn.Parameter(torch.zeros(hidden_dim), requires_grad=not frozen)
@@ -176,7 +180,7 @@ class SparseAutoEncoderTokenEncoder(Module):
     def forward(  # type: ignore[override]
         self, features: dict[str, Any], task: str | None = None
     ) -> dict[str, Any]:
-        """Adds the codes to the features; the class says which keys.
+        """Adds the codes to the features, under the keys that the class lists.
 
         Args:
             features: with ``token_embeddings``; see :mod:`lexite.integrations.sentence_transformers.layout` for the layouts.
@@ -215,7 +219,7 @@ class SparseAutoEncoderTokenEncoder(Module):
             states: any float type.
             k: most latents to keep per token; as configured by default.
         """
-        # The autoencoder keeps memory from call to call, which in inference mode could not be written to outside of it.
+        # The autoencoder reuses its memory from call to call; memory made in inference mode could not be written to outside it.
         with torch.inference_mode(False), torch.no_grad():
             autoencoder = self.autoencoder()
             parts = torch.split(states, self.token_batch_size) if self.token_batch_size and len(states) else [states]
@@ -226,7 +230,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         return SparseCodes(values, stack_slots([part.indices for part in codes], -1, states.device), self.hidden_dim)
 
     def decode_tokens(self, codes: SparseCodes) -> torch.Tensor:
-        """What the decoder makes of codes: (n, input_dim), states as they were encoded (normalised where that is done).
+        """Reconstructions from codes, (n, input_dim), normalised where the encoder normalises its input.
 
         Raises:
             ModelError: there is no decoder.
@@ -234,16 +238,16 @@ class SparseAutoEncoderTokenEncoder(Module):
         return decoded(codes.values, codes.indices, self.require_decoder().float()) + self.b_pre.float()
 
     def train(self, mode: bool = True) -> SparseAutoEncoderTokenEncoder:
-        """Sets the mode, as of any module."""
+        """Sets training or evaluation mode, as for any module."""
         if mode != self.training:
             self._encoder_cache = None
         super().train(mode)
         return self
 
     def autoencoder(self) -> SparseAutoencoder:
-        """The weights as lexite's own autoencoder, made anew when they have changed.
+        """The weights as lexite's own autoencoder, built again when they have changed.
 
-        It does not know ``data_mean`` and ``rms_scale``, which come before it.
+        ``data_mean`` and ``rms_scale`` are not part of it: they are applied to a state first.
         """
         if self.training:  # weights change with every step
             return self._autoencoder()
@@ -274,18 +278,18 @@ class SparseAutoEncoderTokenEncoder(Module):
         )
 
     def _shifted(self, states: torch.Tensor) -> torch.Tensor:
-        """States in fp32, less the data's mean or times a factor, where the module has them."""
+        """States in fp32, less ``data_mean`` or times ``rms_scale``, where the module has one of them."""
         states = states.float()
         if self.data_mean is not None:
             return states - self.data_mean.float()
         return states if self.rms_scale is None else states * self.rms_scale
 
     def prepared(self, states: torch.Tensor) -> torch.Tensor:
-        """Token states (n, input_dim) as they are reconstructed: fp32, shifted, scaled."""
+        """Token states as the decoder should give them back, (n, input_dim): fp32, shifted, normalised."""
         return normalise(self._shifted(states), self.normalize)[0]
 
     def _train(self, features: dict[str, Any], states: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes with gradients, and what losses need beside them."""
+        """Codes with gradients; adds to the features what losses need."""
         targets = self.prepared(states)
         if not bool(torch.isfinite(targets).all()):
             raise ModelError("A token state holds NaN or infinity. Check the backbone's precision, weights and learning rate.")
@@ -309,7 +313,7 @@ class SparseAutoEncoderTokenEncoder(Module):
     def _codes(
         self, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values and latents of the k chosen slots of each token, by falling value; -1 where nothing depends on a slot."""
+        """Values and latents of the k slots of each token, the largest value first; -1 marks a slot without effect."""
         product = self._current_product(weight.detach(), bias.detach())
         if self.theta is None:
             indices = product.select(inputs.detach(), k)
@@ -323,7 +327,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         return torch.where(indices >= 0, values, 0.0), indices
 
     def _current_product(self, weight: torch.Tensor, bias: torch.Tensor) -> EncoderProduct:
-        """The wide product that chooses latents, with the weights as they are now."""
+        """The product of states and encoder that latents are chosen by, with the current weights."""
         dtype = torch.bfloat16 if self.autoencoder_precision == "bf16" else torch.float32
         product = self._product
         if product is None or product.matrix.device != weight.device or product.matrix.dtype != dtype:
@@ -335,7 +339,7 @@ class SparseAutoEncoderTokenEncoder(Module):
 
     @property
     def autoencoder_precision(self) -> str:
-        """Number format of the selection here: "bf16" or "fp32"."""
+        """Number format in which latents are chosen on this machine: "bf16" or "fp32"."""
         from lexite.kernels.hardware import fast_bf16
 
         if self.precision != "auto":
@@ -348,7 +352,7 @@ class SparseAutoEncoderTokenEncoder(Module):
 
     @torch.no_grad()
     def count(self, indices: torch.Tensor, mask: torch.Tensor | None = None) -> None:
-        """Counts tokens for :meth:`dead_latents`, those of all processes of a distributed training together.
+        """Counts tokens for :meth:`dead_latents`, over all processes of a distributed training.
 
         Args:
             indices: (n, k), -1 in slots that are not used.
@@ -415,8 +419,8 @@ class SparseAutoEncoderTokenEncoder(Module):
         """Reads a folder that :meth:`save` wrote, or the module of pull request 3796.
 
         Raises:
-            ModelError: a file is missing or damaged, tensors have other shapes than the configuration says, or that holds a
-                value that there is not.
+            ModelError: a file is missing or damaged, a tensor has another shape than the configuration says, or the
+                configuration holds an unknown value.
         """
         hub: dict[str, Any] = {
             "subfolder": subfolder,
@@ -429,7 +433,11 @@ class SparseAutoEncoderTokenEncoder(Module):
         return encoder_from(cls, config, read_tensors(model_name_or_path, **hub), place(model_name_or_path, hub))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_encoder_cache": None, "_product": None}  # what is made from weights cannot be pickled
+        return {
+            **self.__dict__,
+            "_encoder_cache": None,
+            "_product": None,
+        }  # built from the weights again; neither can be pickled
 
 
 def _check_counts(**counts: int) -> None:

@@ -30,14 +30,17 @@ _EARLIER = {"transform": "none", "query_transform": "none", "include_special_tok
 class SparseTokenPooling(DensePooling):
     """Pools the sparse codes of the tokens of each text into one row of term weights.
 
-    The raw weight of latent j in a text with tokens T is ``Σ f_j(t)`` or ``max f_j(t)`` over the t in T; small weights may be
-    dropped, and a transform is applied to the rest (Latent Terms, arXiv 2605.29384, takes the sum and its square root).
+    The raw weight of latent j in a text with tokens T is ``Σ f_j(t)`` or ``max f_j(t)`` over the t in T. Small weights may be
+    dropped, outside training; a transform is applied to the rest (Latent Terms, arXiv 2605.29384, takes the sum and its square
+    root).
 
-    It reads ``token_sparse_values`` and ``token_sparse_indices`` and writes ``sentence_embedding``, dense, (texts,
-    embedding_dimension) fp32; ``term_weights``, the same before the transform, as an index stores them; and ``token_mask``,
-    (n,) bool, which of the n tokens that are not padding were pooled. Small weights are dropped only outside training.
+    It reads ``token_sparse_values`` and ``token_sparse_indices`` and writes three features:
 
-    It is a ``Pooling`` of the library in name, so that ``SparseEncoder.set_pooling_include_prompt`` finds it.
+    - ``sentence_embedding`` (texts, embedding_dimension): transformed weights, dense, fp32;
+    - ``term_weights``, of the same shape: the weights before the transform, which an index stores;
+    - ``token_mask`` (n,) bool: which of the n tokens that are not padding were pooled.
+
+    It inherits from the library's ``Pooling`` only so that ``SparseEncoder.set_pooling_include_prompt`` finds it.
 
     Args:
         embedding_dimension: number of latents.
@@ -46,18 +49,18 @@ class SparseTokenPooling(DensePooling):
         values_key: the feature that holds values.
         indices_key: the feature that holds indices.
         include_special_tokens: whether special tokens ([CLS], [SEP], …) are pooled.
-        transform: of the pooled weights of documents, and of texts of no task: ``"sqrt"``, ``"log1p"``, ``"pow0.75"`` or
+        transform: transform of the weights of documents, and of texts without a task: ``"sqrt"``, ``"log1p"``, ``"pow0.75"`` or
             ``"none"``.
         query_transform: the same for the task ``"query"``; None for ``transform``.
         floor: weights below this share of a text's largest are dropped; 0 drops none.
         query_floor: the same for queries; None for ``floor``.
         skipped_ids: further token ids that are not pooled, by task ``"document"`` and ``"query"``.
-        scoring: numbers of BM25, by name, that the weights are meant for; None for the defaults. It stands here because every
-            class that loads the folder reads it. Transforms that it names are not taken, since there are arguments for them.
-        checkpoint_format_version: of the folder that the configuration comes from.
+        scoring: numbers of BM25, by name, that the weights are meant for; None for the defaults. They are kept here because
+            every class that loads the folder reads this module. Transforms among them are ignored: they have arguments.
+        checkpoint_format_version: format version of the folder that the configuration comes from.
 
     Raises:
-        ConfigError: a value is not among those that there are.
+        ConfigError: a value is unknown or out of range.
     """
 
     config_keys = [
@@ -115,7 +118,7 @@ class SparseTokenPooling(DensePooling):
         self.special_ids: tuple[int, ...] = ()
 
     def on_model_ready(self, model: Any) -> None:
-        """Asks the model's tokenizer which tokens are special, and compares the number of latents.
+        """Asks the model's tokenizer which tokens are special, and checks the number of latents.
 
         Raises:
             ModelError: the sparse autoencoder has another number.
@@ -131,8 +134,8 @@ class SparseTokenPooling(DensePooling):
 
     @property
     def scoring(self) -> BM25Config:
-        """How the weights are scored; its transforms are those that the weights have already."""
-        document = "none" if self.transform == "pow0.75" else self.transform  # which BM25Config has for queries alone
+        """How the weights are scored. Its transforms have been applied to the weights already."""
+        document = "none" if self.transform == "pow0.75" else self.transform  # BM25Config has pow0.75 for queries alone
         return replace(self._numbers, document_transform=document, query_transform=self.transform_for("query"))
 
     @scoring.setter
@@ -153,12 +156,12 @@ class SparseTokenPooling(DensePooling):
     def forward(  # type: ignore[override]
         self, features: dict[str, Any], task: str | None = None, max_active_dims: int | None = None
     ) -> dict[str, Any]:
-        """Adds the pooled weights to the features; the class says which keys.
+        """Adds the pooled weights to the features, under the keys that the class lists.
 
         Args:
             features: with the values and indices of :class:`SparseAutoEncoderTokenEncoder`.
             task: ``"query"`` takes the transform and the floor of queries.
-            max_active_dims: most terms to keep per text, those of the largest weight; None for all.
+            max_active_dims: most terms to keep per text, the heaviest; None for all.
 
         Raises:
             ModelError: the values or indices are missing, or have another shape.
@@ -206,12 +209,12 @@ class SparseTokenPooling(DensePooling):
         return kept if raw else apply_transform(kept, self.transform_for(task))
 
     def left_out_ids(self, task: str | None) -> tuple[int, ...]:
-        """Ids of the tokens that are not pooled in texts of a task: special ones, where they are left out, and further ones."""
+        """Ids of the tokens that are not pooled in texts of a task: special tokens, if left out, and skipped tokens."""
         special = () if self.include_special_tokens else self.special_ids
         return special + tuple((self.skipped_ids or {}).get(task or "document", ()))
 
     def _codes(self, features: dict[str, Any], task: str | None) -> tuple[TokenLayout, torch.Tensor, torch.Tensor]:
-        """The codes of the tokens that are pooled; those of the others are 0."""
+        """The codes of the tokens; the values of tokens that are not pooled are 0."""
         for key in (self.values_key, self.indices_key):
             if key not in features:
                 raise ModelError(f"'{key}' is missing: SparseTokenPooling comes behind SparseAutoEncoderTokenEncoder.")
@@ -251,7 +254,7 @@ class SparseTokenPooling(DensePooling):
 
 
 def transformed(weights: torch.Tensor, transform: QueryTransform) -> torch.Tensor:
-    """Weights (any shape, 0 or more) after a transform; its derivative at 0 is taken as 0, where a root's is infinite."""
+    """Weights (any shape, 0 or more) after a transform. At 0 the derivative of a root is infinite and is taken as 0."""
     if transform == "none":
         return weights
     if transform == "log1p":
@@ -262,7 +265,7 @@ def transformed(weights: torch.Tensor, transform: QueryTransform) -> torch.Tenso
 
 
 def _kept(weights: torch.Tensor, floor: float, most: int | None) -> torch.Tensor:
-    """Rows without weights below a share of the largest, and with at most so many."""
+    """Rows without the weights below a share of the largest, and with at most ``most`` weights."""
     if floor:
         weights = torch.where(weights >= floor * weights.amax(dim=1, keepdim=True), weights, 0.0)
     if most is not None and most < weights.shape[1]:
@@ -272,7 +275,7 @@ def _kept(weights: torch.Tensor, floor: float, most: int | None) -> torch.Tensor
 
 
 def largest_of_rows(rows: csr_array[np.float32], most: int | None) -> csr_array[np.float32]:
-    """Rows with at most so many weights, the largest; None for all.
+    """Rows with at most ``most`` weights each, the largest; None keeps all.
 
     >>> largest_of_rows(csr_array(np.array([[3.0, 1, 2], [0, 5, 0]])), 2).toarray().tolist()
     [[3.0, 0.0, 2.0], [0.0, 5.0, 0.0]]

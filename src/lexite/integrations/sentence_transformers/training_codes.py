@@ -10,7 +10,7 @@ from lexite.kernels.product import EncoderProduct, stack_slots
 from lexite.kernels.slots import slot_values
 from lexite.sae.activations import BF16_SLACK
 
-TOKENS_AT_ONCE = 1024  # whose pre-activations above thresholds, or of dead latents, are held together
+TOKENS_AT_ONCE = 1024  # tokens whose pre-activations (above thresholds, or of dead latents) are held together
 
 
 @torch.no_grad()
@@ -24,10 +24,10 @@ def above_thresholds(
     k: int,
     tokens_at_once: int | None = None,
 ) -> torch.Tensor:
-    """The k latents of each token that are the largest above their thresholds, then those not far below, which move them.
+    """For each token the k largest latents above their thresholds, then latents just below, whose thresholds get gradients too.
 
     Args:
-        product: of the weights, selects.
+        product: the encoder's product, which finds the latents.
         inputs: (n, input_dim) fp32, centred.
         weight: (hidden_dim, input_dim) fp32.
         bias: (hidden_dim,).
@@ -45,7 +45,7 @@ def above_thresholds(
         slots = product.collect(part, patterns)
         preactivations = slot_values(part, slots, weight, bias)
         over = preactivations - thresholds[slots.indices.long()]
-        ranks = torch.where(over > 0, preactivations, over - window)  # below zero where it is not above its threshold
+        ranks = torch.where(over > 0, preactivations, over - window)  # negative for a latent below its threshold
         ranks = torch.where((over > -window) & (preactivations > 0), ranks, -torch.inf)
         rows, latents = slots.padded(ranks)
         best = torch.where(latents >= 0, rows, -torch.inf).topk(min(k, rows.shape[1]), dim=1)
@@ -62,7 +62,7 @@ def decoded_of_dead(
     k: int,
     tokens_at_once: int | None = None,
 ) -> torch.Tensor:
-    """What the k largest dead latents of each token add up to (Gao et al. 2024, arXiv 2406.04093, appendix A.2).
+    """Reconstruction of each token by its k largest dead latents (Gao et al. 2024, arXiv 2406.04093, appendix A.2).
 
     Args:
         inputs: (n, input_dim) fp32, centred.
@@ -74,7 +74,7 @@ def decoded_of_dead(
         tokens_at_once: tokens that are looked at together; None for 1,024.
 
     Returns:
-        (n, input_dim), differentiable by inputs and weights; no bias is in it.
+        (n, input_dim) without the bias, differentiable by inputs and weights.
     """
     encoder, own_bias, own_atoms = weight[dead], bias[dead], atoms[dead]
     parts = []

@@ -1,4 +1,4 @@
-"""Whether weights are still those that something was made from."""
+"""Whether weights have changed since something was made from them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ _WHOLE_NUMBERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
 def weight_state(tensors: Iterable[torch.Tensor | None]) -> Hashable:
-    """What changes when a tensor is written to, replaced or moved.
+    """A value that changes when a tensor is written to, replaced or moved.
 
-    torch counts writes, but not those through ``tensor.data`` (averages of weights, older optimizers), by fused optimizers, or
-    by other libraries that share the memory. So the content counts too: the sum of the bits of each row of a matrix, and a
-    vector as it is. That is one pass over the weights, about a millisecond for 16,384 latents of 384 numbers on one core.
+    torch counts writes to a tensor, but misses writes through ``tensor.data`` (averages of weights, older optimizers), by fused
+    optimizers, and by other libraries that share the memory. So the content counts too: a matrix by the sum of the bits of each
+    row, a vector as it is. That is one pass over the weights, about a millisecond on one core for 16,384 latents of 384
+    numbers.
 
     Args:
         tensors: weights, of up to two dimensions; None for one that is not there.
@@ -26,7 +27,7 @@ def weight_state(tensors: Iterable[torch.Tensor | None]) -> Hashable:
 
 
 def _state(tensor: torch.Tensor) -> Hashable:
-    writes = -1 if tensor.is_inference() else tensor._version  # inference tensors do not count
+    writes = -1 if tensor.is_inference() else tensor._version  # torch counts no writes to inference tensors
     return tensor.data_ptr(), writes, tensor.dtype, str(tensor.device), tensor.shape, _content(tensor)
 
 

@@ -35,7 +35,7 @@ def token_windows(
     Args:
         dataset: with one column of texts; other columns are refused, as a label belongs to a whole text.
         model: a SparseEncoder with latent terms and a tokenizer that knows where in the text its tokens are (a fast one).
-        collator: of the training; its prompts, tasks, ``max_length`` and budget are kept to.
+        collator: collator of the training, which decides on prompts, tasks, ``max_length`` and budget.
         dataset_name: where prompts or router mapping are given by dataset.
 
     Returns:
@@ -72,12 +72,12 @@ def token_windows(
 def count_tokens(
     dataset: Dataset, model: Any, collator: TokenBudgetDataCollator, *, dataset_name: str | None = None
 ) -> Dataset:
-    """Counts the tokens of each text of each row, which stay as they are; long texts are truncated as the library does.
+    """Counts the tokens of each text of each row; rows stay whole, and long texts are truncated as the library does.
 
     Args:
         dataset: rows of one or more texts and perhaps a label.
         model: a SparseEncoder with latent terms.
-        collator: of the training; its prompts, tasks and ``max_length`` are kept to.
+        collator: collator of the training, which decides on prompts, tasks and ``max_length``.
         dataset_name: where prompts or router mapping are given by dataset.
 
     Returns:
@@ -106,9 +106,8 @@ class _Counter:
         if not rows:
             return []
         made = self._collator(rows)
-        usual = (
-            [None] if len(self._columns) == 1 else ["query", *["document"] * (len(self._columns) - 1)]
-        )  # as losses take them
+        others = len(self._columns) - 1
+        usual = ["query", *["document"] * others] if others else [None]  # the tasks that losses give to columns
         counts = [self._of_column(made, name, task) for name, task in zip(self._columns, usual, strict=True)]
         return [list(row) for row in zip(*counts, strict=True)]
 
@@ -160,7 +159,7 @@ class _Cutter:
     def _cut(self, text: str) -> list[str]:
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False)
         starts = np.array([start for start, _ in found["offset_mapping"]], dtype=np.int64)
-        # A piece that comes out too long, as words are read otherwise without their neighbours, is halved.
+        # A word can have more tokens without its neighbours. A piece that gets too long by that is halved.
         cuts = cut_places(text, starts, min(self._room, max(-(-len(starts) // 2), 1)))
         if not cuts:
             raise ArgumentError(f"A single character has more tokens than fit into the model's window ({self._window}).")
@@ -223,7 +222,7 @@ def _columns(dataset: Any, collator: TokenBudgetDataCollator) -> list[str]:
 
 
 def _mapped(dataset: Any, function: Any, kept: list[str], **options: Any) -> Any:
-    """A dataset of what a function makes of batches of rows; nothing of it is looked up or kept for later."""
+    """A dataset that a function makes of batches of rows, without the cache of datasets."""
     from datasets import Features, Sequence, Value
     from datasets.fingerprint import generate_random_fingerprint  # type: ignore[import-untyped]
 
@@ -236,7 +235,7 @@ def _mapped(dataset: Any, function: Any, kept: list[str], **options: Any) -> Any
         batched=True,
         remove_columns=dataset.column_names if options else None,
         features=Features(features),
-        new_fingerprint=generate_random_fingerprint(),  # else the model would be read to name the result
+        new_fingerprint=generate_random_fingerprint(),  # else datasets would hash the whole model to name the result
         load_from_cache_file=False,
         **options,
     )

@@ -1,4 +1,4 @@
-"""Supervised contrastive training of sparse codes, for ultra-sparse ones above all (CSRv2)."""
+"""Supervised contrastive training of sparse codes, above all of ultra-sparse codes (CSRv2)."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ CSR_V2 = """
 
 
 class SupervisedContrastiveLoss(nn.Module):
-    """Texts of one label get like codes, texts of different labels unlike ones.
+    """Brings the codes of texts with one label together, and the codes of texts with different labels apart.
 
-    ``-mean_i log(Σ_{j same} e^{c_ij / τ} / (Σ_{j same} e^{c_ij / τ} + Σ_{j different} e^{c_ij / τ}))`` over the texts i of a
-    batch that have another of their label in it, with c the cosine of the pooled codes and the text itself left out (the
-    supervised form of CSRv2, arXiv 2602.05735; CSR, arXiv 2503.01776, has the one without labels). Lower k step by step with
-    :class:`KAnnealingCallback` beside it.
+    The loss is ``-mean_i log(Σ_{j same} e^{c_ij / τ} / (Σ_{j same} e^{c_ij / τ} + Σ_{j different} e^{c_ij / τ}))`` over the
+    texts i whose label another text of the batch has too. c is the cosine of the pooled codes; a text is not compared with
+    itself. This is the supervised form of CSRv2 (arXiv 2602.05735); CSR (arXiv 2503.01776) has the form without labels. Lower k
+    step by step with :class:`KAnnealingCallback` beside it.
 
     All columns of texts in a row have the row's label. With two columns or more and no label (pairs), each row is a class of
     its own, which makes it the unsupervised InfoNCE in both directions.
@@ -60,9 +60,9 @@ class SupervisedContrastiveLoss(nn.Module):
         model: the sparse encoder.
         temperature: τ; .2 in the source.
         weight: of the contrastive term.
-        reconstruction_weight: of the terms of :class:`TokenReconstructionLoss`; 0 leaves them out.
-        reconstruction: with its own settings, such as Multi-TopK; None for the defaults. Its tokens are those of the batch; its
-            ``shuffle_tokens``, which is for that loss alone, has no effect here.
+        reconstruction_weight: weight of the :class:`TokenReconstructionLoss` that is added; 0 leaves it out.
+        reconstruction: a :class:`TokenReconstructionLoss` with settings of your own, such as Multi-TopK; None for the defaults.
+            It reconstructs the tokens of the batch as they come, so its ``shuffle_tokens`` has no effect here.
 
     Raises:
         ConfigError: the temperature is not above 0, or a weight is below 0.
@@ -128,7 +128,7 @@ class SupervisedContrastiveLoss(nn.Module):
 
 
 def supervised_contrastive(codes: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The contrastive term of :class:`SupervisedContrastiveLoss`; 0 where no text has another of its label.
+    """The contrastive term of :class:`SupervisedContrastiveLoss`; 0 where no two texts share a label.
 
     Args:
         codes: (n, terms).

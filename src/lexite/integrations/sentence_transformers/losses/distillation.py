@@ -25,23 +25,23 @@ from lexite.scoring.config import BM25Config
 class DenseDistillationLoss(nn.Module):
     """Brings the BM25 scores of latent terms in line with the scores of the dense model behind them.
 
-    For each query, ``KL(softmax(c / teacher_temperature) ‖ softmax(scale · s))`` over the documents of the batch, with c the
-    cosines of the dense model's embeddings, held fixed, and s as in :class:`BM25Scores`. With a single column each text is a
-    query to all others. Needs no labels: any texts will do, such as titles and their articles, or sentences and their
-    paragraphs.
+    The loss of a query is ``KL(softmax(c / teacher_temperature) ‖ softmax(scale · s))`` over the documents of the batch. c are
+    the cosines of the dense model's embeddings, held fixed; s are the scores of :class:`BM25Scores`. With a single column, each
+    text is a query to all others. No labels are needed: any texts will do, such as titles and their articles, or sentences and
+    their paragraphs.
 
     Args:
         model: a SparseEncoder with latent terms.
         statistics: BM25 statistics of the collection; None takes all terms for equally rare.
         teacher: the modules of the dense model behind its token states, in their order: ``list(dense)[1:]`` for a
-            SentenceTransformer of the usual form. None stands for the mean of the token states, special tokens included, which
-            is right for models that pool by the mean and wrong for those that take the first or last token, or project.
+            SentenceTransformer of the usual form. None takes the mean of the token states, special tokens included. That is
+            right for models that pool by the mean, and wrong for models that take the first or last token, or project.
         scoring: numbers of BM25; default the model's.
-        scale: what scores, which go from 0 to 1, are multiplied by.
-        teacher_temperature: what cosines are divided by.
-        reconstruction_weight: of :class:`TokenReconstructionLoss` beside it.
-        reconstruction: with its own settings; None for the defaults. Its tokens are those of the batch; its
-            ``shuffle_tokens``, which is for that loss alone, has no effect here.
+        scale: factor of the scores, which go from 0 to 1.
+        teacher_temperature: divisor of the cosines.
+        reconstruction_weight: weight of the :class:`TokenReconstructionLoss` that is added; 0 leaves it out.
+        reconstruction: a :class:`TokenReconstructionLoss` with settings of your own; None for the defaults. It reconstructs the
+            tokens of the batch as they come, so its ``shuffle_tokens`` has no effect here.
 
     Raises:
         ArgumentError: the statistics are of another number of terms than the model has, or there is no module in ``teacher``.
@@ -67,7 +67,7 @@ class DenseDistillationLoss(nn.Module):
                 raise ConfigError(f"{name} is {value}, but must be above 0.")
         if reconstruction_weight < 0:
             raise ConfigError(f"reconstruction_weight is {reconstruction_weight}, but must be 0 or more.")
-        # A copy, so that the dense model itself stays as it is; frozen, since the trainer optimises a loss's own weights.
+        # A copy, so that the dense model stays as it is. Frozen, since the trainer would optimise the weights of a loss.
         self.teacher = None if teacher is None else copy.deepcopy(nn.ModuleList(teacher)).requires_grad_(False)
         if self.teacher is not None and not len(self.teacher):
             raise ArgumentError("teacher is empty. Give the modules behind the token states, list(dense)[1:], or None.")
@@ -79,7 +79,7 @@ class DenseDistillationLoss(nn.Module):
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """The terms of the loss for the features of queries and documents, or of one column of texts; labels are not used.
+        """The terms of the loss, by name, for the features of queries and documents or of one column; labels are not used.
 
         Raises:
             ArgumentError: the modules of the teacher make no embeddings.
@@ -103,7 +103,7 @@ class DenseDistillationLoss(nn.Module):
 
     @torch.no_grad()
     def dense_embeddings(self, output: Mapping[str, Any]) -> torch.Tensor:
-        """(texts, d) embeddings by the dense model, of what it made of a column."""
+        """Embeddings of a column's texts by the dense model, (texts, d), pooled from the token states in its output."""
         if self.teacher is None:
             return mean_states(output)
         features = {key: value for key, value in output.items() if key != "sentence_embedding"}
@@ -135,7 +135,7 @@ class DenseDistillationLoss(nn.Module):
 
 @torch.no_grad()
 def mean_states(output: Mapping[str, Any]) -> torch.Tensor:
-    """(texts, d) mean of the token states of each text that are not padding, without gradients."""
+    """Mean token state of each text, (texts, d), padding left out, without gradients."""
     layout = token_layout(output)
     states = layout.gather(output["token_embeddings"]).detach().float()
     sums = states.new_zeros(layout.n_texts, states.shape[1]).index_add(0, layout.texts, states)

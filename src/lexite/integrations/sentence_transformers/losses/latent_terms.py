@@ -104,10 +104,10 @@ class LatentTermsLoss(nn.Module):
         statistics: BM25 statistics of the collection (``model.bm25(encoded documents)``), taken once before training; None
             takes all terms for equally rare.
         scoring: numbers of BM25; default the model's.
-        scale: what scores, which go from 0 to 1, are multiplied by in the softmax.
-        reconstruction_weight: of the reconstruction.
-        reconstruction: with its own settings; None for the defaults. Its tokens are those of the batch; its
-            ``shuffle_tokens``, which is for that loss alone, has no effect here.
+        scale: factor of the scores, which go from 0 to 1, in the softmax.
+        reconstruction_weight: weight of the :class:`TokenReconstructionLoss` that is added; 0 leaves it out.
+        reconstruction: a :class:`TokenReconstructionLoss` with settings of your own; None for the defaults. It reconstructs the
+            tokens of the batch as they come, so its ``shuffle_tokens`` has no effect here.
         query_flops_weight: of the sparsity of queries.
         document_flops_weight: of the sparsity of documents.
 
@@ -190,7 +190,7 @@ class LatentTermsLoss(nn.Module):
 
 
 def scores_of(model: nn.Module, scoring: BM25Config | None, statistics: BM25Similarity | None) -> BM25Scores:
-    """BM25 of a model's texts, under its own scoring where no other is given.
+    """BM25 between texts of a model, under the given scoring or else the model's own.
 
     Raises:
         ArgumentError: the model makes no latent terms, or the statistics are of another number of terms.

@@ -28,21 +28,21 @@ class TokenReconstructionLoss(nn.Module):
     - ``aux``: ``‖ê - E‖² / ‖E‖²`` with E = x - x^ held fixed and ê what the k_aux largest dead latents make of x, times
       ``aux_coefficient``; while latents are dead.
 
-    In evaluation there is only ``fvu``. The dense model may be frozen or trained along; the FVU does not change when all states
-    are scaled, so that training cannot lower it by making states small. Tokens are counted for the dead latents one by one, in
-    training only.
+    In evaluation there is only ``fvu``. The dense model may be frozen or trained along: scaling all states leaves the FVU as it
+    is, so training cannot lower it by making states small. Dead latents are told by the number of tokens since they were last
+    active, counted in training only.
 
     Args:
         model: a SparseEncoder with :class:`SparseAutoEncoderTokenEncoder` and :class:`SparseTokenPooling`.
         multi_topk_coefficient: weight of the reconstruction with 4k latents (1/8 in the source); 0 leaves it out.
         aux_coefficient: weight of AuxK; 0 leaves it out.
         normalize_decoder: bring atoms to unit norm before each step.
-        shuffle_tokens: tokens in a buffer that mixes those of many batches (:class:`TokenShuffle`), without which the states of
-            a frozen dense model are learned slowly; 0 for none. It is not used where the dense model is trained, nor beside
-            another loss, whose batches are reconstructed as they are, nor in several processes, which exchange gradients only
-            of what goes through the whole model. A run that is resumed fills it anew, so that it is not the same to the last
-            bit as one that was never stopped.
-        seed: of the mixing.
+        shuffle_tokens: size in tokens of a buffer that mixes many batches (:class:`TokenShuffle`); 0 for none. Without it, the
+            states of a frozen dense model are learned slowly. It is not used in three cases: where the dense model is trained;
+            beside another loss, which reconstructs its batches as they come; and in several processes, which exchange the
+            gradients of whole forward passes only. A resumed run fills the buffer anew, and so differs in the last bits from a
+            run that was never stopped.
+        seed: seed of the mixing.
 
     Raises:
         ConfigError: a weight is below 0.
@@ -87,7 +87,7 @@ class TokenReconstructionLoss(nn.Module):
 
     @property
     def _shuffle(self) -> TokenShuffle | None:
-        """The buffer, where the dense model is left as it is: states of one that is trained would soon be out of date."""
+        """The buffer, as long as the dense model is frozen: training it would soon put the kept states out of date."""
         trained = any(p.requires_grad for module in backbone_modules(self.model) for p in module.parameters())
         several = (
             torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
@@ -95,7 +95,7 @@ class TokenReconstructionLoss(nn.Module):
         return None if trained or several else self._buffer
 
     def _states(self, sentence_features: Iterable[Mapping[str, Any]]) -> torch.Tensor:
-        """(n, d) states of the pooled tokens of a batch, which get no code themselves: only others of the buffer do."""
+        """States of the pooled tokens of a batch, (n, d), without codes: the buffer gives out other tokens to encode."""
         encoder, _ = own_modules(self.model)
         encoder.bypassed = True
         try:
@@ -106,9 +106,11 @@ class TokenReconstructionLoss(nn.Module):
         return torch.cat(parts).detach()
 
     def before_step(self) -> None:
-        """Asks for the reconstructions that are needed, and brings atoms to unit norm where they are trained."""
+        """Tells the encoder which reconstructions to make, and brings the atoms to unit norm where they are trained."""
         encoder, _ = own_modules(self.model)
-        encoder.multi_topk = self.multi_topk_coefficient > 0  # here, since another loss of the same model may want it otherwise
+        encoder.multi_topk = (
+            self.multi_topk_coefficient > 0
+        )  # set at each step, since another loss of the same model may need it otherwise
         if self.normalize_decoder and encoder.training and not encoder.frozen:
             encoder.normalize_decoder_()
 
@@ -137,7 +139,7 @@ class TokenReconstructionLoss(nn.Module):
         return {**self.settings_of_terms(), "shuffle_tokens": 0 if self._shuffle is None else self.shuffle_tokens}
 
     def settings_of_terms(self) -> dict[str, Any]:
-        """Those of its settings that matter to :meth:`terms_of`, which another loss calls with tokens of its own."""
+        """The settings that decide what :meth:`terms_of` gives; another loss calls that with tokens of its own."""
         return {
             "multi_topk_coefficient": self.multi_topk_coefficient,
             "aux_coefficient": self.aux_coefficient,
@@ -153,9 +155,9 @@ class TokenReconstructionLoss(nn.Module):
 def reconstructions_beside(
     model: nn.Module, weight: float, given: TokenReconstructionLoss | None
 ) -> list[TokenReconstructionLoss]:
-    """The reconstruction that another loss adds with a weight: as given, else with its defaults; none for the weight 0.
+    """The reconstruction that another loss adds: the one given, else one with the defaults; none for the weight 0.
 
-    It is a list, so that torch does not take it for a child of the other loss, whose model would then be there twice.
+    The result is a list, because torch registers a module as a child of the other loss, and the model would be there twice.
 
     Raises:
         ConfigError: it is given, and its weight is 0.

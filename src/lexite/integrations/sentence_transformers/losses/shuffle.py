@@ -1,4 +1,4 @@
-"""Mixing the tokens of many batches, since those of one text are much alike."""
+"""Mixing the tokens of many batches, since the tokens of one text are much alike."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class TokenShuffle:
     """A buffer that gives out as many token states as it takes in, at random from what it holds.
 
     A batch of texts has thousands of tokens but few subjects, and a sparse autoencoder learns slowly from it: most latents see
-    nothing in a step. While the buffer fills, what it gives is drawn from it and stays; then each state is given out once.
-    States are kept in bf16.
+    nothing in a step. While the buffer fills, it gives out copies of states and keeps them. Once it is full, each state is
+    given out once. States are kept in bf16.
 
     Args:
-        capacity: states that it holds.
-        seed: of the drawing.
+        capacity: most states that it holds.
+        seed: seed of the drawing.
 
     Raises:
         ConfigError: the capacity is below 1.
