@@ -94,7 +94,7 @@ def shake(state: TrainingState, seed: int, *, dead: float = 0.3) -> None:
     tensors["encoder_weight"] = normal(n_latents, d) / d**0.5
     tensors["encoder_bias"] = normal(n_latents) / 5
     atoms = torch.nn.functional.normalize(normal(n_latents, d), dim=1)
-    tensors["decoder_weight"] = atoms * (0.5 + uniform(n_latents, 1)) if state.free else atoms
+    tensors["decoder_weight"] = atoms * (0.5 + uniform(n_latents, 1)) if state.weights.free else atoms
     tensors["decoder_bias"] = normal(d) / 3
     gone = uniform(n_latents) < dead
     tensors["tokens_since_active"] = torch.where(gone, DEAD_AFTER + 5, (uniform(n_latents) * DEAD_AFTER / 2).long())

@@ -92,7 +92,7 @@ def test_what_auto_stands_for() -> None:
         problem = checked(rule, 0, auxiliary="auto", zipf_fraction=0.9)
         other = "zipf" if rule in ("mutual_choice", "feature_choice") else "dead"
         same = make_problem(rule, seed=0, auxiliary=other, zipf_fraction=0.9)
-        assert problem.state.auxiliary == same.state.auxiliary == other
+        assert problem.state.loss.auxiliary.kind == same.state.loss.auxiliary.kind == other
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -355,7 +355,7 @@ def test_a_rule_sets_itself_up_once_by_the_l0_aimed_at(rule: str) -> None:
     aimed = {"jumprelu": 5.0}.get(rule, 40.0)
     assert first.active / 100 == pytest.approx(aimed, rel=0.02)
     assert bool(state.tensors["rule_started"])
-    before = {name: state.tensors[name].clone() for name in state.trained}
+    before = {name: state.tensors[name].clone() for name in state.weights.trained}
     state.step(Batch(states * 3), 0.0)
     for name, tensor in before.items():
         torch.testing.assert_close(state.tensors[name], tensor)  # but for norms of atoms

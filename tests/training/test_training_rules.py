@@ -99,7 +99,7 @@ def test_steps_are_those_of_adamw_on_the_reference_gradients(rule: str, atoms: s
     problem = make_problem(rule, 24, 2, auxiliary="dead", **{**SETTINGS, **choice, "config": config})
     state = problem.state
     state.restore(state.tensors, 0)
-    weights = {name: torch.nn.Parameter(state.tensors[name].double().clone()) for name in state.trained}
+    weights = {name: torch.nn.Parameter(state.tensors[name].double().clone()) for name in state.weights.trained}
     groups: list[dict[str, Any]] = [
         {"params": [weights[name] for name in PARAMETERS if name.endswith("weight")], "weight_decay": decay},
         {"params": [weights[name] for name in PARAMETERS if name.endswith("bias")], "weight_decay": 0.0},
@@ -131,9 +131,9 @@ def test_steps_are_those_of_adamw_on_the_reference_gradients(rule: str, atoms: s
             # A gradient of nearly zero has either sign under rounding, and Adam's first steps look at the sign.
             near = torch.isclose(state.tensors[name].double(), weight.detach(), rtol=1e-3, atol=3e-5)
             assert float(near.double().mean()) > 0.99, name
-        product = state.product.matrix.clone()
+        product = state.weights.product.matrix.clone()
         state.restore(state.tensors, state.steps)
-        torch.testing.assert_close(product, state.product.matrix)  # it followed the weights
+        torch.testing.assert_close(product, state.weights.product.matrix)  # it followed the weights
 
 
 def state_and_states(rule: str, n: int, seed: int, **arguments: object) -> tuple[TrainingState, torch.Tensor]:

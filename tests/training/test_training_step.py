@@ -9,8 +9,10 @@ from lexite.kernels.sparse import centre
 from lexite.sae import SAEConfig
 from lexite.training.auxiliary import auxiliary_gradients
 from lexite.training.config import TrainingConfig
+from lexite.training.optimizer import BETA1, BETA2, EPSILON
 from lexite.training.results import variance_and_squares
-from lexite.training.step import BETA1, BETA2, EPSILON, PARAMETERS, TrainingState
+from lexite.training.step import TrainingState
+from lexite.training.weights import PARAMETERS
 
 D, F, K, N = 12, 40, 4, 64
 

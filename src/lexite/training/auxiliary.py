@@ -6,11 +6,86 @@ from dataclasses import dataclass
 
 import torch
 
+from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.keep import keep_largest
 from lexite.kernels.product import TILE_BYTES
+from lexite.sae import SAEConfig
+from lexite.sae.objective import ObjectiveConfig
+from lexite.sae.rules.base import Rule, View
 from lexite.sae.zipf import zipf_targets
+from lexite.training.config import TrainingConfig
+from lexite.training.trackers import Trackers
 
 MOST_UNDER_USED = 1024  # latents that aux_zipf works on in a step: their products would otherwise be the most of it
+
+
+class Auxiliary:
+    """The auxiliary loss of a run.
+
+    Args:
+        sae: sizes.
+        objective: which latents take part, and the Zipf curve.
+        config: weight of the term, and latents per token in it.
+        rule: decides where the objective leaves it open.
+        trackers: say which latents are dead or rare.
+    """
+
+    def __init__(
+        self, sae: SAEConfig, objective: ObjectiveConfig, config: TrainingConfig, rule: Rule, trackers: Trackers
+    ) -> None:
+        self.sae, self.objective, self.config, self.trackers = sae, objective, config, trackers
+        chosen = rule.auxiliary if objective.auxiliary == "auto" else objective.auxiliary
+        self.kind = chosen if config.aux_loss_coefficient else "none"
+
+    def learners(self, dead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The latents that take part in a step.
+
+        Args:
+            dead: (n_latents,) bool.
+
+        Returns:
+            Numbers of the latents, ascending, and what their activations are multiplied by; None for 1.
+        """
+        if self.kind == "dead":
+            return dead.nonzero().squeeze(1), None
+        if self.kind == "none" or not self.trackers.seen_enough:
+            return torch.empty(0, dtype=torch.int64, device=dead.device), None
+        o, density = self.objective, self.trackers.tensors["density"]
+        return under_used(density, self.sae.k, o.zipf_fraction, o.zipf_exponent, o.zipf_offset)
+
+    def add(
+        self,
+        view: View,
+        errors: torch.Tensor,
+        out: LatentGradients,
+        own_bias: torch.Tensor | None,
+        losses: dict[str, float],
+    ) -> int:
+        """Adds the term and its gradients, in place.
+
+        Args:
+            view: of the step.
+            errors: (n, d_model) x^ - x of the main reconstruction.
+            out: gradients of the weights.
+            own_bias: (n_latents,) derivatives by the encoder's bias, where the rule gives its own.
+            losses: terms of the loss by name.
+
+        Returns:
+            The number of dead latents.
+        """
+        dead = self.trackers.dead()
+        rows, weights = self.learners(dead)
+        if len(rows):
+            encoder, bias, decoder = (w[rows] for w in (view.encoder_weight, view.encoder_bias, view.decoder_weight))
+            config, dtype = self.config, view.product.matrix.dtype
+            extra = auxiliary_gradients(
+                view.states, errors, encoder, bias, decoder, config.k_aux, config.aux_loss_coefficient, dtype, weights
+            )
+            out.add_rows(rows, extra.encoder, extra.decoder, extra.bias)
+            if own_bias is not None:
+                own_bias.index_add_(0, rows, extra.bias)
+            losses["aux"] = extra.loss
+        return int(dead.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import torch
 
 from lexite.kernels.pooled import gather_entries, pool_slots, segment_numbers
 from lexite.kernels.slots import Slots
+from lexite.sae.rules.base import Selection, View
 
 SMALLEST_WEIGHT = 1e-3  # pooled weights are not taken for smaller where the root is differentiated
 SMOOTHING = 1e-3  # keeps the IDF of latents in no text, or in all, finite and above zero
@@ -52,3 +53,34 @@ def flops_term(
     by_weight = (coefficient * 2 / max(n_texts, 1)) * (means / idf)[pooled.latents]
     by_sum = by_weight / (2 * weights.clamp(min=SMALLEST_WEIGHT))
     return FlopsTerm(loss, gather_entries(by_sum, pooled.entries), torch.bincount(pooled.latents, minlength=n_latents))
+
+
+def add_flops(
+    view: View,
+    selection: Selection,
+    values: torch.Tensor,
+    coefficient: float,
+    text_share: torch.Tensor,
+    gradients: torch.Tensor,
+    losses: dict[str, float],
+) -> torch.Tensor | None:
+    """Adds the term to the losses and its derivatives to ``gradients``, in place, where it has a weight and there are passages.
+
+    Args:
+        view: of the step.
+        selection: what was chosen.
+        values: (slots,) activations.
+        coefficient: weight of the term.
+        text_share: (n_latents,) share of the texts so far that hold each latent.
+        gradients: (slots,) derivative of the loss by each activation.
+        losses: terms of the loss by name.
+
+    Returns:
+        (n_latents,) share of the batch's texts that hold each latent; None without the term.
+    """
+    if not coefficient or view.offsets is None:
+        return None
+    term = flops_term(selection.slots, values, view.offsets, text_share, coefficient * view.sparsity)
+    gradients += term.gradients
+    losses["flops"] = term.loss
+    return term.text_counts / max(len(view.offsets) - 1, 1)

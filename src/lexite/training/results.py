@@ -50,7 +50,7 @@ class Gradients:
         squared_error: see :class:`StepMetrics`.
         variance: likewise.
         n_dead: likewise.
-        text_counts: (n_latents,) texts of the batch with each latent, where the loss looks at texts.
+        text_share: (n_latents,) share of the batch's texts with each latent, where the loss looks at texts.
     """
 
     latents: LatentGradients
@@ -63,7 +63,7 @@ class Gradients:
     squared_error: float
     variance: float
     n_dead: int
-    text_counts: torch.Tensor | None
+    text_share: torch.Tensor | None
 
     @property
     def codes(self) -> SparseCodes:

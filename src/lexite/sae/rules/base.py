@@ -100,6 +100,21 @@ class Backward:
 
 
 @dataclass(frozen=True, slots=True)
+class WiderCode:
+    """A second code of the same slots, whose reconstruction error is added to the loss.
+
+    Attributes:
+        name: of the term.
+        weight: of the term.
+        values: (slots,) activations of the second code, at least 0.
+    """
+
+    name: str
+    weight: float
+    values: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """How the trained autoencoder chooses, one token at a time.
 
@@ -132,6 +147,8 @@ class Rule:
     """The tensor that the wide product adds."""
     auxiliary: ClassVar[Literal["dead", "zipf"]] = "dead"
     """What ``auxiliary: auto`` means."""
+    starts_from: ClassVar[tuple[Activation, ...]] = ()
+    """Activations of finished autoencoders whose weights a training by this rule can begin with; none by default."""
 
     def __init__(self, sae: SAEConfig, objective: ObjectiveConfig) -> None:
         self.sae, self.objective = sae, objective
@@ -163,6 +180,10 @@ class Rule:
                 included.
         """
         return Backward(torch.where(values != 0, gradients, 0.0))
+
+    def wider_code(self, selection: Selection) -> WiderCode | None:
+        """A second, wider code of what was selected, for a rule that is trained on two; None by default."""
+        return None
 
     def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, float]:
         """Adds derivatives of terms on the activations to ``gradients`` in place; returns the terms by name."""
