@@ -20,6 +20,7 @@ from lexite.files import check_output_folder, check_replaceable, read_json, repl
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
+from lexite.sae.rules import rule_class
 from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig, completed
 from lexite.terms.encoder import LatentTermEncoder
@@ -169,17 +170,19 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
 
     Raises:
         TrainingError: it reads the states of another model.
-        ConfigError: it has another size, or was trained by a rule whose weights mean something else.
+        ConfigError: it has another size, or the rule asked for cannot begin with its weights.
     """
     if start.backbone.fingerprint != backbone.fingerprint:
         raise TrainingError(
             f"'{start.name}' was trained on token states of {start.backbone.name}, but those here are of {backbone.name} "
             "or were made in another way. Leave --from out to train a vocabulary of their own."
         )
-    if start.sae.activation != "topk" or sae.rule != "topk":
+    accepted = rule_class(sae.rule).starts_from
+    if start.sae.activation not in accepted:
+        weights = f"weights of the activation {', '.join(accepted)}" if accepted else "random weights"
         raise ConfigError(
-            f"A vocabulary of the rule topk can be trained further, with the same rule; '{start.name}' has the activation "
-            f"{start.sae.activation}, and the rule asked for is {sae.rule}."
+            f"'{start.name}' has the activation {start.sae.activation}, and the rule asked for is {sae.rule}, which begins "
+            f"with {weights} only. A vocabulary of the rule topk can be trained further, with the same rule."
         )
     kept = start.sae.config
     for key in ("n_latents", "apply_b_dec_to_input", "normalize_activations"):

@@ -26,7 +26,7 @@ SCALER_FILE = "activation_scaler.json"
 WRITTEN_FORMAT = "6.54.12"
 """The release of SAELens whose files are written; they name it, since those of releases before 6 are read differently."""
 
-_RULES = {  # by architecture
+_RULES = {  # architecture of SAELens -> rule of lexite
     "standard": "relu_l1",
     "gated": "gated",
     "jumprelu": "jumprelu",
@@ -35,9 +35,7 @@ _RULES = {  # by architecture
     "batchtopk": "batch_topk",
     "matryoshka_batchtopk": "batch_topk",
 }
-_TRAINED_AS = {"relu_l1": "standard", "batch_topk": "batchtopk"} | {
-    rule: name for name, rule in _RULES.items() if rule not in ("relu_l1", "batch_topk")
-}
+_TRAINED_AS = {rule: architecture for architecture, rule in reversed(_RULES.items())}  # of two with one rule, the first
 _REFUSED = {
     "transcoder": "maps one place of a model to another",
     "temporal": "looks at several tokens at once",
@@ -151,8 +149,9 @@ def write_saelens(
         "lexite_version": __version__,
         "lexite_rule": config.rule,
     }
-    if config.rule in _TRAINED_AS:
-        described["training_architecture"] = _TRAINED_AS[config.rule]
+    trained_as = _TRAINED_AS.get(config.rule)
+    if trained_as is not None:
+        described["training_architecture"] = trained_as
         described["training_architecture_details"] = {"k": config.k}
     settings: dict[str, Any] = {
         "architecture": architecture,
