@@ -246,7 +246,7 @@ def test_a_changed_collection_is_measured_again(recipe: Write, pets: Path, tmp_p
 def test_states_that_are_too_few_are_made_again(
     recipe: Write, collection: Path, documents: Path, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexite.training.sources.MAX_CHUNK_TEXTS", 10)
+    monkeypatch.setattr("lexite.training.sources.TEXTS_PER_CHUNK", 10)
     lines = documents.read_text(encoding="utf-8").splitlines()
     many = tmp_path / "many.jsonl"
     many.write_text("\n".join(json.dumps({**json.loads(line), "_id": f"{n}"}) for n, line in enumerate(lines * 20)) + "\n")

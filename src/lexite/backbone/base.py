@@ -13,6 +13,7 @@ from lexite.backbone.config import BackboneConfig, Kind
 from lexite.backbone.states import TokenStates
 
 TEXTS_PER_CHUNK = 1024
+"""Texts that go through a model before the next are read, wherever a stream of texts is cut into chunks."""
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import (
     RUNTIME,
@@ -23,7 +24,6 @@ from lexite.cli.options import configured
 from lexite.cli.output import counted, is_quiet, print_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.terms.chunks import TEXTS_PER_CHUNK
 
 if TYPE_CHECKING:
     from lexite.corpus import ReadReport

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.errors import BackboneError, LexiteError
 from lexite.evaluation.judged import JudgedCollection, digest_texts
 from lexite.files import check_output_folder, read_json, replace_folder, sha256_file, storage_errors, write_json
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lexite")
 MARKER = "lexite-state-cache.json"
-TEXTS_PER_CHUNK = 1024
 TOKENS_PER_CHUNK = 250_000  # on average; what the encoder's own chunks of text come to
 _FORMAT_VERSION = 1
 T = TypeVar("T")

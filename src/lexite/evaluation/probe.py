@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.sae import SparseAutoencoder
     from lexite.terms import BM25Config, TermsConfig
+    from lexite.training.run import Probe
 
 logger = logging.getLogger("lexite")
-Probe = Callable[["SparseAutoencoder"], dict[str, float]]
 TOP_K = 100
-TEXTS_PER_CHUNK = 1024
 
 
 def make_probe(
@@ -140,5 +139,5 @@ class _CollectionStates:
                 "Encoding the %s of %s for the probe.", "documents" if kind == "document" else "queries", collection.name
             )
             texts = collection.texts() if kind == "document" else collection.query_texts
-            self._chunks[kind] = list(iterate_states(self.backbone, texts, kind, texts_per_chunk=TEXTS_PER_CHUNK))
+            self._chunks[kind] = list(iterate_states(self.backbone, texts, kind))
         return iter(self._chunks[kind])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.records import Document
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
 from lexite.files import storage_errors
@@ -27,7 +28,6 @@ from lexite.scoring.words import LiteralConfig
 from lexite.search import Searcher
 from lexite.search.indexing import Indexer, chunks, index_documents
 from lexite.search.queries import configured_encoder
-from lexite.terms.chunks import TEXTS_PER_CHUNK
 from lexite.terms.config import Profile
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.static import counter_for

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.errors import CorpusError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo
 from lexite.index.manifest import COMMIT_NAME
@@ -18,7 +19,6 @@ from lexite.progress import progress
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
-from lexite.terms.chunks import TEXTS_PER_CHUNK
 
 if TYPE_CHECKING:
     from lexite.corpus import Document

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lexite.errors import ArgumentError
 
-TEXTS_PER_CHUNK = 1024
 BYTES_PER_CHUNK = 1 << 19  # of text; about 130,000 tokens of English, whose states at width 768 take 200 MB in bf16
 CHARACTERS_PER_PART = 1 << 19  # of a single text; its token states take some 100 MB at width 384
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.config import to_dict
 from lexite.errors import ArgumentError
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import transform_weights
-from lexite.terms.chunks import TEXTS_PER_CHUNK, text_chunks
+from lexite.terms.chunks import text_chunks
 from lexite.terms.components import Components
 from lexite.terms.config import TermsConfig
 from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.errors import CorpusError
 from lexite.progress import progress
-from lexite.terms.chunks import TEXTS_PER_CHUNK
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import LabelCounter
 from lexite.terms.pooling import pool_arrays

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 
 from lexite.backbone import Backbone, StateStore
+from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus import Document, ReadOptions, read_documents
 from lexite.corpus.sources import find_source
 from lexite.errors import CorpusError
 
 CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, little beside the buffer
-MAX_CHUNK_TEXTS = 1024
 HEAD_BYTES = 1 << 20
 SAMPLE_CHARACTERS = 5_000_000  # kept of a text that can be read only once, to measure the finished vocabulary on
 
@@ -123,7 +123,7 @@ class StoreSource:
     def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
         """See :class:`StateSource`."""
         position = 0
-        for states in self.store.iterate(MAX_CHUNK_TEXTS):
+        for states in self.store.iterate(TEXTS_PER_CHUNK):
             if position >= skip_texts:
                 yield Chunk(states.check(first_text=position).states, states.offsets)
             position += states.n_texts
@@ -164,7 +164,7 @@ def text_chunks(texts: Iterator[str]) -> Iterator[list[str]]:
     for text in texts:
         chunk.append(text)
         characters += len(text)
-        if characters >= CHUNK_CHARACTERS or len(chunk) == MAX_CHUNK_TEXTS:
+        if characters >= CHUNK_CHARACTERS or len(chunk) == TEXTS_PER_CHUNK:
             yield chunk
             chunk, characters = [], 0
     if chunk:
