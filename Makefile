@@ -38,9 +38,10 @@ test: lint types $(DEV) ## lint, types, and every test with coverage
 test-fast: $(DEV) ## the tests that take less than three seconds each
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
 
-lint: $(DEV) ## ruff: rules and format
+lint: $(DEV) ## ruff: rules and format; import-linter: the order of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: $(DEV) ## ruff: mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -55,7 +56,7 @@ bench: $(BENCH) ## the benchmarks, on this machine, into build/bench/*.json
 	done; exit $$failed
 
 clean: ## remove the environments, caches and reports
-	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
