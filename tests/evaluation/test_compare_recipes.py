@@ -167,7 +167,7 @@ def test_a_comparison_killed_again_and_again_ends_as_if_it_had_not_been(
     whole = compare_recipes(paths, [collection, pets], tmp_path / "whole", k=[2, 4])
     deaths: list[tuple[Any, str, int]] = [  # what kills its caller, and at which call
         (training, "save_checkpoint", 2),
-        (build, "measure_and_set", 1),
+        (build, "measured", 1),
         (run, "evaluate_cuts", 2),
         (RunRecord, "save", 1),
         (training, "save_checkpoint", 3),
@@ -223,7 +223,7 @@ def test_a_half_trained_run_of_a_changed_recipe_is_refused(
     recipe: Write, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(Killed))
+        patch.setattr("lexite.recipes.from_text.measured", lambda *a, **k: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             compare_recipes([recipe("a")], [collection], tmp_path / "out")
     with pytest.raises(ConfigError, match="n_latents: 48 -> 64"):

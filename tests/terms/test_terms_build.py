@@ -79,7 +79,7 @@ def test_states_computed_before_give_a_vocabulary_with_labels(documents: Path, t
     )
     train([tmp_path / "states"], tmp_path / "v", sae=SAEConfig(n_latents=32, k=4), training=small(tokens=500))
     encoder = LatentTermEncoder.from_pretrained(tmp_path / "v")
-    assert encoder.encode_queries(["cat"]).nnz > 0
+    assert encoder.encode_queries(["cat"]).rows.nnz > 0
     assert any("latent" not in encoder.label(term) for term in range(32))
 
 
@@ -128,7 +128,7 @@ def test_an_interrupted_run_must_be_resumed_or_replaced(
     documents: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.recipes.from_text.measured", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             build(documents, tmp_path / "v", tiny_model)
     with pytest.raises(StorageError, match="unfinished training run.*--resume"):
@@ -146,7 +146,7 @@ def test_other_field_names_are_another_configuration(documents: Path, tiny_model
         return train([documents], tmp_path / "v", backbone=backbone, sae=sae, training=small(), read=read, resume=resume)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lexite.recipes.from_text.measure_and_set", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr("lexite.recipes.from_text.measured", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             start(ReadOptions(), False)
     with pytest.raises(TrainingError, match="text_field: None -> 'title'"):
@@ -175,7 +175,7 @@ def test_texts_may_be_read_in_another_way_by_the_same_vocabulary(tiny_vocabulary
     assert saved.backbone.encode([text], "document").n_tokens == 120
     assert cut.backbone.encode([text], "document").n_tokens == 30
     assert prompted.backbone.encode(["cat"], "document").n_tokens == 1  # the prompt's tokens do not count
-    assert (prompted.encode_documents(["cat"], raw=True) != saved.encode_documents(["cat"], raw=True)).nnz
+    assert (prompted.encode_documents(["cat"]) != saved.encode_documents(["cat"])).nnz
     assert saved.fingerprint == cut.fingerprint == prompted.fingerprint
     keys = {encoder.backbone.states_fingerprint for encoder in (saved, cut, prompted)}  # type: ignore[attr-defined]
     assert len(keys) == 3

@@ -62,7 +62,7 @@ def test_the_card_says_what_the_other_was_trained_on(begun: Path, documents: Pat
         "Trained further from `begun`, on the sources that the recipe names. "
         "Of `begun`: What that was trained on was not recorded."
     )
-    start.details = replace(start.details, training_data="Encyclopaedias (CC BY-SA).")
+    start = start.replaced(details=replace(start.details, training_data="Encyclopaedias (CC BY-SA)."))
     train([documents], tmp_path / "b", training=short, start=start, saving=SavingConfig(training_data="My notes."))
     further = "Trained further from `begun`, on My notes. Of `begun`: Encyclopaedias (CC BY-SA)."
     assert load(tmp_path / "b").details.training_data == further

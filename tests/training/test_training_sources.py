@@ -44,7 +44,7 @@ def test_mixing_gives_the_stream_that_gave_fewest_characters() -> None:
 
 def test_chunks_are_bounded_in_characters_and_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "CHUNK_CHARACTERS", 10)
-    monkeypatch.setattr(sources, "MAX_CHUNK_TEXTS", 3)
+    monkeypatch.setattr(sources, "TEXTS_PER_CHUNK", 3)
     assert list(text_chunks(iter(["123456", "123456", "1", "2", "3", "4"]))) == [["123456", "123456"], ["1", "2", "3"], ["4"]]
 
 
