@@ -118,7 +118,7 @@ def test_a_damaged_dense_model(lexite, documents: Path, tiny_vocabulary: Path, t
 
 
 def test_an_index_of_another_vocabulary(lexite, own_index: Path, other_vocabulary: Path, documents: Path) -> None:
-    for words in (["search", own_index, "milk"], ["add", own_index, documents]):
+    for words in (["search", own_index, "milk"], ["add", own_index, documents, "--replace"]):
         message = lexite(*words, "--vocabulary", other_vocabulary).error
         assert message.startswith("The index was made by the vocabulary 'tiny'") and "--vocabulary" in message
 

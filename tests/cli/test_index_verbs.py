@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 from lexite.cli import main
-from lexite.cli.arguments import load_encoder_of
-from lexite.cli.options import Overrides
 from lexite.corpus import read_documents
-from lexite.index import BM25Index
+from lexite.index import BM25Index, VocabularyInfo
+from lexite.search.queries import encoder_of
 from lexite.terms import LatentTermEncoder
 
 
 def ids(index: Path) -> list[str]:
-    return list(BM25Index.open(index).document_ids())
+    return list(BM25Index.open(index).ids)
 
 
 def jsonl(path: Path, *records: dict[str, object]) -> Path:
@@ -51,8 +50,8 @@ def test_a_profile_is_recorded_and_searched_with(lexite, documents: Path, tiny_v
         path = tmp_path / profile
         assert lexite("index", documents, "-o", path, "--vocabulary", tiny_vocabulary, "--profile", profile).status == 0
         index = BM25Index.open(path)
-        searching = load_encoder_of(index, None, Overrides({}))
-        sizes[profile] = index.n_postings, searching.encode_queries(["the cat drinks milk on the roof"]).nnz
+        searching = encoder_of(index.vocabulary)
+        sizes[profile] = index.n_postings, searching.encode_queries(["the cat drinks milk on the roof"]).n_terms
         trained = searching.sae.config.k
         expected = (trained, trained, 0.0, 0.0) if profile == "full" else (min(6, trained), 3, 0.03, 0.125)
         keys = ("k_documents", "k_queries", "floor_documents", "floor_queries")
@@ -220,18 +219,16 @@ def test_a_build_that_fails_leaves_no_folder(error, lexite, tiny_vocabulary: Pat
     source = tmp_path / "some.jsonl"
     source.write_text('{"_id": "a", "text": "milk"}\nnonsense\n')
     if error:
-        monkeypatch.setattr("lexite.cli.index.feed", lambda *a, **k: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("lexite.search.indexing.index_documents", lambda *a, **k: (_ for _ in ()).throw(error))
     done = lexite("index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary)
     assert done.status == (130 if error else 1) and not (tmp_path / "i").exists()
 
 
-def test_a_folder_that_another_process_writes_stays(tmp_path: Path) -> None:
-    from lexite.cli.index import _nothing_left_behind
-
-    with pytest.raises(ValueError), _nothing_left_behind(tmp_path / "i"):
-        (tmp_path / "i").mkdir()
-        raise ValueError
-    assert (tmp_path / "i").exists()
+def test_a_folder_that_another_writer_begins_stays(lexite, tiny_vocabulary: Path, documents: Path, tmp_path: Path) -> None:
+    with BM25Index.create(tmp_path / "i", VocabularyInfo("f" * 64, "other", 64)):
+        done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary)
+        assert done.status == 1 and "another writer of this process" in done.error
+        assert (tmp_path / "i").exists()
 
 
 def test_add_skips_known_ids_on_request(lexite, own_index: Path, tmp_path: Path) -> None:
@@ -250,3 +247,15 @@ def test_the_log_names_model_and_precision(documents: Path, tiny_vocabulary: Pat
     assert main(["index", str(documents), "-o", str(tmp_path / "i"), "--vocabulary", str(tiny_vocabulary)]) == 0
     log = capsys.readouterr().err
     assert log.startswith("Model ") and "tiny in fp32 on cpu." in log
+
+
+def test_add_finds_what_is_wrong_before_it_loads_the_model(
+    lexite, own_index: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexite.search.queries.load_encoder", lambda *a, **k: pytest.fail("too early"))
+    assert "has a document 'd1' already" in lexite("add", own_index, documents).error
+    source = jsonl(tmp_path / "new.jsonl", {"_id": "new", "text": "milk"})
+    with BM25Index.writer(own_index):
+        assert "is being written" in lexite("add", own_index, source).error
+    (tmp_path / "bad.jsonl").write_text("nonsense\n")
+    assert "line 1" in lexite("add", own_index, tmp_path / "bad.jsonl").error

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lexite.cli import arguments as common
 from lexite.index import BM25Index, LiteralConfig
+from lexite.search.indexing import index_documents
 from lexite.terms import LatentTermEncoder
 
 
@@ -132,7 +132,7 @@ def test_stored_terms_may_have_a_text(
 ) -> None:
     text = "json milk"
     encoder = LatentTermEncoder.from_pretrained(str(tiny_vocabulary))
-    row = encoder.encode_queries([text], raw=True)
+    row = encoder.encode_queries([text]).rows
     terms = {str(term): float(weight) for term, weight in zip(row.indices, row.data, strict=True)}
     with_text = jsonl(tmp_path / "with.jsonl", {"id": "1", "terms": terms, "text": text})
     without = jsonl(tmp_path / "without.jsonl", {"id": "1", "terms": terms})
@@ -181,7 +181,7 @@ def test_eval_with_words(lexite, collection: Path, tiny_vocabulary: Path, tmp_pa
 def test_adding_makes_a_dictionary_grow_in_many_chunks(
     lexite, words_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common.chunks, "__defaults__", (2,))
+    monkeypatch.setattr(index_documents, "__kwdefaults__", {**index_documents.__kwdefaults__, "documents_per_chunk": 2})
     before = BM25Index.open(words_index).n_terms
     records = [{"_id": f"m{i}", "text": f"word{i} common"} for i in range(7)]
     assert lexite("add", words_index, jsonl(tmp_path / "m.jsonl", *records)).status == 0

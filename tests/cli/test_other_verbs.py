@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,12 @@ def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tm
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"collections: [{collection}]\nbaselines: [bm25]\nvocabulary: {tiny_vocabulary}\n")
     assert set(lexite("eval", "--recipe", recipe, "--json", "-").json["mean"]) == {"latent+words", "bm25"}
-    monkeypatch.setattr("lexite.cli.eval.load_encoder", lambda *arguments: pytest.fail("too early"))
+    monkeypatch.setattr("lexite.cli.eval.load_vocabulary", lambda *arguments: pytest.fail("too early"))
+    qrels = tmp_path / "judged" / "qrels" / "test.tsv"
+    shutil.copytree(collection, tmp_path / "judged")
+    qrels.write_text(qrels.read_text() + "q1\tnowhere\t1\n")
+    recipe.write_text(f"collections: [{tmp_path / 'judged'}]\n")
+    assert "nowhere" in lexite("eval", "--recipe", recipe).error, "before the model is loaded"
     recipe.write_text("collections: [a]\ntop_k: 5\n")
     assert "top_k is 5" in lexite("eval", "--recipe", recipe).error
     recipe.write_text("collections:\n")
@@ -186,7 +192,7 @@ def test_demo_answers_and_keeps_its_index(lexite, tiny_vocabulary: Path, small_l
     assert "json.loads" in text and text.endswith("lexite search my.lexite\n")
     (place,) = small_library.iterdir()
     assert place.name.startswith("demo-python")
-    monkeypatch.setattr(demo, "_build", lambda *arguments: pytest.fail("the index was there"))
+    monkeypatch.setattr(demo, "_built", lambda *arguments: pytest.fail("the index was there"))
     assert lexite(*words).out == text
 
 

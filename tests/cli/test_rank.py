@@ -45,7 +45,8 @@ def with_decoder(tiny: Path, path: Path, activation: str) -> Path:
         precision="fp32",
     )
     made = LatentTermEncoder(encoder.backbone, sae, details=ModelDetails(name=path.name, results=None))
-    made.vocabulary = measure_vocabulary(made, ["The cat and the dog drink milk.", "Rain on the sea and the lake."])
+    texts = ["The cat and the dog drink milk.", "Rain on the sea and the lake."]
+    made = made.replaced(vocabulary=measure_vocabulary(made, texts))
     made.save_pretrained(path)
     return path
 
@@ -67,7 +68,7 @@ def test_the_ranked_vocabulary_gives_the_same_codes_under_other_numbers(
     assert (np.diff(facts["values"]) <= 0).all()
     before, after = LatentTermEncoder.from_pretrained(source), LatentTermEncoder.from_pretrained(tmp_path / "ranked")
     terms = np.concatenate([order, order + LATENTS]) if kind == "signed" else order
-    one, other = (encoder.encode_documents(TEXTS, raw=True).toarray() for encoder in (before, after))
+    one, other = (encoder.encode_documents(TEXTS).toarray() for encoder in (before, after))
     np.testing.assert_allclose(other, one[:, terms], rtol=1e-5)
     assert before.vocabulary is not None and after.vocabulary is not None
     np.testing.assert_array_equal(after.vocabulary.token_counts, before.vocabulary.token_counts[terms])
@@ -209,7 +210,7 @@ def test_a_saved_prefix_is_a_vocabulary_of_its_own(whole: Path, tmp_path: Path) 
 
 def test_results_of_the_whole_are_not_those_of_a_part(whole: Path) -> None:
     encoder = LatentTermEncoder.from_pretrained(whole)
-    encoder.details = ModelDetails(name="measured", results={"collections": {}})
+    encoder = encoder.replaced(details=ModelDetails(name="measured", results={"collections": {}}))
     assert encoder.prefix(20).details.results is None
     assert encoder.reordered(np.arange(LATENTS)[::-1]).details.results == {"collections": {}}
 
@@ -268,7 +269,7 @@ def test_encode_gives_the_terms_of_the_prefix(lexite, whole: Path, tmp_path: Pat
     (tmp_path / "t.txt").write_text("the cow gives milk")
     words = [tmp_path / "t.txt", "-o", tmp_path / "t.npz", "--vocabulary", whole, "--raw"]
     assert lexite("encode", *words, "--prefix", "24").status == 0
-    expected = LatentTermEncoder.from_pretrained(whole).prefix(24).encode_documents(["the cow gives milk"], raw=True)
+    expected = LatentTermEncoder.from_pretrained(whole).prefix(24).encode_documents(["the cow gives milk"])
     np.testing.assert_allclose(load_npz(tmp_path / "t.npz").toarray(), expected.toarray(), rtol=1e-6)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("prefix: 24\n")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lexite.cli import search as search_file
-from lexite.cli.hits import MatchedTerm, ShownHit, passages
 from lexite.index import BM25Index, read_trec_run
+from lexite.search import MatchedTerm, Passage, SearchHit
+from lexite.search.passages import passages
 
 
 def lines(text: str) -> list[dict]:
@@ -23,7 +24,7 @@ def test_a_query_gives_hits_with_terms_that_add_up(lexite, tiny_index: Path) -> 
     scores = [hit["score"] for hit in answer["hits"]]
     assert scores == sorted(scores, reverse=True) and scores[-1] > 0
     for hit in answer["hits"]:
-        assert set(hit) == {"rank", "id", "score", "title", "snippet", "terms"}
+        assert set(hit) == {"rank", "id", "score", "title", "snippet", "start", "end", "terms"}
         assert set(hit["terms"][0]) == {"term", "label", "contribution"}
         assert 0 < sum(term["contribution"] for term in hit["terms"]) <= hit["score"] * 1.0001
 
@@ -123,7 +124,8 @@ def test_long_lines_are_wrapped_on_a_terminal_only() -> None:
 
     from lexite.cli.hits import print_hits
 
-    hit = ShownHit(1, "d1", 2.5, "", "word " * 30, [MatchedTerm(3, "label [bold]", 2.5)])
+    passage = Passage("word " * 30, 0, 150)
+    hit = SearchHit("d1", 2.5, 1, "", passage, (MatchedTerm(3, "label [bold]", 2.5),), 0)
     narrow, piped = io.StringIO(), io.StringIO()
     print_hits(Console(file=narrow, width=40, force_terminal=True, no_color=True, highlight=False), [hit])
     print_hits(Console(file=piped, width=40, soft_wrap=True), [hit])
@@ -134,10 +136,11 @@ def test_long_lines_are_wrapped_on_a_terminal_only() -> None:
 def test_passages_keep_sentences_together_and_split_long_ones() -> None:
     text = "First one. Second one!\n\nA new paragraph. " + "long " * 100
     parts = passages(text, 60)
-    assert parts[0] == "First one. Second one! A new paragraph."
-    assert all(len(part) <= 60 for part in parts)
-    assert " ".join(parts).split() == text.split()
-    assert passages("x" * 130, 60) == ["x" * 60, "x" * 60, "x" * 10]
+    assert parts[0].text == "First one. Second one! A new paragraph."
+    assert all(len(part.text) <= 60 for part in parts)
+    assert " ".join(part.text for part in parts).split() == text.split()
+    assert all(" ".join(text[part.start : part.end].split()) == part.text for part in parts)
+    assert [part.text for part in passages("x" * 130, 60)] == ["x" * 60, "x" * 60, "x" * 10]
     assert passages("") == []
 
 

@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.index import BM25Index, read_trec_run
-from lexite.terms import LatentTermEncoder, StaticTable
-from lexite.terms.measure import measure_and_set
+from lexite.terms import EncodedQueries, LatentTermEncoder, StaticTable
+from lexite.terms.measure import measured
 from lexite.terms.static import FLOOR
 
 N_LATENTS = 64
@@ -52,7 +52,7 @@ def encoder(tiny_vocabulary: Path) -> LatentTermEncoder:
 def with_table(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same vocabulary with a table of other text than the six documents."""
     made = LatentTermEncoder.from_pretrained(str(tiny_vocabulary))
-    measure_and_set(made, made.iterate_states(["milk of the cow and of the dog", "read the json file " * 24], "document"))
+    made = measured(made, made.iterate_states(["milk of the cow and of the dog", "read the json file " * 24], "document"))
     return made.save_pretrained(tmp_path_factory.mktemp("vocabularies") / "with-table")
 
 
@@ -88,7 +88,7 @@ def expected_hits(index: BM25Index, encoder: LatentTermEncoder, text: str, top_k
     rows, query = index.static().weights.toarray(), np.zeros(N_LATENTS, dtype=np.float32)
     for piece in encoder.backbone.fast_tokenizer.encode(text, add_special_tokens=False).ids:
         query += rows[piece]
-    hits = index.search(csr_array(query[None]), top_k)[0]
+    hits = index.search(EncodedQueries(csr_array(query[None])), top_k)[0]
     return [(hit.id, pytest.approx(hit.score, rel=1e-5, abs=1e-6)) for hit in hits]
 
 
@@ -173,7 +173,7 @@ def test_without_a_table_of_its_own_that_of_the_vocabulary_serves(
     assert "does not exist" in lexite(*words, "--vocabulary", tmp_path / "nowhere").error
     ((first, *_),) = found(lexite(*words, "--vocabulary", with_table))
     table = LatentTermEncoder.from_pretrained(str(with_table)).static
-    (hit,) = BM25Index.open(bare_index).search(table.encode(["milk"]), 1)[0]
+    (hit,) = BM25Index.open(bare_index).search(EncodedQueries(table.encode(["milk"])), 1)[0]
     assert first == (hit.id, pytest.approx(hit.score, rel=1e-5))
 
 
@@ -181,7 +181,7 @@ def test_a_table_of_another_vocabulary_is_refused(
     lexite, other_vocabulary: Path, bare_index: Path, documents: Path, tmp_path: Path, with_table: Path
 ) -> None:
     made = LatentTermEncoder.from_pretrained(str(other_vocabulary))
-    measure_and_set(made, made.iterate_states(["milk of the cow"], "document"))
+    made = measured(made, made.iterate_states(["milk of the cow"], "document"))
     other = made.save_pretrained(tmp_path / "other")
     said = lexite("search", bare_index, "--static", "milk", "--vocabulary", other).error
     assert "is of another vocabulary" in said and "Name its own with --vocabulary" in said
@@ -282,7 +282,7 @@ def test_a_thousand_queries(lexite, tiny_index: Path, tmp_path: Path) -> None:
     assert lexite(*words).out.startswith("1,000 queries, ")
     run, index = read_trec_run(tmp_path / "run"), BM25Index.open(tiny_index)
     for number in range(0, 1000, 37):
-        (hits,) = index.search(index.static().encode([texts[number]]), 3)
+        (hits,) = index.search(EncodedQueries(index.static().encode([texts[number]])), 3)
         assert list(run[str(number + 1)]) == [hit.id for hit in hits]
 
 

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from lexite.errors import ConfigError
 from lexite.evaluation import COLUMNS, evaluate_collections
 from lexite.index import BM25Index, LiteralConfig
-from lexite.terms import StaticTable
+from lexite.terms import EncodedQueries, StaticTable
 from lexite.terms.card import SYSTEMS, results_section
 from lexite.terms.static import FLOOR
 
@@ -52,11 +52,11 @@ def ranked(path, query):
 
 def expected(encoder, corpus, table, scoring=None):
     """Rankings of the judged queries, whose weights are summed up by hand; without the query's own document."""
-    index = BM25Index.in_memory(encoder.encode_documents(corpus.values(), raw=True), list(corpus), scoring or encoder.scoring)
+    index = BM25Index.in_memory(encoder.encode_documents(corpus.values()), list(corpus), scoring or encoder.scoring)
     words, result = encoder.backbone.words, {}
     for query in QUERIES:
         weights = np.sum([table[words.index(word)] for word in QUERIES[query].split()], axis=0, dtype=np.float32)
-        hits = index.search(csr_array(weights[None]), 100)[0]
+        hits = index.search(EncodedQueries(csr_array(weights[None])), 100)[0]
         result[query] = [(hit.id, pytest.approx(hit.score, rel=2e-3)) for hit in hits if hit.id != query]
     return result
 

@@ -16,6 +16,7 @@ import lexite.index.storage
 from lexite.corpus.records import Document
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
 from lexite.index.reference import reference_search
+from lexite.terms import EncodedQueries
 
 N_TERMS = 40
 VOCABULARY = VocabularyInfo("f" * 64, "test", N_TERMS, {"k_documents": 16}, "default")
@@ -53,14 +54,14 @@ def assert_same_as_reference(
     top_k: int = 7,
 ) -> None:
     """The index holds exactly these documents in this order, and finds what the reference finds, bit for bit."""
-    assert list(index.document_ids()) == list(ids)
+    assert list(index.ids) == list(ids)
     assert index.n_documents == len(ids)
     assert index.n_postings == weights.nnz
     assert index.document_frequency.tolist() == np.bincount(weights.indices, minlength=N_TERMS).tolist()
     queries = weights_of(6, seed=len(ids) + 1000, density=0.15)
     for scoring in scorings:
         expected, scores = reference_search(weights, queries, scoring, top_k)
-        hits = index.search(queries, top_k, scoring=scoring)
+        hits = index.search(EncodedQueries(queries), top_k, scoring=scoring)
         wanted = [
             [(ids[d], float(s)) for d, s in zip(row, row_scores, strict=True) if d >= 0]
             for row, row_scores in zip(expected, scores, strict=True)

@@ -12,6 +12,7 @@ from lexite.corpus.records import Document
 from lexite.index import BM25Config, BM25Index, LiteralConfig
 from lexite.index.reference import reference_rows, reference_search
 from lexite.scoring.words import literal_words
+from lexite.terms import EncodedQueries
 
 LITERAL = LiteralConfig(literal=True)
 NAMES = [f"{first}{second}" for first in "bdgklmnprstv" for second in ("a", "e", "i", "o", "u", "ü", "an", "el", "7", "12")]
@@ -56,18 +57,18 @@ def assert_same_with_words(
     present = {word for text in texts for word in literal_words(text, literal.literal_stop_words)}
     assert len(set(words)) == len(words) and present <= set(words)
     rows = reference_rows(weights, texts, words, literal.literal_weight_documents, literal.literal_stop_words)
-    assert list(index.document_ids()) == list(ids)
+    assert list(index.ids) == list(ids)
     assert index.n_postings == rows.nnz
     assert index.document_frequency.tolist() == np.bincount(rows.indices, minlength=len(words) + N_TERMS).tolist()
     queries, asked = weights_of(6, seed=len(ids) + 1000, density=0.15), [*texts_of(5, len(ids)), "b12 unknown b12 pa"]
     asked_rows = reference_rows(queries, asked, words, 1.0, literal.literal_stop_words)
     for scoring in scorings:
         expected, scores = reference_search(rows, asked_rows, scoring, top_k, N_TERMS)
-        found, found_scores = index.search_arrays(queries, top_k, scoring=scoring, texts=asked)
+        found, found_scores = index.search_arrays(EncodedQueries(queries, asked), top_k, scoring=scoring)
         numbers = np.array([index.find(identifier) for identifier in ids] + [-1])
         assert found.tolist() == numbers[expected].tolist()
         assert (found_scores == scores).all()
         plain, plain_scores = reference_search(rows, csr_array((queries.data, queries.indices, queries.indptr),
                                                shape=(6, rows.shape[1])), scoring, top_k, N_TERMS)  # fmt: skip
-        found, found_scores = index.search_arrays(queries, top_k, scoring=scoring)
+        found, found_scores = index.search_arrays(EncodedQueries(queries), top_k, scoring=scoring)
         assert found.tolist() == numbers[plain].tolist() and (found_scores == plain_scores).all()

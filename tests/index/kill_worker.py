@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 
 from lexite.corpus.records import Document
 from lexite.index import BM25Config, BM25Index
+from lexite.terms import EncodedQueries
 
 STEPS = 8
 BUDGET = 150  # postings: several segments in a step
@@ -107,7 +108,7 @@ def main(path: Path, seed: int) -> None:
     chance, kills, before_first, last, stuck = random.Random(seed), 0, 0, 0, 0
     os.environ["LEXITE_THREADS"] = "1"
     index = BM25Index.in_memory(weights_of(3, 1), list("abc"))
-    index.search(weights_of(20, 1))  # load the kernels before forking; a few queries would do without them
+    index.search(EncodedQueries(weights_of(20, 1)))  # load the kernels before forking; a few queries would do without them
     started = time.monotonic()
     child, reading = start(path.with_name("undisturbed"))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child failed"

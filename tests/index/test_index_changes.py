@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from lexite.errors import CorpusError, IndexFormatError, ModelError, StorageError
 from lexite.index import BM25Config, BM25Index
+from lexite.terms import EncodedQueries
 
 IDS = [f"d{i}" for i in range(14)]
 OPERATIONS = st.one_of(
@@ -157,7 +158,7 @@ def test_delete_counts_each_document_once(tmp_path: Path) -> None:
         assert writer.delete(["c"]) == 1
         writer.commit()
     index = BM25Index.open(tmp_path / "i")
-    assert len(index) == 0 and index.search(weights_of(1, 1)) == [[]]
+    assert len(index) == 0 and index.search(EncodedQueries(weights_of(1, 1))) == [[]]
     assert list((tmp_path / "i" / "segments").iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from lexite.files import json_checksum
 from lexite.index import BM25Index, VocabularyInfo
 from lexite.index.manifest import read_commit
 from lexite.index.storage import FileRecord, array_header, map_array, read_part, verify_file, write_array
+from lexite.terms import EncodedQueries
 
 IDS = [f"a{i}" for i in range(20)]
 
@@ -126,7 +127,7 @@ def test_damage_never_reaches_other_memory(index_path: Path, name: str, loaded: 
     file.write_bytes(content[:begin] + DAMAGED[name] * (len(content) - begin))
     index = BM25Index.open(index_path)
     with pytest.raises(IndexFormatError, match="--verify"):
-        index.search(weights_of(1, 1, density=1.0))
+        index.search(EncodedQueries(weights_of(1, 1, density=1.0)))
 
 
 def test_any_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_any_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
             file.write_bytes(changed)
             for scoring in ALL_SCORINGS[:2]:
                 try:
-                    BM25Index.open(index_path).search_arrays(queries, scoring=scoring)
+                    BM25Index.open(index_path).search_arrays(EncodedQueries(queries), scoring=scoring)
                 except IndexFormatError as error:
                     assert "--verify" in str(error) or "damaged" in str(error)
         file.write_bytes(content)
@@ -239,4 +240,4 @@ def test_lists_that_name_a_document_many_times_or_none(
     file.write_bytes(content)
     query = csr_array((np.ones(1, np.float32), np.array([term]), np.array([0, 1])), shape=(1, n_terms))
     with pytest.raises(IndexFormatError, match="--verify") if loaded or damage == "outside" else contextlib.nullcontext():
-        BM25Index.open(tmp_path / "i").search_arrays(query)
+        BM25Index.open(tmp_path / "i").search_arrays(EncodedQueries(query))

@@ -17,13 +17,14 @@ index = BM25Index.open(sys.argv[1], verify=True)
 index.info(), index.stored(0), index.find("b")
 assert not [name for name in heavy if name in sys.modules], "opening"
 import numpy as np
-class Query:
-    indptr, indices, data, shape = np.array([0, 2]), np.array([1, 5]), np.array([1.0, 2.0]), (1, 40)
-assert index.search(Query(), 3)[0]
+from lexite.scoring.rows import CSRRows
+from lexite.terms import EncodedQueries
+one = CSRRows(np.array([0, 2]), np.array([1, 5]), np.array([1.0, 2.0]), (1, 40))
+assert index.search(EncodedQueries(one), 3)[0]
 loaded = [name for name in heavy if name in sys.modules]
 assert not loaded, f"one query: {loaded}"
-Query.indptr, Query.indices, Query.data, Query.shape = np.arange(4), np.array([1, 5, 5]), np.ones(3), (3, 40)
-assert len(index.search(Query(), 3)) == 3
+three = CSRRows(np.arange(4), np.array([1, 5, 5]), np.ones(3), (3, 40))
+assert len(index.search(EncodedQueries(three), 3)) == 3
 assert "numba" in sys.modules
 assert not [name for name in heavy if name in sys.modules and name not in ("numba", "scipy", "yaml")], "searching"
 """

@@ -12,6 +12,7 @@ from lexite.corpus import read_qrels
 from lexite.errors import CorpusError, StorageError
 from lexite.index import BM25Index, read_trec_run, run_from_hits, write_trec_qrels, write_trec_run
 from lexite.ranking.trec import quote_id
+from lexite.terms import EncodedQueries
 
 NAMES = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=4).filter(
     lambda s: s.split() == [s] and "%" not in s
@@ -34,7 +35,7 @@ def test_the_lines_of_a_run(tmp_path: Path) -> None:
 
 def test_a_search_as_a_run(tmp_path: Path) -> None:
     index = BM25Index.in_memory(weights_of(9, 1, 0.5), list("abcdefghi"))
-    hits = index.search(weights_of(2, 2, 0.5), 4)
+    hits = index.search(EncodedQueries(weights_of(2, 2, 0.5)), 4)
     run = run_from_hits(["q1", "q2"], hits)
     write_trec_run(tmp_path / "r", run)
     assert {query: list(scores) for query, scores in read_trec_run(tmp_path / "r").items()} == {

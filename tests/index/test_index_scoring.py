@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from helpers_index import ALL_SCORINGS, N_TERMS, VOCABULARY, assert_same_as_reference, weights_of
@@ -7,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
-from lexite.errors import CorpusError, IndexFormatError, ModelError
+from lexite.errors import ArgumentError, CorpusError, IndexFormatError, ModelError
 from lexite.index import BM25Config, BM25Index
 from lexite.index.reference import reference_search
 from lexite.scoring.formula import inverse_document_frequency, worth_of_terms
+from lexite.terms import EncodedQueries
 
 
 def names(n: int) -> list[str]:
@@ -44,7 +47,7 @@ def test_score_by_hand() -> None:
     index = BM25Index.in_memory(weights, ["a", "b", "c"], BM25Config(document_transform="sqrt"))
     lengths, average = [2 + 1, 3, 1], 7 / 3
     assert index.average_length() == pytest.approx(average)
-    hits = index.search(csr_array(np.array([[0.25, 0.0, 0.0]])), scoring=roots)[0]
+    hits = index.search(EncodedQueries(csr_array(np.array([[0.25, 0.0, 0.0]]))), scoring=roots)[0]
     idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
     expected = {
         "a": 2 / (2 + 1.2 * (0.5 + 0.5 * lengths[0] / average)),
@@ -59,7 +62,7 @@ def test_score_with_defaults_by_hand() -> None:
     assert index.average_length() == pytest.approx(5.0)
     idf = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
     expected = {"a": 4 / (4 + 2.5 * (0.25 + 0.75 * 5 / 5)), "c": 1 / (1 + 2.5 * (0.25 + 0.75 * 1 / 5))}
-    hits = index.search(csr_array(np.array([[16.0, 0.0, 0.0]])))[0]  # 16 to the power 0.75 is 8
+    hits = index.search(EncodedQueries(csr_array(np.array([[16.0, 0.0, 0.0]]))))[0]  # 16 to the power 0.75 is 8
     assert {hit.id: hit.score for hit in hits} == pytest.approx({key: 8 * idf**0.5 * value for key, value in expected.items()})
 
 
@@ -67,53 +70,54 @@ def test_equal_scores_keep_document_order_whatever_k_is() -> None:
     weights = csr_array(np.ones((20, 1)))
     index = BM25Index.in_memory(weights, names(20))
     for k in (1, 5, 19, 20, 30):
-        assert [hit.id for hit in index.search(csr_array([[1.0]]), k)[0]] == names(min(k, 20))
+        assert [hit.id for hit in index.search(EncodedQueries(csr_array([[1.0]])), k)[0]] == names(min(k, 20))
 
 
 def test_a_term_with_idf_zero_still_makes_hits() -> None:
     weights = csr_array(np.array([[1.0, 0.0], [1.0, 2.0], [0.0, 0.0]]))
     index = BM25Index.in_memory(weights, ["a", "b", "c"])
-    hits = index.search(csr_array([[1.0, 0.0]]), scoring=BM25Config(idf="robertson"))[0]
+    hits = index.search(EncodedQueries(csr_array([[1.0, 0.0]])), scoring=BM25Config(idf="robertson"))[0]
     assert [(hit.id, hit.score) for hit in hits] == [("a", 0.0), ("b", 0.0)]
 
 
 def test_excluded_documents_are_no_hits() -> None:
     index = BM25Index.in_memory(weights_of(30, 2, 0.5), names(30))
     queries = weights_of(3, 3, 0.5)
-    plain = index.search(queries, 30)
+    plain = index.search(EncodedQueries(queries), 30)
     first = plain[0][0].id
-    found = index.search(queries, 30, exclude=[first, None, "nowhere"])
+    found = index.search(EncodedQueries(queries), 30, exclude=[first, None, "nowhere"])
     assert [hit.id for hit in found[0]] == [hit.id for hit in plain[0]][1:]
     assert found[1:] == plain[1:]
     with pytest.raises(ModelError, match="3 queries"):
-        index.search(queries, exclude=["d1"])
+        index.search(EncodedQueries(queries), exclude=["d1"])
 
 
 def test_explanation_sums_to_the_score() -> None:
     index = BM25Index.in_memory(weights_of(50, 5, 0.4), names(50))
     query = weights_of(1, 6, 0.5)
     for scoring in ALL_SCORINGS:
-        for hit in index.search(query, 20, scoring=scoring)[0]:
-            terms = index.explain(query, hit.document, scoring=scoring)
-            assert sum(value for _, value in terms) == pytest.approx(hit.score, rel=1e-5)
-            assert [value for _, value in terms] == sorted((value for _, value in terms), reverse=True)
-            assert {term for term, _ in terms} <= set(query.indices.tolist())
-    with pytest.raises(ModelError, match="One query"):
-        index.explain(weights_of(2, 6), 0)
+        for hit in index.search(EncodedQueries(query), 20, scoring=scoring)[0]:
+            explanation = index.explain(EncodedQueries(query), hit.document, scoring=scoring)
+            assert explanation.score == hit.score == math.fsum(value for _, value in explanation.leaves())
+            parts = [term.score for term in explanation.terms]
+            assert parts == sorted(parts, reverse=True)
+            assert {term.term for term in explanation.terms} <= set(query.indices.tolist())
+    with pytest.raises(ArgumentError, match="One query"):
+        index.explain(EncodedQueries(weights_of(2, 6)), 0)
     with pytest.raises(IndexError, match="no document number 50"):
-        index.explain(query, 50)
+        index.explain(EncodedQueries(query), 50)
 
 
 def test_arrays_are_padded() -> None:
     index = BM25Index.in_memory(csr_array(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])), ["a", "b", "c"])
-    documents, scores = index.search_arrays(csr_array([[1.0, 0.0], [0.0, 0.0]]), 100)
+    documents, scores = index.search_arrays(EncodedQueries(csr_array([[1.0, 0.0], [0.0, 0.0]])), 100)
     assert documents.tolist() == [[0, -1, -1], [-1, -1, -1]]
     assert documents.dtype == np.int32 and scores.dtype == np.float32
     assert (scores[documents < 0] == 0).all() and scores[0, 0] > 0
-    assert index.search_arrays(csr_array((0, 2)), 5)[0].shape == (0, 3)
-    assert index.search(csr_array([[1.0, 0.0]]), 0) == [[]]
+    assert index.search_arrays(EncodedQueries(csr_array((0, 2))), 5)[0].shape == (0, 3)
+    assert index.search(EncodedQueries(csr_array([[1.0, 0.0]])), 0) == [[]]
     with pytest.raises(ModelError, match="top_k is -1"):
-        index.search(csr_array([[1.0, 0.0]]), -1)
+        index.search(EncodedQueries(csr_array([[1.0, 0.0]])), -1)
 
 
 def test_weights_in_other_forms_mean_the_same() -> None:
@@ -132,10 +136,10 @@ def test_weights_in_other_forms_mean_the_same() -> None:
     zeros.data = np.where(np.arange(plain.nnz) % 3 == 0, 0, zeros.data).astype(np.float64)
     kept = zeros.copy()
     kept.eliminate_zeros()
-    expected = BM25Index.in_memory(plain, names(12)).search(weights_of(4, 9))
+    expected = BM25Index.in_memory(plain, names(12)).search(EncodedQueries(weights_of(4, 9)))
     for form in (twice, doubled, plain.tocsc()):
-        assert BM25Index.in_memory(form, names(12)).search(weights_of(4, 9)) == expected
-        assert BM25Index.in_memory(plain, names(12)).search(weights_of(4, 9).tocoo()) == expected
+        assert BM25Index.in_memory(form, names(12)).search(EncodedQueries(weights_of(4, 9))) == expected
+        assert BM25Index.in_memory(plain, names(12)).search(EncodedQueries(weights_of(4, 9).tocoo())) == expected
     assert BM25Index.in_memory(zeros, names(12)).n_postings == kept.nnz
     assert_same_as_reference(BM25Index.in_memory(zeros, names(12)), names(12), kept.astype(np.float32))
 
@@ -148,7 +152,7 @@ def test_bad_weights_are_refused(bad: float) -> None:
     with pytest.raises(ModelError, match=r"of document 'd3' is .*finite and not negative"):
         BM25Index.in_memory(weights, names(5))
     with pytest.raises(ModelError, match="query number 4"):
-        index.search(weights)
+        index.search(EncodedQueries(weights))
 
 
 def test_broken_arrays_are_refused() -> None:
@@ -167,11 +171,12 @@ def test_broken_arrays_are_refused() -> None:
 
 def test_queries_of_another_vocabulary_are_refused() -> None:
     index = BM25Index.in_memory(weights_of(5, 1), names(5), vocabulary=VOCABULARY)
-    assert index.search(weights_of(1, 2), vocabulary=VOCABULARY.fingerprint) == index.search(weights_of(1, 2))
+    own = EncodedQueries(weights_of(1, 2), fingerprint=VOCABULARY.fingerprint)
+    assert index.search(own) == index.search(EncodedQueries(weights_of(1, 2)))
     with pytest.raises(IndexFormatError, match="vocabulary 'test'"):
-        index.search(weights_of(1, 2), vocabulary="e" * 64)
+        index.search(EncodedQueries(weights_of(1, 2), fingerprint="e" * 64))
     with pytest.raises(IndexFormatError, match="40 terms"):
-        index.search(csr_array((1, N_TERMS + 1)))
+        index.search(EncodedQueries(csr_array((1, N_TERMS + 1))))
 
 
 def test_in_memory_ids() -> None:
@@ -189,7 +194,7 @@ def test_in_memory_ids() -> None:
 
 def test_empty_collection() -> None:
     index = BM25Index.in_memory(csr_array((0, N_TERMS)), [])
-    assert index.search(weights_of(2, 1)) == [[], []]
+    assert index.search(EncodedQueries(weights_of(2, 1))) == [[], []]
     assert index.average_length("none") == 0.0 and index.info()["postings_per_document"] == 0.0
 
 
@@ -215,9 +220,9 @@ def test_threads_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, queries = weights_of(200, 3, 0.4), weights_of(33, 4, 0.3)
     index = BM25Index.in_memory(weights, names(200))
     monkeypatch.setenv("LEXITE_THREADS", "1")
-    alone = index.search_arrays(queries, 20)
+    alone = index.search_arrays(EncodedQueries(queries), 20)
     monkeypatch.setenv("LEXITE_THREADS", "5")
-    together = index.search_arrays(queries, 20)
+    together = index.search_arrays(EncodedQueries(queries), 20)
     expected = reference_search(weights, queries, index.scoring, 20)
     for result in (alone, together):
         assert (result[0] == expected[0]).all() and (result[1] == expected[1]).all()

@@ -17,6 +17,7 @@ from lexite.index import BM25Config, BM25Index, VocabularyInfo
 from lexite.index.postings import CHUNK, ImpactScoring, impact_levels
 from lexite.index.reference import reference_search
 from lexite.kernels import impacts
+from lexite.terms import EncodedQueries
 
 N_DOCUMENTS, N_TERMS = 2 * CHUNK + 3000, 120
 
@@ -68,7 +69,9 @@ def test_all_forms_of_lists_are_met(index: BM25Index) -> None:
 def test_the_same_as_the_reference(
     index: BM25Index, weights: csr_array, queries: csr_array, scoring: BM25Config, top_k: int
 ) -> None:
-    assert_equal(index.search_arrays(queries, top_k, scoring=scoring), reference_search(weights, queries, scoring, top_k))
+    assert_equal(
+        index.search_arrays(EncodedQueries(queries), top_k, scoring=scoring), reference_search(weights, queries, scoring, top_k)
+    )
 
 
 def test_without_compiled_code_the_same(
@@ -83,8 +86,8 @@ def test_without_compiled_code_the_same(
         with monkeypatch.context() as patch:
             patch.delitem(sys.modules, "numba")
             patch.delitem(sys.modules, "lexite.kernels.retrieval", raising=False)
-            found = fresh.search_arrays(queries[[row]], 10)
-            from_rows = fresh.search_arrays(queries[[row]], 10, scoring=other)
+            found = fresh.search_arrays(EncodedQueries(queries[[row]]), 10)
+            from_rows = fresh.search_arrays(EncodedQueries(queries[[row]]), 10, scoring=other)
             assert "lexite.kernels.retrieval" not in sys.modules
         assert_equal(found, (expected[0][[row]], expected[1][[row]]))
         assert_equal(from_rows, (expected_other[0][[row]], expected_other[1][[row]]))
@@ -103,7 +106,7 @@ def test_threads_share_the_chunks_of_one_query(weights: csr_array, queries: csr_
     expected = reference_search(weights, queries, index.scoring, 10)
     for threads in ("2", "3", "7"):
         monkeypatch.setenv("LEXITE_THREADS", threads)
-        found = [index.search_arrays(queries[[row]], 10) for row in range(queries.shape[0])]
+        found = [index.search_arrays(EncodedQueries(queries[[row]]), 10) for row in range(queries.shape[0])]
         assert_equal((np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])), expected)
 
 
@@ -112,12 +115,12 @@ def test_equal_scores_are_ordered_by_document() -> None:
     queries = csr_array(np.eye(12, dtype=np.float32)[:6] + np.eye(12, k=3, dtype=np.float32)[:6])
     scoring = BM25Config(b=0.0)
     index = BM25Index.in_memory(weights, [str(i) for i in range(weights.shape[0])], scoring)
-    assert_equal(index.search_arrays(queries, 50), reference_search(weights, queries, scoring, 50))
+    assert_equal(index.search_arrays(EncodedQueries(queries), 50), reference_search(weights, queries, scoring, 50))
 
 
 def test_approximate_search_finds_most_and_scores_exactly(index: BM25Index, queries: csr_array) -> None:
-    exact, scores = index.search_arrays(queries, 10)
-    found, found_scores = index.search_arrays(queries, 10, approximate=True)
+    exact, scores = index.search_arrays(EncodedQueries(queries), 10)
+    found, found_scores = index.search_arrays(EncodedQueries(queries), 10, approximate=True)
     overlap = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)])
     assert overlap > 0.9
     known = {(row, int(d)): s for row in range(len(exact)) for d, s in zip(exact[row], scores[row], strict=True)}
@@ -140,7 +143,7 @@ def test_any_collection(n: int, n_terms: int, seed: int, scoring: BM25Config, to
     queries = csr_array(((generator.random((5, n_terms)) < 0.4) * generator.gamma(1.0, 1.0, (5, n_terms))).astype(np.float32))
     index = BM25Index.in_memory(weights, [str(i) for i in range(n)], scoring)
     excluded = [str(generator.integers(n)) for _ in range(5)]
-    found = index.search_arrays(queries, top_k, exclude=excluded)
+    found = index.search_arrays(EncodedQueries(queries), top_k, exclude=excluded)
     everything = reference_search(weights, queries, scoring, n)
     for row in range(5):
         kept = (everything[0][row] >= 0) & (everything[0][row] != int(excluded[row]))
@@ -169,7 +172,7 @@ def test_impacts_stay_good_while_the_average_length_drifts(tmp_path: Path) -> No
         index = BM25Index.open(tmp_path / "i", verify=True)
         everything = csr_array(vstack(rows))
         queries = zipf_weights(6, 60, 9)
-        assert_equal(index.search_arrays(queries, 10), reference_search(everything, queries, index.scoring, 10))
+        assert_equal(index.search_arrays(EncodedQueries(queries), 10), reference_search(everything, queries, index.scoring, 10))
         generations.append(index._commit.segments[0].impacts.generation)
     assert 1 < len(set(generations)) < 6
 
@@ -196,7 +199,7 @@ def test_other_scorings_build_lists_once_there_are_queries_enough(weights: csr_a
     index = BM25Index.in_memory(small, [str(i) for i in range(2000)])
     other = BM25Config(k1=0.4)
     for _ in range(3):  # four queries are scored from the rows, then lists are built
-        found = index.search_arrays(queries[:2], 10, scoring=other)
+        found = index.search_arrays(EncodedQueries(queries[:2]), 10, scoring=other)
         assert_equal(found, reference_search(small, queries[:2], other, 10))
 
 
@@ -209,7 +212,7 @@ def test_wide_vocabularies_and_empty_documents(tmp_path: Path) -> None:
         writer.commit()
     index = BM25Index.open(tmp_path / "i", verify=True)
     query = csr_array((np.ones(1, np.float32), np.array([69_999]), np.array([0, 1])), shape=(1, n_terms))
-    assert_equal(index.search_arrays(query, 5), reference_search(weights, query, index.scoring, 5))
+    assert_equal(index.search_arrays(EncodedQueries(query), 5), reference_search(weights, query, index.scoring, 5))
     assert VOCABULARY.n_terms < n_terms
 
 
@@ -230,7 +233,7 @@ def test_extreme_weights(scale: float) -> None:
     queries = csr_array((np.eye(5, dtype=np.float32) + np.eye(5, k=1, dtype=np.float32)) * np.float32(scale))
     for scoring in (BM25Config(query_transform="none"), BM25Config(k1=0.0, query_transform="log1p", idf="bm25+")):
         index = BM25Index.in_memory(csr_array(weights), [str(i) for i in range(60)], scoring)
-        assert_equal(index.search_arrays(queries, 2), reference_search(csr_array(weights), queries, scoring, 2))
+        assert_equal(index.search_arrays(EncodedQueries(queries), 2), reference_search(csr_array(weights), queries, scoring, 2))
 
 
 def test_few_lists_are_kept_and_built_again_when_asked_for(weights: csr_array, queries: csr_array) -> None:
@@ -239,5 +242,7 @@ def test_few_lists_are_kept_and_built_again_when_asked_for(weights: csr_array, q
     for _ in range(2):
         for k1 in (0.5, 1.0, 1.5, 2.0, 2.5):
             scoring = BM25Config(k1=k1)
-            assert_equal(index.search_arrays(queries, 5, scoring=scoring), reference_search(small, queries, scoring, 5))
+            assert_equal(
+                index.search_arrays(EncodedQueries(queries), 5, scoring=scoring), reference_search(small, queries, scoring, 5)
+            )
     assert len(index._scorer._lists_of) == 2

@@ -21,6 +21,7 @@ from lexite.files import json_checksum
 from lexite.index import BM25Index, IndexWriter, check_index_folder
 from lexite.index.manifest import read_commit
 from lexite.index.static import verify_static, write_static
+from lexite.terms import EncodedQueries
 
 IDS = [f"a{i}" for i in range(12)]
 SCORINGS = ALL_SCORINGS[:1]
@@ -56,7 +57,7 @@ def test_a_table_comes_back_and_finds_documents(index_path: Path) -> None:
     table = index.static()
     rows = table.encode(["red blue red", "nothing known"])
     np.testing.assert_array_equal(rows.toarray()[0], (table_of(1).weights.toarray())[[1, 3, 1]].sum(0))
-    first, second = index.search(rows)
+    first, second = index.search(EncodedQueries(rows))
     assert first and not second
     info = index.info()
     assert info["static_table"] is True and info["n_pieces_used"] == 5
@@ -174,7 +175,7 @@ def test_damaged_and_missing_files_are_named(index_path: Path) -> None:
             changed[place] ^= 0x10
             file.write_bytes(changed)
             index = BM25Index.open(index_path)
-            assert index.search(weights_of(1, 1)), "queries of the model need no table"
+            assert index.search(EncodedQueries(weights_of(1, 1))), "queries of the model need no table"
             for refused in (index.static, index.verify):
                 with pytest.raises(IndexFormatError, match=rf"{name} is damaged: its checksum is wrong"):
                     refused()

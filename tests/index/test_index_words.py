@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from lexite.corpus.records import Document
-from lexite.errors import CorpusError, IndexFormatError, ModelError
+from lexite.errors import ArgumentError, CorpusError, IndexFormatError
 from lexite.index import BM25Config, BM25Index, LiteralConfig, VocabularyInfo
 from lexite.index.segment import row_term_type
 from lexite.scoring.words import literal_words
+from lexite.terms import EncodedQueries
 
 SCORINGS = [
     dataclasses.replace(s, literal_weight=w) for s, w in zip(ALL_SCORINGS, (3.0, 2.5, 0.0, 0.7, 1.0, 1e6, 2.0), strict=True)
@@ -103,7 +104,7 @@ def test_a_case_by_hand() -> None:
     index = BM25Index.in_memory(weights, ["a", "b", "c"], scoring, texts=texts, literal=LiteralConfig(True, 4.0))
     assert words_of(index) == ["zorblax", "moon"] and (index.n_latents, index.n_terms) == (2, 4)
     query = csr_array(np.array([[2.0, 0.0]]))
-    (hits,) = index.search(query, texts=["zorblax quux"])
+    (hits,) = index.search(EncodedQueries(query, ["zorblax quux"]))
     lengths = [3.0 + math.sqrt(8.0), 1.0 + 2.0, 2.0]
     average = sum(lengths) / 3
 
@@ -115,10 +116,18 @@ def test_a_case_by_hand() -> None:
     assert [hit.id for hit in hits] == ["a", "c"]
     other = 2.0 * idf[2] ** 0.75 * part(2.0, 2.0)
     assert hits[0].score == pytest.approx(latent + word) and hits[1].score == pytest.approx(other)
-    explained = dict(index.explain(query, hits[0].document, texts=["zorblax quux"]))
-    assert explained == {0: pytest.approx(latent), 2: pytest.approx(word)}
-    assert [term for term, _ in index.explain(query, hits[0].document)] == [0]
-    assert index.explain(query, 0, texts=["zorblax"], scoring=dataclasses.replace(scoring, literal_weight=0.0))[0][0] == 0
+    explained = index.explain(EncodedQueries(query, ["zorblax quux"]), hits[0].document)
+    assert {term.term: term.score for term in explained.terms} == {0: pytest.approx(latent), 2: pytest.approx(word)}
+    by_kind = {term.kind: term for term in explained.terms}
+    assert (by_kind["word"].word, by_kind["word"].label, by_kind["latent"].word) == ("zorblax", '"zorblax"', None)
+    assert by_kind["word"].idf == pytest.approx(idf[1]) and by_kind["word"].worth == pytest.approx(3.0 * idf[1])
+    assert by_kind["latent"].worth == pytest.approx(idf[2] ** 0.75) and by_kind["latent"].tf == pytest.approx(3.0)
+    assert (by_kind["latent"].document_frequency, by_kind["latent"].weight) == (2, 9.0)
+    assert (explained.n_documents, explained.id) == (3, "a")
+    assert explained.length == pytest.approx(lengths[0]) and explained.average_length == pytest.approx(average)
+    assert [term.term for term in index.explain(EncodedQueries(query), hits[0].document).terms] == [0]
+    without_words = dataclasses.replace(scoring, literal_weight=0.0)
+    assert [term.term for term in index.explain(EncodedQueries(query, ["zorblax"]), 0, scoring=without_words).terms] == [0]
     assert [index.word(2), index.word(3)] == ["zorblax", "moon"]
     for term in (-1, 1, 4):
         with pytest.raises(IndexError):
@@ -134,12 +143,12 @@ def test_a_name_that_only_words_find(tmp_path: Path) -> None:
         writer.commit()
     index = BM25Index.open(tmp_path / "i")
     nothing = csr_array((1, N_TERMS), dtype=np.float32)
-    assert [hit.id for hit in index.search(nothing, texts=["who is QUETZLWYN?"])[0]] == ["37"]
-    assert index.search(nothing) == [[]] and index.search(nothing, texts=["who is nobody"]) == [[]]
-    assert index.search(nothing, texts=["quetzlwyn"], scoring=BM25Config(literal_weight=0.0)) == [[]]
-    assert index.search(one(1.0), 1)[0][0].id == "0"
-    assert index.search(one(1.0), 1, texts=["quetzlwyn"])[0][0].id == "37"
-    assert index.search(one(1.0), 1, texts=["quetzlwyn"], scoring=BM25Config(literal_weight=0.0))[0][0].id == "0"
+    assert [hit.id for hit in index.search(EncodedQueries(nothing, ["who is QUETZLWYN?"]))[0]] == ["37"]
+    assert index.search(EncodedQueries(nothing)) == [[]] and index.search(EncodedQueries(nothing, ["who is nobody"])) == [[]]
+    assert index.search(EncodedQueries(nothing, ["quetzlwyn"]), scoring=BM25Config(literal_weight=0.0)) == [[]]
+    assert index.search(EncodedQueries(one(1.0)), 1)[0][0].id == "0"
+    assert index.search(EncodedQueries(one(1.0), ["quetzlwyn"]), 1)[0][0].id == "37"
+    assert index.search(EncodedQueries(one(1.0), ["quetzlwyn"]), 1, scoring=BM25Config(literal_weight=0.0))[0][0].id == "0"
 
 
 def test_in_memory_is_the_same(tmp_path: Path) -> None:
@@ -152,21 +161,21 @@ def test_in_memory_is_the_same(tmp_path: Path) -> None:
     assert BM25Index.in_memory(weights, ids).literal is None
     with pytest.raises(CorpusError, match="40 documents, but 39 texts"):
         BM25Index.in_memory(weights, ids, texts=texts[1:])
-    assert index.search(csr_array((0, N_TERMS)), texts=[]) == []
+    assert index.search(EncodedQueries(csr_array((0, N_TERMS)), [])) == []
     empty = BM25Index.in_memory(csr_array((0, N_TERMS)), [], texts=[])
-    assert empty.search(weights_of(1, 1), texts=["milk"]) == [[]] and empty.n_terms == N_TERMS
+    assert empty.search(EncodedQueries(weights_of(1, 1), ["milk"])) == [[]] and empty.n_terms == N_TERMS
 
 
 def test_texts_must_fit_the_queries_and_do_nothing_without_words() -> None:
     weights, ids = weights_of(5, 1), list("abcde")
     index = BM25Index.in_memory(weights, ids, texts=texts_of(5, 1))
     for texts in ([], ["a", "b"]):
-        with pytest.raises(ModelError, match=f"1 queries, but {len(texts)} texts"):
-            index.search(weights_of(1, 2), texts=texts)
+        with pytest.raises(ArgumentError, match=f"1 queries, but {len(texts)} texts"):
+            index.search(EncodedQueries(weights_of(1, 2), texts))
     plain = BM25Index.in_memory(weights, ids)
-    assert plain.search(weights_of(2, 2), texts=["ba", "da"]) == plain.search(weights_of(2, 2))
+    assert plain.search(EncodedQueries(weights_of(2, 2), ["ba", "da"])) == plain.search(EncodedQueries(weights_of(2, 2)))
     with pytest.raises(IndexFormatError, match="40 terms"):
-        index.search(csr_array((1, index.n_terms)))
+        index.search(EncodedQueries(csr_array((1, index.n_terms))))
 
 
 def test_no_words_leave_an_index_as_it_was(tmp_path: Path) -> None:
@@ -190,13 +199,13 @@ def test_searching_without_compiled_code_the_same(tmp_path: Path, monkeypatch: p
     assert sizes == sorted(set(sizes)) and len(sizes) == 3 and sizes[-1] == index.n_terms
     queries, asked = weights_of(12, 9), texts_of(12, 9)
     for scoring in (index.scoring, BM25Config(k1=3.0, idf="bm25+", document_transform="log1p", literal_weight=0.4)):
-        together = index.search_arrays(queries, 9, scoring=scoring, texts=asked)
+        together = index.search_arrays(EncodedQueries(queries, asked), 9, scoring=scoring)
         for row in range(12):
             fresh = BM25Index.open(tmp_path / "i")
             with monkeypatch.context() as patch:
                 patch.delitem(sys.modules, "numba")
                 patch.delitem(sys.modules, "lexite.kernels.retrieval", raising=False)
-                alone = fresh.search_arrays(queries[[row]], 9, scoring=scoring, texts=[asked[row]])
+                alone = fresh.search_arrays(EncodedQueries(queries[[row]], [asked[row]]), 9, scoring=scoring)
                 assert "lexite.kernels.retrieval" not in sys.modules
             assert (alone[0][0] == together[0][row]).all() and (alone[1][0] == together[1][row]).all()
 
@@ -204,7 +213,7 @@ def test_searching_without_compiled_code_the_same(tmp_path: Path, monkeypatch: p
 def test_the_weight_of_words_changes_at_search_time_without_new_lists() -> None:
     weights, ids = weights_of(30, 2), [f"w{i}" for i in range(30)]
     index = BM25Index.in_memory(weights, ids, texts=texts_of(30, 2))
-    found = [index.search_arrays(weights_of(8, 3), texts=texts_of(8, 3), scoring=BM25Config(literal_weight=w))[1].tolist()
+    found = [index.search_arrays(EncodedQueries(weights_of(8, 3), texts_of(8, 3)), scoring=BM25Config(literal_weight=w))[1].tolist()
              for w in (0.0, 1.0, 3.0)]  # fmt: skip
     assert found[0] != found[1] != found[2] and len(index._scorer._lists_of) == 1
 
@@ -232,7 +241,7 @@ def check_many(index: BM25Index, texts: list[str], gone: int = -1) -> None:
     nothing = csr_array((3, N_TERMS), dtype=np.float32)
     asked = ["w3", "w77777", "last w99999"]
     expected = [[n for n, text in enumerate(texts) if n != gone and set(text.split()) & set(q.split())] for q in asked]
-    found = index.search(nothing, texts=asked)
+    found = index.search(EncodedQueries(nothing, asked))
     assert [sorted(int(hit.id) for hit in hits) for hits in found] == expected
 
 
@@ -250,7 +259,7 @@ def test_old_narrow_segments_are_merged_with_wide_ones(tmp_path: Path) -> None:
         queries = csr_array((3, n_latents), dtype=np.float32)
         for _ in range(2):
             index = BM25Index.open(tmp_path / "i", verify=True)
-            found = index.search(queries, texts=["ba", "da", "ma ka"])
+            found = index.search(EncodedQueries(queries, ["ba", "da", "ma ka"]))
             assert [sorted(hit.id for hit in hits) for hits in found] == [["0", "1"], ["1"], ["2"]]
             writer.merge()
     assert len(index._scorer.segments) == 1 and index._scorer.segments[0].n_terms == n_latents + 6
@@ -263,7 +272,7 @@ def test_odd_texts(tmp_path: Path) -> None:
         writer.commit()
     index = BM25Index.open(tmp_path / "i", verify=True)
     assert words_of(index) == ["été", "東京都"] and index.n_postings == 2
-    found = index.search(csr_array((3, N_TERMS), dtype=np.float32), texts=["ÉTÉ", "東京都", "\udfff \U0001f600"])
+    found = index.search(EncodedQueries(csr_array((3, N_TERMS), dtype=np.float32), ["ÉTÉ", "東京都", "\udfff \U0001f600"]))
     assert [[hit.id for hit in hits] for hits in found] == [["2"], ["3"], []]
 
 

@@ -21,6 +21,7 @@ from lexite.errors import IndexFormatError, StorageError
 from lexite.files import json_checksum
 from lexite.index import BM25Index, IndexWriter, check_index_folder
 from lexite.index.manifest import read_commit
+from lexite.terms import EncodedQueries
 
 IDS, TEXTS = [f"a{i}" for i in range(20)], texts_of(20, 1)
 SCORINGS = ALL_SCORINGS[:2]
@@ -140,7 +141,7 @@ def test_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
             file.write_bytes(changed)
             try:
                 index = BM25Index.open(index_path)
-                index.search_arrays(weights_of(20, 1), texts=TEXTS)
+                index.search_arrays(EncodedQueries(weights_of(20, 1), TEXTS))
                 words_of(index)
             except IndexFormatError as error:
                 assert "--verify" in str(error)
@@ -150,7 +151,7 @@ def test_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
     for number in (b"\xfe\xff\xff\xff", b"\xff\xff\xff\x7f"):
         file.write_bytes(content[:128] + number * ((len(content) - 128) // 4))
         with pytest.raises(IndexFormatError, match=r"literal words of the index are damaged.*--verify"):
-            BM25Index.open(index_path).search(weights_of(20, 1), texts=TEXTS)
+            BM25Index.open(index_path).search(EncodedQueries(weights_of(20, 1), TEXTS))
 
 
 def test_a_damaged_commit_point(index_path: Path) -> None:

@@ -346,7 +346,8 @@ class LatentTermEncoder:
         Raises:
             ConfigError: fewer than 1, fewer than are kept per token, or more than there are.
         """
-        return LatentTermEncoder.of(prefix_of(self.components, n_latents))
+        parts = prefix_of(self.components, n_latents)
+        return self if parts is self.components else LatentTermEncoder.of(parts)
 
     def reordered(self, order: ArrayLike) -> LatentTermEncoder:
         """The vocabulary with its latents in another order, or with only some of them; labels and frequencies go along.
