@@ -71,7 +71,8 @@ def check_queries(where: object, made_with: VocabularyInfo, queries: EncodedQuer
             f"An index is searched with EncodedQueries, not with {given}. LatentTermEncoder.encode_queries(texts) makes them; "
             "raw weights from elsewhere are wrapped: EncodedQueries(rows). lexite.Searcher takes plain text."
         )
-    check_vocabulary(where, made_with, queries.fingerprint or None)
+    if made_with.fingerprint:  # else the index was made from weights whose vocabulary nobody named
+        check_vocabulary(where, made_with, queries.fingerprint or None)
     if different := differing_settings(made_with, queries):
         raise IndexFormatError(
             f"{where} expects queries that were encoded as it recorded: {different}. lexite.Searcher.open does that. "
