@@ -15,7 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
+
+# isort: split
 import numpy as np
+import torch
 from scipy.sparse import csr_array, vstack
 
 from lexite import BM25Config, BM25Index, LatentTermEncoder
@@ -24,11 +28,12 @@ from lexite.evaluation.cache import StateCache
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
+from lexite.index import EncodedQueries
 from lexite.ranking.rankings import to_run
-from lexite.scoring.transform import drop_small
+from lexite.sae import SparseCodes
 from lexite.scoring.words import LiteralConfig, literal_words
 from lexite.terms.config import TermsConfig, with_profile
-from lexite.terms.pooling import pool_arrays
+from lexite.terms.encoding import rows_of_codes
 
 TOP_K = 100
 WORDS = (180, 220)  # documents of about 200 words
@@ -59,8 +64,8 @@ class Encoded:
         for first in range(0, len(self.offsets) - 1, 1024):
             bounds = self.offsets[first : first + 1025]
             some = slice(bounds[0], bounds[-1])
-            values, indices = (np.ascontiguousarray(a[some, :k]) for a in (self.values, self.indices))
-            parts.append(drop_small(pool_arrays(values, indices, bounds - bounds[0], n_latents), floor))
+            codes = SparseCodes(torch.from_numpy(self.values[some]), torch.from_numpy(self.indices[some]), n_latents)
+            parts.append(rows_of_codes(codes, bounds - bounds[0], k=k, floor=floor))
         return vstack(parts, format="csr")
 
 
@@ -151,8 +156,8 @@ class Bench:
             texts = self.texts if way.literal else None
             self._index = key, BM25Index.in_memory(documents, ids, way.scoring, texts=texts, literal=way.literal)
         index = self._index[1]
-        texts = self.collection.query_texts if way.literal else None
-        found, scores = index.search_arrays(queries, TOP_K + 1, scoring=way.scoring, texts=texts)
+        asked = EncodedQueries(queries, self.collection.query_texts)
+        found, scores = index.search_arrays(asked, TOP_K + 1, scoring=way.scoring)
         rankings = [to_ranking(row, values) for row, values in zip(found, scores, strict=True)]
         run = to_run([query.id for query in self.collection.queries], rankings, ids, TOP_K)
         lengths = {"document": np.diff(documents.indptr), "query": np.diff(queries.indptr)}

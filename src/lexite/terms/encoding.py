@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from lexite.progress import progress
 from lexite.scoring.transform import drop_small
 from lexite.terms import chunks
 from lexite.terms.chunks import split_text, text_chunks
+from lexite.terms.config import Pooling
 from lexite.terms.pooling import pool
 
 if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
+    from lexite.sae import SparseCodes
     from lexite.terms.components import Components
     from lexite.terms.static import StaticCounter
 
@@ -66,6 +69,24 @@ def pooled_rows(parts: Components, states: TokenStates, how: Encoding) -> csr_ar
         if how.static is not None:
             how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), portion.token_ids)
     return stack_rows(rows, parts.n_latents)
+
+
+def rows_of_codes(
+    codes: SparseCodes, offsets: NDArray[np.int64], *, k: int, floor: float, pooling: Pooling = "sum"
+) -> csr_array[np.float32]:
+    """The raw weights of texts at a smaller k than their codes were made with.
+
+    Activations of a token fall from column to column, so the first ``k`` columns are what the autoencoder gives for that k.
+
+    Args:
+        codes: codes of all tokens, at least ``k`` of each.
+        offsets: ``(n_texts + 1,)``; text ``i`` owns the tokens ``offsets[i]:offsets[i + 1]``.
+        k: latents kept per token.
+        floor: share of a text's heaviest term below which terms are dropped.
+        pooling: sum or largest activation over the tokens of a text.
+    """
+    first = replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
+    return drop_small(pool(first, offsets, codes.n_latents, pooling), floor)
 
 
 def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_array[np.float32]:

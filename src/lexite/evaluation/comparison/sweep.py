@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +21,14 @@ from lexite.files import storage_errors
 from lexite.index import BM25Index, EncodedQueries
 from lexite.progress import progress
 from lexite.ranking.rankings import to_run
-from lexite.scoring.transform import drop_small
 from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import Indexer
 from lexite.search.queries import configured_encoder
-from lexite.terms.pooling import pool
+from lexite.terms.encoding import rows_of_codes
 
 if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.evaluation.cache import StateCache
-    from lexite.sae import SparseCodes
     from lexite.terms import LatentTermEncoder
 
 TOP_K = 100
@@ -148,14 +146,7 @@ def _weights(
     largest, floor, pooling = max(cut.of(kind) for cut in cuts), encoder.floor_for(kind), encoder.terms.pooling
     for states in (part for chunk in cache.states(collection, kind) for part in encoder.portions(chunk)):
         codes = encoder.codes(states, largest)
-        yield {
-            cut.name: drop_small(pool(_first(codes, cut.of(kind)), states.offsets, encoder.n_latents, pooling), floor)
-            for cut in cuts
-        }
-
-
-def _first(codes: SparseCodes, k: int) -> SparseCodes:
-    return replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
+        yield {cut.name: rows_of_codes(codes, states.offsets, k=cut.of(kind), floor=floor, pooling=pooling) for cut in cuts}
 
 
 def _measure(path: Path, collection: JudgedCollection, cut: Cut, queries: EncodedQueries) -> dict[str, float | None]:
