@@ -30,6 +30,7 @@ from lexite.evaluation.dense import DOCUMENTS_PER_TILE, BestSoFar, DenseSystem
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
+from lexite.index import EncodedQueries
 from lexite.ranking.rankings import Ranking, to_run
 from lexite.scoring.config import QueryTransform
 from lexite.scoring.formula import inverse_document_frequency
@@ -252,7 +253,7 @@ def rank(documents: csr_array, queries: csr_array, scoring: BM25Config | Product
     if isinstance(scoring, Product):
         return rank_by_product(documents, queries, scoring, top_k)
     index = BM25Index.in_memory(documents, [str(number) for number in range(documents.shape[0])], scoring)
-    return [to_ranking(*row) for row in zip(*index.search_arrays(queries, top_k), strict=True)]
+    return [to_ranking(*row) for row in zip(*index.search_arrays(EncodedQueries(queries), top_k), strict=True)]
 
 
 def measure(collection: JudgedCollection, rankings: Sequence[Ranking]) -> float:

@@ -61,14 +61,6 @@ def read_texts(count: int) -> tuple[list[str], str]:
     return [texts[len(texts) * i // count] for i in range(min(count, len(texts)))], name
 
 
-def first_latents(encoder: LatentTermEncoder, count: int) -> LatentTermEncoder:
-    """An encoder with the first latents of another."""
-    whole = encoder.sae
-    parts = (whole.encoder_weight[:count].to(whole.weight_dtype), whole.encoder_bias[:count], None, whole.decoder_bias)
-    sae = SparseAutoencoder(SAEConfig(whole.config.d_model, count, whole.config.k), *parts, weight_dtype=whole.weight_dtype)
-    return LatentTermEncoder(encoder.backbone, sae, encoder.terms, encoder.scoring)
-
-
 def fastest(ways: dict[str, Callable[[list[str]], Any]], texts: list[str]) -> str:
     """The name of the way that takes the least time for a few texts, after one call to warm up."""
     seconds = {}
@@ -165,7 +157,7 @@ def encode_and_measure(folder: str, count: int) -> None:
     else:
         sae = SparseAutoencoder.load(folder)
         assert sae.fingerprint
-        for _ in LatentTermEncoder(backbone, sae).iterate_documents(texts, k=8, raw=True):
+        for _ in LatentTermEncoder(backbone, sae).iterate_documents(texts, k=8):
             pass
     status = Path("/proc/self/status").read_text()
     kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -206,7 +198,7 @@ def main() -> None:
     dtype = torch.bfloat16 if fast_bf16() else torch.float32
     texts, source = read_texts(given.texts)
     cut = LatentTermEncoder.from_pretrained(long="truncate")
-    small, whole = first_latents(cut, 8192), LatentTermEncoder.from_pretrained(backbone=load_backbone(BackboneConfig()))
+    small, whole = cut.prefix(8192), LatentTermEncoder.from_pretrained(backbone=load_backbone(BackboneConfig()))
     states = cut.backbone.encode(texts, "document").states
     dense, splade = dense_ways(folder, dtype), splade_ways(folder, dtype)
     dense_name, splade_name = fastest(dense, texts), fastest(splade, texts)
@@ -216,9 +208,9 @@ def main() -> None:
         given.runs,
         1,
         dense=lambda: dense[dense_name](texts),
-        lexite_8192=lambda: small.encode_documents(texts, raw=True),
-        lexite_16384=lambda: cut.encode_documents(texts, raw=True),
-        lexite_16384_windows=lambda: whole.encode_documents(texts, raw=True),
+        lexite_8192=lambda: small.encode_documents(texts),
+        lexite_16384=lambda: cut.encode_documents(texts),
+        lexite_16384_windows=lambda: whole.encode_documents(texts),
         lexite_dense=lambda: cut.backbone.dense(texts, "document"),
         torch_topk=lambda: naive(texts),
         splade=lambda: splade[splade_name](texts),

@@ -34,11 +34,10 @@ from typing import Any
 
 import numpy as np
 from common import machine, parser, report, versions
-from scipy.sparse import csr_array
 from synthetic import Generator, add_options, choose_queries, load_collections
 
 from lexite.corpus import Document
-from lexite.index import BM25Index, VocabularyInfo
+from lexite.index import BM25Index, EncodedQueries, VocabularyInfo
 
 SIZES, TOP_K, CHUNK, N_QUERIES, COLD_RUNS = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 3
 SLOPE_FROM, EXTRAPOLATED = 57_000, 10_000_000
@@ -124,24 +123,24 @@ def build(folder: Path, n_documents: int, cache: Path, postings: float, seed: in
     }
 
 
-def search_warm(folder: Path, queries: csr_array) -> dict[str, float]:
+def search_warm(folder: Path, queries: EncodedQueries) -> dict[str, float]:
     one_core()
     index, figures = BM25Index.open(folder / "index"), {}
-    rows = [csr_array(queries[i : i + 1]) for i in range(queries.shape[0])]
+    one_by_one = list(queries)
     for name, approximate in (("search", False), ("approximate", True)):
-        for row in rows:
-            index.search_arrays(row, TOP_K, approximate=approximate)
+        for query in one_by_one:
+            index.search_arrays(query, TOP_K, approximate=approximate)
         milliseconds = []
-        for row in rows * 2:
+        for query in one_by_one * 2:
             start = time.perf_counter()
-            index.search_arrays(row, TOP_K, approximate=approximate)
+            index.search_arrays(query, TOP_K, approximate=approximate)
             milliseconds.append((time.perf_counter() - start) * 1e3)
         figures[f"{name}_ms_median"] = statistics.median(milliseconds)
         figures[f"{name}_ms_p99"] = float(np.percentile(milliseconds, 99))
     return figures | {"peak_search_mb": memory("VmHWM"), "anonymous_search_mb": memory("RssAnon")}
 
 
-def search_cold(folder: Path, query: csr_array) -> dict[str, float]:
+def search_cold(folder: Path, query: EncodedQueries) -> dict[str, float]:
     one_core()
     BM25Index.open(folder / "small").search_arrays(query, TOP_K)
     drop_from_cache(folder / "index")
@@ -177,10 +176,10 @@ def in_fresh_process(function: Callable[..., dict[str, float]], *arguments: Any)
 
 def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
     """All figures of one size."""
-    queries, _ = choose_queries(load_collections(given.cache), N_QUERIES, seed=given.seed)
+    queries = EncodedQueries(choose_queries(load_collections(given.cache), N_QUERIES, seed=given.seed)[0])
     figures = in_fresh_process(build, folder, n_documents, given.cache, given.postings, given.seed)
     figures |= in_fresh_process(search_warm, folder, queries)
-    cold = [in_fresh_process(search_cold, folder, csr_array(queries[i : i + 1])) for i in range(COLD_RUNS)]
+    cold = [in_fresh_process(search_cold, folder, query) for query in queries[:COLD_RUNS]]
     return figures | {name: statistics.median(run[name] for run in cold) for name in cold[0]}
 
 

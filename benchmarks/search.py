@@ -44,7 +44,7 @@ from search_systems import TOP_K, Query, System, Task, build_systems, folder_byt
 from synthetic import Encoded, Generator, add_options, choose_queries, load_collections
 
 from lexite.evaluation import evaluate_run
-from lexite.index import BM25Config, BM25Index
+from lexite.index import BM25Config, BM25Index, EncodedQueries
 from lexite.ranking.rankings import Ranking, to_run
 
 ROUND, PASSES, WARMUP_SECONDS = 30, 2, 1.5
@@ -114,7 +114,7 @@ def real_collection(collection: Encoded, scoring: BM25Config) -> dict[str, float
     score, queries = scorer(csc_array(impacts_of(collection.documents, scoring))), split_queries(collection.queries)
     figures = {}
     for name, approximate in (("exact", False), ("approximate", True)):
-        documents, scores = index.search_arrays(collection.queries, TOP_K + 1, approximate=approximate)
+        documents, scores = index.search_arrays(EncodedQueries(collection.queries), TOP_K + 1, approximate=approximate)
         figures[f"overlap_{name}"] = overlap(score, queries, documents[:, :TOP_K])
         rankings = [Ranking(d[d >= 0].astype(np.int64), s[d >= 0]) for d, s in zip(documents, scores, strict=True)]
         run = to_run(collection.query_ids, rankings, collection.document_ids, TOP_K)
@@ -141,13 +141,13 @@ def report_real(collections: Sequence[Encoded], scoring: BM25Config, figures: di
 
 def throughput(index: BM25Index, queries: csr_array, approximate: bool) -> float:
     """Queries per second when they come in batches of 1,200 at least; the median of three."""
-    batch = csr_array(queries[np.resize(np.arange(queries.shape[0]), max(1200, queries.shape[0]))])
+    batch = EncodedQueries(queries[np.resize(np.arange(queries.shape[0]), max(1200, queries.shape[0]))])
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
         index.search_arrays(batch, TOP_K, approximate=approximate)
         seconds.append(time.perf_counter() - start)
-    return batch.shape[0] / statistics.median(seconds)
+    return len(batch) / statistics.median(seconds)
 
 
 def make_task(collections: Sequence[Encoded], given: Any, folder: Path) -> tuple[Task, csr_array]:
@@ -160,9 +160,8 @@ def make_task(collections: Sequence[Encoded], given: Any, folder: Path) -> tuple
         source, vocabulary = count_words([text for collection in collections for text in collection.texts])
         words = generator.cross(source, 0, n_documents)
     impacts = impacts_of(raw, BM25Config())
-    rows = [csr_array(queries[i : i + 1]) for i in range(queries.shape[0])]
-    by_term = csc_array(impacts)
-    return Task(raw, impacts, by_term, rows, split_queries(queries), words, vocabulary, texts, folder), queries
+    asked, by_term = list(EncodedQueries(queries)), csc_array(impacts)
+    return Task(raw, impacts, by_term, asked, split_queries(queries), words, vocabulary, texts, folder), queries
 
 
 def count_words(texts: list[str]) -> tuple[csr_array, dict[str, int]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 from lexite.corpus import Document
-from lexite.index import BM25Config, BM25Index, VocabularyInfo
+from lexite.index import BM25Config, BM25Index, EncodedQueries, VocabularyInfo
 from lexite.scoring.transform import transform_weights
 
 TOP_K, CHUNK = 10, 10_000
@@ -35,7 +35,7 @@ class Task:
     raw: csr_array
     impacts: csr_array
     by_term: csc_array
-    raw_queries: list[csr_array]
+    raw_queries: list[EncodedQueries]
     queries: list[Query]
     words: csr_array | None
     vocabulary: dict[str, int]

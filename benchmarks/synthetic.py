@@ -113,8 +113,8 @@ def encode_missing(cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     for source in missing:
         print(f"encoding {source.name}, {len(source.documents):,} documents, for {cache}", flush=True)
-        documents = encoder.encode_documents([text for _, text in source.documents], k=8, raw=True)
-        queries = encoder.encode_queries([text for _, text in source.queries], k=8, raw=True)
+        documents = encoder.encode_documents([text for _, text in source.documents], k=8)
+        queries = encoder.encode_queries([text for _, text in source.queries], k=8).to_csr()
         for path, matrix in zip(_cache_path(cache, source), (documents, queries), strict=True):
             unfinished = path.with_name("unfinished-" + path.name)
             save_npz(unfinished, matrix, compressed=False)

@@ -171,9 +171,7 @@ def test_pooled_rows_are_those_of_a_model_that_reads_so(
                 special_tokens="keep" if special else "drop",
                 prompt_tokens="keep" if prompts else "drop",
             )
-            expected = LatentTermEncoder(load_backbone(config), encoder.sae, terms).encode_documents(
-                list(long_texts.texts()), raw=True
-            )
+            expected = LatentTermEncoder(load_backbone(config), encoder.sae, terms).encode_documents(list(long_texts.texts()))
             way = Way(reading, terms, Product(), pool_special=special, pool_prompts=prompts)
             found = codes.pooled(way, "document", encoder.n_latents)
             np.testing.assert_allclose(found.toarray(), expected.toarray(), rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from scipy.sparse import csc_array, csr_array
 from search import overlap, split_queries
 from search_systems import Task, best_of, build_systems, impacts_of, lexite_systems, scorer
 
-from lexite.index import BM25Config, BM25Index
+from lexite.index import BM25Config, BM25Index, EncodedQueries
 
 PEERS = ("bm25s", "splade_index", "impact_index", "seismic")
 
@@ -25,9 +25,9 @@ def random_rows(n: int, seed: int) -> csr_array:
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     raw, queries = random_rows(500, 1), random_rows(8, 2)
     impacts = impacts_of(raw, BM25Config())
-    rows = [csr_array(queries[i : i + 1]) for i in range(8)]
+    asked = list(EncodedQueries(queries))
     folder = tmp_path_factory.mktemp("task")
-    return Task(raw, impacts, csc_array(impacts), rows, split_queries(queries), None, {}, [""] * 8, folder)
+    return Task(raw, impacts, csc_array(impacts), asked, split_queries(queries), None, {}, [""] * 8, folder)
 
 
 def test_impacts_are_what_lexite_adds_up(task: Task) -> None:
@@ -35,7 +35,8 @@ def test_impacts_are_what_lexite_adds_up(task: Task) -> None:
     terms, weights = task.queries[0]
     row = task.impacts[[17]].toarray().ravel()
     expected = {term: weight * row[term] for term, weight in zip(terms.tolist(), weights.tolist(), strict=True) if row[term]}
-    assert dict(index.explain(task.raw_queries[0], 17)) == pytest.approx(expected, rel=1e-5)
+    explained = {term.term: term.score for term in index.explain(task.raw_queries[0], 17).terms}
+    assert explained == pytest.approx(expected, rel=1e-5)
 
 
 def test_exhaustive_scores_are_a_matrix_product(task: Task) -> None:
