@@ -27,17 +27,14 @@ SIZE = {
 }
 
 _USAGE = """\
-from lexite import BM25Index, LatentTermEncoder
+import lexite
 
-encoder = LatentTermEncoder.from_pretrained({name})
 texts = ["The bank raised its interest rates again.", "Otters live along the river bank."]
-index = BM25Index.in_memory(encoder.encode_documents(texts, raw=True), ["rates", "otters"], scoring=encoder.scoring)
-
-query = "animals near water"
-for hit in index.search(encoder.encode_queries([query], raw=True), top_k=2)[0]:
-    print(hit.rank, hit.id, round(hit.score, 2))
-for term, label, weight in encoder.query_terms(query)[:5]:
-    print(term, label, round(weight, 2))
+searcher = lexite.Searcher.build(texts=texts, vocabulary={name})
+for hit in searcher.search("animals near water", top_k=2):
+    print(hit.rank, round(hit.score, 2), hit.passage.text)
+    for term in hit.terms:
+        print("   ", term.label, round(term.contribution, 2))
 """
 
 
