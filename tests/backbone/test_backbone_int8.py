@@ -12,8 +12,7 @@ import pytest
 import torch
 from backbone_models import LONG_TEXT, TEXTS
 
-from lexite.backbone import BackboneConfig, load_backbone
-from lexite.backbone.loading import read_texts_otherwise
+from lexite.backbone import BackboneConfig, load_backbone, read_otherwise
 from lexite.backbone.transformer import TransformerBackbone
 from lexite.errors import BackboneError
 from lexite.sae import SAEConfig, SparseAutoencoder
@@ -56,8 +55,11 @@ def test_the_dense_model_and_its_scores_work_too(mean_folder: Path, load: Load) 
 @needs_openvino
 def test_windows_can_be_changed_for_one_use(mean_folder: Path, load: Load) -> None:
     backbone = load(mean_folder, precision="int8")
-    read_texts_otherwise(backbone, long="truncate", document_prompt="the cat ")
-    assert backbone.encode([LONG_TEXT], "document").n_tokens < backbone.windows["document"]
+    before = backbone.encode([LONG_TEXT], "document")
+    changed = read_otherwise(backbone, {"long": "truncate", "document_prompt": "the cat "})
+    assert changed.precision == "int8"
+    assert changed.encode([LONG_TEXT], "document").n_tokens < backbone.windows["document"] < before.n_tokens
+    assert torch.equal(backbone.encode([LONG_TEXT], "document").states, before.states)
 
 
 @needs_openvino

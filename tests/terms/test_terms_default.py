@@ -41,9 +41,9 @@ def test_no_path_of_a_machine_is_in_it() -> None:
 
 def test_meaning_is_found_without_a_common_word(encoder: LatentTermEncoder) -> None:
     texts = ["The physician examined her patient.", "A recipe for apple cake.", "The train arrives at noon."]
-    index = BM25Index.in_memory(encoder.encode_documents(texts, raw=True), ["doctor", "cake", "train"], encoder.scoring)
+    index = BM25Index.in_memory(encoder.encode_documents(texts), ["doctor", "cake", "train"], encoder.scoring)
     queries = ["medical doctors", "baking desserts", "railway timetable"]
-    hits = index.search(encoder.encode_queries(queries, raw=True), top_k=1)
+    hits = index.search(encoder.encode_queries(queries), top_k=1)
     assert [hit[0].id for hit in hits] == ["doctor", "cake", "train"]
 
 

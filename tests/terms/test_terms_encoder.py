@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
 from lexite.backbone.config import BackboneConfig
+from lexite.backbone.states import TokenStates
 from lexite.errors import ArgumentError, BackboneError, ConfigError, LexiteError, ModelError
+from lexite.index import BM25Index
 from lexite.scoring.transform import drop_small
-from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary
+from lexite.terms import BM25Config, LatentTermEncoder, TermsConfig, Vocabulary, apply_transform
 from lexite.terms.chunks import split_text
 
 
-def reference_rows(encoder, texts, kind, k):
+def reference_rows(encoder, texts, kind, k, pooling="sum"):
     """Raw weights the slow way: codes of each text alone, dense."""
     rows = np.zeros((len(texts), encoder.n_latents))
     for number, text in enumerate(texts):
         states = encoder.backbone.encode([text], kind)
         if states.n_tokens:
-            rows[number] = encoder.sae.encode(states.states, k).to_dense().double().sum(0).numpy()
+            codes = encoder.sae.encode(states.states, k).to_dense().double().numpy()
+            rows[number] = codes.sum(axis=0) if pooling == "sum" else codes.max(axis=0)
     return rows
 
 
@@ -30,46 +34,55 @@ def reference_rows(encoder, texts, kind, k):
 def test_documents_are_pooled_codes(encoder, texts, pooling):
     terms = TermsConfig(pooling=pooling, floor_documents=0.0)
     encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, BM25Config(document_transform="sqrt"))
-    raw = encoder.encode_documents(texts, raw=True)
-    assert raw.shape == (len(texts), encoder.n_latents) and raw.dtype == np.float32
-    assert raw[[1]].nnz == 0, "a text without a token has no terms"
-    if pooling == "sum":
-        np.testing.assert_allclose(raw.toarray(), reference_rows(encoder, texts, "document", 4), rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(encoder.encode_documents(texts).toarray(), np.sqrt(raw.toarray()))
+    rows = encoder.encode_documents(texts)
+    assert rows.shape == (len(texts), encoder.n_latents) and rows.dtype == np.float32
+    assert rows[[1]].nnz == 0, "a text without a token has no terms"
+    np.testing.assert_allclose(rows.toarray(), reference_rows(encoder, texts, "document", 4, pooling), rtol=1e-5, atol=1e-5)
 
 
-def test_queries_have_their_own_prompt_k_and_transform(encoder, texts):
+@pytest.mark.parametrize("transform", ["sqrt", "log1p", "none"])
+def test_documents_come_as_an_index_stores_them_and_a_transform_is_applied_apart(encoder, texts, transform):
+    changed = encoder.replaced(scoring=BM25Config(document_transform=transform))
+    rows = changed.encode_documents(texts)
+    np.testing.assert_array_equal(rows.toarray(), encoder.encode_documents(texts).toarray())
+    transformed = apply_transform(rows, changed.scoring.document_transform)
+    function = {"sqrt": np.sqrt, "log1p": np.log1p, "none": np.positive}[transform]
+    np.testing.assert_allclose(transformed.toarray(), function(rows.toarray()), rtol=1e-6)
+    index = BM25Index.in_memory(rows, [str(number) for number in range(len(texts))], changed.scoring)
+    np.testing.assert_array_equal(index.rows().toarray(), rows.toarray())
+    assert index.average_length() == pytest.approx(transformed.sum(axis=1).mean(), rel=1e-6)
+
+
+def test_queries_have_their_own_prompt_and_k(encoder, texts):
     terms = TermsConfig(k_documents=3, k_queries=2, floor_documents=0.0, floor_queries=0.0)
-    scoring = BM25Config(query_transform="log1p", document_transform="none")
-    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, scoring)
-    raw = encoder.encode_queries(texts, raw=True).toarray()
-    np.testing.assert_allclose(raw, reference_rows(encoder, texts, "query", 2), rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(encoder.encode_queries(texts).toarray(), np.log1p(raw))
+    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, terms, BM25Config(query_transform="log1p"))
+    queries = encoder.encode_queries(iter(texts))
+    np.testing.assert_allclose(queries.to_csr().toarray(), reference_rows(encoder, texts, "query", 2), rtol=1e-5, atol=1e-5)
+    assert queries.texts == tuple(texts)
+    assert queries.fingerprint == encoder.fingerprint
     documents = encoder.encode_documents(texts)
     np.testing.assert_allclose(documents.toarray(), reference_rows(encoder, texts, "document", 3), rtol=1e-5, atol=1e-5)
     assert encoder.encode_documents(texts, k=1).nnz < documents.nnz
 
 
 def test_small_terms_are_dropped_by_the_share_of_the_heaviest(encoder, texts):
-    encoder = LatentTermEncoder(encoder.backbone, encoder.sae, encoder.terms, BM25Config(document_transform="sqrt"))
-    raw = encoder.encode_documents(texts, raw=True).toarray()
+    raw = encoder.encode_documents(texts).toarray()
     wanted = np.where(raw >= 0.3 * raw.max(axis=1, keepdims=True), raw, 0)
     assert 0 < np.count_nonzero(wanted) < np.count_nonzero(raw)
-    np.testing.assert_array_equal(encoder.encode_documents(texts, floor=0.3, raw=True).toarray(), wanted)
-    np.testing.assert_array_equal(encoder.encode_documents(texts, floor=0.3).toarray(), np.sqrt(wanted))
+    np.testing.assert_array_equal(encoder.encode_documents(texts, floor=0.3).toarray(), wanted)
     configured = LatentTermEncoder(encoder.backbone, encoder.sae, TermsConfig(floor_documents=0.3, floor_queries=0.6))
-    np.testing.assert_array_equal(configured.encode_documents(texts, raw=True).toarray(), wanted)
-    np.testing.assert_array_equal(configured.encode_documents(texts, floor=0, raw=True).toarray(), raw)
-    queries = encoder.encode_queries(texts, raw=True).toarray()
+    np.testing.assert_array_equal(configured.encode_documents(texts).toarray(), wanted)
+    np.testing.assert_array_equal(configured.encode_documents(texts, floor=0).toarray(), raw)
+    queries = encoder.encode_queries(texts).to_csr().toarray()
     kept = np.where(queries >= 0.6 * queries.max(axis=1, keepdims=True), queries, 0)
-    np.testing.assert_array_equal(configured.encode_queries(texts, raw=True).toarray(), kept)
+    np.testing.assert_array_equal(configured.encode_queries(texts).to_csr().toarray(), kept)
     states = encoder.backbone.encode(texts, "document")
-    np.testing.assert_array_equal(configured.encode_states(states, "document", raw=True).toarray(), wanted)
+    np.testing.assert_array_equal(configured.encode_states(states, "document").toarray(), wanted)
     assert configured.fingerprint == encoder.fingerprint
     with_defaults = LatentTermEncoder(encoder.backbone, encoder.sae)
     cut, cut_queries = (np.where(rows >= f * rows.max(1)[:, None], rows, 0) for rows, f in ((raw, 0.015), (queries, 0.08)))
     np.testing.assert_array_equal(with_defaults.encode_documents(texts).toarray(), cut)
-    np.testing.assert_array_equal(with_defaults.encode_queries(texts, raw=True).toarray(), cut_queries)
+    np.testing.assert_array_equal(with_defaults.encode_queries(texts).to_csr().toarray(), cut_queries)
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
@@ -110,10 +123,10 @@ def test_a_stream_is_read_no_further_than_needed(encoder):
 def test_a_huge_text_is_read_in_parts_that_add_up(make_backbone, make_sae, monkeypatch, pooling):
     text = "otter river bank interest " * 30
     make = lambda **options: LatentTermEncoder(make_backbone(**options), make_sae(), TermsConfig(pooling=pooling))  # noqa: E731
-    whole = make().encode_documents([text, "small"], raw=True).toarray()
+    whole = make().encode_documents([text, "small"]).toarray()
     monkeypatch.setattr("lexite.terms.chunks.CHARACTERS_PER_PART", 64)
     parted = make()
-    rows = np.vstack([part.toarray() for part in parted.iterate_documents([text, "small"], raw=True, texts_per_chunk=1)])
+    rows = np.vstack([part.toarray() for part in parted.iterate_documents([text, "small"], texts_per_chunk=1)])
     assert len(parted.backbone.chunks) > 10 and max(parted.backbone.chunks) == 1
     np.testing.assert_allclose(rows, whole, rtol=1e-5)
     cut = make(config=BackboneConfig(model="fake-model", long="truncate"))
@@ -136,12 +149,20 @@ def test_long_texts_make_smaller_chunks(encoder, monkeypatch):
 
 def test_no_texts_give_no_rows(encoder):
     assert encoder.encode_documents([]).shape == (0, 64)
-    assert encoder.encode_queries(iter(())).shape == (0, 64)
+    queries = encoder.encode_queries(iter(()))
+    assert queries.shape == (0, 64)
+    assert queries.texts == ()
 
 
 def test_states_that_are_there_already_give_the_same_rows(encoder, texts):
     states = encoder.backbone.encode(texts, "query")
-    assert (encoder.encode_states(states, "query", k=3) != encoder.encode_queries(texts, k=3)).nnz == 0
+    wanted = encoder.encode_queries(texts, k=3, floor=0.2)
+    rows = encoder.encode_states(states, "query", k=3, floor=0.2)
+    np.testing.assert_array_equal(rows.toarray(), wanted.to_csr().toarray())
+    queries = encoder.queries_of_states(states, texts, k=3, floor=0.2)
+    np.testing.assert_array_equal(queries.to_csr().toarray(), wanted.to_csr().toarray())
+    same = (queries.texts, queries.fingerprint, queries.settings, queries.deliberate)
+    assert same == (wanted.texts, wanted.fingerprint, wanted.settings, wanted.deliberate)
 
 
 def test_a_query_is_explained_by_its_terms(encoder):
@@ -150,8 +171,10 @@ def test_a_query_is_explained_by_its_terms(encoder):
     vocabulary = Vocabulary(counts, counts, 2, 3, 4, labels)
     encoder = LatentTermEncoder(encoder.backbone, encoder.sae, vocabulary=vocabulary)
     explained = encoder.query_terms("river bank")
-    row = encoder.encode_queries(["river bank"]).toarray()[0]
-    assert {term: weight for term, _, weight in explained} == {i: row[i] for i in np.flatnonzero(row)}
+    assert encoder.scoring.query_transform == "pow0.75"
+    row = encoder.encode_queries(["river bank"]).to_csr().toarray()[0].astype(np.float64) ** 0.75
+    wanted = {int(term): float(row[term]) for term in np.flatnonzero(row)}
+    assert {term: weight for term, _, weight in explained} == pytest.approx(wanted, rel=1e-6)
     weights = [weight for _, _, weight in explained]
     assert weights == sorted(weights, reverse=True)
     assert all(label == f"word{term}, x, y" for term, label, _ in explained)
@@ -197,14 +220,14 @@ def test_parts_that_do_not_fit_are_refused(encoder, make_backbone, make_sae):
     counts = np.zeros(3, dtype=np.int64)
     with pytest.raises(ModelError, match="describes 3 terms"):
         LatentTermEncoder(make_backbone(), make_sae(), vocabulary=Vocabulary(counts, counts, 1, 1, 1, ((), (), ())))
-    narrow = make_backbone().encode(["a"], "document")
-    with pytest.raises(ModelError, match="width 12"):
-        LatentTermEncoder.codes(_Wide(make_sae(d_model=8)), narrow, 2)
 
 
-class _Wide:
-    def __init__(self, sae):
-        self.sae = sae
+def test_states_of_another_width_are_refused(encoder):
+    narrow = TokenStates(torch.zeros(2, 8), np.array([0, 2]), np.zeros(2, dtype=np.int32))
+    with pytest.raises(ModelError, match="width 8, but this vocabulary reads 12"):
+        encoder.codes(narrow, 2)
+    with pytest.raises(ModelError, match="width 8, but this vocabulary reads 12"):
+        encoder.encode_states(narrow, "document")
 
 
 def test_the_fingerprint_is_what_decides_terms_but_not_k(encoder, make_backbone, make_sae):
@@ -222,5 +245,4 @@ def test_the_fingerprint_is_what_decides_terms_but_not_k(encoder, make_backbone,
 
 def test_it_shows_what_it_is(encoder):
     assert repr(encoder) == "LatentTermEncoder('tiny', fake, 64 latents, k 4)"
-    sae = encoder.config_dict()["sae"]
-    assert (sae["d_model"], sae["n_latents"], sae["k"], sae["rule"]) == (12, 64, 4, "topk")
+    assert (encoder.name, encoder.n_latents, encoder.source, encoder.prefix_size) == ("tiny", 64, "", None)

@@ -12,7 +12,7 @@ from test_terms_folder import RESULTS
 from test_terms_hub import FakeApi
 
 from lexite.backbone import BackboneConfig, default_model_folder, load_backbone
-from lexite.terms import LatentTermEncoder, measure_vocabulary
+from lexite.terms import LatentTermEncoder, Vocabulary, measure_vocabulary
 from lexite.terms.card import usage
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,14 +24,21 @@ def folder(encoder, texts, tmp_path, monkeypatch, make_backbone):
     """A saved vocabulary whose backbone is the stand-in, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lexite.terms.saving.load_backbone", lambda config: make_backbone())
-    encoder.vocabulary = measure_vocabulary(encoder, texts)
-    return encoder.save_pretrained("tiny")
+    return encoder.replaced(vocabulary=measure_vocabulary(encoder, texts)).save_pretrained("tiny")
 
 
 def test_the_example_of_the_card_runs(folder, capsys):
-    exec(usage(folder.name), {})
+    names: dict = {}
+    exec(usage(folder.name), names)
+    assert names["searcher"].index.vocabulary.name == "tiny"
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7 and lines[0].split()[1] in ("rates", "otters")
+    hits = [line.split(maxsplit=2) for line in lines if not line.startswith(" ")]
+    assert [hit[0] for hit in hits] == ["1", "2"]
+    assert {hit[2] for hit in hits} == set(names["texts"])
+    labels = {label for words in Vocabulary.load(folder).labels for label in words[:1]}
+    shown = [line.strip() for line in lines if line.startswith(" ")]
+    assert shown
+    assert all(any(line.startswith(label) for label in labels) for line in shown)
 
 
 def test_the_examples_of_the_documentation_run(folder, monkeypatch, capsys):
@@ -44,16 +51,24 @@ def test_the_examples_of_the_documentation_run(folder, monkeypatch, capsys):
     names: dict = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) >= 7 and names["address"].endswith("your-name/my-vocabulary")
-    assert names["again"].sae.decoder_weight is None and "(2, 64)" in capsys.readouterr().out
+    assert len(blocks) >= 10
+    assert names["address"].endswith("your-name/my-vocabulary")
+    assert names["again"].sae.decoder_weight is None
+    assert names["smaller"].k_for("document") == 4
+    assert names["encoder"].vocabulary.source == "two sentences"
+    shown = capsys.readouterr().out
+    assert "(2, 64)" in shown
+    assert re.search(r"^1 (rates|otters) \d", shown, re.MULTILINE)
 
 
 def test_the_example_of_literal_words_runs(folder, monkeypatch, capsys):
     monkeypatch.setattr("lexite.terms.hub.builtin_folder", lambda name="default": folder if name == "default" else None)
     (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "literal-words.md").read_text(encoding="utf-8"), re.DOTALL)
-    exec(block, {})
+    names: dict = {}
+    exec(block, names)
+    assert all(term.word is None for hit in names["latents_alone"] for term in hit.terms)
     lines = capsys.readouterr().out.splitlines()
-    assert {"a qz", "a 4471"} <= {" ".join(line.split()[:2]) for line in lines}
+    assert {'1 word "qz"', '1 word "4471"'} <= {" ".join(line.split()[:3]) for line in lines}
 
 
 @pytest.mark.slow
@@ -61,7 +76,7 @@ def test_the_example_of_literal_words_runs(folder, monkeypatch, capsys):
 def test_a_vocabulary_of_the_real_model_comes_back(tmp_path, make_sae, texts):
     backbone = load_backbone(BackboneConfig(precision="fp32"))
     encoder = LatentTermEncoder(backbone, make_sae(backbone.d_model, 512, 8))
-    encoder.vocabulary = measure_vocabulary(encoder, texts, source="five sentences")
+    encoder = encoder.replaced(vocabulary=measure_vocabulary(encoder, texts, source="five sentences"))
     assert any("photosynthesis" in label for label in encoder.vocabulary.labels), "pieces are put together"
     assert not any(word.startswith(("#", "[")) for label in encoder.vocabulary.labels for word in label)
     folder = encoder.save_pretrained(tmp_path / "v", encoder_only=True)

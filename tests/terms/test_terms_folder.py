@@ -64,7 +64,9 @@ def test_what_is_saved_comes_back(measured, saved, make_backbone, texts):
     assert loaded.vocabulary is not None and measured.vocabulary is not None
     assert loaded.vocabulary.labels == measured.vocabulary.labels
     assert (loaded.encode_documents(texts) != measured.encode_documents(texts)).nnz == 0
-    assert (loaded.encode_queries(texts) != measured.encode_queries(texts)).nnz == 0
+    queries, wanted = loaded.encode_queries(texts), measured.encode_queries(texts)
+    assert (queries.to_csr() != wanted.to_csr()).nnz == 0
+    assert (queries.fingerprint, queries.settings) == (wanted.fingerprint, wanted.settings)
     assert loaded.sae.decoder_weight is not None
 
 
@@ -114,7 +116,7 @@ def test_encoder_only_in_bf16_is_half_of_a_quarter(measured, tmp_path, make_back
     loaded = load(small, make_backbone())
     assert loaded.sae.decoder_weight is None
     assert loaded.fingerprint == read_manifest(small)["fingerprint"] != measured.fingerprint
-    near = loaded.encode_documents(texts).toarray() - measured.encode_documents(texts).toarray()
+    near = np.log1p(loaded.encode_documents(texts).toarray()) - np.log1p(measured.encode_documents(texts).toarray())
     assert np.abs(near).mean() < 0.05
     again = loaded.save_pretrained(tmp_path / "again", encoder_only=True, dtype="bf16")
     assert sha256_file(again / "sae.safetensors") == sha256_file(small / "sae.safetensors")

@@ -50,7 +50,7 @@ def test_push_uploads_a_whole_vocabulary(encoder, api, make_backbone):
         ("upload", "someone/tiny", "model", "Add a lexite vocabulary"),
     ]
     assert LatentTermEncoder.from_pretrained(api.target, backbone=make_backbone()).sae.decoder_weight is None
-    assert 'from_pretrained("someone/tiny")' in (api.target / "README.md").read_text(encoding="utf-8")
+    assert 'vocabulary="someone/tiny"' in (api.target / "README.md").read_text(encoding="utf-8")
 
 
 def response(status):

@@ -120,7 +120,7 @@ def test_spellings_that_differ_in_case_only_are_one_word():
 
 def test_the_measured_vocabulary_counts_documents_and_tokens(encoder, texts):
     vocabulary = measure_vocabulary(encoder, iter(texts), source="five sentences", texts_per_chunk=2)
-    weights = encoder.encode_documents(texts, raw=True)
+    weights = encoder.encode_documents(texts)
     states = encoder.backbone.encode(texts, "document")
     fired = encoder.sae.encode(states.states).to_dense().numpy() > 0
     np.testing.assert_array_equal(vocabulary.document_counts, (weights.toarray() > 0).sum(0))

@@ -16,8 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from lexite.errors import ArgumentError, ModelError
 from lexite.terms import LatentTermEncoder, StaticTable, find_folder, load_static
 from lexite.terms.manifest import seal_manifest
-from lexite.terms.measure import measure_and_set
-from lexite.terms.saving import save_encoder
+from lexite.terms.measure import measured
 from lexite.terms.static import ARRAYS_NAME, FLOOR, TOKENIZER_NAME, StaticCounter, counter_for, table_for, table_of_corpus
 
 PIECES, TERMS = 6, 9
@@ -205,10 +204,11 @@ def test_a_table_of_other_terms_is_not_moved_or_taken(encoder):
 
 
 def test_a_backbone_without_a_tokenizer_gets_no_table(encoder, texts, tmp_path):
-    measure_and_set(encoder, encoder.iterate_states(texts, "document"))
-    assert encoder.static is None
-    assert encoder.vocabulary is not None
-    save_encoder(encoder, tmp_path / "saved")
+    found = measured(encoder, encoder.iterate_states(texts, "document"))
+    assert found.static is None
+    assert found.vocabulary is not None
+    assert encoder.vocabulary is None, "the encoder that was measured is left alone"
+    found.save_pretrained(tmp_path / "saved")
     with pytest.raises(ModelError, match="no static table"):
         load_static(tmp_path / "saved")
 
@@ -221,14 +221,13 @@ def with_table(encoder, texts, monkeypatch):
     made = Tokenizer(models.WordPiece({**pieces, "[UNK]": len(pieces)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     monkeypatch.setattr(type(encoder.backbone), "fast_tokenizer", made, raising=False)
-    measure_and_set(encoder, encoder.iterate_states(texts, "document"))
-    return encoder
+    return measured(encoder, encoder.iterate_states(texts, "document"))
 
 
 def test_states_that_know_no_context_are_encoded_as_with_the_model(with_table, texts):
     """The backbone's states depend on the piece alone, so means are the codes themselves, but for the small ones."""
     static = with_table.static.encode([text.lower() for text in texts]).toarray()
-    real = with_table.encode_documents(texts, raw=True).toarray()
+    real = with_table.encode_documents(texts).toarray()
     assert (static > 0).sum() <= (real > 0).sum()
     np.testing.assert_allclose(static[static > 0], real[static > 0], rtol=0.3)
     assert static.sum() > 0.8 * real.sum()
@@ -236,8 +235,8 @@ def test_states_that_know_no_context_are_encoded_as_with_the_model(with_table, t
 
 def test_documents_are_counted_while_they_are_encoded(with_table, texts):
     counter = counter_for(with_table.backbone, with_table.n_latents)
-    rows = with_table.encode_documents(texts, raw=True, static=counter, texts_per_chunk=2)
-    np.testing.assert_array_equal(rows.toarray(), with_table.encode_documents(texts, raw=True).toarray())
+    rows = with_table.encode_documents(texts, static=counter, texts_per_chunk=2)
+    np.testing.assert_array_equal(rows.toarray(), with_table.encode_documents(texts).toarray())
     assert counter.counts.sum() == with_table.vocabulary.n_tokens
     np.testing.assert_allclose(counter.sums.sum(0), rows.sum(0), rtol=1e-5)
     own = table_for(counter, with_table.backbone, "sum")
@@ -246,7 +245,7 @@ def test_documents_are_counted_while_they_are_encoded(with_table, texts):
 
 def test_a_stream_of_documents_is_counted_too(with_table, texts):
     counter, whole = (counter_for(with_table.backbone, with_table.n_latents) for _ in range(2))
-    chunks = list(with_table.iterate_documents(iter(texts), raw=True, static=counter, texts_per_chunk=2))
+    chunks = list(with_table.iterate_documents(iter(texts), static=counter, texts_per_chunk=2))
     assert len(chunks) == 3
     with_table.encode_documents(texts, static=whole)
     np.testing.assert_array_equal(counter.counts, whole.counts)
@@ -256,10 +255,9 @@ def test_a_stream_of_documents_is_counted_too(with_table, texts):
 def test_the_table_of_a_corpus_is_that_of_the_vocabulary_moved_to_it(with_table, texts):
     counter = counter_for(with_table.backbone, with_table.n_latents)
     with_table.encode_documents(texts[:2], static=counter)
-    moved = table_of_corpus(counter, with_table)
+    moved = table_of_corpus(counter, with_table.static, with_table.backbone, "sum")
     np.testing.assert_array_equal(moved.weights.toarray(), counter.moved(with_table.static).weights.toarray())
-    with_table.static = None
-    own = table_of_corpus(counter, with_table)
+    own = table_of_corpus(counter, None, with_table.backbone, "sum")
     np.testing.assert_array_equal(own.counts, counter.counts)
     np.testing.assert_allclose(own.weights.sum(), table_for(counter, with_table.backbone, "sum").weights.sum())
 

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
-from lexite.config import to_dict
 from lexite.errors import ArgumentError
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import transform_weights
@@ -468,11 +467,6 @@ class LatentTermEncoder:
         """How queries are encoded, as an index records it."""
         own = {"k_queries": how.k, "floor_queries": how.floor}
         return {**own, **{key: self.components.reading.get(key) for key in ("query_prompt", "long")}}
-
-    def config_dict(self) -> dict[str, Any]:
-        """All configurations, as JSON values, for reports and for an index to remember."""
-        parts = {"backbone": self.backbone.config, "sae": self.sae.config, "terms": self.terms, "scoring": self.scoring}
-        return {key: to_dict(value) for key, value in parts.items()}
 
 
 def _check_texts(texts: Iterable[str], function: str) -> None:
