@@ -13,6 +13,7 @@ import torch
 
 from lexite import LatentTermEncoder
 from lexite.evaluation import evaluate_collections
+from lexite.terms import apply_transform
 
 SENTENCES = [
     "The cat and the dog drink milk.",
@@ -66,7 +67,8 @@ def test_the_batch_is_the_texts_themselves(encoder: LatentTermEncoder) -> None:
     model = distillation.CachedModel(encoder).eval()
     some = np.array([7, 3, 19])
     pairs = list(distillation.sentence_pairs(iter(texts(40)), seed=0))
-    expected = encoder.encode_queries([pairs[number][0] for number in some]).toarray()
+    queries_alone = encoder.encode_queries([pairs[number][0] for number in some])
+    expected = apply_transform(queries_alone.to_csr(), encoder.scoring.query_transform).toarray()
     with torch.no_grad():
         weights = model(queries.features(some), task="query")["sentence_embedding"]
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-4, atol=1e-5)
