@@ -213,8 +213,8 @@ def test_searching_without_compiled_code_the_same(tmp_path: Path, monkeypatch: p
 def test_the_weight_of_words_changes_at_search_time_without_new_lists() -> None:
     weights, ids = weights_of(30, 2), [f"w{i}" for i in range(30)]
     index = BM25Index.in_memory(weights, ids, texts=texts_of(30, 2))
-    found = [index.search_arrays(EncodedQueries(weights_of(8, 3), texts_of(8, 3)), scoring=BM25Config(literal_weight=w))[1].tolist()
-             for w in (0.0, 1.0, 3.0)]  # fmt: skip
+    queries = EncodedQueries(weights_of(8, 3), texts_of(8, 3))
+    found = [index.search_arrays(queries, scoring=BM25Config(literal_weight=weight))[1].tolist() for weight in (0.0, 1.0, 3.0)]
     assert found[0] != found[1] != found[2] and len(index._scorer._lists_of) == 1
 
 

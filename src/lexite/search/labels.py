@@ -12,7 +12,7 @@ from lexite.search.indexing import PREFIX
 from lexite.search.queries import check_made_by
 
 if TYPE_CHECKING:
-    from lexite.index import BM25Index
+    from lexite.search.strategy import Backend
 
 Label = Callable[[int], str]
 
@@ -26,13 +26,13 @@ def numbered(term: int) -> str:
     return f"latent {term}"
 
 
-def labels_of(index: BM25Index, vocabulary: str | Path | None = None) -> Label:
+def labels_of(index: Backend, vocabulary: str | Path | None = None) -> Label:
     """Labels of an index's latent terms when its vocabulary is on this machine; numbers otherwise.
 
     They are read when the first one is asked for.
 
     Args:
-        index: the index.
+        index: the index, or an engine.
         vocabulary: where the vocabulary is now; None looks where it was when the index was built.
 
     Raises:
@@ -57,7 +57,7 @@ def labels_of(index: BM25Index, vocabulary: str | Path | None = None) -> Label:
         check_made_by(made_by, name, manifest["fingerprint"])
     if not prefix_of_it and manifest["fingerprint"] != made_by.fingerprint:
         return numbered
-    return _LazyLabels(folder, index.n_latents, prefix)
+    return _LazyLabels(folder, made_by.n_terms, prefix)
 
 
 class _LazyLabels:

@@ -30,7 +30,7 @@ from lexite.search.queries import (
 )
 from lexite.search.results import SearchHit, describe_hits
 from lexite.search.sources import Sources, documents_of
-from lexite.search.strategy import Answer, Strategy, depth_of, run_strategies
+from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
 from lexite.terms.queries import SETTINGS, EncodedQueries
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Searcher:
     sees them.
 
     Args:
-        index: the opened index.
+        index: the opened index, or an engine that holds its documents (:mod:`lexite.engines`).
         queries: what encodes its queries.
         label: words for a latent term; None for those of its vocabulary, where that is on this machine.
         scoring: how to score; None takes what the index says.
@@ -63,12 +63,12 @@ class Searcher:
 
     def __init__(
         self,
-        index: BM25Index,
+        index: Backend,
         queries: QueryEncoder,
         label: Callable[[int], str] | None = None,
         scoring: BM25Config | None = None,
     ) -> None:
-        self._index, self.queries = index, queries
+        self._backend, self.queries = index, queries
         self.label = label or labels_of(index)
         self.scoring = scoring
         self._changing = threading.RLock()
@@ -196,34 +196,47 @@ class Searcher:
         return cls(index, queries, encoder.label if encoder.vocabulary else None, chosen)
 
     @property
-    def index(self) -> BM25Index:
-        """The index as it was last opened.
+    def backend(self) -> Backend:
+        """The index as it was last opened, or the engine.
 
         Raises:
             ArgumentError: the searcher is closed.
         """
         if self._closed:
             raise ArgumentError("This searcher is closed. Open it again with Searcher.open.")
-        return self._index
+        return self._backend
+
+    @property
+    def index(self) -> BM25Index:
+        """The index as it was last opened.
+
+        Raises:
+            ArgumentError: the searcher is closed, or asks an engine.
+        """
+        backend = self.backend
+        if not isinstance(backend, BM25Index):
+            raise ArgumentError(f"This searcher asks {type(backend).__name__}, which is no index. Its backend is the engine.")
+        return backend
 
     @property
     def path(self) -> Path | None:
-        """Folder of the index."""
-        return self._index.path
+        """Folder of the index; None for one in memory, and for an engine."""
+        return getattr(self._backend, "path", None)
 
     def __repr__(self) -> str:
+        place = repr(str(self.path)) if self.path else type(self._backend).__name__
         if self._closed:
-            return f"Searcher({str(self.path)!r}, closed)"
-        index = self.index
-        words = " and words" if index.literal is not None else ""
-        documents = f"{index.n_documents:,} document{'' if index.n_documents == 1 else 's'}"
-        return f"Searcher({str(index.path)!r}, {documents}, {index.vocabulary.name}{words}, {self.queries.kind} queries)"
+            return f"Searcher({place}, closed)"
+        backend = self._backend
+        words = " and words" if backend.literal is not None else ""
+        documents = f"{backend.n_documents:,} document{'' if backend.n_documents == 1 else 's'}"
+        return f"Searcher({place}, {documents}, {backend.vocabulary.name}{words}, {self.queries.kind} queries)"
 
     def __len__(self) -> int:
-        return self.index.n_documents
+        return self.backend.n_documents
 
     def __contains__(self, identifier: str) -> bool:
-        return identifier in self.index
+        return self.backend.get(identifier) is not None
 
     def encode(
         self, queries: str | Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
@@ -266,7 +279,7 @@ class Searcher:
         Raises:
             ArgumentError, IndexFormatError: as :meth:`rank`.
         """
-        index = self.index
+        index = self.backend
         answer = self._answer(index, queries, top_k, **options)
         weigh = self.queries.encode_passages if passages else None
         scoring = options.get("scoring")
@@ -294,11 +307,11 @@ class Searcher:
             ArgumentError: an option that there is not, or queries that are no text.
             IndexFormatError: encoded queries of another vocabulary, or encoded in another way than recorded and without texts.
         """
-        return [list(hits) for hits in self._answer(self.index, queries, top_k, **options).rankings]
+        return [list(hits) for hits in self._answer(self.backend, queries, top_k, **options).rankings]
 
     def _answer(
         self,
-        index: BM25Index,
+        index: Backend,
         queries: str | Sequence[str] | EncodedQueries,
         top_k: int,
         *,
@@ -321,7 +334,7 @@ class Searcher:
 
     def _encoded(
         self,
-        index: BM25Index,
+        index: Backend,
         queries: str | Sequence[str] | EncodedQueries,
         k_queries: int | None,
         floor_queries: float | None,
@@ -350,7 +363,7 @@ class Searcher:
         Raises:
             CorpusError: the index has no such document.
         """
-        index = self.index
+        index = self.backend
         encoded = self._encoded(index, [query] if isinstance(query, str) else query, None, None)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
         return index.explain(encoded, document, scoring=chosen).labelled(self.label)
@@ -405,8 +418,8 @@ class Searcher:
         """
         with self._changing:
             newest = BM25Index.open(self._folder())
-            changed = newest.generation != self._index.generation
-            self._index = newest
+            changed = newest.generation != self.index.generation
+            self._backend = newest
         return changed
 
     def close(self) -> None:
@@ -423,9 +436,12 @@ class Searcher:
         self.close()
 
     def _folder(self) -> Path:
-        folder = self.index.path
+        folder = self.path
         if folder is None:
-            raise ArgumentError("This index lies in memory and cannot be changed. Build one with Searcher.build.")
+            raise ArgumentError(
+                "Only an index in a folder is changed through a searcher. Build one with Searcher.build; an engine has add and "
+                "delete of its own."
+            )
         return folder
 
     def _take(

@@ -1,0 +1,72 @@
+"""What an engine is: five verbs, and what it says about itself.
+
+An engine holds the documents of an index, and answers the same encoded queries with the same ranking. A ``Searcher`` over
+an engine gives the hits, explanations and strategies that it gives over an index: ``Searcher(engine, queries)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lexite.index.config import DocumentLike, VocabularyInfo
+from lexite.scoring.config import BM25Config
+from lexite.scoring.rows import SparseRows
+from lexite.scoring.words import LiteralConfig
+from lexite.search.strategy import Backend
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do. Callers read it, and never ask which engine it is.
+
+    Attributes:
+        exact: whether its ranking is BM25's own, up to rounding.
+        live_statistics: whether it counts document frequencies and lengths itself, so that they are right after each change.
+        among: whether a search can be limited to some documents.
+        exclude: whether a search can leave one document out for each query.
+        most_terms: terms of a query that it takes at most; None: any number.
+    """
+
+    exact: bool = True
+    live_statistics: bool = True
+    among: bool = False
+    exclude: bool = False
+    most_terms: int | None = None
+
+
+class Engine(Backend, Protocol):
+    """A search engine that holds the documents of a vocabulary: create, add, delete, search, close."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def create(self, vocabulary: VocabularyInfo, scoring: BM25Config, literal: LiteralConfig | None = None) -> None:
+        """Makes an empty collection.
+
+        Args:
+            vocabulary: what makes its terms; it is kept with the documents.
+            scoring: how searches score.
+            literal: how words are indexed beside latent terms; None: they are not.
+        """
+        ...
+
+    def add(self, documents: Sequence[DocumentLike], rows: SparseRows) -> None:
+        """Adds documents.
+
+        Args:
+            documents: with ids that it does not have.
+            rows: raw weights of their latent terms, ``(len(documents), n_latents)``.
+        """
+        ...
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Deletes documents; says how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Ends the connection. The documents stay."""
+        ...
