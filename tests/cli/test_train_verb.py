@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lexite.cli import main
+
 SMALL = """
     --n-latents 32 --k 4 --tokens 2k --epochs 50 --batch-tokens 64 --buffer-tokens 256 --init-tokens 128 --log-tokens 256
 """.split()
@@ -51,6 +53,19 @@ def test_train_goes_on_from_a_vocabulary(lexite, documents: Path, tiny_vocabular
     ):
         refused = lexite("train", documents, "-o", tmp_path / "w", *short, "--from", tiny_vocabulary, *option)
         assert refused.error.startswith(message)
+
+
+def test_train_says_what_it_does_unless_it_is_told_to_be_quiet(
+    lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [word for word in SMALL if word not in ("--n-latents", "32", "--k", "4")]
+    words = ["train", documents, "-o", tmp_path / "v", "--from", tiny_vocabulary, *short, "--precision", "fp32"]
+    assert main([*map(str, words)]) == 0
+    phases = ["Loading the vocabulary", "Filling the buffer", "Measuring frequencies and labels", "Saving the vocabulary"]
+    told = capsys.readouterr().err
+    places = [told.find(phase) for phase in phases]
+    assert -1 not in places and places == sorted(places)
+    assert lexite(*words, "--overwrite").err == ""
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,9 @@ from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from lexite.sae import SparseAutoencoder
+    from lexite.training.run import Probe
+
+logger = logging.getLogger("lexite")
 
 
 @configured(
@@ -81,11 +83,10 @@ def train_verb(
     from lexite.terms import LatentTermEncoder
 
     texts, output = need_sources(sources, "train"), need_output(output)
-    begun = (
-        None
-        if start is None
-        else LatentTermEncoder.from_pretrained(start, **{k: v for k, v in model.values.items() if k in RUNTIME})
-    )
+    begun = None
+    if start is not None:
+        logger.info("Loading the vocabulary %s.", start)
+        begun = LatentTermEncoder.from_pretrained(start, **{k: v for k, v in model.values.items() if k in RUNTIME})
     backbone = model.over(BackboneConfig() if begun is None else begun.backbone.config)
     made = terms.over(TermsConfig() if begun is None else begun.terms)
     scored = scoring.over(BM25Config() if begun is None else begun.scoring)
@@ -112,9 +113,7 @@ def train_verb(
         print(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {output}")
 
 
-def _make_probe(
-    probe: Path, texts: list[str], model: BackboneConfig, terms: TermsConfig, scoring: BM25Config
-) -> Callable[[SparseAutoencoder], dict[str, float]]:
+def _make_probe(probe: Path, texts: list[str], model: BackboneConfig, terms: TermsConfig, scoring: BM25Config) -> Probe:
     from lexite.evaluation.probe import training_probe
 
     return training_probe(probe, texts, model, terms=terms, scoring=scoring)

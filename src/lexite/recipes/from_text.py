@@ -154,7 +154,9 @@ def train(
     trained_on = saving.training_data if start is None else _trained_further_on(start, saving.training_data)
     details = ModelDetails(saving.name or folder.absolute().name, saving.licence, trained_on, settings)
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
+    logger.info("Measuring frequencies and labels of the terms on up to %s tokens of the training text.", f"{SAMPLE_TOKENS:,}")
     encoder = measured(encoder, given.sample(), source="the training text", show_progress=show_progress)
+    logger.info("Saving the vocabulary to %s.", folder)
     return _publish(encoder, folder, result, saving, settings)
 
 
@@ -199,7 +201,7 @@ def _open_input(
         raise TrainingError("A folder of token states is trained on alone. Name it as the only source.")
     if not stores:
         kept = loaded is not None and config in (None, loaded.config)
-        model = loaded if loaded is not None and kept else load_backbone(config or BackboneConfig())
+        model = loaded if loaded is not None and kept else _loaded(config or BackboneConfig())
         if isinstance(model, PrecomputedBackbone):
             raise TrainingError(f"{model.config.model} holds token states, not a model. Name it as the source of the training.")
         return _Input(model, TextSource(sources, model, read))
@@ -207,12 +209,17 @@ def _open_input(
     return _Input(_model_of(store), StoreSource(store))
 
 
+def _loaded(config: BackboneConfig) -> Backbone:
+    logger.info("Loading the model %s.", config.model)
+    return load_backbone(config)
+
+
 def _model_of(store: StateStore) -> Backbone:
     """The model that made some states where it can be loaded, so that terms get labels; else what the folder knows of it."""
     recorded = PrecomputedBackbone(store)
     if isinstance(store.backbone.get("config"), dict):
         try:
-            model = load_backbone(recorded.config)
+            model = _loaded(recorded.config)
             if model.fingerprint == recorded.fingerprint:
                 return model
         except BackboneError as error:

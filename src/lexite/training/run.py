@@ -30,6 +30,7 @@ from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_check
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
 from lexite.training.metrics import MetricsLog
 from lexite.training.passages import PassageBuffer
+from lexite.training.reading import Reader
 from lexite.training.results import StepMetrics
 from lexite.training.schedule import learning_rate
 from lexite.training.sources import Chunk, StateSource
@@ -100,12 +101,15 @@ def train_autoencoder(
         run.state.start_from(start)
     checkpoint = latest_checkpoint(folder) if resume else None
     if checkpoint is not None:
+        logger.info("Reading the checkpoint %s.", checkpoint)
         run.restore(load_checkpoint(checkpoint))
-        logger.info("Going on from %s, at %s tokens.", checkpoint, f"{run.done:,}")
+        logger.info("Going on from %s tokens.", f"{run.done:,}")
     try:
-        with _stop_signals() as stop, progress("Training", config.tokens, "tokens", show_progress) as bar:
-            bar.go_on_from(run.done)
-            run.loop(bar, stop)
+        with _stop_signals() as stop:
+            run.prepare(show_progress)
+            with progress("Training", run.total, "tokens", show_progress) as bar:
+                bar.go_on_from(run.done)
+                run.loop(bar, stop)
     finally:
         run.close()
     return TrainingResult(run.state.autoencoder(), run.summary())
@@ -145,9 +149,7 @@ class _Run:
         self.buffer = self._make_buffer(sae.d_model)
         self.generator = np.random.default_rng(config.seed)
         self.done, self.total = 0, config.tokens
-        self._most_passes = config.epochs if source.repeatable else 1
-        self.passes = self.texts_read = self.tokens_read = 0
-        self._chunks: Iterator[Chunk] | None = None
+        self.reader = Reader(source, config.epochs)
         self._log: MetricsLog | None = None
         self._log_state: dict[str, Any] = {}
         self._started = time.perf_counter()
@@ -176,7 +178,7 @@ class _Run:
         """Steps until the token budget, or the text, is used up."""
         config = self.config
         while self.done < self.total:
-            self._refill()
+            self._refill(lambda held, wanted: bar.advance(0, f"reading text: {held:,} of {wanted:,} tokens"))
             left = self.total - self.done
             drawn = self.buffer.draw(
                 left if left < LARGEST_BATCH * config.batch_tokens else config.batch_tokens, self.generator
@@ -193,11 +195,14 @@ class _Run:
             self._check(metrics)
             self.log.add(metrics)
             probing = self._probe is not None and self._is_due(config.probe_tokens, before)
+            if probing:
+                bar.advance(0, "measuring on the probe")
             if probing or self._is_due(config.log_tokens, before):
                 self.log.write(self.done, rate, {"k": now.k, **self._measures(probing)})
             bar.total = self.total
             bar.advance(len(batch.states), self._note(metrics))
             if stop.is_set() or self._is_due(config.checkpoint_tokens, before):  # also at the end: what follows takes minutes
+                bar.advance(0, "writing a checkpoint")
                 self.save()
             if stop.is_set() and self.done < self.total:
                 raise KeyboardInterrupt
@@ -219,19 +224,57 @@ class _Run:
             values |= self._probe(self.state.autoencoder())
         return values
 
-    def _refill(self) -> None:
-        """Fills the buffer when it is half empty, but never past the tokens that are still to be trained on."""
+    def prepare(self, show_progress: bool) -> None:
+        """Fills the buffer of a new run, which takes minutes with a large model, and takes from it what the run starts with.
+
+        Raises:
+            TrainingError: there is no token.
+        """
+        if self.done:
+            return
+        room = min(self.config.buffer_tokens, self.total)
+        logger.info("Filling the buffer with up to %s token states.", f"{room:,}")
+        with progress("Filling the buffer", room, "tokens", show_progress) as bar:
+            self._refill(lambda held, _: bar.advance(held - bar.done))
+            bar.advance(self.buffer.size - bar.done)
+        if not self.buffer.size:
+            raise TrainingError("The text gave no token to train on. Check the sources.")
+        self._warn_of_few_steps()
+        self.state.look_at(self.buffer.rows[: self.config.init_tokens])
+
+    def _refill(self, told: Callable[[int, int], None]) -> None:
+        """Fills the buffer when it is half empty, but never past the tokens that are still to be trained on.
+
+        Args:
+            told: is called before each chunk of text with the tokens that the buffer holds and will hold.
+        """
         left = self.total - self.done
-        if self.buffer.size < min(self.config.buffer_tokens // 2, left):
-            if isinstance(self.buffer, ShuffleBuffer):
-                self.buffer.refill(self._next_states, left)
-            else:
-                self.buffer.refill(self._next_chunk, left)
-        if not self.done:
-            if not self.buffer.size:
-                raise TrainingError("The text gave no token to train on. Check the sources.")
-            self._warn_of_few_steps()
-            self.state.look_at(self.buffer.rows[: self.config.init_tokens])
+        if self.buffer.size >= min(self.config.buffer_tokens // 2, left):
+            return
+        wanted = min(self.config.buffer_tokens, left)
+
+        def next_states() -> torch.Tensor | None:
+            told(self.buffer.size, wanted)
+            return self.reader.next_states()
+
+        def next_chunk() -> Chunk | None:
+            told(self.buffer.size, wanted)
+            return self.reader.next_chunk()
+
+        if isinstance(self.buffer, ShuffleBuffer):
+            self.buffer.refill(next_states, left)
+        else:
+            self.buffer.refill(next_chunk, left)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """Plans for fewer tokens, once a pass over the text has shown that it gives fewer than were asked for."""
+        available = self.reader.tokens_available
+        if available is not None and available < self.total:
+            logger.info("The text gives %s tokens in all, fewer than asked for.", f"{available:,}")
+            self.total = available
+            if self.done:  # else it is looked at when the buffer is full
+                self._warn_of_few_steps()
 
     def _warn_of_few_steps(self) -> None:
         size = self.config.batch_tokens
@@ -242,36 +285,6 @@ class _Run:
                 "what it was at the start. Give more text, more --tokens or --epochs, or a smaller --batch-tokens.",
                 f"{self.total:,}", f"{size:,}", steps, "" if steps == 1 else "s",
             )  # fmt: skip
-
-    def _next_states(self) -> torch.Tensor | None:
-        chunk = self._next_chunk()
-        return None if chunk is None else chunk.states
-
-    def _next_chunk(self) -> Chunk | None:
-        while True:
-            if self._chunks is None:
-                if self.passes >= self._most_passes:
-                    return None
-                self._chunks = self.source.chunks(self.texts_read)
-            chunk = next(self._chunks, None)
-            if chunk is not None:
-                self.texts_read += chunk.n_texts
-                self.tokens_read += len(chunk.states)
-                return chunk
-            if not self.tokens_read:
-                return None
-            self._end_pass()
-
-    def _end_pass(self) -> None:
-        """Notes the end of a pass; after the first it is known how many tokens the text can give in all."""
-        self.passes, self.texts_read, self._chunks = self.passes + 1, 0, None
-        if self.passes == 1:
-            available = self.tokens_read * self._most_passes
-            if available < self.total:
-                logger.info("The text gives %s tokens in all, fewer than asked for.", f"{available:,}")
-                self.total = available
-                if self.done:  # else it is looked at when the buffer is full
-                    self._warn_of_few_steps()
 
     def _check(self, metrics: StepMetrics) -> None:
         if not math.isfinite(metrics.squared_error + metrics.gradient_norm):
@@ -292,9 +305,7 @@ class _Run:
             "done": self.done,
             "total": self.total,
             "steps": self.state.steps,
-            "passes": self.passes,
-            "texts_read": self.texts_read,
-            "tokens_read": self.tokens_read,
+            **self.reader.state(),
             "generator": self.generator.bit_generator.state,
             "log": self.log.state(),
             "seconds": self.seconds,
@@ -320,7 +331,7 @@ class _Run:
         self.state.restore(checkpoint.state, info["steps"])
         self.buffer.restore(checkpoint.buffer)
         self.done, self.total = info["done"], info["total"]
-        self.passes, self.texts_read, self.tokens_read = info["passes"], info["texts_read"], info["tokens_read"]
+        self.reader.restore(info)
         self.generator.bit_generator.state = info["generator"]
         self._log_state, self._seconds_before = info["log"], info["seconds"]
 
@@ -335,7 +346,7 @@ class _Run:
         rate = self.done / max(self.seconds, 1e-9)
         return {
             "tokens": self.done,
-            "passes": self.passes + 1 if self.texts_read else self.passes,
+            "passes": self.reader.passes + 1 if self.reader.texts_read else self.reader.passes,
             **last,
             "seconds": round(self.seconds, 1),
             "tokens_per_second": round(rate, 1),

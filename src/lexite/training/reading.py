@@ -1,0 +1,67 @@
+"""Reading a source of token states from pass to pass, from where a run stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import torch
+
+from lexite.training.sources import Chunk, StateSource
+
+logger = logging.getLogger("lexite")
+
+
+class Reader:
+    """Gives the chunks of a source, again and again.
+
+    Args:
+        source: the states.
+        most_passes: how often a source that can be read again is read.
+
+    Attributes:
+        passes: passes that came to the end of the source.
+        texts_read: texts of the present pass so far.
+        tokens_read: tokens over all passes.
+        tokens_available: tokens that all passes together can give; None until the first came to its end.
+    """
+
+    def __init__(self, source: StateSource, most_passes: int) -> None:
+        self.source = source
+        self.passes = self.texts_read = self.tokens_read = 0
+        self.tokens_available: int | None = None
+        self._most_passes = most_passes if source.repeatable else 1
+        self._chunks: Iterator[Chunk] | None = None
+
+    def next_chunk(self) -> Chunk | None:
+        """The states of the next texts; None when the last pass came to its end, or the source is empty."""
+        while True:
+            if self._chunks is None:
+                if self.passes >= self._most_passes:
+                    return None
+                if self.texts_read:
+                    logger.info("Passing over %s texts that the run has read before.", f"{self.texts_read:,}")
+                self._chunks = self.source.chunks(self.texts_read)
+            chunk = next(self._chunks, None)
+            if chunk is not None:
+                self.texts_read += chunk.n_texts
+                self.tokens_read += len(chunk.states)
+                return chunk
+            if not self.tokens_read:
+                return None
+            self.passes, self.texts_read, self._chunks = self.passes + 1, 0, None
+            if self.passes == 1:
+                self.tokens_available = self.tokens_read * self._most_passes
+
+    def next_states(self) -> torch.Tensor | None:
+        """The states of :meth:`next_chunk` alone, (n, d_model)."""
+        chunk = self.next_chunk()
+        return None if chunk is None else chunk.states
+
+    def state(self) -> dict[str, int]:
+        """The position, for :meth:`restore`."""
+        return {"passes": self.passes, "texts_read": self.texts_read, "tokens_read": self.tokens_read}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Goes on from the position in ``state``, which may hold more than that."""
+        self.passes, self.texts_read, self.tokens_read = (state[name] for name in ("passes", "texts_read", "tokens_read"))
