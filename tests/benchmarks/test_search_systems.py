@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.sparse import csc_array, csr_array
-from search import overlap, split_queries
 from search_systems import Task, best_of, build_systems, impacts_of, lexite_systems, scorer
 
 from lexite.index import BM25Config, BM25Index, EncodedQueries
+from search import overlap, split_queries
 
 PEERS = ("bm25s", "splade_index", "impact_index", "seismic")
 

@@ -148,11 +148,11 @@ def write_saelens(
         "sae_lens_training_version": None,
         "lexite_version": __version__,
         "lexite_rule": config.rule,
+        "training_architecture_details": {"k": config.k},
     }
     trained_as = _TRAINED_AS.get(config.rule)
     if trained_as is not None:
         described["training_architecture"] = trained_as
-        described["training_architecture_details"] = {"k": config.k}
     settings: dict[str, Any] = {
         "architecture": architecture,
         "d_in": config.d_model,

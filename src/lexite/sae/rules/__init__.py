@@ -5,7 +5,6 @@ Rules of other packages are found through entry points of the group ``lexite.rul
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -18,23 +17,24 @@ if TYPE_CHECKING:
     from lexite.sae.rules.base import Rule
 
 ENTRY_POINTS = "lexite.rules"
-_HOMES = {
-    "topk": "topk:TopK",
-    "batch_topk": "batch_topk:BatchTopK",
-    "mutual_choice": "mutual_choice:MutualChoice",
-    "feature_choice": "feature_choice:FeatureChoice",
-    "jumprelu": "jumprelu:JumpReLU",
-    "abs_topk": "abs_topk:AbsTopK",
-    "top_afa": "top_afa:TopAFA",
-    "gated": "gated:Gated",
-    "gradient_topk": "gradient_topk:GradientTopK",
-    "relu_l1": "relu_l1:ReLUL1",
+RULES = {
+    "topk": "lexite.sae.rules.topk:TopK",
+    "batch_topk": "lexite.sae.rules.batch_topk:BatchTopK",
+    "mutual_choice": "lexite.sae.rules.mutual_choice:MutualChoice",
+    "feature_choice": "lexite.sae.rules.feature_choice:FeatureChoice",
+    "jumprelu": "lexite.sae.rules.jumprelu:JumpReLU",
+    "abs_topk": "lexite.sae.rules.abs_topk:AbsTopK",
+    "top_afa": "lexite.sae.rules.top_afa:TopAFA",
+    "gated": "lexite.sae.rules.gated:Gated",
+    "gradient_topk": "lexite.sae.rules.gradient_topk:GradientTopK",
+    "relu_l1": "lexite.sae.rules.relu_l1:ReLUL1",
 }
+"""Name of each rule of lexite -> module and class. A new rule is one file and one line here."""
 
 
 def rule_names() -> list[str]:
     """Names of all rules: those of lexite, then those of other packages."""
-    return [*_HOMES, *sorted(set(_foreign()) - set(_HOMES))]
+    return [*RULES, *sorted(set(_foreign()) - set(RULES))]
 
 
 def _foreign() -> dict[str, EntryPoint]:
@@ -49,11 +49,7 @@ def rule_class(name: str) -> type[Rule]:
     """
     from lexite.sae.rules.base import Rule
 
-    if name in _HOMES:
-        module, _, attribute = _HOMES[name].partition(":")
-        found: type[Rule] = getattr(import_module(f"{__name__}.{module}"), attribute)
-        return found
-    point = _foreign().get(name)
+    point = EntryPoint(name, RULES[name], ENTRY_POINTS) if name in RULES else _foreign().get(name)
     if point is None:
         hint = unknown_key(name, rule_names()).replace("key", "rule", 1)
         raise ConfigError(f"sae: {hint} There are {', '.join(rule_names())}.")
