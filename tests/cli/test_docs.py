@@ -80,7 +80,28 @@ def test_each_verb_has_a_page_with_its_own_options(verb: str) -> None:
     assert text.startswith("# lexite ") and not missing
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    for file in [ROOT / "README.md", *(ROOT / "docs" / "cli").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
-            assert (file.parent / target).exists(), f"{file.name}: {target}"
+MARKDOWN = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+
+
+def anchors(file: Path) -> set[str]:
+    """What the headings of a page are called in links, by GitHub's rule."""
+    text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = (re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+        page = file.parent / target if target else file
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page), f"{target}#{anchor}"
+    for picture in re.findall(r"""(?:src|srcset)="([^":]+)\"""", text):
+        assert (file.parent / picture).is_file(), picture
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    linked = {(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)#:]+)", index)}
+    assert {page for page in (ROOT / "docs").rglob("*.md") if page.name != "README.md"} <= linked
