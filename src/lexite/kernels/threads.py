@@ -65,7 +65,10 @@ def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smalles
     parts = 1 if in_task() else max(1, min(n_threads(), n // smallest))
     bounds = [n * i // parts for i in range(parts + 1)]
     futures = [_pool(n_threads()).submit(kernel, *arguments, bounds[i], bounds[i + 1]) for i in range(1, parts)]
-    kernel(*arguments, bounds[0], bounds[1])
+    try:
+        kernel(*arguments, bounds[0], bounds[1])
+    finally:
+        wait(futures)  # the caller may take away what they read as soon as this returns or raises
     for future in futures:
         future.result()
 
