@@ -254,12 +254,27 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "index"
     build(path)
     with BM25Index.writer(path):
-        with pytest.raises(StorageError, match=rf"written by another process \(process {os.getpid()}\)"):
+        with pytest.raises(StorageError, match="written by another writer of this process, which was not closed"):
             BM25Index.writer(path)
-        with pytest.raises(StorageError, match="another process"):
+        with pytest.raises(StorageError, match="another writer"):
             BM25Index.create(path, VOCABULARY, overwrite=True)
         assert len(BM25Index.open(path)) == 12
     with BM25Index.writer(path, vocabulary=VOCABULARY.fingerprint):
+        pass
+
+
+def test_the_message_names_the_process_that_writes(tmp_path: Path) -> None:
+    build(tmp_path / "index")
+    program = (
+        "import sys; from lexite.index import BM25Index; w = BM25Index.writer(sys.argv[1]); print('ready', flush=True); input()"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "index")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(StorageError, match=rf"written by another process \(process {other.pid}\)"):
+            BM25Index.writer(tmp_path / "index")
+        other.communicate("\n", timeout=60)
+    with BM25Index.writer(tmp_path / "index"):
         pass
 
 

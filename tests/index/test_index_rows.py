@@ -47,7 +47,7 @@ def changed(tmp_path: Path) -> tuple[BM25Index, dict[str, np.ndarray]]:
 
 def test_rows_are_what_was_put_in(changed: tuple[BM25Index, dict[str, np.ndarray]]) -> None:
     index, expected = changed
-    assert index.n_segments > 2 and list(index.ids) == list(expected) and len(index.ids) == len(index) == 56
+    assert index.n_segments > 1 and list(index.ids) == list(expected) and len(index.ids) == len(index) == 56
     everything = index.rows()
     assert everything.dtype == np.float32 and everything.shape == (56, index.n_terms)
     np.testing.assert_array_equal(everything.toarray(), np.stack(list(expected.values())))
@@ -73,7 +73,7 @@ def test_documents_are_gone_through(changed: tuple[BM25Index, dict[str, np.ndarr
     index, expected = changed
     documents = list(index)
     assert [document.id for document in documents] == list(expected)
-    assert index.get("d7") == documents[-1] and index.get("d7").text in ("ba be", "be")
+    assert index.get("d7") == documents[-1] and index.get("d7").title == "ba be"
     assert index.get("d3") is None and "d3" not in index.ids and "d7" in index.ids and 7 not in index.ids
     assert repr(index.ids) == "<the ids of 56 documents>" and "56 documents" in repr(index)
     empty = BM25Index.in_memory(csr_array((0, 3)), [])
