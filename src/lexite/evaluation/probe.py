@@ -1,4 +1,4 @@
-"""A quick measure of a sparse autoencoder while it is trained: retrieval on a small collection whose states are at hand."""
+"""A quick measure of a sparse autoencoder in training: retrieval on a small collection whose token states are kept."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from numba import njit
 
 from lexite.kernels.slots import Slots, as_arrays
 
+SMALLEST_WEIGHT = 1e-3  # lower limit of a pooled weight where its root is differentiated
+
 
 @dataclass(frozen=True, slots=True)
 class PooledSlots:

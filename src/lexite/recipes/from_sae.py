@@ -17,6 +17,7 @@ from lexite.config import to_dict
 from lexite.corpus import ReadOptions, ReadReport, read_documents
 from lexite.errors import ConfigError, ModelError
 from lexite.files import check_output_folder, check_replaceable
+from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.activations import LIMITED
 from lexite.sae.autoencoder import Precision
@@ -34,11 +35,9 @@ from lexite.terms.saving import backbone_device
 
 logger = logging.getLogger("lexite")
 HEAD_TOKENS = 16384
-"""Tokens at the beginning of the text on which it is measured how well the autoencoder fits the model's states."""
-SAMPLE_TOKENS = 1_000_000
-"""Tokens of the text over which frequencies and labels of the terms are measured."""
+"""Tokens from the beginning of the text, on which the fit of the autoencoder to the model's states is measured."""
 WEIGHTS_FILES = (saelens.WEIGHTS_FILE, sparsify.WEIGHTS_FILE, dictionary_learning.WEIGHTS_FILE)
-DEPTHS = ("*/", "*/*/", "*/*/*/")  # where they are looked for in a folder that holds none itself
+DEPTHS = ("*/", "*/*/", "*/*/*/")  # where weights are looked for in a folder that holds none itself
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,12 @@ def vocabulary_from_sae(
 
     Args:
         sae: as :func:`read_sae` returns it, or made from your own tensors.
-        backbone: gives the token states that it was trained on, the last hidden states of a dense retriever.
+        backbone: the dense retriever whose last hidden states the autoencoder was trained on.
         texts: a sample of text, on which frequencies and labels of the terms are measured; a stream is read once, up to a
             million tokens. Without it terms have numbers only.
         source: what the sample is, for people.
-        input_scale: what states were multiplied by in training, where that is not in the weights; it is folded into them. When
-            the autoencoder says ``normalize_activations: expected_average_only_in`` it is estimated on the text by default.
+        input_scale: factor of the states in training, if the weights do not contain it yet; it is folded into them. By default
+            it is estimated on the text when the autoencoder says ``normalize_activations: expected_average_only_in``.
         terms: pooling, and the latents kept per token.
         scoring: saved with the vocabulary.
         details: name, licence and data, for people.
@@ -102,7 +101,7 @@ def vocabulary_from_sae(
         CorpusError: there is no text in ``texts``.
     """
     encoder = LatentTermEncoder(backbone, sae, terms, scoring, details=details)
-    stream = iter(()) if texts is None else iterate_states(backbone, texts, "document", texts_per_chunk=64)
+    stream = iter(()) if texts is None else iterate_states(backbone, texts, "document", texts_per_chunk=SAMPLE_CHUNK)
     encoder, _ = _fit_and_measure(encoder, stream, texts is not None, source, input_scale, show_progress)
     return encoder
 
@@ -162,7 +161,7 @@ def import_vocabulary(
     stream: Iterator[TokenStates] = iter(())
     if documents is not None:
         texts = (document.full_text for document in documents)
-        stream = iterate_states(model, texts, "document", texts_per_chunk=64)
+        stream = iterate_states(model, texts, "document", texts_per_chunk=SAMPLE_CHUNK)
     names = ", ".join(str(source) for source in sources)
     encoder, fit = _fit_and_measure(encoder, stream, documents is not None, names, input_scale, show_progress)
     if report.skipped:
@@ -194,7 +193,7 @@ def _summary(folder: Path, encoder: LatentTermEncoder, known: Mapping[str, Any])
 
 
 def _format_of(folder: Path) -> _Format:
-    """Tells what a folder holds, by its files; raises :class:`ModelError` when it is nothing that can be read."""
+    """Tells the format of a folder by its files; raises :class:`ModelError` when it is none that can be read."""
     if not folder.is_dir():
         raise ModelError(
             f"{folder} is a file. Name the folder that holds it." if folder.exists() else f"{folder} does not exist."
@@ -270,7 +269,7 @@ def _fit_and_measure(
         )
     if fit and encoder.sae.activation not in LIMITED and encoder.sae.config.k == encoder.sae.config.n_latents:  # nobody said
         encoder = encoder.replaced(sae=_with_k(encoder.sae, max(1, round(fit["l0"]))))
-    chunks = chain(head, _limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
+    chunks = chain(head, limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
     encoder = measured(encoder, chunks, source=source, show_progress=show_progress)
     return encoder, {**fit, "input_scale": scale}
 
@@ -281,13 +280,6 @@ def _head(stream: Iterator[TokenStates], n_tokens: int) -> list[TokenStates]:
     while sum(chunk.n_tokens for chunk in chunks) < n_tokens and (chunk := next(stream, None)) is not None:
         chunks.append(chunk)
     return chunks
-
-
-def _limited(stream: Iterator[TokenStates], n_tokens: int) -> Iterator[TokenStates]:
-    """Chunks of a stream until there were so many tokens."""
-    while n_tokens > 0 and (chunk := next(stream, None)) is not None:
-        n_tokens -= chunk.n_tokens
-        yield chunk
 
 
 def _scale(sae: SparseAutoencoder, states: torch.Tensor | None, given: float | None) -> float | None:
@@ -323,7 +315,7 @@ def _fit(sae: SparseAutoencoder, states: torch.Tensor) -> dict[str, float]:
 
 
 def _with_k(sae: SparseAutoencoder, k: int) -> SparseAutoencoder:
-    """The same autoencoder, which does not choose by k, with another k in its description."""
+    """An autoencoder that does not choose by k, with another k in its configuration."""
     return SparseAutoencoder(
         SAEConfig(**{**to_dict(sae.config), "k": k}),
         sae.stored_encoder,

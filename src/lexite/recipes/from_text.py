@@ -17,6 +17,7 @@ from lexite.config import differences, to_dict
 from lexite.corpus import ReadOptions
 from lexite.errors import BackboneError, ConfigError, StorageError, TrainingError
 from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
+from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
@@ -37,8 +38,6 @@ WORK_FOLDER = "training"
 WORK_MARKER = "run.json"
 RECIPE_FILE = "recipe.yaml"
 SUMMARY_FILE = "summary.json"
-SAMPLE_TOKENS = 1_000_000
-"""Tokens of the training text over which frequencies and labels of the finished terms are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,9 @@ class _Input:
 
     def sample(self) -> Iterator[TokenStates]:
         """Token states from the beginning of the stream, until there are enough."""
-        seen = 0
-        for states in self._states():
-            yield states
-            seen += states.n_tokens
-            if seen >= SAMPLE_TOKENS:
-                return
-
-    def _states(self) -> Iterator[TokenStates]:
         if isinstance(self.stream, StoreSource):
-            return self.stream.store.iterate()
-        return iterate_states(self.backbone, self.stream.sample(), "document", texts_per_chunk=64)
+            return limited(self.stream.store.iterate())
+        return limited(iterate_states(self.backbone, self.stream.sample(), "document", texts_per_chunk=SAMPLE_CHUNK))
 
 
 def train(
@@ -161,14 +152,14 @@ def train(
 
 
 def _trained_further_on(start: LatentTermEncoder, training_data: str) -> str:
-    """What a vocabulary that was trained further was trained on: that of the one before belongs to it."""
+    """The training data of a vocabulary that began from another, which was trained on data of its own."""
     before = start.details.training_data or "What that was trained on was not recorded."
     lately = (training_data or "the sources that the recipe names").rstrip().removesuffix(".")
     return f"Trained further from `{start.name}`, on {lately}. Of `{start.name}`: {before}"
 
 
 def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -> None:
-    """Refuses a vocabulary that cannot be trained further as it is asked for.
+    """Refuses a vocabulary that cannot be trained further in the way that was asked for.
 
     Raises:
         TrainingError: it reads the states of another model.
@@ -176,8 +167,8 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
     """
     if start.backbone.fingerprint != backbone.fingerprint:
         raise TrainingError(
-            f"'{start.name}' was trained on token states of {start.backbone.name}, but those here are of {backbone.name} "
-            "or were made in another way. Leave --from out to train a vocabulary of their own."
+            f"'{start.name}' was trained on token states of {start.backbone.name}, but the states here are of {backbone.name} "
+            "or were made in another way. Leave --from out to train a new vocabulary on them."
         )
     accepted = rule_class(sae.rule).starts_from
     if start.sae.activation not in accepted:
@@ -195,7 +186,7 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
 def _open_input(
     sources: Sequence[str | Path], config: BackboneConfig | None, read: ReadOptions | None, loaded: Backbone | None
 ) -> _Input:
-    """Opens the stream and its backbone: that of a folder of states, the ``loaded`` one if it is as wanted, or a new one."""
+    """Opens the stream and its backbone: the maker of a folder of states, ``loaded`` if its configuration fits, or another."""
     stores = [source for source in sources if is_store(str(source))]
     if stores and len(sources) > 1:
         raise TrainingError("A folder of token states is trained on alone. Name it as the only source.")
@@ -215,7 +206,7 @@ def _loaded(config: BackboneConfig) -> Backbone:
 
 
 def _model_of(store: StateStore) -> Backbone:
-    """The model that made some states where it can be loaded, so that terms get labels; else what the folder knows of it."""
+    """The model that made the states, which gives labels to terms; the folder's record of it where it cannot be loaded."""
     recorded = PrecomputedBackbone(store)
     if isinstance(store.backbone.get("config"), dict):
         try:
@@ -223,7 +214,7 @@ def _model_of(store: StateStore) -> Backbone:
             if model.fingerprint == recorded.fingerprint:
                 return model
         except BackboneError as error:
-            logger.info("The model that made the states is not here, so the terms get no labels (%s)", error)
+            logger.info("The model that made the states cannot be loaded, so the terms get no labels (%s)", error)
     return recorded
 
 
@@ -239,7 +230,7 @@ def _settings(given: _Input, configs: Sequence[Any]) -> dict[str, Any]:
 
 
 def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Refuses a folder that holds something else, or a run or vocabulary that nobody asked to go on or to replace."""
+    """Refuses a folder of something else, and a run or vocabulary that is neither to be resumed nor to be replaced."""
     check_replaceable(folder)
     work = folder / WORK_FOLDER
     if resume and _is_finished(folder):
@@ -259,7 +250,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The summary of a run that was finished already, so that a resume that comes too late is no error.
+    """The summary of a finished run, for a resume that finds nothing left to do.
 
     Raises:
         TrainingError: it was another run; the message names the keys.
@@ -276,7 +267,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
 
 
 def _claim(folder: Path, settings: dict[str, Any], *, keep: bool) -> None:
-    """Makes the work folder, without what an earlier run left there unless it is to be kept."""
+    """Makes the work folder. What an earlier run left in it is removed, unless ``keep``."""
     work = folder / WORK_FOLDER
     with storage_errors(work):
         if not keep:
@@ -294,7 +285,7 @@ def _nothing_left_behind(folder: Path) -> Iterator[None]:
     except BaseException:
         if not latest_checkpoint(folder / WORK_FOLDER):
             shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
-            with contextlib.suppress(OSError):  # it holds more than that
+            with contextlib.suppress(OSError):  # other files are in it
                 folder.rmdir()
         raise
 
@@ -302,7 +293,7 @@ def _nothing_left_behind(folder: Path) -> Iterator[None]:
 def _publish(
     encoder: LatentTermEncoder, folder: Path, result: TrainingResult, saving: SavingConfig, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Puts the finished vocabulary in the place of the folder of the run, as a whole."""
+    """Replaces the folder of the run by the finished vocabulary, in one step."""
     import yaml
 
     with replace_folder(folder) as fresh:
@@ -323,7 +314,7 @@ def _publish(
 
 
 def _keep_foreign(folder: Path, fresh: Path) -> None:
-    """Copies what somebody else put into the folder of the run, notes or a log, into the folder that takes its place."""
+    """Copies files that are not ours, such as notes, from the folder of the run into the folder that replaces it."""
     ours = {WORK_FOLDER, WORK_MARKER, METRICS_FILE, RECIPE_FILE, SUMMARY_FILE, MANIFEST, CARD}
     if (folder / MANIFEST).is_file():
         ours |= set(read_manifest(folder, verify=False)["files"])

@@ -18,13 +18,13 @@ from lexite.kernels.sparse import selected_values
 
 Activation = Literal["topk", "abs_topk", "jumprelu", "top_afa"]
 Codes = tuple[torch.Tensor, torch.Tensor]
-BF16_SLACK = 1 / 64  # a bf16 product is that much too small at worst, for what is near a threshold worth having
-AFA_SPARE = 1.05  # times the norm that is looked for: products in bf16 may be too large
+BF16_SLACK = 1 / 64  # thresholds are lowered by this share, so that the rounding of a bf16 product loses no latent above one
+AFA_SPARE = 1.05  # the norm to reach is multiplied by this, since products in bf16 may be too large
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What choosing latents needs of an autoencoder.
+    """The parts of an autoencoder that latents are chosen with.
 
     Attributes:
         product: selects.
@@ -85,7 +85,7 @@ def top_afa(encoder: Encoder, centred: torch.Tensor, k: int) -> Codes:
     """As many of the largest ReLU(u) as bring their joint norm nearest to that of the state (arXiv 2503.24277, section 4).
 
     With a sorted by falling value and C_j the sum of the first j squares, the first ``argmin_j |√C_j - ‖x - b_dec‖|`` are kept.
-    Not all latents are sorted: √C_j only rises, so that those are enough that bring it past the norm.
+    √C_j only rises, so latents are sorted only until it has passed the norm.
     """
     norms = centred.norm(dim=1)
     indices = encoder.product.collect_energy(centred, (AFA_SPARE * norms).square())

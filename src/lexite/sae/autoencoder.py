@@ -38,7 +38,7 @@ class SparseAutoencoder:
 
     The activation looks at one token at a time (:mod:`lexite.sae.activations`), whatever the rule of the training looked at.
     Latents are selected from pre-activations in bf16 where the processor is fast at it and in fp32 elsewhere; the values of
-    those selected are always computed in fp32. Which is used can change the choice between latents that are nearly equal.
+    those selected are always computed in fp32. The number format can change the choice between latents that are nearly equal.
 
     Args:
         config: sizes, and what happens to a state first.
@@ -52,7 +52,7 @@ class SparseAutoencoder:
         weight_dtype: type in which the matrices are saved.
 
     Raises:
-        ModelError: a tensor has another shape than ``config`` says, or thresholds and activation do not fit together.
+        ModelError: the shape of a tensor is not what ``config`` says, or thresholds and activation do not fit together.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class SparseAutoencoder:
 
     @property
     def n_terms(self) -> int:
-        """Number of terms: that of latents, or twice as many where the sign of an activation makes two terms of a latent."""
+        """Number of terms: one per latent, or two where each sign of an activation is a term of its own."""
         return self.config.n_latents * (2 if self.activation == "abs_topk" else 1)
 
     @property
@@ -156,23 +156,23 @@ class SparseAutoencoder:
         return self._fingerprint
 
     def _deciding(self) -> dict[str, object]:
-        """What of the configuration decides the codes; the treatment of states is named only where it is not the usual one."""
+        """What of the configuration decides the codes. The treatment of states is in it only where it is not the default."""
         config = self.config
         values: dict[str, object] = {"rule": self.activation, "d_model": config.d_model, "n_latents": config.n_latents}
-        usual = SAEConfig()
+        default = SAEConfig()
         treatment = {key: getattr(config, key) for key in ("apply_b_dec_to_input", "normalize_activations")}
-        return {**values, "k": config.k, **{key: v for key, v in treatment.items() if v != getattr(usual, key)}}
+        return {**values, "k": config.k, **{key: v for key, v in treatment.items() if v != getattr(default, key)}}
 
     def encode(self, states: torch.Tensor, k: int | None = None) -> SparseCodes:
         """Codes of token states.
 
         Args:
             states: (n, d_model), any float type.
-            k: most latents to keep per token, the largest; as trained by default. Fewer are the first of the trained ones.
+            k: most latents to keep per token, the largest; as trained by default. A smaller k keeps the first of a larger one.
 
         Returns:
-            Codes with ``n_terms`` terms, those of each token by falling value (for topk and abs_topk up to what the number
-            format of the selection tells apart).
+            Codes with ``n_terms`` terms, sorted by falling value within each token (for topk and abs_topk as far as the number
+            format of the selection tells values apart).
 
         Raises:
             ConfigError: k is larger than the number of latents.
@@ -223,7 +223,7 @@ class SparseAutoencoder:
         return decode(values, indices, weight) + self.decoder_bias
 
     def reconstruct(self, states: torch.Tensor, k: int | None = None) -> torch.Tensor:
-        """What is left of states after encoding and decoding, (n, d_model) fp32, ``normalize_activations`` undone.
+        """States after encoding and decoding, (n, d_model) fp32, with ``normalize_activations`` undone.
 
         Args:
             states: (n, d_model), any float type.

@@ -29,10 +29,10 @@ class SparseCodes:
         return float((self.values > 0).sum()) / max(len(self.values), 1)
 
     def signed(self, n_latents: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes by latents instead of terms: a term past the last latent is that many places before, with a negative sign.
+        """Signed activations by latent. Term ``n_latents + i`` is latent i with a negative sign.
 
         Args:
-            n_latents: of the autoencoder; half the number of terms where signs make two of a latent.
+            n_latents: latents of the autoencoder; half the number of terms where each sign is a term.
 
         Returns:
             (n, k) activations, 0 in unused slots, and (n, k) int32 latents, -1 there.

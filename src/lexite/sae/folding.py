@@ -19,8 +19,8 @@ def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     """An autoencoder of states x that gives the codes that ``sae`` gives for ``scale · x``.
 
     W_enc times s, W_dec and b_dec over s: then W_enc s (x - b_dec / s) + b_enc = W_enc (s x - b_dec) + b_enc, and the
-    reconstruction is that of s x, over s. For top_afa, which compares activations with the norm of the state, both biases are
-    taken over s instead: all is in the scale of x then, and activations are those for s x, over s.
+    reconstruction is that of s x, over s. For top_afa, which compares activations with the norm of the state, only the biases
+    are divided by s. Everything is then in the scale of x, and activations are those for s x, divided by s.
 
     Raises:
         ModelError: the scale is not a positive finite number, or states are brought to one scale anyway.

@@ -32,7 +32,7 @@ __all__ = [
 ]
 LOWEST_DECADE = -7
 BINS_PER_DECADE = 2
-_ATOMS_AT_ONCE = 256  # whose cosines with all others are held together
+_ATOMS_AT_ONCE = 256  # atoms whose cosines with all others are computed together
 
 
 def density_histogram(counts: ArrayLike, n_tokens: int) -> dict[str, Any]:

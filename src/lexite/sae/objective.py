@@ -19,8 +19,8 @@ class ObjectiveConfig:
     the batch, Σ‖x - mean(x)‖², so that a weight means the same for every model.
 
     Attributes:
-        auxiliary: which latents learn from the error that is left: none; dead ones (AuxK); all that fire more rarely than a
-            Zipf curve has it, weighted by how much (ours: the source gives no formula); auto takes what the rule's source does.
+        auxiliary: which latents learn from the remaining error: none; dead ones (AuxK); all that fire more rarely than a Zipf
+            curve says, weighted by their shortfall (formula ours). auto takes what the source of the rule does.
         zipf_fraction: a latent is under-used below this share of its target density.
         zipf_exponent: α of the target densities (rank + β)^-α of zipf, and of feature_choice.
         zipf_offset: β of the same.

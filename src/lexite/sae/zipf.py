@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lexite.errors import ConfigError
 
-LARGEST_EXPONENT = 20.0  # under it no weight of a billion ranks underflows
+LARGEST_EXPONENT = 20.0  # up to this, no weight underflows at a billion ranks
 _MIDDLE = (0.1, 0.9)  # shares of the used latents between which a curve is fitted alone
 _GRID = 17  # offsets tried in each round of the search for the best one
 _ROUNDS = 12
@@ -23,12 +23,12 @@ class ZipfFit:
     """A power law m_r ≈ C · r^-exponent through values that are sorted by rank r.
 
     Attributes:
-        exponent: its steepness; 0 for values that are all equal, about 1 for the words of a language.
-        log10_scale: log10 C, the logarithm of what the line says of rank 1.
-        r2: share of the variance of log m_r that the line explains, over all used latents.
+        exponent: steepness of the law; 0 for values that are all equal, about 1 for the words of a language.
+        log10_scale: log10 C, the height of the line at rank 1.
+        r2: share of the variance of log m_r that the line explains, over all values above zero.
         exponent_middle: the exponent of a line through the ranks from 10% to 90% of the used latents only.
         r2_middle: R² of that line over the same ranks.
-        n_used: values above zero, which are those that are fitted.
+        n_used: number of values above zero, to which the line is fitted.
     """
 
     exponent: float
@@ -40,15 +40,15 @@ class ZipfFit:
 
 
 def fit_zipf(densities: ArrayLike) -> ZipfFit:
-    """Fits Zipf's law to the densities of latents, or to any values of theirs, by least squares in the log-log plane.
+    """Fits Zipf's law to the densities of latents, or to any other value of each, by least squares in the log-log plane.
 
     With the n values above zero sorted so that m_1 ≥ … ≥ m_n, the line ``log m_r = log C - α log r`` minimises
     ``Σ_r (log m_r - log C + α log r)²``, every rank counting the same, and
 
         R² = 1 - Σ_r (log m_r - line_r)² / Σ_r (log m_r - mean)²
 
-    The middle is the ranks r with ``0.1 n < r ≤ 0.9 n``; it has a line and an R² of its own. The first ranks are few and the
-    last are of latents that fired once or twice, so that the middle says better whether the law holds. (Zipf 1949, Human
+    The middle is the ranks r with ``0.1 n < r ≤ 0.9 n``; it has a line and an R² of its own. The first ranks are few, and
+    the last belong to latents that fired once or twice, so the middle says better whether the law holds. (Zipf 1949, Human
     Behavior and the Principle of Least Effort; the middle is ours.) Values that are all equal are fitted by α = 0 with R² = 1.
     With fewer than two values there is no line, and all but ``n_used`` is 0.
 
@@ -159,7 +159,7 @@ def zipf_counts(n_latents: int, total: int, alpha: float, beta: float, largest: 
     counts = np.minimum(np.floor(wanted).astype(np.int64), largest)
     missing = int(total) - int(counts.sum())
     open_ranks = np.flatnonzero((wanted > counts) & (counts < largest)) if missing else np.zeros(0, dtype=np.int64)
-    if missing > len(open_ranks):  # c was found but for its last digits, and some that should be whole fell just short of it
+    if missing > len(open_ranks):  # c has a rounding error, by which a count that should be whole fell just short
         open_ranks = np.flatnonzero(counts < largest)
     remainders = (wanted - counts)[open_ranks]
     counts[open_ranks[np.argsort(-remainders, kind="stable")[:missing]]] += 1
@@ -167,7 +167,7 @@ def zipf_counts(n_latents: int, total: int, alpha: float, beta: float, largest: 
 
 
 def _factor(weights: NDArray[np.float64], total: int, largest: int) -> float:
-    """The c for which ``Σ min(max(c w, 1), largest)`` is the total, by bisection; weights fall, so that sums need no pass."""
+    """The c for which ``Σ min(max(c w, 1), largest)`` is the total, by bisection. Weights fall, so sums come from one table."""
     sums = np.concatenate([[0.0], np.cumsum(weights)])
     rising = weights[::-1]
 

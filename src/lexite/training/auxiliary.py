@@ -16,7 +16,7 @@ from lexite.sae.zipf import zipf_targets
 from lexite.training.config import TrainingConfig
 from lexite.training.trackers import Trackers
 
-MOST_UNDER_USED = 1024  # latents that aux_zipf works on in a step: their products would otherwise be the most of it
+MOST_UNDER_USED = 1024  # latents in aux_zipf per step, at most: the products of more would take most of the step
 
 
 class Auxiliary:
@@ -160,12 +160,12 @@ def auxiliary_gradients(
 def under_used(
     density: torch.Tensor, k: float, fraction: float, exponent: float, offset: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents that fire more rarely than a Zipf curve has it, and by how much (Ayonrinde 2024, arXiv 2411.02124; formula ours).
+    """Latents that fire more rarely than a Zipf curve says, and their shortfall (after Ayonrinde 2024, arXiv 2411.02124).
 
-    The source says that aux_zipf takes AuxK from dead latents to all under-used ones, but not how. Ours: the latent of rank r
-    by density has the target (r + β)^-α, all targets adding up to k; it is under-used below a fraction of that, and its weight
-    is the shortfall, 1 - density / (fraction · target). Where all under-used latents are dead, this is AuxK. Of very many the
-    most under-used are taken.
+    The source extends AuxK from dead latents to all under-used ones, but gives no formula. Ours: the latent of rank r by
+    density has a target proportional to (r + β)^-α; all targets add up to k. A latent is under-used below a fraction of its
+    target, and its weight is the shortfall, 1 - density / (fraction · target). Where all under-used latents are dead, this is
+    AuxK. At most 1,024 latents are taken, the most under-used.
 
     Args:
         density: (n_latents,) running share of tokens that each latent fires on.

@@ -15,13 +15,13 @@ from lexite.files import storage_errors
 class ShuffleBuffer:
     """Keeps up to ``capacity`` token states in bf16 and gives them out in random order, each once.
 
-    Memory is allocated once. What is drawn is replaced by the last rows, so the buffer stays dense. States that do not fit
-    wait as ``pending``.
+    Memory is allocated once. The last rows move into the places of drawn ones, so the buffer stays dense. States that do not
+    fit wait as ``pending``.
 
     Args:
         capacity: tokens it holds.
         d_model: width of a state.
-        file: a file to keep the states in instead of memory; it is made, and is worthless without the process.
+        file: a file that holds the states in place of memory; it is created here, and is of no use after the process has ended.
     """
 
     def __init__(self, capacity: int, d_model: int, file: Path | None = None) -> None:
@@ -32,7 +32,7 @@ class ShuffleBuffer:
             self._rows = torch.empty(capacity, d_model, dtype=torch.bfloat16)
         else:
             with storage_errors(file):
-                with open(file, "wb") as made:  # all of it is taken at once: a full disk must not show as a bus error
+                with open(file, "wb") as made:  # reserved at once: a write to a mapped file on a full disk would be a bus error
                     if hasattr(os, "posix_fallocate"):
                         os.posix_fallocate(made.fileno(), 0, capacity * d_model * 2)
                     else:

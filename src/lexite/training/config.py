@@ -9,7 +9,7 @@ from lexite.config import option
 from lexite.errors import ConfigError
 
 STORAGE_ONLY = ("checkpoint_tokens", "log_tokens", "probe_tokens", "buffer")
-"""Keys that may change when a run is resumed, since they do not touch the result."""
+"""Keys that may change when a run is resumed, since the result does not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainingConfig:
         clip_norm: largest norm of all gradients together.
         aux_loss_coefficient: weight of AuxK, the reconstruction of the error by dead latents (Gao et al. 2024).
         k_aux: dead latents used per token by AuxK.
-        dead_after_tokens: a latent that was not active in so many tokens is dead.
+        dead_after_tokens: a latent that was not active in this many tokens is dead.
         init_tokens: tokens over which the decoder's bias, the mean state, is taken before the first step.
         buffer_tokens: tokens in the shuffled buffer; half of it is renewed at a time.
         buffer: where the buffer is.

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from lexite.kernels.pooled import gather_entries, pool_slots, segment_numbers
+from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Selection, View
 
-SMALLEST_WEIGHT = 1e-3  # pooled weights are not taken for smaller where the root is differentiated
 SMOOTHING = 1e-3  # keeps the IDF of latents in no text, or in all, finite and above zero
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from lexite.errors import ConfigError, TrainingError
 from lexite.kernels.hardware import fast_bf16
 from lexite.progress import ProgressBar, progress
 from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.sae.autoencoder import Precision
 from lexite.sae.measures import decoder_coherence, density_histogram
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.zipf import fit_zipf
@@ -40,7 +41,7 @@ logger = logging.getLogger("lexite")
 METRICS_FILE = "metrics.jsonl"
 BUFFER_FILE = "buffer.bin"
 LARGEST_BATCH = 1.25
-"""What would be left over as a last batch, in batches, goes into the one before if that does not get larger than this."""
+"""Tokens that would be left for a small last batch are added to the batch before, if that stays below this many batches."""
 FEW_STEPS = 10
 """Fewer steps teach next to nothing: the learning rate falls to zero over them, and that of a single one is zero."""
 _SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
@@ -69,7 +70,7 @@ def train_autoencoder(
     objective: ObjectiveConfig | None = None,
     probe: Probe | None = None,
     description: Mapping[str, Any] | None = None,
-    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    precision: Precision = "auto",
     device: str = "cpu",
     start: SparseAutoencoder | None = None,
     resume: bool = False,
@@ -212,7 +213,7 @@ class _Run:
         return self.done // interval > before // interval or self.done >= self.total
 
     def _measures(self, probing: bool) -> dict[str, Any]:
-        """What is logged beside the sums over the steps: densities and their fit; also how alike atoms are, and the probe."""
+        """Further values for the log: densities and their fit; with the probe also its result, and how alike the atoms are."""
         density = self.state.tensors["density"].cpu().numpy().clip(0, 1)
         values: dict[str, Any] = {"density_histogram": density_histogram(density, 1)}
         if (density > 0).sum() > 2:

@@ -18,9 +18,9 @@ from lexite.corpus import Document, ReadOptions, read_documents
 from lexite.corpus.sources import find_source
 from lexite.errors import CorpusError
 
-CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, little beside the buffer
+CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, and few beside the buffer
 HEAD_BYTES = 1 << 20
-SAMPLE_CHARACTERS = 5_000_000  # kept of a text that can be read only once, to measure the finished vocabulary on
+SAMPLE_CHARACTERS = 5_000_000  # of a text that can be read only once, kept to measure the finished vocabulary on
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from lexite.sae.autoencoder import SparseAutoencoder
 RIDGE = 30.0
 """Weight of staying at the first guess, in squared activations. With less, rare latents fit the noise of few states."""
 ITERATIONS = 12  # of conjugate gradients; after these the error hardly changes
-TOKENS = 100_000  # that a decoder is fitted to, at most
+TOKENS = 100_000  # most tokens that a decoder is fitted to
 
 
 def fit_decoder(autoencoder: SparseAutoencoder, states: torch.Tensor) -> torch.Tensor:
@@ -25,7 +25,7 @@ def fit_decoder(autoencoder: SparseAutoencoder, states: torch.Tensor) -> torch.T
     often they fire), and brings each atom to unit norm, which is what training keeps.
 
     Args:
-        autoencoder: its encoder; a decoder that it has is not looked at.
+        autoencoder: gives the encoder; its decoder, if there is one, is ignored.
         states: (n, d_model), as the autoencoder reads them; the first 100,000 are used.
 
     Returns:

@@ -12,7 +12,7 @@ class Trackers:
 
     Args:
         n_latents: size of the dictionary.
-        dead_after_tokens: a latent that was not active in so many tokens is dead.
+        dead_after_tokens: a latent that was not active in this many tokens is dead.
         device: where the tensors are.
 
     Attributes:
@@ -35,7 +35,7 @@ class Trackers:
 
     @property
     def seen_enough(self) -> bool:
-        """Whether so many tokens were seen that a latent can be called rare."""
+        """Whether enough tokens were seen to call a latent rare."""
         return int(self.tensors["tokens_seen"]) >= self.dead_after_tokens
 
     def count(self, active: torch.Tensor, n_tokens: int, text_share: torch.Tensor | None) -> None:

@@ -30,7 +30,7 @@ CONFIGURATIONS: Mapping[str, type] = {
 }
 """The configurations of a training, by the name of the parameter of :func:`lexite.recipes.from_text.train`."""
 RUN_KEYS = ("output", "probe")
-"""Keys of a training that a comparison does not use: it has folders and measurements of its own."""
+"""Keys of a training that a comparison ignores, since it has its own folders and measurements."""
 _NOT_STATES = ("device", "precision", "tokens_per_batch", "trust_remote_code")  # how a model runs, not what it gives
 _NOT_RESULT = (*STORAGE_ONLY, "name", "licence", "training_data", "literal_weight")  # may change without another result
 
@@ -73,14 +73,14 @@ class Recipe:
         return {**self.configs, "training": replace(self.configs["training"], seed=seed)}
 
     def settings(self, seed: int) -> dict[str, Any]:
-        """Everything that decides the result of a run but for its token states, as JSON values."""
+        """Everything apart from the token states that decides the result of a run, as JSON values."""
         chosen = self.with_seed(seed)
         parts = [to_dict(config) for name, config in chosen.items() if name not in ("backbone", "read")]
         merged = {key: value for part in parts for key, value in part.items()}
         return {key: value for key, value in merged.items() if key not in (*_NOT_RESULT, "d_model")}
 
     def reading(self) -> dict[str, Any]:
-        """What decides the token states of a text: the model and how it and the sources are read, as JSON values."""
+        """What decides the token states of a text, as JSON values: the model, and how it and the sources are read."""
         merged = {**to_dict(self.configs["backbone"]), **to_dict(self.configs["read"])}
         return {key: value for key, value in merged.items() if key not in _NOT_STATES}
 

@@ -56,13 +56,13 @@ class RunRecord:
         return run_name(self.recipe, self.seed)
 
     def missing(self, collection: JudgedCollection, cuts: list[str]) -> list[str]:
-        """Those of the cuts that were not measured on this collection as it is now."""
+        """The cuts that were not measured on the present version of this collection."""
         done = self.evaluation.get(collection.name, {})
         known = done.get("k", {}) if done.get("digest") == digest_of(collection) else {}
         return [cut for cut in cuts if cut not in known]
 
     def add(self, collection: JudgedCollection, rows: dict[str, dict[str, float | None]]) -> None:
-        """Takes over what was measured on a collection; numbers of an older state of it are dropped."""
+        """Takes over what was measured on a collection; numbers of an earlier version of the collection are dropped."""
         digest = digest_of(collection)
         done = self.evaluation.get(collection.name)
         if done is None or done.get("digest") != digest:

@@ -41,7 +41,7 @@ class ComparisonRow:
         spread: standard deviation over seeds of the mean nDCG@10; None for a single seed.
         collections: collection -> column -> mean over seeds.
         training: ``fvu``, ``l0``, ``dead_share``, ``tokens_per_second``, ``seconds``, means over seeds; None where not known.
-        frontier: whether no other row has at least its quality at no more postings per document, and one of the two better.
+        frontier: whether no other row has at least this quality at no more postings per document, and is better in one of them.
     """
 
     recipe: str

@@ -50,13 +50,13 @@ def compare_recipes(
     """Trains several recipes on the same token states and measures each vocabulary on the same collections.
 
     Everything is kept under ``output``: each run with its vocabulary and ``record.json`` under ``runs/NAME-seedS``, the
-    token states of text under ``states``, those of the collections under ``cache``. What is there is not done again: after an
-    interruption the same call goes on where it stopped, a half-trained run from its last checkpoint, and a later call with
-    more recipes, seeds, collections or numbers of latents does only what is new.
+    token states of text under ``states``, those of the collections under ``cache``. What is there is not done again. After an
+    interruption the same call goes on where it stopped, a half-trained run from its last checkpoint. A later call with more
+    recipes, seeds, collections or numbers of latents does only what is new.
 
     Args:
-        recipes: YAML files with the keys of ``lexite train``; a recipe is called as its file.
-        collections: BEIR folders; a collection is called as its folder.
+        recipes: YAML files with the keys of ``lexite train``; a recipe has the name of its file.
+        collections: BEIR folders; a collection has the name of its folder.
         output: folder of the comparison.
         states: a folder of token states to train on; None makes them of text.
         sources: texts; none takes those of the recipes, which must then agree.
@@ -74,7 +74,7 @@ def compare_recipes(
         TrainingError: a training fails.
         StorageError: a folder holds something else, or cannot be written.
         MissingExtraError: ir-measures is not installed.
-        KeyboardInterrupt: with everything kept that was done.
+        KeyboardInterrupt: what was done is kept.
     """
     import_ir_measures()
     read = read_recipes(recipes)
@@ -84,7 +84,7 @@ def compare_recipes(
     folder = check_output_folder(output, PLAN_FILE, overwrite=True)
     chosen = choose_states(read, states, sources, folder / STATES, show_progress)
     opened = open_collections(collections, split)
-    judged = [read_collection(collection, ReadOptions()) for collection in opened]  # all are checked before the first is run
+    judged = [read_collection(collection, ReadOptions()) for collection in opened]  # all are checked before the first run
     runs = [
         _Run(recipe, seed, folder / RUNS / run_name(recipe.name, seed)) for recipe in read for seed in _seeds(recipe, seeds)
     ]
@@ -159,7 +159,7 @@ class _Worker:
         record = load_record(run.folder) if run.is_trained() else None
         if record is None:
             if not run.is_trained():
-                self.model()  # that it can be loaded is known before a long training
+                self.model()  # an error of loading should come before a long training
                 logger.info("%s: training", title)
                 self._train(run)
             record = new_record(run.recipe.name, run.seed, run.settings, run.folder)
@@ -202,10 +202,10 @@ def _seeds(recipe: Recipe, seeds: Sequence[int]) -> list[int]:
 
 
 def _claim(folder: Path, states: TextStates | StoredStates, runs: Sequence[_Run], overwrite: bool) -> None:
-    """Makes the folder this comparison's, and refuses or removes what does not belong to it any more.
+    """Claims the folder for this comparison. Runs that are out of date are refused, or removed with ``overwrite``.
 
     Raises:
-        ConfigError: the token states or a recipe changed, and nothing is to be overwritten.
+        ConfigError: the token states or a recipe changed, and ``overwrite`` is off.
     """
     identity = states.identity()
     plan = read_json(folder / PLAN_FILE, StorageError) if (folder / PLAN_FILE).is_file() else {"states": identity}

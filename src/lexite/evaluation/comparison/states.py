@@ -42,7 +42,7 @@ class TextStates:
         return max(recipe.tokens for recipe in self.recipes)
 
     def identity(self) -> dict[str, Any]:
-        """What the states are, as JSON values: two of the same identity begin alike, however many tokens they hold."""
+        """What decides the states, as JSON values. States of the same identity begin alike, however many tokens they hold."""
         from lexite.training.sources import describe_source
 
         return {"sources": [describe_source(source) for source in self.sources], **self.recipes[0].reading()}
@@ -96,7 +96,7 @@ class StoredStates:
     path: Path
 
     def identity(self) -> dict[str, Any]:
-        """What the states are, as JSON values; of states written by lexite their checksum."""
+        """What decides the states, as JSON values; the checksum, for states that lexite wrote."""
         store = self.open()
         files = store.manifest.get("files") or {}
         return {"states": files.get("states.npy") or store.fingerprint, "offsets": files.get("offsets.npy", "")}
@@ -173,7 +173,7 @@ def model_of(store: StateStore) -> Backbone:
 
 
 def _check_model(recipes: Sequence[Recipe], store: StateStore) -> None:
-    """Refuses a recipe that names another model, or another way to read, than the states were made with."""
+    """Refuses a recipe that names another model, or reads in another way, than the states were made with."""
     recorded: Mapping[str, Any] = store.backbone.get("config") or {}
     for recipe in recipes:
         asked = {key: value for key, value in recipe.reading().items() if key in recipe.given and key in recorded}

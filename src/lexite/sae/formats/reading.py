@@ -1,4 +1,4 @@
-"""What the readers of other libraries' folders share: settings and tensors that are checked before they are used."""
+"""Shared by the readers of other libraries' folders: settings and tensors, checked before they are used."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an autoencoder comes from, as far as its folder says; empty where it does not.
+    """Where an autoencoder comes from, as far as its folder says. What it does not say is empty.
 
     Attributes:
-        library: that wrote the folder.
-        model: whose states it was trained on.
-        place: in that model, such as ``blocks.8.hook_resid_post``.
+        library: the library that wrote the folder.
+        model: the model that the autoencoder was trained on.
+        place: the place in that model, such as ``blocks.8.hook_resid_post``.
     """
 
     library: str
@@ -143,7 +143,7 @@ class TensorFile:
 
 @dataclass
 class Parts:
-    """The tensors of an autoencoder on their way into one.
+    """The tensors of an autoencoder that is being read.
 
     Attributes:
         encoder: (n_latents, d_model).
@@ -160,7 +160,7 @@ class Parts:
     thresholds: torch.Tensor | None = None
 
     def scale_input(self, scale: float) -> None:
-        """Makes it take states x where it took ``scale · x``, with the same codes."""
+        """Changes the weights so that states x give the codes that ``scale · x`` gave."""
         self.encoder = self.encoder * scale
         self.decoder = self.decoder / scale
         self.decoder_bias = self.decoder_bias / scale

@@ -1,7 +1,7 @@
 """Folders of SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of releases 6 and those before.
 
-What is read gives the codes and reconstructions that SAELens gives. Written against the formulas of SAELens 6.54 and compared
-with it, architecture by architecture, in the tests.
+An autoencoder that is read here gives the codes and reconstructions that SAELens gives. Written against the formulas of SAELens
+6.54; the tests compare the two, architecture by architecture.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _scale_of_checkpoint(folder: Path) -> float | None:
 
 
 def _fold_finetuning(settings: Settings, tensors: TensorFile, parts: Parts) -> None:
-    """Takes the factors of SAELens before release 6, which multiply the codes before they are decoded, into the atoms."""
+    """Folds into the atoms the factors of SAELens before release 6, which multiply codes before they are decoded."""
     if "scaling_factor" not in tensors:
         return
     factors = tensors.take("scaling_factor", len(parts.encoder))

@@ -16,7 +16,7 @@ from lexite.sae.formats.reading import Origin, Settings, TensorFile, refuse_pick
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae.safetensors"
-UNIT_NORM = 1e-4  # how far from 1 the norm of an atom may be that is said to be of unit norm
+UNIT_NORM = 1e-4  # atoms whose norms differ from 1 by less than this count as atoms of unit norm
 _REFUSED = {
     "transcode": "it maps one place of a model to another",
     "skip_connection": "it adds a linear map of the state to what latents reconstruct",

@@ -1,4 +1,4 @@
-"""Selection rules: how a sparse autoencoder chooses latents while it is trained, one file each.
+"""Selection rules: how a sparse autoencoder chooses latents in training, one file each.
 
 Rules of other packages are found through entry points of the group ``lexite.rules``; docs/sae-rules.md shows one.
 """

@@ -1,8 +1,9 @@
-"""What a selection rule is: it chooses the latents of a batch while training, and says how the finished model chooses them.
+"""The interface of a selection rule, which chooses the latents of a batch in training and says how the finished model does.
 
 A rule sees pre-activations only through :class:`View`, which never makes the tokens × latents matrix. Its functions are called
-once per step in this order: ``select``, ``activate``, ``backward``, ``observe``; ``start`` once before the first step,
-``finish`` at the end. Everything it remembers from step to step is in ``tensors``, which checkpoints keep.
+once per step in this order: ``select``, ``activate``, ``penalties``, ``backward``, ``wider_code``, ``observe``. ``start`` is
+called once before the first step, ``finish`` at the end. Everything that a rule remembers from step to step is in ``tensors``,
+which checkpoints keep.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Selection:
 
     Attributes:
         slots: which latents of which tokens.
-        preactivations: (slots,) exact u, or what the rule takes for it.
+        preactivations: (slots,) exact u, or whatever the rule uses in its place.
     """
 
     slots: Slots
@@ -140,7 +141,7 @@ class Rule:
     parameters: ClassVar[tuple[str, ...]] = ()
     """Names of its tensors that are trained; each has a number per latent."""
     learning_rate_factor: ClassVar[float] = 1.0
-    """What the learning rate is multiplied by for these."""
+    """Factor of the learning rate for these tensors."""
     needs_passages: ClassVar[bool] = False
     """Whether batches must be made of whole passages."""
     product_bias: ClassVar[str] = "encoder_bias"

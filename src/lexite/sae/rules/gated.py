@@ -34,7 +34,7 @@ class Gated(Rule):
         check_atoms(objective, "gated")
 
     def tensors(self) -> Tensors:
-        """Bias of the gates, logarithm of the magnitudes' scale, and what λ is multiplied by."""
+        """Bias of the gates, logarithm of the magnitudes' scale, and the factor of λ."""
         biases = {name: torch.zeros(self.sae.n_latents) for name in self.parameters}
         return {**biases, "penalty_factor": torch.tensor(1.0, dtype=torch.float64)}
 

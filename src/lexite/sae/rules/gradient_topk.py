@@ -1,9 +1,9 @@
 """Gradient TopK: latents that retrieval depends on come first (after g-SAE, arXiv 2411.10397).
 
 g-SAE selects by activations plus their effect on a downstream loss. Here that loss is retrieval, and the combination is ours:
-each passage of the batch is split at half, the first half is to find the second among those of all passages, by the cosine of
-their pooled terms (square roots of sums over the 4k largest activations of each token), with InfoNCE as the loss L. Then f + β
-f g is what the k kept latents are chosen by, with g = |∂L/∂f| over its mean. At use the model is a plain TopK.
+each passage of the batch is split in two; the first half has to find the second among all second halves, by the cosine of
+their pooled terms (square roots of sums over the 4k largest activations of each token), with InfoNCE as the loss L. The k
+latents with the largest f + β f g are kept, where g is |∂L/∂f| over its mean. At use the model is a plain TopK.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lexite.kernels.pooled import gather_entries, pool_slots, segment_numbers
+from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Rule, Selection, View
 
 MORE = 4  # candidates per token, in k
-SMALLEST_WEIGHT = 1e-3  # pooled weights are not taken for smaller where the root is differentiated
 
 
 class GradientTopK(Rule):

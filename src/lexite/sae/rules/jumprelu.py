@@ -2,7 +2,7 @@
 
 Thresholds get their gradients straight through a window of width ε around them (equations 11 and 12):
 ``df/dθ = -(θ/ε) 1[|u - θ| < ε/2]`` and, for the step H that L0 counts, ``dH/dθ = -(1/ε) 1[|u - θ| < ε/2]``. The kernel acts on
-u, not on f. The penalty is (L0 / target - 1)², so that the number of active latents is asked for by name.
+u, not on f. The penalty is (L0 / target - 1)², so the number of active latents is set directly.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class JumpReLU(Rule):
     """
 
     parameters: ClassVar[tuple[str, ...]] = ("threshold",)
-    # AdamW moves a threshold by about the learning rate per step. That is a thousandth of its size, too little for the thousand
-    # steps of a short run: L0 would stay far from its target.
+    # AdamW moves a threshold by about the learning rate per step, a thousandth of its size. In the thousand steps of a short
+    # run that would leave L0 far from its target.
     learning_rate_factor: ClassVar[float] = 10.0
 
     def __init__(self, sae: SAEConfig, objective: ObjectiveConfig) -> None:
@@ -40,7 +40,7 @@ class JumpReLU(Rule):
         return {"threshold": torch.full((self.sae.n_latents,), self.objective.jumprelu_init_threshold or 0.0)}
 
     def start(self, view: View) -> None:
-        """Puts all thresholds where the first batch has the L0 that is aimed at, unless they were given."""
+        """Sets all thresholds to the value at which the first batch has the target L0, unless they were given."""
         if self.objective.jumprelu_init_threshold is None:
             total = round(self.objective.target(view.k) * len(view.states))
             *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, torch.tensor(0.0))

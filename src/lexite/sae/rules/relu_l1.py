@@ -2,8 +2,8 @@
 
 The penalty is ``λ Σ f^p``. p is 1 for the classic; with p-annealing (Karvonen et al. 2024, arXiv 2408.00113, section 4) it
 falls in the second half of the run, and λ is multiplied at each step of p by Σ f^p(old) / Σ f^p(new), so that the loss is
-continuous. Unless ``l0_target`` is 0, λ is steered: it rises a little after each batch with more active latents than aimed at,
-and falls after one with fewer. At use this is JumpReLU with all thresholds at zero.
+continuous. Unless ``l0_target`` is 0, λ is steered: it rises a little after each batch with more active latents than the
+target, and falls after one with fewer. At use this is JumpReLU with all thresholds at zero.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
 
-START = 8  # times the L0 aimed at, active at first: with biases of zero half of all latents would be
-STEERING = 0.01  # most that the weight changes per batch, in its logarithm
-SMALLEST = 1e-6  # activations are not taken for smaller in f^p
+START = 8  # at first, this many times the target of L0 are active; with biases of zero half of all latents would be
+STEERING = 0.01  # largest change of the weight's logarithm per batch
+SMALLEST = 1e-6  # lower limit of an activation in f^p
 
 
 def start_bias(view: View, target: float) -> float:
-    """The bias with which a few times as many latents as aimed at are active on the first batch, 0 without an aim."""
+    """The bias with which START times the target of L0 are active on the first batch; 0 without a target."""
     if not target:
         return 0.0
     total = round(min(START * target, view.product.n_latents / 2) * len(view.states))
@@ -34,7 +34,7 @@ def start_bias(view: View, target: float) -> float:
 
 
 def steer(factor: torch.Tensor, l0: float, target: float) -> None:
-    """Moves the weight of a penalty towards what gives an L0 of ``target``."""
+    """Moves the weight of a penalty so that L0 approaches ``target``."""
     if target:
         factor.mul_(math.exp(STEERING * min(max(math.log(max(l0, 1e-3) / target), -1.0), 1.0)))
 
@@ -64,7 +64,7 @@ class ReLUL1(Rule):
         check_atoms(objective, "relu_l1")
 
     def tensors(self) -> Tensors:
-        """What λ is multiplied by, and the p that it stands for."""
+        """The factor of λ, and the p that it was set for."""
         return {name: torch.tensor(1.0, dtype=torch.float64) for name in ("penalty_factor", "penalty_p")}
 
     def start(self, view: View) -> None:
