@@ -1,7 +1,7 @@
 """How weights become a score: the numbers of BM25 and the transforms of both sides' weights.
 
-A saved vocabulary carries one :class:`BM25Config`, so that queries cannot be scored in another way than was meant. All of it
-acts on the raw weights that an index keeps, and can be changed at search time.
+A saved vocabulary carries one :class:`BM25Config`, so that queries are scored as was meant. It acts on the raw weights that an
+index keeps, and each search may choose another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Transform = Literal["sqrt", "log1p", "none"]
 QueryTransform = Literal["sqrt", "pow0.75", "log1p", "none"]
 IdfForm = Literal["lucene", "robertson", "bm25+"]
 EARLIER_SCORING = {"idf_power": 1.0, "literal_weight": 3.0}
-"""What a file that does not name these was scored with, before there was a choice."""
+"""The scoring of files that do not name these, for they are from before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class BM25Config:
         idf_power: the idf of a latent term is raised to this power. Below 1, rare latents count less against the frequent ones;
             the idf of literal words is left as it is.
         delta: what ``bm25+`` adds for every term that matches; the other forms do not use it.
-        document_transform: applied to the raw sums of a document before anything else; its length is the sum of the results.
-        query_transform: applied to the raw sums of a query; the results multiply the score of each term. Beside those for
-            documents there is ``pow0.75``, w to the power 0.75.
+        document_transform: applied to the raw sums of a document before anything else. The document's length is the sum of the
+            results.
+        query_transform: applied to the raw sums of a query; the results multiply the score of each term. It may also be
+            ``pow0.75``, w to the power 0.75.
         literal_weight: multiplies the score of each literal word of a query (``lexite.scoring.words``); with 0 they are left
             out, so that latent terms alone are searched. Without effect on an index that has no literal words.
 
@@ -75,10 +76,10 @@ def saved_scoring(values: Mapping[str, Any], where: str) -> BM25Config:
 
 
 def scoring_of(given: BM25Config | Mapping[str, Any] | None, saved: BM25Config) -> BM25Config:
-    """BM25's numbers: all that are given, or some by name laid over those that were saved.
+    """BM25's numbers: a whole configuration that is given, or the saved one with some numbers replaced.
 
     Raises:
-        ConfigError: a name or value that there is not.
+        ConfigError: a name is unknown, or a value out of range.
     """
     if isinstance(given, BM25Config):
         return given

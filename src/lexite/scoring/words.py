@@ -29,9 +29,9 @@ class LiteralConfig:
     """Literal words of an index.
 
     Attributes:
-        literal: whether there are any.
-        literal_weight_documents: s; the raw weight of a word in a document is s times how often it occurs there. It can't be
-            changed at search time, as ``BM25Config.literal_weight`` can.
+        literal: whether words are indexed.
+        literal_weight_documents: s; a word that occurs n times in a document has the raw weight s · n there. It is fixed when
+            the index is built; ``BM25Config.literal_weight`` may be another one in each search.
         literal_stop_words: which words are left out of documents and queries: 33 ``english`` ones, or ``none``.
 
     >>> LiteralConfig()

@@ -18,7 +18,7 @@ SYSTEMS = {
     "dense": "dense cosine",
     "bm25": "lexical BM25",
 }
-SIZED = ("latent", "latent+words")  # whose indexes are measured
+SIZED = ("latent", "latent+words")  # systems whose indexes are measured
 QUALITY = ("nDCG@10", "R@100", "MRR@10")
 SIZE = {
     "postings_per_document": "postings per document",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lexite.terms.static import StaticTable
     from lexite.terms.vocabulary import Vocabulary
 
-TOKENS_AT_ONCE = 16_384  # whose codes are held together, where a token may have any number of latents
+TOKENS_AT_ONCE = 16_384  # whose codes are held together, where k does not bound the latents of a token
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Components:
         vocabulary: frequencies and labels of the terms, when they were measured.
         details: name, licence, data, recipe and results, for people.
         source: name or path that loads the vocabulary again; empty when it was never saved.
-        prefix_size: how many latents of what ``source`` loads are here, the first ones; None when all are.
+        prefix_size: number of latents here, the first ones of a ``source`` that has more; None where all are here.
         static: the table that encodes queries without a model, when it was measured.
 
     Raises:
@@ -82,11 +82,11 @@ class Components:
 
     @property
     def reading(self) -> Mapping[str, Any]:
-        """How texts are read otherwise than the vocabulary says: ``long``, ``query_prompt``, ``document_prompt``."""
+        """What differs from the vocabulary in the way texts are read: ``long``, ``query_prompt``, ``document_prompt``."""
         return getattr(self.backbone, "reading", {})
 
     def k_for(self, kind: Kind, k: int | None = None) -> int:
-        """The number of latents kept per token: ``k`` itself, else what the configuration says, else as trained.
+        """The number of latents kept per token: ``k`` where it is given, else the configured number, else the trained one.
 
         Raises:
             ConfigError: less than 1 or more than there are latents.
@@ -99,10 +99,10 @@ class Components:
         return chosen
 
     def floor_for(self, kind: Kind, floor: float | None = None) -> float:
-        """The share of a text's heaviest term below which terms are dropped: ``floor`` itself, else as configured.
+        """The share of a text's heaviest term below which terms are dropped: ``floor``, or else the configured one.
 
         Raises:
-            ConfigError: it is no share.
+            ConfigError: it is not from 0 to 1.
         """
         own = self.terms.floor_documents if kind == "document" else self.terms.floor_queries
         chosen = own if floor is None else floor
@@ -111,7 +111,7 @@ class Components:
         return chosen
 
     def portions(self, states: TokenStates) -> Iterator[TokenStates]:
-        """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
+        """The same texts in parts whose codes fit into memory. Where k is no bound, a token may have thousands of them."""
         return iter([states]) if self.sae.limited else states.pieces(TOKENS_AT_ONCE)
 
     def codes(self, states: TokenStates, k: int) -> SparseCodes:

@@ -11,7 +11,7 @@ from lexite.config import from_dict, option
 from lexite.scoring.config import EARLIER_SCORING
 
 Pooling = Literal["sum", "max"]
-_EARLIER = {"floor_documents": 0.0, "floor_queries": 0.0}  # of what was saved before there were floors
+_EARLIER = {"floor_documents": 0.0, "floor_queries": 0.0}  # for vocabularies that were saved before there were floors
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class SavingConfig:
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a finished training; where an earlier version did not know a key, with what that version did."""
+    """Settings of a finished training. A key that an earlier version lacked gets the value that it worked with."""
     return {**_EARLIER, **EARLIER_SCORING, **settings}
 
 

@@ -16,6 +16,7 @@ from lexite.errors import ArgumentError
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import transform_weights
 from lexite.terms.chunks import text_chunks
+from lexite.terms.component_access import ComponentAccess
 from lexite.terms.components import Components
 from lexite.terms.config import TermsConfig
 from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
@@ -29,22 +30,22 @@ if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
-    from lexite.sae import SparseAutoencoder, SparseCodes
+    from lexite.sae import SparseAutoencoder
     from lexite.terms.static import StaticCounter, StaticTable
 
 
-class LatentTermEncoder:
+class LatentTermEncoder(ComponentAccess):
     """Turns texts into weights of latent terms: backbone, sparse autoencoder, pooling, in this order.
 
     Args:
         backbone: the dense retriever that gives token states.
         sae: the sparse autoencoder that turns a state into a few latents.
         terms: pooling, and the latents kept per token.
-        scoring: how the weights are meant to be scored; carried along, and used for the transforms here.
+        scoring: how the weights are meant to be scored; an index of this vocabulary takes it over.
         vocabulary: frequencies and labels of the terms, when they were measured.
         details: name, licence, data, recipe and results, for people.
         source: name or path that loads this encoder again; empty when it was never saved.
-        prefix_size: how many latents of what ``source`` loads are here, the first ones; None when all are.
+        prefix_size: number of latents here, the first ones of a ``source`` that has more; None where all are here.
         static: the table that encodes queries without a model, when it was measured.
 
     Raises:
@@ -97,86 +98,6 @@ class LatentTermEncoder:
 
     def __repr__(self) -> str:
         return f"LatentTermEncoder({self.name!r}, {self.backbone.name}, {self.n_latents} latents, k {self.k_for('document')})"
-
-    @property
-    def backbone(self) -> Backbone:
-        """The dense retriever."""
-        return self.components.backbone
-
-    @property
-    def sae(self) -> SparseAutoencoder:
-        """The sparse autoencoder."""
-        return self.components.sae
-
-    @property
-    def terms(self) -> TermsConfig:
-        """Pooling, the latents kept per token, the floors."""
-        return self.components.terms
-
-    @property
-    def scoring(self) -> BM25Config:
-        """How the weights are meant to be scored."""
-        return self.components.scoring
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """Frequencies and labels of the terms; None where they were not measured."""
-        return self.components.vocabulary
-
-    @property
-    def details(self) -> ModelDetails:
-        """Name, licence, data, recipe and results, for people."""
-        return self.components.details
-
-    @property
-    def source(self) -> str:
-        """Name or path that loads this encoder again; empty when it was never saved."""
-        return self.components.source
-
-    @property
-    def prefix_size(self) -> int | None:
-        """How many latents of what :attr:`source` loads are here, the first ones; None when all are."""
-        return self.components.prefix_size
-
-    @property
-    def static(self) -> StaticTable | None:
-        """The table that encodes queries without a model; None where it was not measured."""
-        return self.components.static
-
-    @property
-    def name(self) -> str:
-        """Its short name."""
-        return self.details.name
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents, which is the number of terms and of columns."""
-        return self.components.n_latents
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over all that decides which terms a text gets: model, prompts, token policy, autoencoder, pooling.
-
-        k is left out: it makes rows longer or shorter, but terms keep their meaning, so documents and queries of the same
-        vocabulary at different k fit together. The scoring is left out too: it can be changed at search time.
-        """
-        return self.components.fingerprint
-
-    def k_for(self, kind: Kind, k: int | None = None) -> int:
-        """The number of latents kept per token: ``k`` itself, else what the configuration says, else as trained.
-
-        Raises:
-            ConfigError: less than 1 or more than there are latents.
-        """
-        return self.components.k_for(kind, k)
-
-    def floor_for(self, kind: Kind, floor: float | None = None) -> float:
-        """The share of a text's heaviest term below which terms are dropped: ``floor`` itself, else as configured.
-
-        Raises:
-            ConfigError: it is no share.
-        """
-        return self.components.floor_for(kind, floor)
 
     def encode_documents(
         self,
@@ -287,18 +208,6 @@ class LatentTermEncoder:
         given = _given(k_queries=k, floor_queries=floor)
         return EncodedQueries(rows, list(texts), self.fingerprint, self._settings(how), given)
 
-    def portions(self, states: TokenStates) -> Iterator[TokenStates]:
-        """The same texts in parts whose codes fit into memory: where k does not bound them, one token may have thousands."""
-        return self.components.portions(states)
-
-    def codes(self, states: TokenStates, k: int) -> SparseCodes:
-        """The latents of each token, before pooling: ``(n_tokens, k)``.
-
-        Raises:
-            ModelError: the states are of another width than the autoencoder reads.
-        """
-        return self.components.codes(states, k)
-
     def iterate_states(
         self, texts: Iterable[str], kind: Kind, *, texts_per_chunk: int = TEXTS_PER_CHUNK
     ) -> Iterator[TokenStates]:
@@ -333,11 +242,11 @@ class LatentTermEncoder:
         return self.vocabulary.label(term) if self.vocabulary is not None else f"latent {term}"
 
     def prefix(self, n_latents: int) -> LatentTermEncoder:
-        """The vocabulary of the first latents alone, among which those of a token are then chosen.
+        """The vocabulary of the first latents alone; each token then chooses among these.
 
-        It needs no training where latents are in order of importance: those of a nested (Matryoshka) dictionary, and those of
-        one that ``lexite rank`` put in order. Terms keep their numbers and labels. The fingerprint is another one, because a
-        token gets other terms; an index remembers the prefix it was made with.
+        It needs no training where latents stand in order of importance: in a nested (Matryoshka) dictionary, and in one that
+        ``lexite rank`` put in order. Terms keep their numbers and labels. Tokens get other terms, so the fingerprint is another
+        one. An index remembers the prefix that it was made with.
 
         Args:
             n_latents: how many latents; all of them give the vocabulary itself.

@@ -42,7 +42,7 @@ class Encoding:
     static: StaticCounter | None
 
     def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
-        """What is done with pooled rows."""
+        """Pooled rows without their small terms."""
         return drop_small(rows, self.floor)
 
 
@@ -111,6 +111,6 @@ def _encode_chunk(parts: Components, texts: Sequence[str], how: Encoding, first:
 
 
 def _adds_up(parts: Components) -> bool:
-    """Whether a text's terms are those of its parts: it is not cut, and nothing is added that would count in each part."""
+    """Whether the parts of a text give the weights of the text: it is not cut, and no part gets a prompt or special tokens."""
     config = parts.backbone.config
     return (config.long, config.special_tokens, config.prompt_tokens) == ("window", "drop", "drop")

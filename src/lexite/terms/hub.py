@@ -1,4 +1,4 @@
-"""Where a vocabulary comes from: a folder, the ones that come with lexite, or the Hugging Face hub."""
+"""Where a vocabulary comes from: a folder, lexite itself, or the Hugging Face hub."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ class LabelCounter:
 
         score(i, w) = mean x share = A(i, w) / (N(w) + 3) x A(i, w) / A(i)
 
-    that is, how strongly the latent answers to a token of the word in the mean, times how much of all that the latent does is
-    due to the word. The 3 keeps out words seen only once or twice (ours; there is no published formula). A label holds the
-    words with the highest scores, at most five, the best first.
+    The first factor is the mean activation of the latent on a token of the word. The second is the word's share in all
+    activations of the latent. The 3 keeps out words that were seen once or twice. The formula is ours; none is published. A
+    label holds the words with the highest scores, at most five, the best first.
 
     Memory is bounded: at most 500,000 different words are told apart (later ones go unlabelled), and when more than four
     million sums A(i, w) are held, each latent keeps its best and forgets the rest.
@@ -122,7 +122,7 @@ class LabelCounter:
         return per_word
 
     def _merge(self, keys: NDArray[np.int64], amounts: NDArray[np.float64]) -> None:
-        """Adds amounts to the sums of their pairs; sorting is stable, so the sums do not depend on anything but the order."""
+        """Adds amounts to the sums of their pairs. Sorting is stable, so the sums depend on the order of the texts alone."""
         new, inverse = np.unique(keys, return_inverse=True)
         both = np.concatenate([self._keys, new])
         sums = np.concatenate([self._sums, np.bincount(inverse, weights=amounts, minlength=len(new))])

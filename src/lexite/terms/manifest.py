@@ -93,7 +93,7 @@ def read_manifest(folder: str | Path, *, verify: bool = True) -> dict[str, Any]:
         verify: also compare the checksum of every file (16 MB take about 10 ms).
 
     Returns:
-        The manifest's values; :doc:`docs/vocabularies.md` lists them.
+        The manifest's values; ``docs/vocabularies.md`` lists them.
 
     Raises:
         ModelError: no such folder, not a vocabulary, of a newer format, or a file of it is missing or damaged.

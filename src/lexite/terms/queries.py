@@ -31,7 +31,7 @@ class EncodedQueries:
         texts: of the queries, for their literal words; None where there are none.
         fingerprint: of the vocabulary whose terms they are; empty where that is not known.
         settings: how they were encoded, by the names in :data:`SETTINGS`; a name that is missing is not known.
-        deliberate: the names of the settings that the caller chose otherwise on purpose. An index does not refuse those.
+        deliberate: the names of the settings that the caller chose on purpose. An index does not refuse queries for these.
 
     Raises:
         ArgumentError: ``rows`` are no sparse rows, or there is not a text for each.

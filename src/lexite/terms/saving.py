@@ -85,7 +85,9 @@ def manifest_values(parts: Components) -> dict[str, Any]:
     """What the manifest says about a vocabulary, without format and files."""
     from lexite.version import __version__
 
-    saved_config = getattr(parts.backbone, "saved_config", parts.backbone.config)  # how it was loaded, whatever is read now
+    saved_config = getattr(
+        parts.backbone, "saved_config", parts.backbone.config
+    )  # as it was loaded, before anybody chose another reading
     config = {key: value for key, value in to_dict(saved_config).items() if key not in _NOT_SAVED}
     if config["model"] != DEFAULT_MODEL and Path(config["model"]).is_dir():  # a folder must be found from anywhere
         config["model"] = str(Path(config["model"]).absolute())
@@ -119,7 +121,7 @@ def load_components(
         choices: fields of the backbone's configuration that replace the saved ones; None keeps the saved one.
         revision: of the vocabulary on the hub.
         backbone: used instead of loading the one that the folder names.
-        reading: another treatment of long texts, other prompts.
+        reading: how texts are read, where that differs from the vocabulary; None keeps what the vocabulary says.
     """
     folder = hub.find_folder(name_or_path, revision=revision)
     manifest = read_manifest(folder)

@@ -2,13 +2,13 @@
 
 The row of a piece is the mean code of its tokens over some text, for each piece p and latent i
 
-    T[p, i] = (1 / n_p) Σ_t f_ti   over the n_p tokens t of the piece, f their activations
+    T[p, i] = (1 / n_p) Σ_t f_ti   over the n_p tokens t of the piece, with f_ti the activation of latent i on token t
 
 without the entries below a fifth of the row's largest. A query's raw weights are the sums of its pieces' rows; all else is as
 with the model. Reading a table and encoding with it needs neither torch nor transformers.
 
-Where the text that is searched is known, the table is moved towards it: to (Σ_t f_ti + m_p · T[p, i]) / (n_p + m_p), the sum
-over its n_p tokens of the piece, m_p the tokens that the row was the mean of, twenty at most.
+A table can be moved towards the text that is searched: to (Σ_t f_ti + m_p · T[p, i]) / (n_p + m_p). There the sum goes over the
+n_p tokens of the piece in that text, and m_p is the number of tokens that the row was the mean of, twenty at most.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 ARRAYS_NAME = "static.safetensors"
 TOKENIZER_NAME = "tokenizer.json"
 FORMAT_VERSION = "1"
-FLOOR = 0.2  # of a row's largest value: smaller ones cost terms and help no ranking
-PRIOR_TOKENS = 20  # as many tokens of the text that is searched weigh like all that was known of a piece before
+FLOOR = 0.2  # share of a row's largest value; smaller entries cost terms and help no ranking
+PRIOR_TOKENS = 20  # so many tokens of the searched text weigh as much as all that a table knew of a piece
 ENTRIES_IN_MEMORY = 16_000_000
-_FORGET_BELOW = 0.02  # of a row's largest sum, when there are more entries than that
+_FORGET_BELOW = 0.02  # share of a row's largest sum; smaller entries are forgotten when there are more than that
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class StaticTable:
 
     Attributes:
         weights: ``(n_pieces, n_latents)`` float32 CSR, rows by token id.
-        counts: ``(n_pieces,)`` int64 tokens of each piece that its row is the mean of; one without any has an empty row.
+        counts: ``(n_pieces,)`` int64; how many tokens each row is the mean of. A piece without tokens has no entries.
         tokenizer: the tokenizer of the dense model, as JSON of the library tokenizers.
         special_tokens: whether special tokens around a text count.
-        window: most tokens of a query; None: all.
+        window: tokens that are read of a query at most; None reads all.
         pooling: whether rows are added, or the largest value of each term is taken.
     """
 
@@ -178,8 +178,8 @@ class StaticTable:
 
         Args:
             content: the bytes.
-            tokenizer: what they are without.
-            where: the file that they come from, for messages.
+            tokenizer: the tokenizer, which the bytes do not hold.
+            where: the file of the bytes, for messages.
 
         Raises:
             ModelError: they are damaged, or of a newer format.
@@ -256,7 +256,7 @@ class StaticCounter:
 
         Args:
             table: what was known before.
-            prior_tokens: its rows weigh like so many tokens at most; infinity for the mean over all tokens of both.
+            prior_tokens: how many tokens a row of the table counts as at most; infinity gives the mean over all tokens of both.
 
         Raises:
             ModelError: the table is of other pieces or terms.
@@ -324,7 +324,7 @@ def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tup
 
 
 def _finished(means: csr_array[Any]) -> csr_array[Any]:
-    """What a table keeps of means."""
+    """Means without the entries that a table leaves out."""
     means.eliminate_zeros()
     means.sort_indices()
     return drop_small(means, FLOOR).astype(np.float32)

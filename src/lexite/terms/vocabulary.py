@@ -29,7 +29,7 @@ class Vocabulary:
 
     Attributes:
         document_counts: ``(n_latents,)`` int64; documents of the sample in which the latent has a weight above 0.
-        token_counts: ``(n_latents,)`` int64; tokens of the sample that the latent is among the k kept ones of.
+        token_counts: ``(n_latents,)`` int64; tokens of the sample that keep the latent among their k.
         n_documents: documents in the sample.
         n_tokens: tokens in the sample (special and prompt tokens as the backbone's configuration says).
         k: latents kept per token when it was measured.
@@ -78,12 +78,12 @@ class Vocabulary:
     def reordered(self, order: NDArray[np.int64], terms_per_latent: int = 1) -> Vocabulary:
         """The statistics of latents in another order, or of only some of them.
 
-        Counts stay those of the sample as it was measured, when a token could choose among all latents.
+        Counts stay as they were measured, when a token could choose among all latents.
 
         Args:
             order: ``(n,)`` numbers of latents; latent ``order[i]`` becomes latent i.
-            terms_per_latent: 2 where the sign of an activation makes two terms of a latent, those of negative sign after all
-                the others.
+            terms_per_latent: 2 where the sign of an activation makes two terms of a latent. Terms of negative sign come after
+                all others.
 
         Raises:
             ModelError: there is no such latent.

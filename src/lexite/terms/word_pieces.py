@@ -26,7 +26,7 @@ class Words:
     Attributes:
         of_row: ``(n_tokens,)`` the word that each token belongs to, counted through the batch.
         first_row: ``(n_words,)`` the first token of each word.
-        keys: ``(n_words,)`` uint64; the same for the same pieces in the same order, 0 for what is no word.
+        keys: ``(n_words,)`` uint64; equal where the same pieces stand in the same order, 0 for what is no word.
     """
 
     of_row: NDArray[np.int64]
