@@ -217,9 +217,9 @@ def test_arrays_are_npy_files(tmp_path: Path) -> None:
 def test_lists_that_name_a_document_many_times_or_none(
     tmp_path: Path, damage: str, loaded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lexite.kernels import impacts
+    from lexite.kernels.posting_lists import CHUNK, GAPS, SPARSE
 
-    n, n_terms = impacts.CHUNK, 3
+    n, n_terms = CHUNK, 3
     generator = np.random.default_rng(0)
     dense = (generator.random((n, n_terms)) < np.array([0.06, 0.001, 0.9])).astype(np.float32)
     with BM25Index.create(tmp_path / "i", VocabularyInfo("f", "t", n_terms)) as writer:
@@ -229,7 +229,7 @@ def test_lists_that_name_a_document_many_times_or_none(
         monkeypatch.delitem(sys.modules, "numba")
     term = 0 if damage == "repeated" else 1
     (postings,) = (segment.postings for segment in BM25Index.open(tmp_path / "i")._scorer.segments)
-    assert postings.kinds.tolist()[:2] == [impacts.GAPS, impacts.SPARSE]
+    assert postings.kinds.tolist()[:2] == [GAPS, SPARSE]
     begin, end = postings.offsets.tolist()[term : term + 2]
     file = next(file for file in files(tmp_path / "i") if file.name.startswith("lists"))
     content = bytearray(file.read_bytes())

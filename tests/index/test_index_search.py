@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
-from lexite.index.postings import CHUNK, ImpactScoring, impact_levels
+from lexite.index.postings import ImpactScoring, impact_levels
 from lexite.index.reference import reference_search
-from lexite.kernels import impacts
+from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, SPARSE
 from lexite.terms import EncodedQueries
 
 N_DOCUMENTS, N_TERMS = 2 * CHUNK + 3000, 120
@@ -61,7 +61,7 @@ def assert_equal(found: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarra
 def test_all_forms_of_lists_are_met(index: BM25Index) -> None:
     (postings,) = index._scorer.postings(index.scoring)
     used = np.diff(postings.offsets.astype(np.int64)) > 0
-    assert set(postings.kinds[used].tolist()) == {impacts.GAPS, impacts.FULL, impacts.SPARSE}
+    assert set(postings.kinds[used].tolist()) == {GAPS, FULL, SPARSE}
 
 
 @pytest.mark.parametrize("scoring", ALL_SCORINGS, ids=[s.idf + str(s.k1) for s in ALL_SCORINGS])
@@ -189,8 +189,7 @@ def test_drift_bounds_the_ratio_of_impacts() -> None:
     assert ratio.min() >= 1 / 1.25 and ratio.max() <= 1.25
 
 
-def test_levels_and_chunk_are_those_of_the_kernels() -> None:
-    assert CHUNK == impacts.CHUNK
+def test_levels_fall_from_the_largest_impact() -> None:
     assert np.all(np.diff(impact_levels(2.5)) < 0) and impact_levels(2.5)[0] == 2.5
 
 

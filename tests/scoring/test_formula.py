@@ -136,13 +136,13 @@ def dense(found: Any, values: Any, n: int) -> Scores:
 def by_kernel(case: Case) -> Scores:
     """``kernels.impacts.saturated``, which the compiled search calls for each posting."""
     scorer, query = scorer_of(case)
-    factors, (norms,) = scorer.factors(query, case.scoring), scorer._prepared(case.scoring).norms
+    factors, (rows,) = scorer.factors(query, case.scoring), scorer._prepared(case.scoring).rows
     code, form = TRANSFORMS.index(case.scoring.document_transform), saturation_form(case.scoring)
     scores = np.zeros(len(case.documents), dtype=np.float32)
     for number, row in enumerate(case.documents):
         for term, factor in zip(query.terms, factors, strict=True):
             if row[term] > 0:
-                scores[number] += factor * np.float32(saturated(row[term], norms[number], code, *form))
+                scores[number] += factor * np.float32(saturated(row[term], rows.norms[number], code, *form))
     return scores
 
 

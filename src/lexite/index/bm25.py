@@ -269,8 +269,7 @@ class BM25Index:
             excluded[wanted] = self.ids.find([exclude[i] or "" for i in wanted])
         allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share = APPROXIMATE_SHARE if approximate else 1.0
-        restricted = {} if allowed is None else {"among": allowed}
-        return self._scorer.top(rows, min(int(top_k), self.n_documents), scoring, excluded, share, **restricted)
+        return self._scorer.top(rows, min(int(top_k), self.n_documents), scoring, excluded, share, allowed)
 
     def explain(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> Explanation:
         """Which terms made the score of a document, with every number of the formula.

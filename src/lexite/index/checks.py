@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lexite.errors import ArgumentError, IndexFormatError, ModelError
 from lexite.index.config import VocabularyInfo
+from lexite.kernels.posting_lists import Among
 from lexite.scoring.rows import MAX_WEIGHT, Rows, SparseRows, as_rows
 from lexite.terms.queries import EncodedQueries
 
@@ -88,6 +89,49 @@ def differing_settings(made_with: VocabularyInfo, queries: EncodedQueries) -> st
     names = [name for name in queries.settings if name not in queries.deliberate]
     pairs = [(name, recorded.get(name), queries.settings[name]) for name in names]
     return ", ".join(f"{name} {wanted!r} instead of {given!r}" for name, wanted, given in pairs if wanted != given)
+
+
+def check_among(among: Sequence[NDArray[np.int64]], n_queries: int, n_documents: int) -> Among:
+    """Checks which documents may be hits, and brings them into the form that searches take.
+
+    Args:
+        among: for each query numbers of documents, in any order; a number that occurs twice counts once. An array that
+            several queries share is kept once.
+        n_queries: number of queries.
+        n_documents: documents of the index, deleted ones included.
+
+    Raises:
+        ArgumentError: there is not one array for each query, or an array holds something else than whole numbers.
+        IndexError: a document does not exist.
+    """
+    listed = list(among)  # which also keeps the arrays, so that their identities stay their own
+    if len(listed) != n_queries:
+        raise ArgumentError(f"There are {n_queries} queries, but documents to search among for {len(listed)}.")
+    places: dict[int, tuple[int, int]] = {}
+    parts = [np.empty(0, dtype=np.int64)]
+    end = 0
+    for number, given in enumerate(listed):
+        if id(given) in places:
+            continue
+        documents = np.asarray(given)
+        if documents.ndim != 1 or (documents.size and documents.dtype.kind not in "iu"):
+            raise ArgumentError(
+                f"The documents to search among for query number {number + 1} are of the type {documents.dtype} and the shape "
+                f"{documents.shape}. Give one array of document numbers for each query."
+            )
+        if np.any(documents[1:] <= documents[:-1]):
+            documents = np.unique(documents)
+        if len(documents) and (documents[0] < 0 or documents[-1] >= n_documents):
+            wrong = documents[0] if documents[0] < 0 else documents[-1]
+            raise IndexError(
+                f"There is no document number {wrong} to search among for query number {number + 1}; "
+                f"the index has {n_documents}."
+            )
+        places[id(given)] = end, end + len(documents)
+        parts.append(documents.astype(np.int64, copy=False))
+        end += len(documents)
+    bounds = np.array([places[id(given)] for given in listed], dtype=np.int64).reshape(n_queries, 2)
+    return Among(bounds[:, 0].copy(), bounds[:, 1].copy(), np.concatenate(parts))
 
 
 def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
-from lexite.index.postings import CHUNK, DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
+from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
 from lexite.index.segment import Segment
+from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, SPARSE
 from lexite.scoring.formula import impacts
 from lexite.scoring.transform import transform_weights
 
-GAPS, FULL, SPARSE = 0, 1, 2  # forms of a list, as in lexite.kernels.impacts
 ROWS_AT_ONCE = 16384
+ROW_COST, ROW_ENTRY_COST, LIST_COST, LIST_BYTE_COST = 1.5, 0.01, 12.0, 0.004  # microseconds, about
 Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
@@ -51,11 +52,13 @@ class PlainQuery:
         terms: ascending.
         factors: float32, query weight times idf of each, times ``literal_weight`` for a literal word.
         excluded: a document that is no hit, or -1.
+        among: the only documents that may be hits, ascending; None for all.
     """
 
     terms: NDArray[np.int32]
     factors: NDArray[np.float32]
     excluded: int
+    among: NDArray[np.int64] | None = None
 
 
 def search(parts: Sequence[PlainPart], query: PlainQuery, n_terms: int, top_k: int) -> Ranking:
@@ -82,13 +85,19 @@ def search(parts: Sequence[PlainPart], query: PlainQuery, n_terms: int, top_k: i
 def _candidates(
     part: PlainPart, query: PlainQuery, top_k: int, documents: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> Iterator[NDArray[np.int64]]:
-    """Ascending documents of which none outside can be a hit, some at a time."""
+    """The documents of a segment that can be hits, ascending, some at a time."""
     n_documents = part.segment.n_documents
-    if part.postings is None:
-        for begin in range(0, n_documents, ROWS_AT_ONCE):
-            yield np.arange(begin, min(begin + ROWS_AT_ONCE, n_documents))
+    given = None if query.among is None else _within(query.among, part.first, n_documents)
+    if part.postings is None or (given is not None and _rows_are_quicker(part.segment, part.postings, given, query)):
+        for begin in range(0, n_documents if given is None else len(given), ROWS_AT_ONCE):
+            end = begin + ROWS_AT_ONCE
+            yield np.arange(begin, min(end, n_documents)) if given is None else given[begin:end]
         return
     low, high = _bounds_of_scores(part, part.postings, query)
+    if given is not None:
+        outside = np.ones(n_documents, dtype=bool)
+        outside[given] = False
+        low[outside] = high[outside] = 0.0
     if len(part.live):
         low, high = low * part.live, high * part.live
     if 0 <= query.excluded - part.first < n_documents:
@@ -98,6 +107,20 @@ def _candidates(
     if len(matched) > top_k:
         needed = max(needed, float(np.partition(low[matched], -top_k)[-top_k]))
     yield matched[high[matched] >= needed]
+
+
+def _within(documents: NDArray[np.int64], first: int, n_documents: int) -> NDArray[np.int64]:
+    """Those of ascending documents that lie in a segment, by their numbers in it."""
+    begin, end = np.searchsorted(documents, [first, first + n_documents])
+    return documents[begin:end] - first
+
+
+def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[np.int64], query: PlainQuery) -> bool:
+    """Whether scoring documents from their rows takes less time than reading the lists of the query's terms."""
+    begins, ends = postings.places(query.terms[query.terms < segment.n_terms], segment.n_terms)
+    entries = (segment.row_bounds[documents + 1] - segment.row_bounds[documents]).sum()
+    lists = LIST_COST * len(begins) * n_chunks_of(segment.n_documents) + LIST_BYTE_COST * (ends - begins).sum()
+    return bool(ROW_COST * len(documents) + ROW_ENTRY_COST * entries <= lists)
 
 
 def _bounds_of_scores(

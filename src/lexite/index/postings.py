@@ -8,6 +8,7 @@ acts on them later or on the raw weights, which stay beside them: ``lexite.kerne
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
+from lexite.kernels.posting_lists import CHUNK, ImpactForm, PostingLists
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import Saturation, length_norms, saturation_form
 from lexite.scoring.transform import TRANSFORMS
 
-CHUNK = 16384  # as in lexite.kernels.impacts, which needs numba to be imported
 N_LEVELS = 256
 LARGEST_DRIFT = 1.05  # average lengths may differ by this factor before impacts are of no more use
 SPILL_BYTES = 64 << 20  # more encoded lists than this wait on the disk for the other chunks
@@ -70,9 +71,9 @@ class ImpactScoring:
         return Saturation(np.float32(self.scale), np.float32(self.delta))
 
     @property
-    def form(self) -> tuple[int, np.float32, np.float32]:
-        """Code of the transform, scale, delta, as the kernels take them."""
-        return TRANSFORMS.index(self.document_transform), *self.saturation
+    def form(self) -> ImpactForm:
+        """Code of the transform, scale and delta, as the kernels take them."""
+        return ImpactForm(TRANSFORMS.index(self.document_transform), *self.saturation)
 
     def drift(self, other: ImpactScoring) -> float | None:
         """By what factor, at least 1, an impact of ``other`` can differ from one of this; None when they do not compare.
@@ -116,16 +117,30 @@ class Postings:
         """Bytes of all of it."""
         return self.lists.nbytes + self.offsets.nbytes + self.kinds.nbytes + self.tops.nbytes
 
-    def read_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
-        """Lets the system read the lists of terms from the disk, where they are not in memory yet."""
-        n_chunks = len(self.kinds) // n_terms
-        first = terms.astype(np.int64) * n_chunks
-        read_ahead(self.lists, self.offsets[first].astype(np.int64), self.offsets[first + n_chunks].astype(np.int64))
-
     @property
     def levels(self) -> NDArray[np.float32]:
         """The impacts that levels stand for, (256,)."""
         return impact_levels(self.scoring.largest)
+
+    @property
+    def arrays(self) -> PostingLists:
+        """The lists as the kernels take them."""
+        return PostingLists(self.lists, self.offsets, self.kinds, self.tops, self.levels)
+
+    def places(self, terms: NDArray[np.int32], n_terms: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the lists of terms begin and end in ``lists``, in bytes, (n,) each.
+
+        Args:
+            terms: (n,) terms that the segment knows.
+            n_terms: number of terms that the segment knows.
+        """
+        n_chunks = len(self.kinds) // n_terms
+        first = terms.astype(np.int64) * n_chunks
+        return self.offsets[first].astype(np.int64), self.offsets[first + n_chunks].astype(np.int64)
+
+    def read_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
+        """Lets the system read the lists of terms from the disk, where they are not in memory yet."""
+        read_ahead(self.lists, *self.places(terms, n_terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +156,7 @@ class RowReader:
     read: Callable[[int, int], tuple[NDArray[Any], NDArray[np.float32]]]
 
 
+@functools.cache
 def impact_levels(largest: float) -> NDArray[np.float32]:
     """The largest impacts a list can be relative to: 256 numbers, falling by a sixteenth of an octave from ``largest``.
 

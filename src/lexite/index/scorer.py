@@ -6,17 +6,19 @@ import functools
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
+from lexite.index.checks import check_among
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
+from lexite.kernels.posting_lists import Among, Heaps, Queries, SegmentRows
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
@@ -35,6 +37,8 @@ FEW_QUERIES = 2  # answered without the compiled kernels when those are not load
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
 LISTS_KEPT = 2  # scorings whose lists are kept; those that are not the index's own take 2 bytes of memory a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
+FEW_DOCUMENTS = 1 / 64  # a share of all: with fewer that may be hits, lists are hardly read
+EVERYTHING = Among(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,12 @@ class Prepared:
 
     Attributes:
         worth: (n_terms,) float64, what a query's weight of each term is multiplied by.
-        norms: per segment, (n_documents,) float32.
+        rows: per segment, its rows and the norms of its documents.
         impacts: what impacts of this scoring depend on.
     """
 
     worth: NDArray[np.float64]
-    norms: tuple[NDArray[np.float32], ...]
+    rows: tuple[SegmentRows, ...]
     impacts: ImpactScoring
 
 
@@ -102,7 +106,7 @@ class Scorer:
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = threading.Lock()
-        self._asked: dict[ImpactScoring, int] = {}
+        self._asked: dict[ImpactScoring, float] = {}
         self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
 
@@ -135,12 +139,23 @@ class Scorer:
         """What each query term multiplies: transformed query weight times what the term is worth."""
         return query_factors(queries.values, self._prepared(scoring).worth[queries.terms], scoring)
 
-    def top(self, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64], share: float = 1.0) -> Arrays:
+    def top(
+        self,
+        queries: Rows,
+        top_k: int,
+        scoring: BM25Config,
+        excluded: NDArray[np.int64],
+        share: float = 1.0,
+        among: Sequence[NDArray[np.int64]] | None = None,
+    ) -> Arrays:
         """The best hits of each query, on all cores.
 
         Posting lists hold impacts of one scoring. For another one they are built anew in memory, once there are queries
         enough to pay for that; a few queries are scored from the raw rows. One query in a process that has not loaded the
         compiled kernels yet is answered without them, since loading them takes longer. The results are the same.
+
+        Where only some documents may be hits, each chunk of a segment is searched in the quicker of two ways: these documents
+        are scored from their rows, or the lists are searched and other documents left out.
 
         Args:
             queries: raw query weights.
@@ -149,31 +164,45 @@ class Scorer:
             excluded: (n_queries,) a document that is no hit, or -1.
             share: of what unread lists could add, the part that is counted on; 1 for an exact search. Without the compiled
                 kernels, and from the rows, every search is exact.
+            among: for each query the numbers of the only documents that may be hits, in any order; None for all documents.
+                Deleted ones are no hits. An array that several queries share is looked at once.
 
         Returns:
             Documents (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
 
         Raises:
+            ArgumentError: there are not as many arrays in ``among`` as queries, or one holds no whole numbers.
+            IndexError: ``among`` names a document that does not exist.
             IndexFormatError: postings are damaged.
         """
+        n_documents = int(self.first[-1])
+        chosen = None if among is None else check_among(among, queries.n_rows, n_documents)
         prepared = self._prepared(scoring)
         factors = self.factors(queries, scoring)
         scores = np.zeros((queries.n_rows, top_k), dtype=np.float32)
         documents = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
         if not top_k or not queries.n_rows:
             return documents, scores
-        self._read_ahead(queries.terms)
+        rows_worth = float(queries.n_rows)  # of queries that may find any document: as many rows as they score
+        if chosen is not None:
+            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_documents, 1)
+        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
+            self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
-        if (not ready and not self._built(prepared.impacts, queries.n_rows)) or (
-            ready and queries.n_rows <= FEW_QUERIES and "numba" not in sys.modules
-        ):
-            for row in range(queries.n_rows):
-                part = slice(queries.indptr[row], queries.indptr[row + 1])
-                query = numpy_search.PlainQuery(queries.terms[part], factors[part], int(excluded[row]))
-                found, found_scores = numpy_search.search(self._plain_parts(prepared, ready), query, self.n_terms, top_k)
-                documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
+        with_lists = ready or self._built(prepared.impacts, rows_worth)
+        compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES
+        if (with_lists and (compiled or not ready)) or (chosen is not None and compiled):
+            asked = Queries(queries.indptr, queries.terms, factors, self.n_terms, excluded)
+            heaps = Heaps(scores, documents, np.zeros(queries.n_rows, dtype=np.int64))
+            self._search(asked, chosen, prepared, self._lists(prepared) if with_lists else None, share, heaps)
             return documents, scores
-        self._search(queries, factors, prepared, self._lists(prepared), excluded, share, documents, scores)
+        parts = self._plain_parts(prepared, ready)
+        for row in range(queries.n_rows):
+            own = slice(queries.indptr[row], queries.indptr[row + 1])
+            some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
+            query = numpy_search.PlainQuery(queries.terms[own], factors[own], int(excluded[row]), some)
+            found, found_scores = numpy_search.search(parts, query, self.n_terms, top_k)
+            documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
         return documents, scores
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
@@ -182,59 +211,85 @@ class Scorer:
 
     def _search(
         self,
-        queries: Rows,
-        factors: NDArray[np.float32],
+        queries: Queries,
+        among: Among | None,
         prepared: Prepared,
-        lists: tuple[Postings, ...],
-        excluded: NDArray[np.int64],
+        lists: tuple[Postings, ...] | None,
         share: float,
-        documents: NDArray[np.int32],
-        scores: NDArray[np.float32],
+        heaps: Heaps,
     ) -> None:
-        """Ranges of queries on all cores; a single query's chunks, where they are many."""
+        """Ranges of queries on all cores; a single query's chunks, where they are many. Leaves rankings in the heaps.
+
+        Args:
+            queries: all of them.
+            among: the documents that may be hits; None for all.
+            prepared: what scoring needs.
+            lists: of each segment; None to score the documents that may be hits from their rows.
+            share: as in :meth:`top`.
+            heaps: empty ones.
+
+        Raises:
+            IndexFormatError: postings or rows are damaged.
+        """
         from lexite.kernels.hardware import n_threads
         from lexite.kernels.heaps import sort_heaps
-        from lexite.kernels.retrieval import search_segment
         from lexite.kernels.threads import parallel_ranges
 
-        asked = [_known_terms(queries, factors, segment.n_terms, self.n_terms) for segment in self.segments]
+        searches = [self._search_of(number, queries, among, prepared, lists, share) for number in range(len(self.segments))]
+        chunks = [n_chunks_of(segment.n_documents) for segment in self.segments]
+        damaged = threading.Event()  # raised for when all threads are done: they read files that a caller may then replace
 
-        def search(
-            first: float, last: float, start: int, stop: int, heaps: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-        ) -> None:
-            for number, (segment, postings) in enumerate(zip(self.segments, lists, strict=True)):
-                drift = postings.scoring.drift(prepared.impacts) or 1.0
-                arrays = (postings.lists, postings.offsets, postings.kinds, postings.tops, postings.levels)
-                rows = (segment.row_bounds, segment.row_terms, segment.row_weights, prepared.norms[number])
-                own = (self._live[number], int(self.first[number]))
-                n_chunks = n_chunks_of(segment.n_documents)
-                chunks = int(n_chunks * first), int(n_chunks * last)
-                form, pruning = prepared.impacts.form, (float(drift), float(share))
-                known = asked[number]
-                if not search_segment(arrays, rows, *own, known, excluded, form, pruning, *heaps, *chunks, start, stop):
-                    raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
+        def search(first: float, last: float, start: int, stop: int, found: Heaps) -> None:
+            for search_chunks, n_chunks in zip(searches, chunks, strict=True):
+                if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
+                    damaged.set()
 
-        n_queries, n_parts = queries.n_rows, n_threads()
-        if n_queries >= n_parts or sum(n_chunks_of(segment.n_documents) for segment in self.segments) < CHUNKS_TO_SPLIT:
-            heaps = (scores, documents, np.zeros(n_queries, dtype=np.int64))
+        n_queries, n_parts = len(heaps.sizes), n_threads()
+        if n_queries >= n_parts or sum(chunks) < CHUNKS_TO_SPLIT:
             parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
             sort_heaps(*heaps, 0, n_queries)
-            return
-        parts = [(np.zeros_like(scores), np.full_like(documents, -1), np.zeros(n_queries, np.int64)) for _ in range(n_parts)]
+        else:
+            parts = [
+                Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
+                for _ in range(n_parts)
+            ]
 
-        def search_part(start: int, stop: int) -> None:
-            for part in range(start, stop):
-                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-                sort_heaps(*parts[part], 0, n_queries)
+            def search_part(start: int, stop: int) -> None:
+                for part in range(start, stop):
+                    search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+                    sort_heaps(*parts[part], 0, n_queries)
 
-        parallel_ranges(search_part, n_parts, smallest=1)
-        _merge_rankings(parts, documents, scores)
+            parallel_ranges(search_part, n_parts, smallest=1)
+            _merge_rankings(parts, heaps)
+        if damaged.is_set():
+            raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
+
+    def _search_of(
+        self,
+        number: int,
+        queries: Queries,
+        among: Among | None,
+        prepared: Prepared,
+        lists: tuple[Postings, ...] | None,
+        share: float,
+    ) -> Callable[..., bool]:
+        """The compiled search of one segment; what is left to say is the heaps, the range of chunks and that of queries."""
+        from lexite.kernels.chunk_sums import Pruning
+        from lexite.kernels.retrieval import score_among, search_segment
+
+        rows, form = prepared.rows[number], prepared.impacts.form
+        known = _known_terms(queries, self.segments[number].n_terms)
+        chosen = among or EVERYTHING
+        if lists is None:
+            return functools.partial(score_among, rows, known, chosen, form)
+        pruning = Pruning(float(lists[number].scoring.drift(prepared.impacts) or 1.0), float(share))
+        return functools.partial(search_segment, lists[number].arrays, rows, known, chosen, form, pruning)
 
     def facts(self, query: Rows, document: int, scoring: BM25Config) -> TermFacts:
         """The numbers of the formula for the terms that a query and a document share, in ascending order of terms."""
         number, local = self.place(document)
         prepared, segment = self._prepared(scoring), self.segments[number]
-        norm = prepared.norms[number][local]
+        norm = prepared.rows[number].norms[local]
         terms, weights = segment.row(local)
         _, in_query, in_row = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
         shared, weights = query.terms[in_query], weights[in_row]
@@ -268,9 +323,9 @@ class Scorer:
                 if segment.postings is not None and segment.n_documents:
                     segment.postings.read_ahead(new[new < segment.n_terms], segment.n_terms)
 
-    def _built(self, scoring: ImpactScoring, n_queries: int) -> bool:
+    def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
         """Whether lists for a scoring that the segments don't have are there, or are worth building now."""
-        self._asked[scoring] = self._asked.get(scoring, 0) + n_queries
+        self._asked[scoring] = self._asked.get(scoring, 0.0) + n_queries
         return self._asked[scoring] > QUERIES_WORTH_BUILDING
 
     def _plain_parts(self, prepared: Prepared, ready: bool) -> list[numpy_search.PlainPart]:
@@ -278,12 +333,12 @@ class Scorer:
             numpy_search.PlainPart(
                 segment,
                 segment.postings if ready else None,
-                self._live[number],
-                int(self.first[number]),
-                prepared.norms[number],
+                rows.live,
+                rows.first,
+                rows.norms,
                 prepared.impacts,
             )
-            for number, segment in enumerate(self.segments)
+            for segment, rows in zip(self.segments, prepared.rows, strict=True)
         ]
 
     def _lists(self, prepared: Prepared) -> tuple[Postings, ...]:
@@ -301,15 +356,25 @@ class Scorer:
         return tuple(
             segment.postings
             if segment.postings is not None and self._usable(segment, prepared.impacts)
-            else build_postings(segment.reader(), norms, segment.n_terms, prepared.impacts)
-            for segment, norms in zip(self.segments, prepared.norms, strict=True)
+            else build_postings(segment.reader(), rows.norms, segment.n_terms, prepared.impacts)
+            for segment, rows in zip(self.segments, prepared.rows, strict=True)
         )
 
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
-        norms = tuple(length_norms(segment.lengths[row], average, scoring) for segment in self.segments)
+        rows = tuple(
+            SegmentRows(
+                segment.row_bounds,
+                segment.row_terms,
+                segment.row_weights,
+                length_norms(segment.lengths[row], average, scoring),
+                live,
+                int(first),
+            )
+            for segment, live, first in zip(self.segments, self._live, self.first, strict=False)
+        )
         worth = worth_of_terms(self.n_documents, self.document_frequency, self.n_latents, scoring)
-        return Prepared(worth, norms, ImpactScoring.of(scoring, average))
+        return Prepared(worth, rows, ImpactScoring.of(scoring, average))
 
     def _mean_length(self, transform: Transform) -> float:
         row = TRANSFORMS.index(transform)
@@ -317,28 +382,23 @@ class Scorer:
         return average_length(lengths)
 
 
-def _merge_rankings(
-    parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int32], NDArray[Any]]],
-    documents: NDArray[np.int32],
-    scores: NDArray[np.float32],
-) -> None:
+def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:
     """Merges the rankings that threads found in different documents."""
-    all_scores = np.concatenate([part[0] for part in parts], axis=1)
-    all_documents = np.concatenate([part[1] for part in parts], axis=1)
-    for row in range(len(scores)):
+    all_scores = np.concatenate([part.scores for part in parts], axis=1)
+    all_documents = np.concatenate([part.documents for part in parts], axis=1)
+    for row in range(len(all_scores)):
         hits = np.flatnonzero(all_documents[row] >= 0)
-        best = hits[np.lexsort((all_documents[row, hits], -all_scores[row, hits]))][: scores.shape[1]]
-        documents[row, : len(best)], scores[row, : len(best)] = all_documents[row, best], all_scores[row, best]
+        best = hits[np.lexsort((all_documents[row, hits], -all_scores[row, hits]))][: merged.scores.shape[1]]
+        merged.documents[row, : len(best)], merged.scores[row, : len(best)] = all_documents[row, best], all_scores[row, best]
 
 
-def _known_terms(
-    queries: Rows, factors: NDArray[np.float32], known: int, n_terms: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], int]:
-    """Queries as the kernel takes them, without the terms that a segment of ``known`` terms cannot have."""
-    if known == n_terms:
-        return queries.indptr, queries.terms, factors, known
+def _known_terms(queries: Queries, known: int) -> Queries:
+    """Queries without the terms that a segment cannot have because it knows ``known`` terms only."""
+    if known == queries.n_terms:
+        return queries
     kept = queries.terms < known
-    return np.r_[0, np.cumsum(kept, dtype=np.int64)][queries.indptr], queries.terms[kept], factors[kept], known
+    bounds = np.r_[0, np.cumsum(kept, dtype=np.int64)][queries.bounds]
+    return queries._replace(bounds=bounds, terms=queries.terms[kept], factors=queries.factors[kept], n_terms=known)
 
 
 def _live_mask(segment: Segment) -> NDArray[np.uint8]:

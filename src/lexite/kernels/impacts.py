@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from lexite.kernels.posting_lists import FULL, GAPS, SPARSE, ImpactForm
+
 NONE, SQRT, LOG1P = 0, 1, 2  # codes of the transforms of document weights
-GAPS, FULL, SPARSE = 0, 1, 2
-CHUNK = 16384  # documents: their sums are 64 KB, which stay in the second cache
 # How much larger a full list may be than the smallest form: the most with which a chunk keeps to the bytes wanted.
 FULL_PREFERENCES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0)
 BYTES_WANTED = 2.15  # per posting, with the directory
@@ -65,10 +65,9 @@ def saturated(weight: Any, norm: Any, transform: int, scale: Any, delta: Any) ->
 
 @njit(cache=True, nogil=True)
 def _sort_by_term(
-    bounds: Any, terms: Any, weights: Any, norms: Any, form: Any, starts: Any, documents: Any, impacts: Any
+    bounds: Any, terms: Any, weights: Any, norms: Any, form: ImpactForm, starts: Any, documents: Any, impacts: Any
 ) -> bool:
-    # A counting sort; starts (n_terms + 1,) is left as the begin of each term's postings. False: a term does not exist.
-    transform, scale, delta = form
+    # A counting sort. It leaves in starts (n_terms + 1,) where each term's postings begin. False: a term does not exist.
     n_terms = starts.shape[0] - 1
     starts[:] = 0
     for j in range(terms.shape[0]):
@@ -84,7 +83,7 @@ def _sort_by_term(
             place = position[terms[j]]
             position[terms[j]] = place + 1
             documents[place] = row
-            impacts[place] = saturated(weights[j], norm, transform, scale, delta)
+            impacts[place] = saturated(weights[j], norm, form.transform, form.scale, form.delta)
     return True
 
 
@@ -165,8 +164,9 @@ def _write_list(
 
 @njit(cache=True, nogil=True)
 def encode_chunk(
-    bounds: Any, terms: Any, weights: Any, norms: Any, form: Any, levels: Any, out: Any, sizes: Any, kinds: Any, tops: Any
-) -> int:
+    bounds: Any, terms: Any, weights: Any, norms: Any, form: ImpactForm, levels: Any, out: Any, sizes: Any, kinds: Any,
+    tops: Any,
+) -> int:  # fmt: skip
     """Encodes the postings of one chunk of documents, term after term.
 
     Args:
@@ -174,7 +174,7 @@ def encode_chunk(
         terms: uint16 or int32, ascending within a row.
         weights: float32, raw.
         norms: (n_documents,) float32, ``k1 * (1 - b + b * length / average length)``.
-        form: transform (int code), scale (float32), delta (float32).
+        form: how raw weights become impacts.
         levels: (256,) float32, ``lexite.index.postings.impact_levels``.
         out: uint8, written; ``MAX_BYTES_PER_POSTING`` for each posting suffice.
         sizes: (n_terms,) int64, written: bytes of each list.

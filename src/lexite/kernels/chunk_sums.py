@@ -1,0 +1,353 @@
+"""Adding up the posting lists of a chunk: integer sums that bound the exact score of each document from both sides.
+
+A term's factor is taken in units of ``unit`` and multiplied by the 8-bit impacts of its list. ``lexite.kernels.retrieval`` says
+what the sums are for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, PostingLists
+from lexite.kernels.prefetch import prefetch
+
+# Nanoseconds, about: an entry of a full list, an entry of another list, a list, looking a document up in the lists left out.
+FULL_COST, ENTRY_COST, LIST_COST, LOOK_COST = 0.025, 0.5, 20.0, 400.0
+CHECK_COST = 800.0  # nanoseconds to count the documents that can still win
+CHECK_AFTER = 0.2  # share of the remaining time after which counting again pays
+AHEAD = 2048  # bytes of the next list that are asked for while one is read
+BINS = 1024
+
+
+class Chunk(NamedTuple):
+    """A chunk of a segment.
+
+    Attributes:
+        number: of the chunk.
+        n_chunks: chunks of the segment.
+        begin: its first document in the segment.
+        n_documents: its documents.
+    """
+
+    number: int
+    n_chunks: int
+    begin: int
+    n_documents: int
+
+
+class Query(NamedTuple):
+    """One query.
+
+    Attributes:
+        terms: (n,) int32, ascending.
+        factors: (n,) float32.
+        slots: (n_terms,) int32, for each term of the segment its place in the query plus 1, 0 where the query has it not.
+    """
+
+    terms: NDArray[np.int32]
+    factors: NDArray[np.float32]
+    slots: NDArray[np.int32]
+
+
+class Pruning(NamedTuple):
+    """What decides how much may be left out.
+
+    Attributes:
+        drift: how much larger than its stored impact an impact can be; 1 unless the average length has changed.
+        share: of what the lists left out could add, the part that is counted on; 1 for an exact search.
+    """
+
+    drift: float
+    share: float
+
+
+class Scratch(NamedTuple):
+    """Memory that searches use again and again. Arrays are as long as the longest query unless said otherwise.
+
+    Attributes:
+        sums: (CHUNK,) int32, the sum of each document.
+        permitted: (CHUNK,) uint8, 1 for documents that may be hits, where some may not.
+        most: the most that each term can add to a score in this chunk.
+        cost: the time that reading each term's list takes, 0 where there is none.
+        worth: the order of reading follows it: most by cost.
+        order: int64, places of the query's terms in the order of reading.
+        ordered: (1,) int64, 1 when ``order`` is filled for this query.
+        found: (n_terms + 1,) int32, places of a row where it has a term of the query.
+        counts: (BINS,) int64, a histogram of sums.
+        starts: int64, four longer, where full lists begin.
+        units: int32, four longer, what one of 255 parts of each full list stands for.
+        most_from: int64, what full lists can add from each on.
+    """
+
+    sums: NDArray[np.int32]
+    permitted: NDArray[np.uint8]
+    most: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    worth: NDArray[np.float64]
+    order: NDArray[np.int64]
+    ordered: NDArray[np.int64]
+    found: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    units: NDArray[np.int32]
+    most_from: NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def new_scratch(longest: int, n_terms: int) -> Scratch:
+    """Memory for queries of up to ``longest`` terms against a segment that knows ``n_terms``."""
+    return Scratch(
+        np.empty(CHUNK, np.int32),
+        np.empty(CHUNK, np.uint8),
+        np.empty(longest),
+        np.empty(longest),
+        np.empty(longest),
+        np.empty(longest, np.int64),
+        np.zeros(1, np.int64),
+        np.empty(n_terms + 1, np.int32),
+        np.empty(BINS, np.int64),
+        np.empty(longest + 4, np.int64),
+        np.empty(longest + 4, np.int32),
+        np.empty(longest, np.int64),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def weigh_terms(
+    chunk: Chunk, postings: PostingLists, query: Query, drift: float, scratch: Scratch
+) -> tuple[float, float, float]:
+    """What the terms can add to a score in this chunk in all, the time their lists take in all, and the largest addition.
+
+    Fills ``scratch.most`` and ``scratch.cost``. The first number is -1 when the directory of lists is damaged.
+    """
+    most, cost = scratch.most, scratch.cost
+    total, time, largest = 0.0, 0.0, 0.0
+    for j in range(query.terms.shape[0]):
+        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
+        low, high = np.int64(postings.offsets[at]), np.int64(postings.offsets[at + 1])
+        if low < 0 or low > high or high > postings.lists.shape[0]:
+            return -1.0, 0.0, 0.0
+        most[j], cost[j] = 0.0, 0.0
+        if high > low:
+            most[j] = np.float64(query.factors[j]) * postings.levels[postings.tops[at]] * drift
+            cost[j] = LIST_COST + (high - low) * (FULL_COST if postings.kinds[at] == FULL else 0.5 * ENTRY_COST)
+            total += most[j]
+            time += cost[j]
+            largest = max(largest, most[j])
+    return total, time, largest
+
+
+@njit(cache=True, nogil=True)
+def read_lists(
+    chunk: Chunk, postings: PostingLists, query: Query, sums: Any, unit: float, needed: float, total: float, time: float,
+    share: float, row_cost: float, scratch: Scratch,
+) -> tuple[int, float, float]:  # fmt: skip
+    """Adds lists up until few documents can still reach a score.
+
+    Args:
+        chunk: the chunk.
+        postings: the lists of its segment.
+        query: the query.
+        sums: (chunk.n_documents,) int32, added to.
+        unit: the score that 1 stands for in the sums.
+        needed: the score to reach; 0 to read all lists.
+        total: what all terms can add.
+        time: what reading all lists takes, in nanoseconds.
+        share: as in :class:`Pruning`.
+        row_cost: nanoseconds that the exact score of a document takes.
+        scratch: with ``most``, ``cost`` and ``order`` of this chunk.
+
+    Returns:
+        How many terms were gone through (-1: a list is damaged), and by how much a score can be above its sum and below it.
+    """
+    lists, offsets = postings.lists, postings.offsets
+    most, cost, order, starts, units = scratch.most, scratch.cost, scratch.order, scratch.starts, scratch.units
+    n_terms, waiting = query.terms.shape[0], 0  # full lists wait until four can be added at once
+    rest, above, below, check_at = total, 0.0, 0.0, time
+    for i in range(n_terms):
+        j = order[i]
+        if cost[j] == 0.0:
+            continue
+        if rest * share < needed and time <= check_at and time > CHECK_COST and waiting == 0:
+            possible = _count_reaching(sums, sum_of_score(needed - above - rest * share, unit))
+            if possible * (LOOK_COST + 0.2 * row_cost) <= time:
+                return i, above, below
+            check_at = time * (1.0 - CHECK_AFTER)
+        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
+        low, high = np.int64(offsets[at]), np.int64(offsets[at + 1])
+        if i + 1 < n_terms:
+            ahead = np.int64(query.terms[order[i + 1]]) * chunk.n_chunks + chunk.number
+            _ask_for(lists, np.int64(offsets[ahead]), min(np.int64(offsets[ahead + 1]), lists.shape[0]))
+        if postings.kinds[at] == FULL:
+            if high - low != chunk.n_documents:
+                return -1, 0.0, 0.0
+            starts[waiting], units[waiting] = low, _units(most[j], unit)
+            waiting += 1
+            if waiting == 4:
+                _add_full(lists, starts, units, waiting, sums)
+                waiting = 0
+        elif not _add_list(lists[low:high], postings.kinds[at], _units(most[j], unit), chunk.n_documents, sums):
+            return -1, 0.0, 0.0
+        rest -= most[j]
+        time -= cost[j]
+        above += most[j] / 510.0 + 127.5 * unit
+        below += most[j] / 255.0 + 255.0 * unit
+    if waiting:
+        _add_full(lists, starts, units, waiting, sums)
+    return n_terms, above, below
+
+
+@njit(cache=True, nogil=True)
+def left_out(
+    stopped: int, chunk: Chunk, postings: PostingLists, query: Query, unit: float, share: float, scratch: Scratch
+) -> tuple[int, float, float]:
+    """The lists that were not read, those from ``stopped`` on.
+
+    Returns:
+        How many of them are full, so that documents can be looked up in them (``scratch.starts``, ``units``, ``most_from``);
+        what all can add to a score; and what they can add beyond the impacts that are looked up.
+    """
+    most, starts, units, most_from = scratch.most, scratch.starts, scratch.units, scratch.most_from
+    n, rest, uncertain = 0, 0.0, 0.0
+    for i in range(stopped, query.terms.shape[0]):
+        j = scratch.order[i]
+        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
+        low, high = postings.offsets[at], postings.offsets[at + 1]
+        rest += most[j] * share
+        if scratch.cost[j] > 0.0 and postings.kinds[at] == FULL and np.int64(high - low) == chunk.n_documents:
+            starts[n], units[n] = np.int64(low), _units(most[j], unit)
+            uncertain += most[j] / 510.0 + 127.5 * unit
+            n += 1
+        else:
+            uncertain += most[j] * share
+    from_here = np.int64(0)
+    for i in range(n - 1, -1, -1):
+        from_here += 255 * np.int64(units[i])
+        most_from[i] = from_here
+    return n, rest, uncertain
+
+
+@njit(cache=True, nogil=True)
+def kth_largest_at_least(sums: Any, k: int, counts: Any) -> int:
+    """A number that at least k positive sums reach, near the largest such one; 1 when there are fewer.
+
+    It is -1 when a sum is negative, which only a damaged list that names a document many times can do.
+    """
+    largest, smallest = np.int32(0), np.int32(0)
+    for j in range(sums.shape[0]):
+        largest = max(largest, sums[j])
+        smallest = min(smallest, sums[j])
+    if smallest < 0:
+        return -1
+    shift = 0
+    while (largest >> shift) >= BINS:
+        shift += 1
+    counts[:] = 0
+    for j in range(sums.shape[0]):
+        counts[sums[j] >> shift] += 1
+    reached = 0
+    for place in range(BINS - 1, 0, -1):
+        reached += counts[place]
+        if reached >= k:
+            return place << shift
+    return 1
+
+
+@njit(cache=True, nogil=True)
+def order_by(worth: Any, order: Any, n: int) -> None:
+    """Fills ``order`` with the numbers below n by falling worth: Shell's sort, which compiles in a moment."""
+    for j in range(n):
+        order[j] = j
+    gap = 1
+    while gap < n // 9:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            moved, place = order[i], i
+            while place >= gap and worth[order[place - gap]] < worth[moved]:
+                order[place] = order[place - gap]
+                place -= gap
+            order[place] = moved
+        gap //= 3
+
+
+@njit(cache=True, nogil=True)
+def sum_of_score(needed: Any, unit: Any) -> Any:
+    """The smallest integer sum that may stand for a score of ``needed``; everything above 2**31 is out of reach."""
+    return np.int32(max(0.0, min(np.floor(needed / unit), 2147483647.0)))
+
+
+@njit(cache=True, nogil=True)
+def with_full_lists(lists: Any, starts: Any, units: Any, n: int, local: int, total: Any, least: Any, rest: Any) -> Any:
+    """The sum of a document, ``total``, with its impacts in the n full lists that were not read.
+
+    ``rest`` is what these lists can add from each on. The look-up stops when the document cannot reach ``least`` any more.
+    """
+    for i in range(n):
+        if total + rest[i] < least:
+            return total
+        total += np.int64(lists[starts[i] + local]) * units[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _add_list(part: Any, kind: int, factor: Any, n_documents: int, sums: Any) -> bool:
+    # Adds a list that is not full. False: it names a document that does not exist. Addresses are masked, so that nothing is
+    # written elsewhere before that is known.
+    mask = np.uint64(CHUNK - 1)
+    if kind == GAPS:
+        n = part.shape[0] // 2
+        document = np.uint64(0) - np.uint64(1)
+        for j in range(n):
+            document += np.uint64(part[2 * j])
+            sums[document & mask] += np.int32(part[2 * j + 1]) * factor
+        return bool(n == 0 or document < np.uint64(n_documents))
+    n = part.shape[0] // 3
+    last = np.uint64(0)
+    for j in range(n):
+        document = np.uint64(part[3 * j]) | (np.uint64(part[3 * j + 1]) << np.uint64(8))
+        last = max(last, document)
+        sums[document & mask] += np.int32(part[3 * j + 2]) * factor
+    return bool(last < np.uint64(n_documents))
+
+
+@njit(cache=True, nogil=True)
+def _add_full(lists: Any, starts: Any, units: Any, n: int, sums: Any) -> None:
+    # Adds up to four full lists at once: reading and writing the sums takes as long for one list as for four.
+    for i in range(n, 4):
+        starts[i], units[i] = starts[0], 0
+    size = sums.shape[0]
+    if n == 1:
+        only, factor = lists[starts[0] : starts[0] + size], units[0]
+        for j in range(size):
+            sums[j] += np.int32(only[j]) * factor
+        return
+    a, b = lists[starts[0] : starts[0] + size], lists[starts[1] : starts[1] + size]
+    c, d = lists[starts[2] : starts[2] + size], lists[starts[3] : starts[3] + size]
+    e, f, g, h = units[0], units[1], units[2], units[3]
+    for j in range(size):
+        sums[j] += np.int32(a[j]) * e + np.int32(b[j]) * f + np.int32(c[j]) * g + np.int32(d[j]) * h
+
+
+@njit(cache=True, nogil=True)
+def _count_reaching(sums: Any, least: Any) -> int:
+    count = 0
+    for j in range(sums.shape[0]):
+        count += sums[j] >= least
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _units(most: Any, unit: Any) -> Any:
+    # What one of 255 parts of a list's largest contribution is in units; never 0, so that a sum of 0 means no match.
+    return np.int32(max(1.0, np.floor(most / 255.0 / unit + 0.5)))
+
+
+@njit(cache=True, nogil=True)
+def _ask_for(lists: Any, low: Any, high: Any) -> None:
+    for place in range(low, min(high, low + AHEAD), 64):
+        prefetch(lists, np.int64(place))
