@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from lexite.index import numpy_search
 from lexite.index.checks import check_weights
+from lexite.index.explanation import explain_document
 from lexite.index.reference import reference_search
 from lexite.index.scorer import Scorer
 from lexite.index.segment import segment_in_memory
@@ -163,13 +164,10 @@ def by_numpy_search(case: Case) -> Scores:
 
 
 def by_explanation(case: Case) -> Scores:
-    """``Scorer.contributions``, added up in their order."""
+    """The score that an explanation states."""
     scorer, query = scorer_of(case)
-    scores = np.zeros(len(case.documents), dtype=np.float32)
-    for number in range(len(scores)):
-        for _, part in scorer.contributions(query, number, case.scoring):
-            scores[number] += np.float32(part)
-    return scores
+    found = [explain_document(scorer, query, number, case.scoring, str) for number in range(len(case.documents))]
+    return np.array([explanation.score for explanation in found], dtype=np.float32)
 
 
 def by_reference(case: Case) -> Scores:
@@ -214,7 +212,7 @@ PLACES = {
     "kernels.impacts.saturated": Place(by_kernel),
     "kernels.retrieval": Place(by_compiled_search),
     "index.numpy_search": Place(by_numpy_search),
-    "index.scorer.contributions": Place(by_explanation),
+    "index.explanation": Place(by_explanation),
     "index.reference": Place(by_reference),
     "similarity.BM25Similarity": Place(by_similarity, 1e-5, words=False),  # torch's order of additions
     "losses.latent_terms.BM25Scores": Place(by_loss, 1e-4, words=False),  # float32 sums, and a division by one of them
