@@ -11,7 +11,7 @@ import pytest
 
 from lexite.errors import ConfigError, CorpusError, LexiteError, MissingExtraError, StorageError
 from lexite.evaluation import COLUMNS, evaluate_collections, evaluate_run
-from lexite.terms import BM25Config
+from lexite.terms import BM25Config, apply_transform
 
 
 def ranked(path, query):
@@ -110,9 +110,10 @@ def rows_of(matrix):
 def test_latent_is_bm25_over_the_encoders_weights(encoder, pets, corpus, queries, tmp_path):
     scoring = BM25Config(k1=2.0, b=0.5, idf_power=1.0)
     report = evaluate_collections(encoder, [pets], baselines=[], scoring=scoring, runs_dir=tmp_path, k_documents=4, k_queries=2)
-    documents = encoder.encode_documents(corpus.values(), k=4)
+    documents = apply_transform(encoder.encode_documents(corpus.values(), k=4), encoder.scoring.document_transform)
     judged = ["q1", "q2", "q9"]
-    weights = encoder.encode_queries([queries[query] for query in judged], k=2)
+    weights = encoder.encode_queries([queries[query] for query in judged], k=2).to_csr()
+    weights = apply_transform(weights, encoder.scoring.query_transform)
     for query, row in zip(judged, rows_of(weights), strict=True):
         expected = by_score(bm25_by_hand(rows_of(documents), row, k1=2.0, b=0.5), list(corpus), query)
         assert ranked(tmp_path / "pets.latent.run", query) == expected
@@ -274,6 +275,6 @@ def test_a_corpus_that_changes_under_way(encoder, pets, corpus, backbone):
                 file.writelines(json.dumps({"_id": id, "text": text}) + "\n" for id, text in list(corpus.items())[:3])
             return super().encode(texts, kind)
 
-    encoder.backbone = Growing()
+    encoder = encoder.replaced(backbone=Growing())
     with pytest.raises(CorpusError, match="changed while it was evaluated"):
         evaluate_collections(encoder, [pets])

@@ -102,7 +102,8 @@ def test_a_cache_gives_the_same(encoder, backbone, pets, tmp_path):
 def test_the_table_of_the_vocabulary_is_moved(encoder, pets, tmp_path):
     generator, words = np.random.default_rng(0), encoder.backbone.words
     weights = np.where(generator.random((len(words), encoder.n_latents)) < 0.1, 2.0, 0).astype(np.float32)
-    encoder.static = StaticTable(csr_array(weights), np.full(len(words), 30), encoder.backbone.fast_tokenizer.to_str())
+    table = StaticTable(csr_array(weights), np.full(len(words), 30), encoder.backbone.fast_tokenizer.to_str())
+    encoder = encoder.replaced(static=table)
     evaluate_collections(encoder, [pets], static=True, baselines=[], runs_dir=tmp_path)
     corpus = corpus_of(pets)
     wanted = expected(encoder, corpus, table_by_hand(encoder, corpus.values(), encoder.static))
