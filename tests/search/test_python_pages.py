@@ -46,6 +46,7 @@ def test_the_python_guide_runs(notes: Path, capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     assert "Searcher('notes.lexite', 3 documents" in printed and "idf" in printed
     assert "no document 'no-such-document'" in printed
+    assert {hit.id for hit in names["some"]} == {"leaves.md", "tides.md"}
     found = names["searcher"].search("moss drinks")
     assert all(hit.id != "1" for hit in found), "what was deleted is not found"
     assert names["searcher"].index.get("tides.md").text == "Spring tides follow the new moon."
