@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import ArgumentError, CorpusError, IndexFormatError, ModelError
+from lexite.errors import ArgumentError, CorpusError, ModelError
 from lexite.index.checks import check_queries, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
-from lexite.index.dictionary import Dictionary, GrowingDictionary, open_words, verify_words
+from lexite.index.dictionary import Dictionary, GrowingDictionary
 from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
 from lexite.index.explanation import Explanation, explain_document
 from lexite.index.ids import IdTable
-from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
+from lexite.index.manifest import Commit
+from lexite.index.opening import OpenedFiles, open_newest, verify_files
 from lexite.index.scorer import Scorer
-from lexite.index.segment import Segment, open_segment, segment_in_memory
-from lexite.index.static import StoredStatic, verify_static
-from lexite.index.storage import verify_file
+from lexite.index.segment import Segment, segment_in_memory
+from lexite.index.static import StoredStatic
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, Transform
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from lexite.terms.static import StaticTable
 
-OPEN_ATTEMPTS = 10
 APPROXIMATE_SHARE = 0.6
 
 
@@ -117,7 +116,7 @@ class BM25Index:
 
         Args:
             path: its folder.
-            vocabulary: fingerprint of the vocabulary that will make the weights; another than the index's is refused.
+            vocabulary: fingerprint of the vocabulary that will make the weights. It must be the index's own.
             segment_postings: as in :meth:`create`.
 
         Raises:
@@ -138,21 +137,14 @@ class BM25Index:
             IndexFormatError: there is no index, or it is damaged; the message names the file.
         """
         folder = Path(path)
-        commit = read_commit(folder)
-        for attempt in range(OPEN_ATTEMPTS):
-            try:
-                words = open_words(folder, commit.words) if commit.words else None
-                static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
-                index = cls(commit, _open_segments(folder, commit), folder, words, static)
-                if verify:
-                    index.verify()
-                return index
-            except IndexFormatError:
-                newer = read_commit(folder)
-                if newer == commit or attempt == OPEN_ATTEMPTS - 1:
-                    raise
-                commit = newer  # a writer has committed meanwhile and removed what the commit before needed
-        raise AssertionError("the last attempt returns or raises")
+
+        def make(files: OpenedFiles) -> BM25Index:
+            index = cls(files.commit, files.segments, folder, files.words, files.static)
+            if verify:
+                index.verify()
+            return index
+
+        return open_newest(folder, make)
 
     @classmethod
     def in_memory(
@@ -470,20 +462,8 @@ class BM25Index:
         Raises:
             IndexFormatError: a file is missing or damaged; the message names it.
         """
-        if self.path is None:
-            return
-        try:
-            for segment in self._commit.segments:
-                for name, record in segment.files.items():
-                    verify_file(self.path / SEGMENTS_NAME / segment.name / name, record)
-            if self._commit.words:
-                verify_words(self.path, self._commit.words)
-            if self._commit.static:
-                verify_static(self.path, self._commit.static)
-        except IndexFormatError as error:
-            if read_commit(self.path) != self._commit:
-                raise IndexFormatError(f"{self.path} was changed since it was opened. Open it again to verify it.") from error
-            raise
+        if self.path is not None:
+            verify_files(self.path, self._commit)
 
     @property
     def _name(self) -> object:
@@ -496,9 +476,3 @@ class BM25Index:
         if queries.texts is None or self.literal is None or not scoring.literal_weight:
             return rows
         return self._words.add_to(rows, self.n_latents, queries.texts, self.literal)
-
-
-def _open_segments(folder: Path, commit: Commit) -> list[Segment]:
-    return [
-        open_segment(folder / SEGMENTS_NAME / record.name, record, with_texts=commit.store_text) for record in commit.segments
-    ]

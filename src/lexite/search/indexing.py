@@ -237,6 +237,6 @@ def only_new(
             skip(f"The index has a document '{document.id}' already.")
         else:
             raise CorpusError(
-                f"The index has a document '{document.id}' already. Replace it (--replace, Searcher.replace), or pass over such "
-                "documents (--skip-bad). Nothing was added."
+                f"The index has a document '{document.id}' already. Replace it (--replace, Searcher.replace), or pass over "
+                "such documents (--skip-bad). Nothing was added."
             )

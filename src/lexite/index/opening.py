@@ -1,0 +1,85 @@
+"""Opening the files of an index, and comparing them with their checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from lexite.errors import IndexFormatError
+from lexite.index.dictionary import open_words, verify_words
+from lexite.index.ids import IdTable
+from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
+from lexite.index.segment import Segment, open_segment
+from lexite.index.static import StoredStatic, verify_static
+from lexite.index.storage import verify_file
+
+OPEN_ATTEMPTS = 10
+Opened = TypeVar("Opened")
+
+
+class OpenedFiles(NamedTuple):
+    """What one commit of an index holds, its files mapped into memory.
+
+    Attributes:
+        commit: the state.
+        segments: in document order.
+        words: the literal words; None without any.
+        static: the static table; None without one.
+    """
+
+    commit: Commit
+    segments: list[Segment]
+    words: IdTable | None
+    static: StoredStatic | None
+
+
+def open_newest(folder: Path, make: Callable[[OpenedFiles], Opened]) -> Opened:
+    """Opens the newest commit. A writer may commit meanwhile, and remove what that commit needed; then the newer one is opened.
+
+    Args:
+        folder: of the index.
+        make: what is made of the files; it may raise ``IndexFormatError`` too.
+
+    Raises:
+        IndexFormatError: there is no index, or it is damaged; the message names the file.
+    """
+    commit = read_commit(folder)
+    for attempt in range(OPEN_ATTEMPTS):
+        try:
+            return make(_open(folder, commit))
+        except IndexFormatError:
+            newer = read_commit(folder)
+            if newer == commit or attempt == OPEN_ATTEMPTS - 1:
+                raise
+            commit = newer
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _open(folder: Path, commit: Commit) -> OpenedFiles:
+    words = open_words(folder, commit.words) if commit.words else None
+    static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
+    segments = [
+        open_segment(folder / SEGMENTS_NAME / record.name, record, with_texts=commit.store_text) for record in commit.segments
+    ]
+    return OpenedFiles(commit, segments, words, static)
+
+
+def verify_files(folder: Path, commit: Commit) -> None:
+    """Compares every file that a commit names with its recorded length and checksum.
+
+    Raises:
+        IndexFormatError: a file is missing or damaged, and the message names it; or there is a newer commit.
+    """
+    try:
+        for segment in commit.segments:
+            for name, record in segment.files.items():
+                verify_file(folder / SEGMENTS_NAME / segment.name / name, record)
+        if commit.words:
+            verify_words(folder, commit.words)
+        if commit.static:
+            verify_static(folder, commit.static)
+    except IndexFormatError as error:
+        if read_commit(folder) != commit:
+            raise IndexFormatError(f"{folder} was changed since it was opened. Open it again to verify it.") from error
+        raise
