@@ -2,8 +2,8 @@
 #   make quickstart     install and let the demo answer questions
 #   make test           what a change must pass
 #   make bench          the benchmarks, in an environment of their own with what they compare lexite with
-# On Linux, pip takes the build of torch with CUDA (4 GB more than a CPU build). PIP_FLAGS='--extra-index-url URL' names an index that
-# has a CPU build of the same version; pip prefers that one.
+# On Linux, pip takes the build of torch with CUDA, 4 GB more than a CPU build. PIP_FLAGS hands options to pip, such as where it finds
+# another build of the same version.
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
