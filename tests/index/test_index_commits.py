@@ -296,7 +296,7 @@ def test_the_lock_is_given_back_when_opening_fails(tmp_path: Path) -> None:
 @contextmanager
 def committed_while_opening(path: Path) -> Iterator[None]:
     """A writer that commits, and removes old segments, between a reader's two steps."""
-    import lexite.index.bm25 as module
+    import lexite.index.opening as module
 
     with pytest.MonkeyPatch.context() as patch:
         original, calls = module.read_commit, []
