@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +84,28 @@ class IdTable:
         found = np.full(len(ids), -1, dtype=np.int64)
         first = np.searchsorted(self.hashes, hashes, side="left")
         last = np.searchsorted(self.hashes, hashes, side="right")
-        for i in np.flatnonzero(last > first).tolist():
+        alone = np.flatnonzero(last - first == 1)
+        documents = self.order[first[alone]]
+        same = self._has_ids(documents, [ids[i] for i in alone.tolist()])
+        if deleted is not None:
+            same &= ~deleted[documents]
+        found[alone[same]] = documents[same]
+        for i in np.flatnonzero(last - first > 1).tolist():  # ids whose hashes are equal, and deleted documents of the same id
             for place in range(first[i], last[i]):
                 document = int(self.order[place])
                 if self.encoded(document) == ids[i] and (deleted is None or not deleted[document]):
                     found[i] = document
         return found
+
+    def _has_ids(self, documents: NDArray[np.int32], ids: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Whether each of some documents has the id that stands at its place in ``ids``, (n,)."""
+        begins, ends = self.bounds[documents], self.bounds[documents + 1]
+        sizes = np.array([len(identifier) for identifier in ids], dtype=np.int64)
+        same: NDArray[np.bool_] = (ends - begins == sizes) & (begins >= 0) & (ends <= len(self.data))
+        wanted = np.frombuffer(b"".join(compress(ids, same)), dtype=np.uint8)
+        begins, sizes = begins[same], sizes[same]
+        places = np.arange(len(wanted)) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
+        equal = np.ones(len(sizes), dtype=bool)
+        equal[np.repeat(np.arange(len(sizes)), sizes)[self.data[places] != wanted]] = False
+        same[same] = equal
+        return same
