@@ -111,7 +111,7 @@ def test_the_largest_of_a_batch_wherever_one_begins_to_look(n: int, latents: int
         expected = dense.flatten().sort(descending=True).values[:total]
         torch.testing.assert_close(values.sort(descending=True).values, expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(dense[slots.tokens, slots.indices.long()], values, rtol=1e-4, atol=1e-4)
-        assert smallest == (pytest.approx(float(expected[-1]), rel=1e-4) if total else 0.0)
+        assert smallest == (pytest.approx(float(expected[-1]), rel=1e-4, abs=1e-5) if total else 0.0)  # of sums near 0
 
 
 def test_the_largest_of_a_batch_by_bf16_products() -> None:

@@ -157,9 +157,9 @@ def by_compiled_search(case: Case) -> Scores:
 
 def by_numpy_search(case: Case) -> Scores:
     scorer, query = scorer_of(case)
-    plain = numpy_search.PlainQuery(query.terms, scorer.factors(query, case.scoring), -1)
-    n = len(case.documents)
-    found, values = numpy_search.search(scorer._plain_parts(scorer._prepared(case.scoring), False), plain, scorer.n_terms, n)
+    single = numpy_search.SingleQuery(query.terms, scorer.factors(query, case.scoring), -1)
+    n, segments = len(case.documents), scorer._searched_segments(scorer._prepared(case.scoring), False)
+    found, values = numpy_search.search(segments, single, scorer.n_terms, n)
     return dense(found, values, n)
 
 

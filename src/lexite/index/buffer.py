@@ -1,4 +1,4 @@
-"""The documents that a writer has taken but not yet made into a segment."""
+"""Documents that wait to become a segment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SegmentBuffer:
 
     Args:
         folder: the segment's folder; it must not exist and is made when the first document comes.
-        n_terms: number of terms of the index now; :meth:`grow` tells of more.
+        n_terms: number of terms of the index now; :meth:`grow` raises it.
         capacity: postings it may hold.
         store_text: whether to keep titles and texts.
     """
@@ -47,7 +47,7 @@ class SegmentBuffer:
 
     @property
     def n_documents(self) -> int:
-        """Documents taken, with those deleted since."""
+        """Number of documents taken, including documents that were deleted since."""
         return len(self.ids)
 
     @property
@@ -56,7 +56,7 @@ class SegmentBuffer:
         return self._bounds[-1]
 
     def fitting(self, rows: Rows, start: int) -> int:
-        """How many rows from ``start`` fit; a segment takes at least one, so an empty buffer always has room."""
+        """How many rows from ``start`` on fit. An empty buffer takes at least one, however long it is."""
         limit = rows.indptr[start] + self.capacity - self.n_postings
         count = int(np.searchsorted(rows.indptr, limit, side="right")) - 1 - start
         return max(min(count, MAX_DOCUMENTS - self.n_documents, rows.n_rows - start), 0 if self.ids else 1)
@@ -65,7 +65,7 @@ class SegmentBuffer:
         """Makes room for more terms.
 
         Raises:
-            StorageError: the terms that were written in 16 bits cannot be written again in 32.
+            StorageError: terms that were written in 16 bits cannot be rewritten in 32 bits.
         """
         if n_terms == self.n_terms:
             return
@@ -110,7 +110,7 @@ class SegmentBuffer:
         self.deleted.add(self.rows_of_ids.pop(identifier))
 
     def write(self) -> SegmentRecord:
-        """Completes the segment but for its posting lists, deleted documents included (the caller marks them), durably.
+        """Completes the files of the segment, except for posting lists and deletions, and makes them durable.
 
         Raises:
             StorageError: it cannot be written; call :meth:`discard` then.

@@ -1,4 +1,4 @@
-"""Checking what comes from outside: weights before they reach compiled code, and whose terms they are."""
+"""Checks of what callers give: weights, queries and documents, before they reach compiled code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_weights(matrix: SparseRows, n_terms: int, name_of_row: Callable[[int],
     Args:
         matrix: ``(n, n_terms)``, CSR or anything with a ``tocsr`` method. It is left as it is.
         n_terms: columns it must have.
-        name_of_row: says what a row is, for error messages.
+        name_of_row: names a row in error messages.
 
     Returns:
         Rows with ascending terms, duplicates added up, zeros left out, weights in float32.

@@ -140,14 +140,14 @@ class GrowingDictionary:
         return len(self) > len(self._known.order)
 
     def committed(self) -> IdTable:
-        """All words, to be written by a commit; they are known from then on."""
+        """All words, for a commit to write. From then on none of them counts as new."""
         new = [encode_text(word) for word in islice(self._numbers, len(self._known.order), None)]
         self._known = _joined(self._known, IdTable.build(new))
         return self._known
 
 
 def _joined(first: IdTable, second: IdTable) -> IdTable:
-    """Two tables as one; the ids of the second come after those of the first."""
+    """Two tables as one: the ids of the first, then the ids of the second."""
     hashes = np.concatenate([first.hashes, second.hashes])
     order = np.concatenate([first.order, second.order + np.int32(len(first.order))])
     sorting = np.argsort(hashes, kind="stable")

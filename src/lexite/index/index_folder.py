@@ -14,7 +14,7 @@ from lexite.index.lock import LOCK_NAME, WriterLock
 from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit, read_commit
 from lexite.index.static import STATIC_NAME
 
-UNFINISHED_COMMIT = f".{COMMIT_NAME}.*.tmp"  # what a kill in the middle of files.write_json leaves
+UNFINISHED_COMMIT = f".{COMMIT_NAME}.*.tmp"  # left when a process is killed inside files.write_json
 _FILE_OF_COMMIT = re.compile(r"[a-z_]+-([0-9]{8})\.[a-z]+")
 
 
@@ -24,7 +24,7 @@ def current_commit(folder: Path) -> Commit | None:
 
 
 def remove_stale(folder: Path, state: Commit | None) -> None:
-    """Removes what ``state`` does not name: what older commits and writers that were killed left."""
+    """Removes the files that ``state`` does not name: leftovers of older commits and of killed writers."""
     named = {record.name: record.files for record in state.segments} if state else {}
     for path in (folder / SEGMENTS_NAME).iterdir():
         if path.name not in named:
@@ -49,7 +49,7 @@ def _remove_others(folder: Path, named: Container[str]) -> None:
 
 
 def last_generation(folder: Path) -> int:
-    """The largest number in the names of the files of words and static tables that lie in an index; 0 without any."""
+    """The largest commit number in the names of an index's files of words and static tables; 0 when it has none."""
     places = [place for place in (folder / WORDS_NAME, folder / STATIC_NAME) if place.is_dir()]
     found = [_FILE_OF_COMMIT.fullmatch(path.name) for place in places for path in place.iterdir()]
     return max((int(match[1]) for match in found if match), default=0)
@@ -58,8 +58,8 @@ def last_generation(folder: Path) -> int:
 def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
     """Refuses a folder in which no index can be made, before any work is done.
 
-    A folder is usable when it does not exist, is empty, holds nothing but a build that was stopped before its first commit, or
-    (with ``overwrite``) holds an index.
+    A folder is usable when it does not exist, when it is empty, when it holds only a build that was stopped before its first
+    commit, and, with ``overwrite``, when it holds an index.
 
     Raises:
         StorageError: it holds something else, or cannot be written to.

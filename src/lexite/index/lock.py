@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file, which the operating system gives back when its process ends, however it ends."""
+"""One writer at a time: a lock on a file. The operating system releases it when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WriterLock:
             os.close(descriptor)
             raise StorageError(_busy(folder, holder)) from None
         self._descriptor: int | None = descriptor
-        with contextlib.suppress(OSError):  # the number is only for the message above; a full disk must not stop a reader of it
+        with contextlib.suppress(OSError):  # the number serves the message alone; a full disk must not stop a writer here
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, str(os.getpid()).encode("ascii"))
@@ -65,7 +65,7 @@ class WriterLock:
 
 
 def _holder(descriptor: int) -> int | None:
-    """The number of the process that holds the lock, where it could write it down."""
+    """The number of the process that holds the lock; None when it could not write its number down."""
     with contextlib.suppress(OSError):
         os.lseek(descriptor, 0, os.SEEK_SET)
         number = os.read(descriptor, 32).decode("ascii", errors="replace").strip()
@@ -75,7 +75,7 @@ def _holder(descriptor: int) -> int | None:
 
 
 def _busy(folder: Path, holder: int | None) -> str:
-    """Who writes, and what to do."""
+    """The message for somebody who finds the index locked: who holds the lock, and what to do."""
     if holder == os.getpid():
         return (
             f"{folder} is being written by another writer of this process, which was not closed. Use it in a with block, or "

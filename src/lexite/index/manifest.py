@@ -1,6 +1,6 @@
 """The commit point: one JSON file that names every file of the index with its checksum.
 
-Whatever it does not name does not exist for readers, so replacing it (written beside, flushed, renamed) is the commit.
+Readers see only the files that it names. So a commit is made by replacing this file: it is written beside, flushed, renamed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ImpactsRecord:
 
     Attributes:
         generation: number of the commit that wrote their files.
-        scoring: what their impacts are those of; the fields of ``lexite.index.postings.ImpactScoring``.
+        scoring: the scoring that their impacts were built for: the fields of ``lexite.index.postings.ImpactScoring``.
     """
 
     generation: int
@@ -50,9 +50,9 @@ class SegmentRecord:
 
     Attributes:
         name: its folder's name.
-        n_documents: documents in it, with deleted ones.
-        n_postings: postings in it, with those of deleted documents.
-        n_terms: terms that there were when it was written: the latents, and the words of the dictionary at that time.
+        n_documents: documents in it, deleted ones included.
+        n_postings: postings in it, deleted documents included.
+        n_terms: number of terms when it was written: the latents, and the words that the dictionary had then.
         n_deleted: deleted documents.
         deletions: number of the commit that wrote its deletion files; None when nothing was ever deleted.
         impacts: its posting lists; every segment that a commit names has them.

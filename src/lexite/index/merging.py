@@ -19,7 +19,7 @@ from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file,
 from lexite.scoring.transform import TRANSFORMS
 
 MERGE_FACTOR = 8
-SMALLEST_LEVEL = 10_000  # postings; smaller segments are all alike
+SMALLEST_LEVEL = 10_000  # postings; all smaller segments are of one level
 PIECE_BYTES = 1 << 22
 PIECE_ENTRIES = 1 << 20
 
@@ -34,14 +34,14 @@ class Source:
 
 
 def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """Which neighbouring segments to merge next, so that there are few of them and a posting is seldom copied.
+    """Chooses the neighbouring segments to merge next, so that segments stay few and a posting is seldom copied.
 
-    Segments are put in levels, each 8 times the one before. Eight neighbours up to one level become one segment, which keeps
-    document order; but not when one of them has most of the postings. A segment that lost more than half of its postings is
-    rewritten alone.
+    Segments are put in levels of size, each 8 times the level before. Eight neighbours of one level or below become one
+    segment, unless one of them has most of the postings; merging neighbours keeps the order of documents. A segment that lost
+    more than half of its postings is rewritten alone.
 
     Args:
-        sizes: postings of each segment, first without those of deleted documents, then as they lie on the disk.
+        sizes: for each segment the postings of its living documents, and all its postings.
 
     Returns:
         First segment and end of the run, or None when all is well.
@@ -75,12 +75,12 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
     Args:
         sources: neighbouring segments.
         folder: the new segment's folder; it must not exist.
-        n_terms: number of terms of the index, which are at least those of every source.
+        n_terms: number of terms of the index; no source has more.
         store_text: whether the index keeps titles and texts.
 
     Raises:
         IndexFormatError: a source is damaged.
-        StorageError: the segment cannot be written; what was written is left for the caller to remove.
+        StorageError: the segment cannot be written; the caller removes the files that were begun.
     """
     for source in sources:
         for name, record in source.record.files.items():

@@ -1,6 +1,6 @@
-"""Searching with numpy alone: what a process that asks one question uses, since loading the compiled kernels takes longer.
+"""Searching with numpy alone, for a process that asks one question: loading the compiled kernels would take longer.
 
-It reads the same posting lists and returns the same results, bit for bit.
+This search reads the same posting lists and returns the same results, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from lexite.scoring.formula import impacts
 from lexite.scoring.transform import transform_weights
 
 ROWS_AT_ONCE = 16384
-ROW_COST, ROW_ENTRY_COST, LIST_COST, LIST_BYTE_COST = 1.5, 0.01, 12.0, 0.004  # microseconds, about
+ROW_COST, ROW_ENTRY_COST, LIST_COST, LIST_BYTE_COST = 3.0, 0.02, 12.0, 0.004  # microseconds, about
 Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
-class PlainPart:
+class SearchedSegment:
     """A segment as it is searched.
 
     Attributes:
         segment: its rows.
-        postings: its lists, when they are those of the scoring; None to score all rows.
+        postings: its lists, when they fit the scoring; None to score all rows.
         live: (n_documents,) uint8, 0 for deleted documents; empty when there are none.
         first: number of its first document.
         norms: (n_documents,) float32.
@@ -45,7 +45,7 @@ class PlainPart:
 
 
 @dataclass(frozen=True, slots=True)
-class PlainQuery:
+class SingleQuery:
     """A query.
 
     Attributes:
@@ -61,7 +61,7 @@ class PlainQuery:
     among: NDArray[np.int64] | None = None
 
 
-def search(parts: Sequence[PlainPart], query: PlainQuery, n_terms: int, top_k: int) -> Ranking:
+def search(parts: Sequence[SearchedSegment], query: SingleQuery, n_terms: int, top_k: int) -> Ranking:
     """The best hits of one query: documents and scores, best first, equal scores by document.
 
     Raises:
@@ -83,7 +83,7 @@ def search(parts: Sequence[PlainPart], query: PlainQuery, n_terms: int, top_k: i
 
 
 def _candidates(
-    part: PlainPart, query: PlainQuery, top_k: int, documents: NDArray[np.int64], scores: NDArray[np.float32]
+    part: SearchedSegment, query: SingleQuery, top_k: int, documents: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> Iterator[NDArray[np.int64]]:
     """The documents of a segment that can be hits, ascending, some at a time."""
     n_documents = part.segment.n_documents
@@ -110,12 +110,12 @@ def _candidates(
 
 
 def _within(documents: NDArray[np.int64], first: int, n_documents: int) -> NDArray[np.int64]:
-    """Those of ascending documents that lie in a segment, by their numbers in it."""
+    """The documents of an ascending array that lie in a segment, by their numbers in it."""
     begin, end = np.searchsorted(documents, [first, first + n_documents])
     return documents[begin:end] - first
 
 
-def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[np.int64], query: PlainQuery) -> bool:
+def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[np.int64], query: SingleQuery) -> bool:
     """Whether scoring documents from their rows takes less time than reading the lists of the query's terms."""
     begins, ends = postings.places(query.terms[query.terms < segment.n_terms], segment.n_terms)
     entries = (segment.row_bounds[documents + 1] - segment.row_bounds[documents]).sum()
@@ -124,11 +124,11 @@ def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[n
 
 
 def _bounds_of_scores(
-    part: PlainPart, postings: Postings, query: PlainQuery
+    part: SearchedSegment, postings: Postings, query: SingleQuery
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the score of each document is at least and at most; both are 0 where no term is shared.
+    """The least and the largest score that each document can have; both are 0 where no term is shared.
 
-    An impact of q in 255 parts of u stands for one of at most (q + 1/2) u / 255 and at least (q - 1) u / 255.
+    A stored impact q, in 255 parts of u, stands for an impact from (q - 1) u / 255 to (q + 1/2) u / 255.
     """
     n_documents = part.segment.n_documents
     n_chunks, levels = n_chunks_of(n_documents), postings.levels.astype(np.float64)
@@ -176,13 +176,13 @@ def _decode(data: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.int64], NDAr
     raise IndexFormatError(DAMAGED_ROWS)
 
 
-def _score(part: PlainPart, documents: NDArray[np.int64], slots: NDArray[np.int64], query: PlainQuery) -> Ranking:
-    """Exact scores of documents, without those that share no term: float32, terms in ascending order."""
+def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[np.int64], query: SingleQuery) -> Ranking:
+    """The documents that share a term with the query, and their exact scores: float32, terms added in ascending order."""
     segment = part.segment
     begins, ends = segment.row_bounds[documents], segment.row_bounds[documents + 1]
     if np.any(begins < 0) or np.any(ends < begins) or np.any(ends > len(segment.row_terms)):
         raise IndexFormatError(DAMAGED_ROWS)
-    if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # all rows of a range: one look at them
+    if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # a range of rows, read in one piece
         terms, weights = segment.entries(int(begins[0]), int(ends[-1]))
     else:
         entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])

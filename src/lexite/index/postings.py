@@ -1,8 +1,8 @@
 """Compressed posting lists of a segment: built from its rows of raw weights, written, mapped.
 
-Impacts are those of one scoring and one average length. Everything else about a score (idf, query weights, other k1 and b)
-acts on them later or on the raw weights, which stay beside them: ``lexite.kernels.impacts`` has the form of the lists,
-``lexite.index.scorer`` says when they can be used.
+Impacts are computed for one scoring and one average length. Everything else in a score (idf, query weights, another k1 or b)
+acts later, on the impacts or on the raw weights, which stay beside them. ``lexite.kernels.impacts`` describes the lists;
+``lexite.index.scorer`` decides when they can be used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lexite.scoring.formula import Saturation, length_norms, saturation_form
 from lexite.scoring.transform import TRANSFORMS
 
 N_LEVELS = 256
-LARGEST_DRIFT = 1.05  # average lengths may differ by this factor before impacts are of no more use
+LARGEST_DRIFT = 1.05  # impacts are used while average lengths differ by less than this factor
 SPILL_BYTES = 64 << 20  # more encoded lists than this wait on the disk for the other chunks
 MERGE_BYTES = 32 << 20
 MOST_THREADS = 4  # each takes about 16 bytes for every posting of a chunk
@@ -76,7 +76,7 @@ class ImpactScoring:
         return ImpactForm(TRANSFORMS.index(self.document_transform), *self.saturation)
 
     def drift(self, other: ImpactScoring) -> float | None:
-        """By what factor, at least 1, an impact of ``other`` can differ from one of this; None when they do not compare.
+        """The factor, 1 or more, by which the impacts of two scorings can differ; None when they cannot be compared.
 
         Norms of different average lengths a and a' have a ratio between 1 and a / a', and so have the impacts.
         """
@@ -99,7 +99,7 @@ class Postings:
     """The lists of a segment. Those of one term, chunk after chunk, are neighbours.
 
     Attributes:
-        scoring: what the impacts are those of.
+        scoring: the scoring that the impacts were built for.
         lists: uint8, all lists.
         offsets: (n_terms * n_chunks + 1,) uint32 or uint64, begin of the list of term t and chunk c at t * n_chunks + c.
         kinds: (n_terms * n_chunks,) uint8, the form of each list.
@@ -145,7 +145,7 @@ class Postings:
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """How a builder gets at the rows of a segment.
+    """Access to the rows of a segment, for building lists from them.
 
     Attributes:
         bounds: (n_documents + 1,) int64.
@@ -158,7 +158,7 @@ class RowReader:
 
 @functools.cache
 def impact_levels(largest: float) -> NDArray[np.float32]:
-    """The largest impacts a list can be relative to: 256 numbers, falling by a sixteenth of an octave from ``largest``.
+    """The 256 largest impacts that a list can have, to which its impacts are relative: from ``largest`` down, 16 an octave.
 
     >>> impact_levels(1.0)[[0, 16, 32]].tolist()
     [1.0, 0.5, 0.25]
@@ -178,7 +178,7 @@ def posting_files(generation: int) -> tuple[str, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """The encoded lists of one chunk: where they are (bytes, or a place in the spill file), and the size of each."""
+    """The encoded lists of one chunk, in memory or from ``start`` on in the spill file, and the size of each."""
 
     start: int
     lists: NDArray[np.uint8] | None
@@ -192,9 +192,9 @@ def build_postings(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
 
     Args:
         rows: raw weights.
-        norms: (n_documents,) of the documents, for ``scoring``.
+        norms: (n_documents,) norms of the documents under ``scoring``.
         n_terms: number of terms.
-        scoring: what the impacts are to be those of.
+        scoring: scoring to build the impacts for.
 
     Raises:
         IndexFormatError: a row names a term that does not exist.
@@ -213,10 +213,10 @@ def write_postings(
     Args:
         folder: of the segment.
         generation: number of the commit that writes them.
-        rows: as in :func:`build_postings`, and so on.
-        norms: of the documents.
+        rows: raw weights.
+        norms: (n_documents,) norms of the documents under ``scoring``.
         n_terms: number of terms.
-        scoring: what the impacts are to be those of.
+        scoring: scoring to build the impacts for.
 
     Raises:
         IndexFormatError: a row names a term that does not exist.
@@ -324,7 +324,7 @@ def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
         yield from map(encode, begins)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="lexite-postings") as pool:
-        for first in range(0, len(begins), threads):  # a few at a time: a pool's map would run ahead of the writer
+        for first in range(0, len(begins), threads):  # a few at a time, since the map of a pool would run ahead of the writer
             yield from pool.map(encode, begins[first : first + threads])
 
 

@@ -35,7 +35,7 @@ from lexite.scoring.transform import TRANSFORMS, transform_weights
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
-LISTS_KEPT = 2  # scorings whose lists are kept; those that are not the index's own take 2 bytes of memory a posting
+LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 FEW_DOCUMENTS = 1 / 64  # a share of all: with fewer that may be hits, lists are hardly read
 EVERYTHING = Among(*(np.empty(0, dtype=np.int64) for _ in range(3)))
@@ -57,7 +57,7 @@ class Prepared:
 
 
 class TermFacts(NamedTuple):
-    """A document's numbers, and those of the terms that it shares with a query, as arrays in ascending order of terms.
+    """The numbers of a document and of the terms that it shares with a query, as arrays in ascending order of terms.
 
     Attributes:
         id: the document's id.
@@ -93,7 +93,7 @@ class Scorer:
 
     Args:
         segments: in document order.
-        n_latents: number of latent terms; those from there on are literal words.
+        n_latents: number of latent terms; the terms behind them are literal words.
         n_words: number of literal words. A segment that was written before a word was known has no postings of it.
     """
 
@@ -196,17 +196,17 @@ class Scorer:
             heaps = Heaps(scores, documents, np.zeros(queries.n_rows, dtype=np.int64))
             self._search(asked, chosen, prepared, self._lists(prepared) if with_lists else None, share, heaps)
             return documents, scores
-        parts = self._plain_parts(prepared, ready)
+        parts = self._searched_segments(prepared, ready)
         for row in range(queries.n_rows):
             own = slice(queries.indptr[row], queries.indptr[row + 1])
             some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
-            query = numpy_search.PlainQuery(queries.terms[own], factors[own], int(excluded[row]), some)
+            query = numpy_search.SingleQuery(queries.terms[own], factors[own], int(excluded[row]), some)
             found, found_scores = numpy_search.search(parts, query, self.n_terms, top_k)
             documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
         return documents, scores
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
-        """The posting lists of the segments for a scoring: those of the index where they fit, else built anew."""
+        """The posting lists of the segments for a scoring: the lists of the index where they fit it, else new ones."""
         return self._lists(self._prepared(scoring))
 
     def _search(
@@ -273,7 +273,7 @@ class Scorer:
         lists: tuple[Postings, ...] | None,
         share: float,
     ) -> Callable[..., bool]:
-        """The compiled search of one segment; what is left to say is the heaps, the range of chunks and that of queries."""
+        """The compiled search of one segment. It is called with heaps, a range of chunks and a range of queries."""
         from lexite.kernels.chunk_sums import Pruning
         from lexite.kernels.retrieval import score_among, search_segment
 
@@ -324,13 +324,13 @@ class Scorer:
                     segment.postings.read_ahead(new[new < segment.n_terms], segment.n_terms)
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
-        """Whether lists for a scoring that the segments don't have are there, or are worth building now."""
+        """Whether lists for another scoring than the index's exist or are worth building now."""
         self._asked[scoring] = self._asked.get(scoring, 0.0) + n_queries
         return self._asked[scoring] > QUERIES_WORTH_BUILDING
 
-    def _plain_parts(self, prepared: Prepared, ready: bool) -> list[numpy_search.PlainPart]:
+    def _searched_segments(self, prepared: Prepared, ready: bool) -> list[numpy_search.SearchedSegment]:
         return [
-            numpy_search.PlainPart(
+            numpy_search.SearchedSegment(
                 segment,
                 segment.postings if ready else None,
                 rows.live,

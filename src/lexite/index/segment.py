@@ -45,7 +45,7 @@ class Segment:
         texts: titles and texts one after the other in UTF-8; None when they are not kept.
         text_bounds: (2 n_documents + 1,) int64, bounds in ``texts``: title, text, title, text …
         deleted: (n_documents,) bool; None when no document is deleted.
-        removed: (n_terms,) postings of deleted documents; None likewise.
+        removed: (n_terms,) postings of deleted documents; None when no document is deleted.
     """
 
     row_bounds: NDArray[np.int64]
@@ -62,12 +62,12 @@ class Segment:
 
     @property
     def n_documents(self) -> int:
-        """Documents, with deleted ones."""
+        """Number of documents, deleted ones included."""
         return int(self.lengths.shape[1])
 
     @property
     def n_terms(self) -> int:
-        """Terms that there were when it was written; a later one has no posting in it."""
+        """Number of terms when the segment was written; later terms have no posting in it."""
         return len(self.frequencies)
 
     @property
@@ -92,11 +92,11 @@ class Segment:
         return self.row_terms[low:high], self.row_weights[low:high]
 
     def reader(self) -> RowReader:
-        """Access to the rows for those who build posting lists from them."""
+        """Access to the rows, for building posting lists from them."""
         return RowReader(self.row_bounds, self.entries)
 
     def entries(self, low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Terms and raw weights of a range of entries, which the system is told to read from the disk in one go."""
+        """Terms and raw weights of a range of entries. The system is asked to read them from the disk in one piece."""
         for values in (self.row_terms, self.row_weights):
             read_ahead(values, *(np.array([place * values.itemsize]) for place in (low, high)))
         return self.row_terms[low:high], self.row_weights[low:high]

@@ -13,11 +13,11 @@ from lexite.index.segment import Segment
 
 
 @dataclass(slots=True)
-class Part:
-    """A segment: what is on the disk, and which documents were deleted since.
+class ChangedSegment:
+    """A segment on the disk, and the documents that were deleted since the last commit.
 
     Attributes:
-        record: what the last commit says about it, or the next will.
+        record: its description in the last commit, or in the next one for a new segment.
         segment: its files, opened.
         deleted: (n_documents,) bool; None when no document is deleted.
         changed: whether there are deletions that no commit has.
@@ -48,16 +48,27 @@ class Part:
         return int(self.segment.document_frequency.sum()), self.record.n_postings
 
 
-def count_removed(part: Part, new: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Postings of deleted documents by term, those of ``new`` added to the ones counted before."""
-    segment = part.segment
+def count_removed(changed: ChangedSegment, new: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Counts the postings of deleted documents, by term.
+
+    Args:
+        changed: the segment; its counts of the last commit are added to.
+        new: (n_documents,) bool, documents deleted since then.
+
+    Returns:
+        (n_terms,).
+
+    Raises:
+        IndexFormatError: a row of a deleted document is damaged.
+    """
+    segment = changed.segment
     n_terms = len(segment.frequencies)
     removed = np.zeros(n_terms, dtype=np.int64) if segment.removed is None else segment.removed.copy()
     for document in np.flatnonzero(new).tolist():
         terms, _ = segment.row(document)
         if len(terms) and int(terms.max()) >= n_terms:
             raise IndexFormatError(
-                f"The rows of segment {part.record.name} are damaged. Run 'lexite info --verify' on the index."
+                f"The rows of segment {changed.record.name} are damaged. Run 'lexite info --verify' on the index."
             )
         removed[terms] += 1
     return removed

@@ -1,6 +1,7 @@
-"""The static table of an index: it encodes queries without the model.
+"""The static table of an index, which encodes queries without the model.
 
-Its two files lie in a folder of their own; a commit that brings a new table writes both anew, under its number.
+Its two files lie in a folder of their own. A commit that brings a new table writes both, with the number of the commit in their
+names.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class StaticRecord:
 
     Attributes:
         generation: number of the commit that wrote its files.
-        n_pieces_used: word pieces that occurred in what it was counted on.
+        n_pieces_used: number of word pieces that occurred in the documents it was counted from.
         files: its files.
     """
 
@@ -91,7 +92,7 @@ class StoredStatic:
 
 
 def check_static(table: StaticTable, n_latents: int) -> None:
-    """Refuses a table of other terms than those of the index.
+    """Refuses a table that gives other terms than the index has.
 
     Raises:
         IndexFormatError: it gives another number of terms.

@@ -90,7 +90,7 @@ class FileWriter:
 
     @property
     def record(self) -> FileRecord:
-        """Length and checksum of what was written so far."""
+        """Length and checksum of the bytes written so far."""
         return FileRecord(self.bytes, self._digest.hexdigest())
 
     def __enter__(self) -> FileWriter:
@@ -121,7 +121,7 @@ def new_files(place: Path, names: Sequence[str]) -> Iterator[None]:
 
     Args:
         place: the folder; made when missing.
-        names: the files; what a commit that failed left under them is removed.
+        names: the files; leftovers of a failed commit under these names are removed.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -156,7 +156,7 @@ def map_bytes(path: Path, record: FileRecord, *, scattered: bool = False) -> NDA
 
     Args:
         path: the file.
-        record: what it must be.
+        record: the length that it must have.
         scattered: whether few places of it will be read, so that the system does not read megabytes around each from a
             disk; :func:`read_ahead` says which.
     """

@@ -36,7 +36,7 @@ from lexite.index.manifest import (
 from lexite.index.merging import Source, merge_segments, plan_merge
 from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
 from lexite.index.segment import deletion_files, open_segment, row_term_type
-from lexite.index.segment_changes import Part, count_removed
+from lexite.index.segment_changes import ChangedSegment, count_removed
 from lexite.index.static import StoredStatic, check_static, write_static
 from lexite.index.storage import read_part, write_array
 from lexite.scoring.rows import Rows, SparseRows
@@ -263,9 +263,9 @@ class IndexWriter:
         texts = [f"{document.title} {document.text}" for document in documents]
         return self._words.add_to(rows, self.n_latents, texts, literal)
 
-    def _find(self, ids: list[bytes]) -> list[tuple[Part | None, int] | None]:
+    def _find(self, ids: list[bytes]) -> list[tuple[ChangedSegment | None, int] | None]:
         """Where each id lives: a segment and a document, no segment for the buffer, None when it is nowhere."""
-        places: list[tuple[Part | None, int] | None] = [None] * len(ids)
+        places: list[tuple[ChangedSegment | None, int] | None] = [None] * len(ids)
         hashes = hash_ids(ids)
         for part in self._parts:
             found = part.segment.ids.find(ids, hashes, part.deleted)
@@ -276,7 +276,7 @@ class IndexWriter:
                 places[i] = (None, 0)
         return places
 
-    def _delete(self, ids: list[bytes], places: Sequence[tuple[Part | None, int] | None]) -> int:
+    def _delete(self, ids: list[bytes], places: Sequence[tuple[ChangedSegment | None, int] | None]) -> int:
         count = 0
         for identifier, place in zip(ids, places, strict=True):
             if place is not None:
@@ -321,7 +321,7 @@ class IndexWriter:
         self._state, self._static, self._static_is_new = state, None, False
         remove_stale(self.folder, state)
 
-    def _write_deletions(self, part: Part, generation: int) -> None:
+    def _write_deletions(self, part: ChangedSegment, generation: int) -> None:
         assert part.deleted is not None
         new = part.deleted if part.segment.deleted is None else part.deleted & ~part.segment.deleted
         removed = count_removed(part, new)
@@ -354,7 +354,7 @@ class IndexWriter:
             if drift is None or drift > REBUILD_DRIFT:
                 self._write_postings_of(part, generation, wanted)
 
-    def _write_postings_of(self, part: Part, generation: int, scoring: ImpactScoring) -> None:
+    def _write_postings_of(self, part: ChangedSegment, generation: int, scoring: ImpactScoring) -> None:
         folder = self._path(part.record)
         n_terms = part.record.n_terms
         bounds, term_type = part.segment.row_bounds, row_term_type(n_terms)
@@ -388,9 +388,9 @@ class IndexWriter:
             self._parts[start:stop] = [merged]
             self._publish()
 
-    def _open(self, record: SegmentRecord) -> Part:
+    def _open(self, record: SegmentRecord) -> ChangedSegment:
         segment = open_segment(self._path(record), record, with_texts=self._state.store_text)
-        return Part(record, segment, segment.deleted)
+        return ChangedSegment(record, segment, segment.deleted)
 
     def _path(self, record: SegmentRecord) -> Path:
         return self.folder / SEGMENTS_NAME / record.name

@@ -1,9 +1,8 @@
-"""AdamW over both weight matrices in one pass, with what surrounds it.
+"""AdamW over both weight matrices in one pass, with the steps before and after it.
 
 Per latent: the part of the decoder's gradient that is parallel to the atom is removed, both gradients are clipped by the
 global norm, moments and weights are updated, the atom is brought back to unit norm, and the encoder's row is written to the
-matrix that the product reads. Rows without a gradient take part with a gradient of zero, as AdamW has it, without its being
-stored.
+matrix that the product reads. Rows without a gradient take part with a gradient of zero, as in AdamW; the zeros are not stored.
 
 AdamW: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the learning rate in front of the decay.
 """
@@ -84,7 +83,7 @@ def update_rows(
         weight: (n, d) fp32.
         first: (n, d) first moments.
         second: (n, d) second moments.
-        gradient: (n, d); rows whose count is 0 are taken as zero, whatever they hold.
+        gradient: (n, d); a row whose count is 0 counts as zero, whatever it holds.
         counts: (n,) int64.
         step: scalars of the update.
         unit_norm: bring each row back to norm 1 afterwards.

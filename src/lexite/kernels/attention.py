@@ -1,7 +1,7 @@
 """Softmax of attention scores in bf16, in one pass over memory.
 
-Plain attention multiplies, masks and normalises the scores one operation after the other, and each is limited by memory: on
-sequences of 256 tokens they take longer than the products before and behind them. Here a row of scores is read once, stays in
+Plain attention multiplies, masks and normalises the scores in separate operations. Memory limits each of them: on sequences of
+256 tokens they take longer than the matrix products around them. Here a row of scores is read once, stays in
 the nearest cache, and is written once. bf16 is read as integers, which numba knows.
 """
 

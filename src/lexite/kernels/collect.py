@@ -22,7 +22,7 @@ def threshold_patterns(thresholds: torch.Tensor, dtype: torch.dtype, slack: floa
     """Thresholds as integers to compare the bits of pre-activations with.
 
     Args:
-        thresholds: (n_latents,); what is below zero counts as zero.
+        thresholds: (n_latents,); one below zero counts as zero.
         dtype: of the pre-activations.
         slack: share by which they are lowered first, so that a rounded pre-activation is not missed.
 

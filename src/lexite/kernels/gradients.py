@@ -30,8 +30,7 @@ class Reconstruction:
     """One pass through the chosen latents.
 
     Attributes:
-        gradients: (slots,) derivative of the loss ``scale · mean over prefixes of Σ‖e_p‖²`` by each value, for all slots in
-            use.
+        gradients: (slots,) derivative of the loss ``scale · mean over prefixes of Σ‖e_p‖²`` by each value.
         errors: (n, groups, d_model): for group g the mean over all prefixes of e_p, where those without the group count as 0.
             With one group this is e = reconstruction - state.
         squared: (n, groups) ‖e_p‖² of each token and prefix.
@@ -66,7 +65,7 @@ class LatentGradients:
 
     Attributes:
         encoder: (n_latents, d_model); rows of latents without an entry are not written (see ``counts``).
-        decoder: (n_latents, d_model), likewise.
+        decoder: (n_latents, d_model); the same rows are not written.
         bias: (n_latents,) sum of the derivatives by pre-activations; zero without an entry.
         counts: (n_latents,) int64 entries: slots with a value or a derivative.
         active: (n_latents,) int64 tokens in which the latent is active (value not zero).
@@ -86,8 +85,8 @@ class LatentGradients:
         return cls(matrices[0], matrices[1], torch.zeros(n_latents, device=device), counts[0], counts[1])
 
     def add_rows(self, rows: torch.Tensor, encoder: torch.Tensor, decoder: torch.Tensor, bias: torch.Tensor) -> None:
-        """Adds gradients of some latents, given row by row, whether these had entries or not."""
-        idle = rows[self.counts[rows] == 0]  # what their rows hold is of an earlier step
+        """Adds gradients of some latents, row by row. A latent may have had no entry before."""
+        idle = rows[self.counts[rows] == 0]  # their rows still hold the gradients of an earlier step
         self.encoder[idle] = 0
         self.decoder[idle] = 0
         self.encoder.index_add_(0, rows, encoder)
@@ -177,7 +176,7 @@ def latent_gradients(
         groups: (n_latents,) as given to it.
         scale: the loss's factor, as given to it.
         out: buffers that are kept from step to step.
-        more: add to what an earlier pass of the same step left there, and leave ``active`` alone.
+        more: add to the sums of an earlier pass of the same step, and leave ``active`` alone.
     """
     if not _on_cpu(states):
         latent_gradients_reference(states, slots, values, derivatives, errors, groups, scale, out, more=more)
@@ -221,7 +220,11 @@ def latent_gradients_reference(
 def group_by_latent(
     slots: Slots, values: torch.Tensor, derivatives: torch.Tensor, n_latents: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slots with a value or a derivative sorted by latent: (n_latents + 1,) starts and their numbers, in token order."""
+    """Sorts the slots that have a value or a derivative by latent, and keeps the order of tokens within a latent.
+
+    Returns:
+        (n_latents + 1,) where the slots of each latent begin, and the numbers of the slots.
+    """
     starts = np.zeros(n_latents + 1, dtype=np.int64)
     entries = np.empty(len(values), dtype=np.int64)
     indices, value, derivative = as_arrays(slots.indices, values, derivatives)

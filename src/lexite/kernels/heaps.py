@@ -34,7 +34,7 @@ def _sift_down(scores: Any, documents: Any, size: int) -> None:
 
 @njit(cache=True, nogil=True)
 def push(scores: Any, documents: Any, size: int, score: Any, document: Any) -> int:
-    """Puts a hit into a heap; when it is full, in the place of the worst one, if that is worse. Returns the new size."""
+    """Puts a hit into a heap. In a full heap it takes the place of the worst hit if that one is worse. Returns the new size."""
     if size == scores.shape[0]:
         if _worse(scores[0], documents[0], score, document):
             scores[0] = score

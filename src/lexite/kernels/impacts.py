@@ -1,9 +1,9 @@
 """Compressed posting lists: building them from rows of weights, a chunk of documents at a time.
 
-A posting is a document and its impact, what the term adds to the document's score for a query weight times idf of one:
-``s = tf * scale / (tf + norm) + delta``. Impacts are kept in 8 bits, relative to the largest of their list. A list covers one
-chunk of ``CHUNK`` documents and has one of three forms, whichever is smallest (a full list may be larger, since it is scored
-ten times as fast, as long as all lists together keep to the bytes that are wanted):
+A posting is a document and its impact: what the term adds to the document's score for a query factor of 1,
+``tf * scale / (tf + norm) + delta`` (``lexite.scoring.formula``). Impacts are kept in 8 bits, relative to the largest of their
+list. A list covers one chunk of ``CHUNK`` documents and has the smallest of three forms. A full list may be larger than the
+smallest form, since it is scored ten times as fast, as long as all lists together take no more bytes than are wanted:
 
 - ``GAPS``: pairs of a byte for the distance to the document before and a byte of impact. A distance over 255 is bridged by
   pairs of distance 255 and impact 0, so that decoding has no branches.
@@ -38,7 +38,7 @@ def row_lengths(indptr: Any, values: Any, lengths: Any) -> None:
     Args:
         indptr: (n_documents + 1,) int64, row bounds.
         values: (n,) float32, raw weights.
-        lengths: (3, n_documents) float32, written: sums of the float32 transforms, taken in float64, in the order of the row.
+        lengths: (3, n_documents) float32, written: float32 transforms of weights, summed in float64 in the order of the row.
     """
     for row in range(indptr.shape[0] - 1):
         plain, root, logarithm = np.float64(0.0), np.float64(0.0), np.float64(0.0)
@@ -54,7 +54,7 @@ def row_lengths(indptr: Any, values: Any, lengths: Any) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def saturated(weight: Any, norm: Any, transform: int, scale: Any, delta: Any) -> Any:
-    """The impact of one raw weight, float32 throughout."""
+    """The impact of one raw weight, float32 throughout: ``lexite.scoring.formula.impacts`` of a transformed weight."""
     tf = np.float32(weight)
     if transform == SQRT:
         tf = np.float32(math.sqrt(tf))
@@ -213,7 +213,7 @@ def encode_chunk(
 
 @njit(cache=True, nogil=True)
 def gather_lists(source: Any, source_starts: Any, sizes: Any, out: Any, out_starts: Any) -> None:
-    """Copies the lists of neighbouring terms of one chunk to where they belong among those of other chunks.
+    """Copies the lists of neighbouring terms of one chunk to their places between the lists of other chunks.
 
     Args:
         source: uint8, the chunk's lists of these terms, one after the other.

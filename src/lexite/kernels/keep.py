@@ -1,4 +1,4 @@
-"""Keeping the largest entries of each row in place, for numbers of entries that lists kept in order are too slow for."""
+"""Keeping the largest entries of each row in place, where they are too many to be kept in a sorted list."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _keep(bits: Any, k: int, start: int, stop: int) -> None:  # pragma: no cover
     counts = np.empty(1 << 11, dtype=np.int64)
     for row in range(start, stop):
         entries = bits[row]
-        # Digit by digit from the top: the pattern of the k-th largest entry, and how many of its equals are kept.
+        # Finds the pattern of the k-th largest entry digit by digit from the top, and how many entries equal to it are kept.
         pattern, left = 0, k
         for shift, width in DIGITS:
             counts[: 1 << width] = 0

@@ -1,13 +1,13 @@
 """The largest pre-activations of a whole batch, and of each latent: selection by thresholds that follow the batches.
 
-Nothing of size tokens × latents is kept: entries above a level are collected, their exact values are taken, and the largest of
-them are chosen. A level that turns out too high is lowered and the batch is collected again, so the result never depends on it.
+Nothing of size tokens × latents is kept. Entries above a level are collected, their exact values are computed, and the largest
+are chosen. A level that turns out too high is lowered, and the batch is collected again, so the result never depends on levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,25 @@ from lexite.kernels.slots import Slots
 from lexite.kernels.threads import parallel_ranges
 
 SLACK = 1 / 64  # a bf16 pre-activation may be that much smaller than the exact one
-SPARE = 1.1  # so many times the wanted entries must be above a level for the wanted ones to be among them for certain
-GENEROUS = 1.4  # where a new level is put
-DENSE_LATENTS = 512  # latents whose pre-activations are made for all tokens at a time, where levels do not help
+SPARE = 1.1  # with so many times the wanted entries above a level, the largest are among them for certain
+GENEROUS = 1.4  # a new level lets through so many times the wanted entries
+DENSE_LATENTS = 512  # latents whose pre-activations are made for all tokens at once, where levels do not help
 FLOOR = 1e-6  # a level for latents all of whose positive pre-activations are wanted
 Values = Callable[[Slots], torch.Tensor]
+
+
+class Entries(NamedTuple):
+    """Some pre-activations of a batch.
+
+    Attributes:
+        tokens: (n,) int64.
+        latents: (n,) int64.
+        values: (n,) fp32.
+    """
+
+    tokens: torch.Tensor
+    latents: torch.Tensor
+    values: torch.Tensor
 
 
 def largest_of_batch(
@@ -36,7 +50,7 @@ def largest_of_batch(
         states: (n, d_model), centred.
         values: gives exact pre-activations (slots,) of slots.
         total: how many entries to choose.
-        level: () fp32, where to begin to look; 0 when nothing is known. Set for the next batch.
+        level: () fp32, the level to begin with; 0 when none is known. Set for the next batch.
 
     Returns:
         The chosen slots; (slots,) their exact pre-activations; the smallest of these, 0 for none.
@@ -64,7 +78,7 @@ def largest_of_batch(
 
 
 def _first_level(product: EncoderProduct, states: torch.Tensor, values: Values, total: int) -> float:
-    """A value that more than ``total`` entries of the batch are above, from the largest of each token."""
+    """A value below more than ``total`` entries of the batch, estimated from the largest entries of each token."""
     each = min(product.n_latents, 4 * -(-total // len(states)))
     found = values(Slots.of_rows(product.select(states, each)))
     if not len(found):
@@ -89,36 +103,36 @@ def largest_of_latents(
         values: gives exact pre-activations (slots,) of slots.
         dense: gives exact pre-activations (tokens, latents) of some latents.
         budgets: (n_latents,) int64, most tokens per latent.
-        levels: (n_latents,) fp32, where to begin to look per latent; 0 when nothing is known. Set for the next batch.
+        levels: (n_latents,) fp32, the level of each latent to begin with; 0 when none is known. Set for the next batch.
 
     Returns:
-        The chosen slots, those of a token by rising latent; (slots,) their exact pre-activations.
+        The chosen slots, sorted by token and latent; (slots,) their exact pre-activations.
     """
     known = levels > 0
     patterns = threshold_patterns(torch.where(known, levels, torch.inf), product.matrix.dtype, SLACK)
     slots = product.collect(states, patterns.to(states.device))
-    entries = values(slots)
-    above = entries > levels[slots.indices.long()]
-    tokens, latents, entries = slots.tokens[above], slots.indices[above].long(), entries[above]
-    counts = torch.bincount(latents, minlength=len(budgets))
-    everything = known & (levels <= FLOOR)  # what was collected is all there is
+    found = values(slots)
+    above = found > levels[slots.indices.long()]
+    entries = Entries(slots.tokens[above], slots.indices[above].long(), found[above])
+    counts = torch.bincount(entries.latents, minlength=len(budgets))
+    everything = known & (levels <= FLOOR)  # all positive entries were collected
     missing = ((counts < torch.clamp(budgets, max=len(states))) & ~everything).nonzero().squeeze(1)
     again = torch.zeros(len(budgets), dtype=torch.bool, device=states.device)
     again[missing] = True
     levels[again & known] *= 0.8  # too high for this batch
     levels[(counts > 2 * _spare(budgets)) & known] *= 1.05
-    keep = ~again[latents]
-    parts = [(tokens[keep], latents[keep], entries[keep])]
+    keep = ~again[entries.latents]
+    parts = [Entries(*(column[keep] for column in entries))]
     for some in torch.split(missing, DENSE_LATENTS):
         parts.append(_dense_entries(dense(some), some, budgets, levels, known))
-    token, latent, value = (torch.cat([part[i] for part in parts]) for i in range(3))
-    chosen = _within_budgets(latent, value, budgets)
-    return _as_slots(token[chosen], latent[chosen], value[chosen], len(states))
+    joined = Entries(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    chosen = _within_budgets(joined.latents, joined.values, budgets)
+    return _as_slots(Entries(*(column[chosen] for column in joined)), len(states))
 
 
 def _dense_entries(
     wide: torch.Tensor, latents: torch.Tensor, budgets: torch.Tensor, levels: torch.Tensor, known: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Entries:
     """Entries of a few latents from all their pre-activations (tokens, latents); puts new levels where there were none."""
     ranked = wide.sort(dim=0, descending=True)
     ranks = _spare(budgets[latents]).clamp(max=len(wide)) - 1
@@ -126,16 +140,16 @@ def _dense_entries(
     levels[latents] = torch.where(known[latents], torch.minimum(levels[latents], fresh), fresh)
     order = torch.arange(len(wide), device=wide.device)[:, None]
     rows, columns = ((order < budgets[latents]) & (ranked.values > 0)).nonzero(as_tuple=True)
-    return ranked.indices[rows, columns], latents[columns], ranked.values[rows, columns]
+    return Entries(ranked.indices[rows, columns], latents[columns], ranked.values[rows, columns])
 
 
 def _spare(budgets: torch.Tensor) -> torch.Tensor:
-    """How many entries a level should let through, so that hardly a batch has fewer than the budget: three deviations more."""
+    """Entries that a level should let through: three deviations more than the budget, so that a batch seldom has too few."""
     return (budgets + 3 * budgets.sqrt() + 4).long()
 
 
 def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.Tensor) -> torch.Tensor:
-    """Mask of the entries that are among their latent's ``budgets`` largest; among equals the first."""
+    """Mask of the entries that are among the ``budgets`` largest of their latent; of equal entries the first are taken."""
     chosen = torch.zeros(len(latents), dtype=torch.bool)
     starts = torch.zeros(len(budgets) + 1, dtype=torch.int64)
     torch.cumsum(torch.bincount(latents, minlength=len(budgets)).cpu(), 0, out=starts[1:])
@@ -146,10 +160,11 @@ def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.
     return chosen.to(latents.device)
 
 
-def _as_slots(tokens: torch.Tensor, latents: torch.Tensor, values: torch.Tensor, n: int) -> tuple[Slots, torch.Tensor]:
-    """Entries token after token, latents of a token ascending."""
+def _as_slots(entries: Entries, n: int) -> tuple[Slots, torch.Tensor]:
+    """Slots from entries in any order: sorted by token and latent."""
+    tokens, latents, values = entries
     keys = tokens * (int(latents.max()) + 1 if len(latents) else 1) + latents
-    if not bool((keys.diff() > 0).all()):  # they are in order already where no latent had to be looked up again
+    if not bool((keys.diff() > 0).all()):  # they are in order already unless a latent was looked up again
         order = torch.argsort(keys)
         tokens, latents, values = tokens[order], latents[order], values[order]
     starts = torch.zeros(n + 1, dtype=torch.int64, device=tokens.device)
@@ -159,7 +174,7 @@ def _as_slots(tokens: torch.Tensor, latents: torch.Tensor, values: torch.Tensor,
 
 @njit(cache=True, nogil=True)
 def _by_latent(latents: Any, places: Any, order: Any) -> None:  # pragma: no cover - compiled
-    """Entries latent after latent, those of a latent in the order in which they came."""
+    """Writes the numbers of the entries into ``order``, latent by latent; entries of one latent keep their order."""
     for entry in range(latents.shape[0]):
         order[places[latents[entry]]] = entry
         places[latents[entry]] += 1

@@ -14,7 +14,7 @@ from numba import njit
 
 from lexite.kernels.slots import Slots, as_arrays
 
-SMALLEST_WEIGHT = 1e-3  # lower limit of a pooled weight where its root is differentiated
+SMALLEST_WEIGHT = 1e-3  # a pooled weight counts as no less when its root is differentiated
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PooledSlots:
     """Pooled activations.
 
     Attributes:
-        entries: (slots,) int64, the pooled entry that a slot is part of; -1 where a slot has no value or its token no segment.
+        entries: (slots,) int64, the pooled entry of each slot; -1 where the slot has no value or its token no segment.
         segments: (entries,) int64, ascending.
         latents: (entries,) int64.
         sums: (entries,) fp32 sum of the activations.
@@ -74,7 +74,7 @@ def _pool(
 
 
 def gather_entries(each: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
-    """(slots,) what the pooled entry of each slot has in ``each``; 0 for slots without one."""
+    """(slots,) the value in ``each`` of the pooled entry of each slot; 0 for a slot without an entry."""
     return (
         torch.where(entries >= 0, each[entries.clamp(min=0)], 0.0) if len(each) else torch.zeros_like(entries, dtype=each.dtype)
     )

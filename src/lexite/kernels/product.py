@@ -137,7 +137,7 @@ class EncoderProduct:
         return columns.masked_fill(behind, -1)
 
     def _collected(self, padded: torch.Tensor, patterns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Columns (n, room) above the thresholds and their number (n,), on the CPU; what is behind the last means nothing."""
+        """Columns (n, room) above the thresholds and their number (n,), on the CPU; columns behind the last mean nothing."""
         room = getattr(self._scratch, "room", SMALLEST_ROOM)
         while True:
             counts = torch.zeros(len(padded), dtype=torch.int64)

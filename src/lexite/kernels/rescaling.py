@@ -1,7 +1,7 @@
 """Free atoms: selecting on u · ‖d‖ and decoding with f / ‖d‖, as SAELens has it (``rescale_acts_by_decoder_norm``, 6.14).
 
 That is an autoencoder with atoms d / ‖d‖ of unit norm whose encoder is W ‖d‖, b ‖d‖. A step works on these effective weights;
-the gradients are then those of the weights behind them. At the end the effective weights are what is saved.
+its gradients are then turned into gradients of the free weights. At the end the effective weights are saved.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def to_free(gradients: LatentGradients, encoder: torch.Tensor, bias: torch.Tenso
     ``dd = (G_d - (G_d · d^) d^) / s + (G_W · W + G_b b) d^``.
 
     Args:
-        gradients: of the effective weights; ``bias`` is that of the encoder's bias.
+        gradients: of the effective weights; ``bias`` is the gradient of the encoder's bias.
         encoder: (n_latents, d_model) free weights W.
         bias: (n_latents,) free bias b.
         weights: the effective ones.

@@ -40,7 +40,7 @@ from lexite.kernels.impacts import saturated
 from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows
 from lexite.kernels.prefetch import prefetch
 
-ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds that an exact score takes, about, and those of each entry of the row
+ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds, about: an exact score, and each entry of its row
 BLOCK = 64  # sums looked at together
 NEVER = np.int32(-2_000_000_000)  # where the sum of a document begins that is no hit: lists add 1,100,000,000 at most
 

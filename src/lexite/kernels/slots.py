@@ -1,4 +1,4 @@
-"""The chosen latents of a batch, token after token: some tokens may have many and others none, so rows are not padded."""
+"""The chosen latents of a batch, token after token. Some tokens have many and others none, so rows are not padded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Slots:
 
     @property
     def ranks(self) -> torch.Tensor:
-        """(slots,) int64 place of each slot among those of its token, from 0."""
+        """(slots,) int64 place of each slot among the slots of its token, from 0."""
         return torch.arange(len(self.indices), device=self.starts.device) - self.starts[:-1][self.tokens]
 
     def kept(self, mask: torch.Tensor) -> Slots:
@@ -61,7 +61,7 @@ class Slots:
         return chosen
 
     def padded(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values (n, most of a token), 0 behind the last slot, and indices likewise, -1 there."""
+        """Values (n, most slots of a token), 0 behind the last slot, and indices of the same shape, -1 behind it."""
         tokens, ranks = self.tokens, self.ranks
         width = int(ranks.max()) + 1 if len(ranks) else 0
         wide = torch.zeros(self.n_tokens, width, dtype=values.dtype, device=values.device)
@@ -71,7 +71,7 @@ class Slots:
 
     @classmethod
     def of_rows(cls, indices: torch.Tensor) -> Slots:
-        """From (n, m) int32 rows, where -1 marks what is not used."""
+        """From (n, m) int32 rows; -1 marks places that are not used."""
         n, m = indices.shape
         flat = indices.reshape(-1)
         every = cls(torch.arange(n + 1, device=indices.device) * m, flat)
@@ -123,7 +123,7 @@ def slot_values_reference(states: torch.Tensor, slots: Slots, weight: torch.Tens
     return torch.cat(parts) if parts else states.new_zeros(0)
 
 
-SOME = 16_384  # slots whose rows of weights are gathered at a time, where that is done
+SOME = 16_384  # slots whose rows of weights are gathered at a time by code without compiled loops
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -163,5 +163,5 @@ def _compact(rows: Any, starts: Any, flat: Any) -> None:  # pragma: no cover - c
 
 
 def as_arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
-    """What compiled loops take."""
+    """Tensors as the arrays that compiled loops take."""
     return [tensor.contiguous().numpy() for tensor in tensors]

@@ -25,7 +25,7 @@ _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinit
 
 @dataclass(frozen=True, slots=True)
 class Centred:
-    """Token states without the decoder's bias, and what is summed up on the way.
+    """Token states without the decoder's bias, and the sums that are taken on the way.
 
     Attributes:
         states: (n, d_model) fp32, c = x - b.

@@ -49,7 +49,7 @@ def select_topk_into(preactivations: torch.Tensor, indices: torch.Tensor) -> Non
 
 
 def empty_best(preactivations: torch.Tensor, indices: torch.Tensor) -> np.ndarray:
-    """What :func:`merge_topk` starts from: ``indices`` become -1; returns the patterns beside them, (n, k) zeros."""
+    """The start of :func:`merge_topk`: sets ``indices`` to -1 and returns the patterns that belong to them, (n, k) zeros."""
     indices.fill_(-1)
     return np.zeros(indices.shape, dtype=np.int16 if preactivations.element_size() == 2 else np.int32)
 
@@ -114,7 +114,7 @@ def _merge_rows(
             part = entries[g * n_groups : (g + 1) * n_groups]
             for j in range(n_groups):
                 maxima[j] = max(maxima[j], part[j])
-        # Entries to the left win ties, so that a new one must be above the k-th of those; the smallest positive pattern is 1.
+        # Entries to the left win ties, so a new one must be above the k-th so far. The smallest positive pattern is 1.
         bound = values[k - 1] + 1 if values[k - 1] > 0 else max(_lower_bound(maxima, largest), 1)
         for j in range(n_groups):
             if maxima[j] >= bound:

@@ -15,7 +15,7 @@ from typing import Literal
 from lexite.config import option
 
 StopWords = Literal["english", "none"]
-LONGEST_WORD = 64  # characters; what is longer is data, such as base64, which nobody types
+LONGEST_WORD = 64  # characters; anything longer is data, such as base64, which nobody types
 ENGLISH_STOP_WORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
     "was will with".split()
