@@ -2,9 +2,9 @@
 
     python benchmarks/dense_search.py [--documents 57000] [--width 384] [--queries 200] [--runs 5] [--json FILE]
 
-The vectors are random, in fp32, of unit length; their time depends on their number and width alone. "vectors" is numpy's product
-with one query and the ten best of it, "product alone" the same without choosing the best, which is the limit. Both run on one core.
-``search.py`` times searches over latent terms of as many documents.
+The vectors are random, in fp32, of unit length; their time depends on their number and width alone. "vectors" is numpy's
+product with one query and the ten best of it, "product alone" the same without choosing the best, which is the limit. Both run
+on one core. ``search.py`` times searches over latent terms of as many documents.
 """
 
 from __future__ import annotations
