@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 
 from lexite.sae import SparseAutoencoder
 from lexite.training.batches import Batch, Moment
-from lexite.training.step import BETA1, BETA2, EPSILON, TrainingState
+from lexite.training.optimizer import BETA1, BETA2, EPSILON
+from lexite.training.step import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZES = {
