@@ -11,7 +11,8 @@ from lexite.sae import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.training.batches import Batch, Moment
 from lexite.training.config import TrainingConfig
-from lexite.training.step import Gradients, TrainingState
+from lexite.training.results import Gradients
+from lexite.training.step import TrainingState
 
 RULES = [
     "topk", "batch_topk", "mutual_choice", "feature_choice", "jumprelu",
