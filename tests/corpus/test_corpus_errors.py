@@ -160,8 +160,8 @@ def test_quote_that_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("a.parquet", b"PAR1 this is not", "not a readable Parquet file ("),
         ("a.jsonl.gz", b"", "the name says gzip, but the file is empty."),
         ("a.jsonl.xz", b'{"text": "a"}', "the name says xz, but its content is not xz."),
-        ("a.jsonl.zst", gzip.compress(b"a"), "the name says zstd, but its content is not zstd."),
-        ("a.jsonl.gz", gzip.compress(b"\0" * 100), "this is a binary file, not text."),
+        ("a.jsonl.zst", gzip.compress(b"a", mtime=0), "the name says zstd, but its content is not zstd."),
+        ("a.jsonl.gz", gzip.compress(b"\0" * 100, mtime=0), "this is a binary file, not text."),
     ],
 )
 def test_unusable_file(tmp_path: Path, name: str, data: bytes, message: str):
@@ -203,7 +203,7 @@ def test_damaged_archive(tmp_path: Path, suffix: str, damage: str):
     if suffix == ".zst":
         data = pytest.importorskip("zstandard").ZstdCompressor(write_checksum=True).compress(rows)
     else:
-        data = gzip.compress(rows) if suffix == ".gz" else lzma.compress(rows)
+        data = gzip.compress(rows, mtime=0) if suffix == ".gz" else lzma.compress(rows)
     middle = len(data) * 3 // 4
     data = data[:middle] if damage == "truncated" else data[:middle] + bytes(b ^ 0xFF for b in data[middle:])
     path = tmp_path / f"a.jsonl{suffix}"
@@ -223,7 +223,7 @@ def test_damaged_archive(tmp_path: Path, suffix: str, damage: str):
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.txt.gz", "a.jsonl.gz"])
 def test_archive_cut_at_its_head(tmp_path: Path, name: str):
-    (tmp_path / name).write_bytes(gzip.compress(b"id,text\n1,a\n")[:15])
+    (tmp_path / name).write_bytes(gzip.compress(b"id,text\n1,a\n", mtime=0)[:15])
     with pytest.raises(CorpusError, match=r"the compressed data ends too early; the file is truncated\."):
         list(read_documents(tmp_path / name))
 
@@ -265,7 +265,7 @@ def test_any_bytes_give_documents_or_one_clear_error(
     data = b"".join(pieces)
     names = [f"a{ending}" for ending in (".jsonl", ".csv", ".tsv", ".md", ".jsonl.gz", ".csv.xz")]
     for name in names:
-        packed = gzip.compress(data) if name.endswith("gz") else lzma.compress(data) if name.endswith("xz") else data
+        packed = gzip.compress(data, mtime=0) if name.endswith("gz") else lzma.compress(data) if name.endswith("xz") else data
         for content in (packed, packed[: len(packed) * 2 // 3]):
             (folder / name).write_bytes(content)
             try:
