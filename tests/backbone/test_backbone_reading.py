@@ -64,11 +64,12 @@ def test_the_model_keeps_its_name_and_its_states_get_another(prompted_folder: Pa
     assert backbone.reading == {}
 
 
-def test_changes_add_up(prompted_folder: Path, load: Load) -> None:
+def test_changes_take_the_place_of_earlier_ones(prompted_folder: Path, load: Load) -> None:
     backbone = load(prompted_folder)
     twice = read_otherwise(read_otherwise(backbone, {"long": "truncate"}), {"query_prompt": "a dog "})
-    once = read_otherwise(backbone, {"long": "truncate", "query_prompt": "a dog "})
-    assert twice.reading == once.reading == {"long": "truncate", "query_prompt": "a dog "}
+    once = read_otherwise(backbone, {"query_prompt": "a dog "})
+    assert twice.reading == once.reading == {"query_prompt": "a dog "} and twice.config == once.config
+    assert read_otherwise(twice, {}) is backbone
     assert facts(twice)["states"] == facts(once)["states"]
 
 

@@ -135,6 +135,17 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
     assert [hit.id for hit in index.search(query, among="2")[0]] in (["2"], [])
     with pytest.raises(ModelError, match="1 queries, but documents to search among for 2"):
         index.search(query, among=[["1"], ["2"]])
+    two = EncodedQueries(weights_of(2, 1, 0.9))
+    apart = index.search(two, among=[["2"], "1"])
+    assert {hit.id for hit in apart[0]} <= {"2"} and {hit.id for hit in apart[1]} <= {"1"}
+    assert index.search(two, among=iter([iter(["2"]), iter(["1"])])) == apart
+    with pytest.raises(ArgumentError, match="Ids are text"):
+        index.search(two, among=[[1], ["2"]])
+    with pytest.raises(ArgumentError, match="at least 1"):
+        next(index.iterate_rows(0))
+    assert index.rows(0).shape == (1, N_TERMS) and index.search(query, scoring={"k1": 1.0}) == index.search(
+        query, scoring=BM25Config(k1=1.0)
+    )
     with pytest.raises(ModelError, match="to exclude for 1"):
         index.search(EncodedQueries(weights_of(2, 1)), exclude="12")
     with pytest.raises(CorpusError, match="no document 'x'"):

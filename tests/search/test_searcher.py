@@ -265,6 +265,92 @@ def test_an_index_that_recorded_nothing_takes_queries_as_they_come(encoder: Late
         Searcher.open(index)
 
 
+def test_an_encoders_own_prompts_do_not_beat_what_the_index_recorded(
+    searcher: Searcher, encoder: LatentTermEncoder, tiny_vocabulary: Path
+) -> None:
+    prompted = LatentTermEncoder.from_pretrained(tiny_vocabulary, document_prompt="the cow ", query_prompt="the moon ")
+    opened = Searcher.open(searcher.path, vocabulary=prompted)
+    assert opened.rank("milk") == searcher.rank("milk")
+    opened.add([Document("new", "the trial of the drug")])
+    rows = opened.index.rows(["new"])[:, : encoder.n_latents]
+    assert (rows != encoder.encode_documents(["the trial of the drug"])).nnz == 0
+    for changed in ({"document_prompt": "the cow "}, {"long": "truncate"}):
+        with pytest.raises(ConfigError, match="recorded .* None, and its documents were read so"):
+            Searcher.open(searcher.path, **changed)
+
+
+def test_a_searcher_follows_what_the_newest_commit_recorded(searcher: Searcher, encoder: LatentTermEncoder) -> None:
+    static = Searcher.open(searcher.path, static=True)
+    other = Searcher.build(texts=TEXTS, path=searcher.path, vocabulary=encoder, overwrite=True, profile="small", literal=False)
+    assert searcher.refresh() and searcher.rank("milk of the cow") == other.rank("milk of the cow")
+    searcher.add([Document("new", "the cow and the sea and the moon")])
+    other.refresh()
+    expected = other.queries.encoder.encode_documents(["the cow and the sea and the moon"])
+    assert (searcher.index.rows(["new"]) != expected).nnz == 0
+    assert static.refresh()
+    assert static.rank("the moon") == Searcher.open(searcher.path, static=True).rank("the moon")
+
+
+def test_a_closed_searcher_changes_nothing(searcher: Searcher) -> None:
+    path = searcher.path
+    searcher.close()
+    for change in (lambda: searcher.delete("1"), lambda: searcher.add(texts=["more"]), searcher.refresh):
+        with pytest.raises(ArgumentError, match="closed"):
+            change()
+    assert list(BM25Index.open(path).ids) == ["1", "2", "3", "4"]
+
+
+def test_texts_get_numbers_that_are_free(searcher: Searcher) -> None:
+    searcher.delete("2")
+    assert searcher.add(texts=["one", "two"]) == 2 and list(searcher.index.ids) == ["1", "3", "4", "2", "5"]
+    with pytest.raises(ArgumentError, match="Texts have no ids"):
+        searcher.replace(texts=["other"])
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda s: s.search(None), "not a NoneType"),
+        (lambda s: s.search(["a", 5]), "is a int"),
+        (lambda s: s.search("a", -1), "top_k is -1"),
+        (lambda s: s.search("a", "5", then=[without_milk]), "top_k is '5'"),
+        (lambda s: s.search("a", foo=1), "no option 'foo'"),
+        (lambda s: s.search("a", scoring="x"), "scoring is a str"),
+        (lambda s: s.search("a", k_queries="x"), "k is 'x'"),
+        (lambda s: s.search("a", floor_queries="x"), "floor is 'x'"),
+        (lambda s: s.search(["a", "b"], among=[["1"], [1]]), "Ids are text"),
+        (lambda s: s.search("a", among=[1]), "Ids are text, or a list"),
+        (lambda s: s.search("a", exclude=[0]), "Ids are text"),
+        (lambda s: s.explain("a", 2), "named by its id"),
+        (lambda s: s.explain(None, "1"), "not a NoneType"),
+        (lambda s: s.delete(12), "Ids are text, or a list of texts, not a int"),
+        (lambda s: s.delete(None), "not a NoneType"),
+        (lambda s: s.add("word " * 400), "write texts="),
+        (lambda s: s.add(""), "empty name"),
+        (lambda s: s.add([Document("a", None)]), "must be text"),
+        (lambda s: s.search("a", then=[lambda answer: None]), "must give an Answer"),
+        (lambda s: s.search("a", then=[7]), "not a int"),
+        (lambda s: s.search("a", then=[lambda answer: answer.with_rankings([["1"]])]), "not a str"),
+        (lambda s: s.search(["a", "b"], then=[lambda answer: answer.with_rankings(answer.rankings[:1])]), "1 rankings for 2"),
+        (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, profile="tiny"), "no profile 'tiny'"),
+        (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, terms={"foo": 1}), "unknown key 'foo'"),
+        (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, literal="yes"), "literal is a str"),
+    ],
+)
+def test_what_a_searcher_cannot_take_is_explained(call, problem: str, searcher: Searcher) -> None:
+    with pytest.raises(LexiteError, match=problem):
+        call(searcher)
+    assert list(searcher.index.ids) == ["1", "2", "3", "4"], "nothing was changed"
+
+
+def test_a_strategy_keeps_the_options_of_the_search(searcher: Searcher) -> None:
+    again = [lambda answer: answer.asked_again(answer.queries)]
+    for options in ({"among": ["3", "4"]}, {"scoring": {"k1": 0.1}}, {"exclude": ["1"]}):
+        plain = searcher.rank("the cow and a drug", 2, **options)
+        assert searcher.rank("the cow and a drug", 2, then=again, **options) == plain
+    assert searcher.rank("the cow", then=without_milk) == searcher.rank("the cow", then=[without_milk])
+
+
 def without_milk(answer: Answer) -> Answer:
     """A strategy in one function: documents that say milk are no hits."""
     kept = [[h for h in hits if "milk" not in answer.backend.get(h.id).text] for hits in answer.rankings]

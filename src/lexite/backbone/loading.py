@@ -93,14 +93,18 @@ def read_otherwise(backbone: Backbone, changes: Mapping[str, str]) -> Backbone:
 
     Args:
         backbone: the model; it is shared and left as it is. One that reads no texts is given back.
-        changes: ``long`` (``"window"`` or ``"truncate"``), ``query_prompt``, ``document_prompt`` (``""`` for none).
+        changes: ``long`` (``"window"`` or ``"truncate"``), ``query_prompt``, ``document_prompt`` (``""`` for none), each in
+            place of what the model was loaded with. Earlier changes do not count.
 
     Raises:
         ConfigError: ``long`` is neither.
     """
     from lexite.backbone.transformer import TransformerBackbone
 
-    if not changes or not isinstance(backbone, TransformerBackbone):
+    if not isinstance(backbone, TransformerBackbone):
+        return backbone
+    backbone = backbone.as_loaded
+    if not changes:
         return backbone
     config = from_dict(BackboneConfig, {**to_dict(backbone.config), **changes}, "option")
     return backbone.reading_with(config, _windows(backbone.model[0], config), changes)

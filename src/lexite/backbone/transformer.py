@@ -93,6 +93,7 @@ class TransformerBackbone:
         self.fingerprint = self.states_fingerprint = fingerprint(folder, self._identity())
         self.saved_config = config
         self.reading: Mapping[str, str] = {}
+        self._as_loaded: TransformerBackbone | None = None  # not itself, which would keep the weights in memory
         self.d_model, self._dtype = self._probe()
 
     def reading_with(self, config: BackboneConfig, windows: dict[Kind, int], changes: Mapping[str, str]) -> TransformerBackbone:
@@ -104,11 +105,17 @@ class TransformerBackbone:
             changes: what is other than :attr:`saved_config` says.
         """
         other = copy.copy(self)
+        other._as_loaded = self.as_loaded
         other.config, other.windows, other.reading = config, windows, {**self.reading, **changes}
         other.prompts = {kind: changes.get(f"{kind}_prompt", prompt) for kind, prompt in self.prompts.items()}
         text = json.dumps([self.fingerprint, dict(other.reading)], sort_keys=True)
         other.states_fingerprint = hashlib.sha256(text.encode()).hexdigest()
         return other
+
+    @property
+    def as_loaded(self) -> TransformerBackbone:
+        """The same model, reading texts as it was loaded to."""
+        return self if self._as_loaded is None else self._as_loaded
 
     def _identity(self) -> dict[str, Any]:
         policies = {kind: to_dict(self.policy(kind)) for kind in ("document", "query")}

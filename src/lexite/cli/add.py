@@ -53,7 +53,6 @@ def add_verb(
     from lexite.search.queries import encoder_of
 
     sources = need_sources(sources, f"add {index}")
-    opened = BM25Index.open(index)
     documents, report = open_documents(sources, read)
     with BM25Index.writer(index) as writer:  # a lock, and ids that are there already, are found before the model is loaded
         new = (
@@ -61,7 +60,7 @@ def add_verb(
             if replace
             else begun(only_new(documents, writer, _skip(report) if read.skip_bad else None), TEXTS_PER_CHUNK)
         )
-        encoder = encoder_of(opened.vocabulary, vocabulary, **model.values)
+        encoder = encoder_of(BM25Index.open(index).vocabulary, vocabulary, **model.values)
         indexer = Indexer.change(writer, encoder)
         added, _ = index_documents(indexer, new, replace=replace, show_progress=not is_quiet())
         indexer.commit()

@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None and error.errno in _WRITING_FAILED:
             _close_stdout()
             return _fail(f"Standard output cannot be written: {(error.strerror or str(error)).lower()}.", 1)
+        if error.errno == errno.ENAMETOOLONG:
+            return _fail(f"'{str(error.filename)[:60]}…' is too long for the name of a file.", 1)
         return _internal_error(error)
     except Exception as error:  # the last resort: people get one line, and the traceback on request
         return _internal_error(error)

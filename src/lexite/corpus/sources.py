@@ -60,6 +60,8 @@ def find_source(source: str | Path, member: str = "corpus") -> Source:
         CorpusError: it does not exist, may not be read, or its format is not known.
     """
     name = str(source)
+    if not name:
+        raise CorpusError("A source has an empty name. Name a file or a folder; the current folder is '.'.")
     if name == STANDARD_INPUT:
         return Source("standard input", "pipe")
     if name.startswith("builtin:"):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ArgumentError, CorpusError, ModelError
-from lexite.index.checks import check_queries, check_weights
+from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary, GrowingDictionary
@@ -25,7 +25,7 @@ from lexite.index.segment import Segment, segment_in_memory
 from lexite.index.static import StoredStatic
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit
-from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.config import BM25Config, Transform, scoring_of
 from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.queries import EncodedQueries
@@ -179,6 +179,8 @@ class BM25Index:
         words = GrowingDictionary()
         settings = None if texts is None else dataclasses.replace(literal or LiteralConfig(), literal=True)
         if texts is not None and settings is not None:
+            if any(not isinstance(text, str) for text in texts):
+                raise ArgumentError("A text of the documents is no text. Give a text for each id, empty where there is none.")
             if len(texts) != len(ids):
                 raise CorpusError(f"There are {len(ids)} documents, but {len(texts)} texts.")
             rows = words.add_to(rows, n_latents, texts, settings)
@@ -248,17 +250,16 @@ class BM25Index:
             Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
             the document is -1 and the score 0.
         """
-        if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 0:
-            raise ModelError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
-        scoring = scoring or self.scoring
+        check_top_k(top_k)
+        scoring = scoring_of(scoring, self.scoring)
         rows = self._query_rows(queries, scoring)
         excluded = np.full(rows.n_rows, -1, dtype=np.int64)
         if exclude is not None:
-            if isinstance(exclude, str) or len(exclude) != rows.n_rows:
-                given = 1 if isinstance(exclude, str) else len(exclude)
-                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {given}.")
-            wanted = [i for i, identifier in enumerate(exclude) if identifier is not None]
-            excluded[wanted] = self.ids.find([exclude[i] or "" for i in wanted])
+            left_out = [exclude] if isinstance(exclude, str) else list(exclude)
+            if len(left_out) != rows.n_rows:
+                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {len(left_out)}.")
+            wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
+            excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
         allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share = APPROXIMATE_SHARE if approximate else 1.0
         return self._scorer.top(rows, min(int(top_k), self.n_documents), scoring, excluded, share, allowed)
@@ -276,7 +277,7 @@ class BM25Index:
             CorpusError: the index has no document of this id.
             IndexError: it has none of this number.
         """
-        scoring = scoring or self.scoring
+        scoring = scoring_of(scoring, self.scoring)
         rows = self._query_rows(query, scoring)
         if rows.n_rows != 1:
             raise ArgumentError(f"One query is needed to explain a hit, not {rows.n_rows}.")

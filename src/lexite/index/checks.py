@@ -134,6 +134,12 @@ def check_among(among: Sequence[NDArray[np.int64]], n_queries: int, n_documents:
     return Among(bounds[:, 0].copy(), bounds[:, 1].copy(), np.concatenate(parts))
 
 
+def check_top_k(top_k: object) -> None:
+    """Refuses a number of hits that is none; raises :class:`ModelError`."""
+    if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 0:
+        raise ModelError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
+
+
 def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:
     """Refuses terms of another vocabulary; None is not checked.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class DocumentIds(Collection[str]):
             numbers = np.where(found >= 0, found + first, numbers)
         return numbers
 
-    def numbers(self, documents: Iterable[int | str] | str) -> NDArray[np.int64]:
+    def numbers(self, documents: Iterable[int | str] | str | int) -> NDArray[np.int64]:
         """The numbers of documents that are given by number or by id.
 
         Raises:
@@ -66,7 +67,7 @@ class DocumentIds(Collection[str]):
             IndexError: there is none of this number.
             ArgumentError: something is neither text nor a whole number.
         """
-        listed = [documents] if isinstance(documents, str) else list(documents)
+        listed = [documents] if isinstance(documents, (str, int, np.integer)) else list(documents)
         ids = [document for document in listed if isinstance(document, str)]
         found = self.find(ids)
         if (found < 0).any():
@@ -81,14 +82,17 @@ class DocumentIds(Collection[str]):
             CorpusError: there is no document of an id.
             ModelError: there are lists, but not one for each query.
         """
-        listed = [among] if isinstance(among, str) else list(among)
-        if all(isinstance(entry, str) for entry in listed):
-            return [self.numbers([entry for entry in listed if isinstance(entry, str)])] * n_queries
-        if len(listed) != n_queries:
-            raise ModelError(f"There are {n_queries} queries, but documents to search among for {len(listed)}.")
-        different = list(dict.fromkeys(identifier for ids in listed for identifier in ids))
+        given: list[Any] = listed_ids(among)
+        if all(isinstance(entry, str) for entry in given):
+            return [self.numbers(given)] * n_queries
+        if len(given) != n_queries:
+            raise ModelError(f"There are {n_queries} queries, but documents to search among for {len(given)}.")
+        lists = [listed_ids(entry) for entry in given]
+        different = list(dict.fromkeys(identifier for ids in lists for identifier in ids))
+        for identifier in different:
+            encode_id(identifier)  # refuses what is no text
         places = dict(zip(different, self.numbers(different).tolist(), strict=True))
-        return [np.array([places[identifier] for identifier in ids], dtype=np.int64) for ids in listed]
+        return [np.array([places[identifier] for identifier in ids], dtype=np.int64) for ids in lists]
 
     def _checked(self, document: object) -> int:
         if isinstance(document, bool) or not isinstance(document, (int, np.integer)):
@@ -109,10 +113,17 @@ def encode_id(identifier: object) -> bytes:
     return encode_text(identifier)
 
 
-def listed_ids(ids: Iterable[str] | str) -> list[str]:
+def listed_ids(ids: Iterable[Any] | str) -> list[Any]:
     """Ids as a list; one id that is given alone is meant as such.
+
+    Raises:
+        ArgumentError: they are neither text nor a list.
 
     >>> listed_ids("12"), listed_ids(["1", "2"])
     (['12'], ['1', '2'])
     """
-    return [ids] if isinstance(ids, str) else list(ids)
+    if isinstance(ids, str):
+        return [ids]
+    if not isinstance(ids, Iterable):
+        raise ArgumentError(f"Ids are text, or a list of texts, not a {type(ids).__name__}.")
+    return list(ids)

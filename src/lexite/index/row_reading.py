@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lexite.errors import IndexFormatError
+from lexite.errors import ArgumentError, IndexFormatError
 from lexite.index.postings import DAMAGED_ROWS
 from lexite.index.segment import Segment
 
@@ -47,6 +47,8 @@ def iterate_rows(
     segments: Sequence[Segment], n_terms: int, documents_per_chunk: int = ROWS_PER_CHUNK
 ) -> Iterator[tuple[NDArray[np.int64], csr_array[np.float32]]]:
     """The numbers and rows of all living documents, in order, some at a time."""
+    if documents_per_chunk < 1:
+        raise ArgumentError(f"documents_per_chunk is {documents_per_chunk}, but must be at least 1.")
     first = 0
     for segment in segments:
         living = np.arange(segment.n_documents) if segment.deleted is None else np.flatnonzero(~segment.deleted)

@@ -95,7 +95,7 @@ class IndexWriter:
         """Documents the index would have if it were committed now."""
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
 
-    def __contains__(self, identifier: str) -> bool:
+    def __contains__(self, identifier: object) -> bool:
         return bool(self._find([encode_id(identifier)])[0])
 
     def add(self, documents: Sequence[DocumentLike], weights: SparseRows) -> None:
@@ -428,6 +428,8 @@ def _encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
     for document in documents:
         if not isinstance(document.id, str) or not document.id:
             raise CorpusError(f"A document has the id {document.id!r}, but an id must be text and not empty.")
+        if not isinstance(document.text, str) or not isinstance(document.title, str):
+            raise CorpusError(f"Title and text of document '{document.id}' must be text; where there is none, it is empty.")
         identifier = encode_text(document.id)
         if identifier in seen:
             raise CorpusError(f"The document id '{document.id}' occurs twice.")

@@ -24,7 +24,7 @@ from lexite.integrations.mteb_meta import changed_settings, model_meta
 from lexite.progress import progress
 from lexite.ranking.rankings import strictly_decreasing
 from lexite.scoring.config import BM25Config, scoring_of
-from lexite.scoring.words import LiteralConfig
+from lexite.scoring.words import LiteralConfig, literal_of
 from lexite.search import Searcher
 from lexite.search.indexing import Indexer, chunks, index_documents
 from lexite.search.queries import configured_encoder
@@ -91,7 +91,7 @@ class BM25SearchModel:
         given = encoder if isinstance(encoder, LatentTermEncoder) else LatentTermEncoder.from_pretrained(encoder)
         given = given.replaced(scoring=scoring_of(scoring, given.scoring))
         self.encoder = configured_encoder(given, profile=profile)
-        self.literal = LiteralConfig(literal=literal) if isinstance(literal, bool) else literal
+        self.literal = literal_of(literal)
         self.static_queries, self.top_k, self.texts_per_chunk = static_queries, top_k, texts_per_chunk
         if static_queries and counter_for(given.backbone, given.n_latents) is None:
             raise ConfigError(
@@ -287,7 +287,7 @@ def _rank(
         for part in chunks(range(len(texts)), group):
             low, high = part[0], part[-1] + 1
             among = None if candidates is None else candidates[low:high]
-            missing = next((each for ids in among or () for each in ids if each not in searcher), None)
+            missing = next((each for ids in among or () for each in ids if each not in searcher.index), None)
             if missing is not None:
                 raise CorpusError(f"The document '{missing}' is to be ranked, but it is not in the corpus.")
             for hits in searcher.rank(texts[low:high], most, among=among):

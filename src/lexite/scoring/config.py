@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lexite.config import from_dict, option, to_dict
+from lexite.errors import ConfigError
 
 Transform = Literal["sqrt", "log1p", "none"]
 QueryTransform = Literal["sqrt", "pow0.75", "log1p", "none"]
@@ -83,4 +84,6 @@ def scoring_of(given: BM25Config | Mapping[str, Any] | None, saved: BM25Config) 
     """
     if isinstance(given, BM25Config):
         return given
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(f"scoring is a {type(given).__name__}. Give a BM25Config, or some numbers by name: {{'k1': 1.2}}.")
     return from_dict(BM25Config, {**to_dict(saved), **(given or {})}, "scoring")

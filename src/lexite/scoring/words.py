@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lexite.config import option
+from lexite.errors import ConfigError
 
 StopWords = Literal["english", "none"]
 LONGEST_WORD = 64  # characters; anything longer is data, such as base64, which nobody types
@@ -43,6 +44,19 @@ class LiteralConfig:
         4.0, "Raw weight of each occurrence of a literal word in a document.", minimum=1e-6, maximum=1e6
     )
     literal_stop_words: StopWords = option("english", "Frequent words that are no literal words.")
+
+
+def literal_of(given: LiteralConfig | bool) -> LiteralConfig:
+    """How words are indexed: all settings, or whether there are words at all.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(given, bool):
+        return LiteralConfig(literal=given)
+    if not isinstance(given, LiteralConfig):
+        raise ConfigError(f"literal is a {type(given).__name__}. Give True, False or a LiteralConfig.")
+    return given
 
 
 def literal_words(text: str, stop_words: StopWords = "english") -> Counter[str]:

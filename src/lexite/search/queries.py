@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, ConfigError, IndexFormatError, ModelError
 from lexite.scoring.transform import drop_small
 from lexite.search.indexing import NUMBERS, PREFIX, READING
-from lexite.terms.config import Profile, with_profile
+from lexite.terms.config import Profile, TermsConfig, with_profile
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class QueryEncoder(Protocol):
         """Raw weights of passages of documents, ``(n_texts, n_latents)``."""
         ...
 
+    def of_newer(self, index: BM25Index) -> QueryEncoder:
+        """What encodes queries for a newer commit of the same index, which may have recorded other settings."""
+        ...
+
 
 @dataclass(frozen=True)
 class ModelQueries:
@@ -78,6 +83,10 @@ class ModelQueries:
         """Raw weights of passages, encoded as documents are."""
         return self.encoder.encode_documents(texts)
 
+    def of_newer(self, index: BM25Index) -> ModelQueries:
+        """The same model, encoding as the newer commit recorded."""
+        return dataclasses.replace(self, encoder=encoder_of(index.vocabulary, self.encoder))
+
 
 @dataclass(frozen=True)
 class StaticQueries:
@@ -87,12 +96,14 @@ class StaticQueries:
         table: encodes queries and passages alike.
         fingerprint: of the vocabulary that it was counted with.
         floor: share of a query's heaviest term below which terms are dropped.
+        vocabulary: where the vocabulary is now; None for where it was when the index was built.
         kind: ``static``.
     """
 
     table: StaticTable
     fingerprint: str
     floor: float = 0.0
+    vocabulary: str | Path | None = None
     kind: str = "static"
 
     def encode(
@@ -113,6 +124,10 @@ class StaticQueries:
     def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
         """The same of passages, with all terms."""
         return self.table.encode(texts)
+
+    def of_newer(self, index: BM25Index) -> StaticQueries:
+        """The table of the newer commit."""
+        return static_queries_of(index, self.vocabulary)
 
 
 def load_encoder(
@@ -153,7 +168,7 @@ def configured_encoder(
     if profile is not None:
         chosen = with_profile(chosen, profile, encoder.sae.largest_k)
     if terms:
-        chosen = dataclasses.replace(chosen, **terms)
+        chosen = from_dict(TermsConfig, {**to_dict(chosen), **terms}, "terms")
     return encoder if chosen == encoder.terms else encoder.replaced(terms=chosen)
 
 
@@ -169,12 +184,19 @@ def encoder_of(
 
     Raises:
         IndexFormatError: ``vocabulary`` is another one, or the index does not say where its own is.
-        ConfigError: options of the model beside an encoder, which is loaded already.
+        ConfigError: options of the model beside an encoder, which is loaded already; or a reading of documents that is other
+            than recorded.
     """
     from lexite.backbone import read_otherwise
     from lexite.terms import LatentTermEncoder
 
     reading = {key: made_by.terms_config[key] for key in READING if key in made_by.terms_config}
+    other = next((key for key in READING if key != "query_prompt" and key in model and model[key] != reading.get(key)), None)
+    if other is not None:
+        raise ConfigError(
+            f"The index recorded {other} {reading.get(other)!r}, and its documents were read so. Leave {other} out, or build "
+            "the index again with another."
+        )
     numbers = {key: made_by.terms_config[key] for key in NUMBERS if key in made_by.terms_config}
     prefix = made_by.terms_config.get(PREFIX)
     if isinstance(vocabulary, LatentTermEncoder):
@@ -220,7 +242,7 @@ def static_queries_of(index: BM25Index, vocabulary: str | Path | None = None) ->
     table, made_by = index.static(), index.vocabulary
     if table is None:
         table = _table_of_vocabulary(index, str(vocabulary or made_by.model))
-    return StaticQueries(table, made_by.fingerprint, made_by.terms_config.get("floor_queries", 0.0))
+    return StaticQueries(table, made_by.fingerprint, made_by.terms_config.get("floor_queries", 0.0), vocabulary)
 
 
 def _table_of_vocabulary(index: BM25Index, name: str) -> StaticTable:

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, overload
 from lexite.errors import ArgumentError, ConfigError
 from lexite.files import storage_errors
 from lexite.index import BM25Index
+from lexite.index.checks import check_top_k, differing_settings
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, scoring_of
-from lexite.scoring.words import LiteralConfig
+from lexite.scoring.words import LiteralConfig, literal_of
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
+    check_made_by,
     configured_encoder,
     encoder_of,
     load_encoder,
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from lexite.index import Explanation
     from lexite.terms import LatentTermEncoder
     from lexite.terms.config import Profile
+
+
+OPTIONS = ("passages", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then")
+"""Of a search, by name."""
 
 
 class Searcher:
@@ -142,7 +148,7 @@ class Searcher:
                 Path(folder) / "index" if folder else str(path),
                 encoder,
                 scoring=scoring_of(scoring, encoder.scoring),
-                literal=LiteralConfig(literal=literal) if isinstance(literal, bool) else literal,
+                literal=literal_of(literal),
                 store_text=store_text,
                 static=static,
                 overwrite=overwrite,
@@ -189,6 +195,8 @@ class Searcher:
         if static:
             if model:
                 raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")
+            if isinstance(getattr(vocabulary, "fingerprint", None), str):
+                check_made_by(index.vocabulary, getattr(vocabulary, "name", ""), getattr(vocabulary, "fingerprint", ""))
             place = str(getattr(vocabulary, "source", vocabulary) or "") or None
             return cls(index, static_queries_of(index, place), labels_of(index, place), chosen)
         encoder = encoder_of(index.vocabulary, vocabulary, **model)
@@ -248,7 +256,7 @@ class Searcher:
             k_queries: latents kept per token, where that is meant to be other than recorded.
             floor_queries: the share of a query's heaviest term below which terms are dropped; likewise.
         """
-        texts = [queries] if isinstance(queries, str) else list(queries)
+        texts = _texts(queries)
         return self.queries.encode(texts, k_queries=k_queries, floor_queries=floor_queries)
 
     @overload
@@ -321,15 +329,19 @@ class Searcher:
         approximate: bool = False,
         k_queries: int | None = None,
         floor_queries: float | None = None,
-        then: Sequence[Strategy] = (),
+        then: Sequence[Strategy] | Strategy | None = None,
+        **unknown: Any,
     ) -> Answer:
         """Encodes, searches, and runs the strategies."""
+        if unknown:
+            raise ArgumentError(f"A search has no option '{next(iter(unknown))}'. It has {', '.join(OPTIONS)}.")
+        check_top_k(top_k)
+        strategies = [then] if callable(then) else list(then or ())
         encoded = self._encoded(index, queries, k_queries, floor_queries)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
-        hits = index.search(
-            encoded, depth_of(then, top_k), scoring=chosen, exclude=exclude, among=among, approximate=approximate
-        )
-        answer = run_strategies(Answer(encoded, hits, top_k, index), then)
+        options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate}
+        hits = index.search(encoded, depth_of(strategies, top_k), **options)
+        answer = run_strategies(Answer(encoded, hits, top_k, index, options), strategies)
         return dataclasses.replace(answer, rankings=[list(ranked[:top_k]) for ranked in answer.rankings])
 
     def _encoded(
@@ -340,8 +352,6 @@ class Searcher:
         floor_queries: float | None,
     ) -> EncodedQueries:
         """Queries as the index recorded; those that were encoded in another way are encoded again from their texts."""
-        from lexite.index.checks import differing_settings
-
         if not isinstance(queries, EncodedQueries):
             return self.encode(queries, k_queries=k_queries, floor_queries=floor_queries)
         if k_queries is not None or floor_queries is not None:
@@ -364,7 +374,9 @@ class Searcher:
             CorpusError: the index has no such document.
         """
         index = self.backend
-        encoded = self._encoded(index, [query] if isinstance(query, str) else query, None, None)
+        if not isinstance(document, str):
+            raise ArgumentError(f"A document is named by its id, which is text, not by a {type(document).__name__}.")
+        encoded = self._encoded(index, query, None, None)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
         return index.explain(encoded, document, scoring=chosen).labelled(self.label)
 
@@ -419,7 +431,9 @@ class Searcher:
         with self._changing:
             newest = BM25Index.open(self._folder())
             changed = newest.generation != self.index.generation
-            self._backend = newest
+            if changed:
+                self.queries = self.queries.of_newer(newest)
+                self._backend = newest
         return changed
 
     def close(self) -> None:
@@ -436,7 +450,7 @@ class Searcher:
         self.close()
 
     def _folder(self) -> Path:
-        folder = self.path
+        folder: Path | None = getattr(self.backend, "path", None)
         if folder is None:
             raise ArgumentError(
                 "Only an index in a folder is changed through a searcher. Build one with Searcher.build; an engine has add and "
@@ -456,14 +470,26 @@ class Searcher:
     ) -> int:
         if not isinstance(self.queries, ModelQueries):
             raise ArgumentError("Documents are encoded by the model, which a static searcher has not. Open it without static.")
-        documents = documents_of(sources, texts, read, report)
+        if replace and texts is not None:
+            raise ArgumentError("Texts have no ids, so they can replace nothing. Give documents: [Document(id, text)].")
         with self._changing, BM25Index.writer(self._folder(), vocabulary=self.queries.fingerprint) as writer:
+            self.refresh()  # what is written now follows what is recorded now
+            documents = documents_of(sources, texts, read, report, taken=writer)
             indexer = Indexer.change(writer, self.queries.encoder)
             new = documents if replace else only_new(documents, writer)
             taken, _ = index_documents(indexer, new, replace=replace, show_progress=show_progress)
             indexer.commit()
             self.refresh()
         return taken
+
+
+def _texts(queries: object) -> list[str]:
+    """Queries as a list of texts."""
+    if isinstance(queries, str):
+        return [queries]
+    if isinstance(queries, bytes) or not isinstance(queries, Iterable):
+        raise ArgumentError(f"A query is text, or several are a list of texts, not a {type(queries).__name__}.")
+    return list(queries)
 
 
 def _temporary_folder() -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lexite.errors import ArgumentError, CorpusError
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+LONGEST_NAME = 1000  # characters; what is longer is a text
 Sources: TypeAlias = "str | Path | Document | Iterable[str | Path | Document]"
 
 
@@ -22,6 +23,7 @@ def documents_of(
     texts: Iterable[str] | None = None,
     read: ReadOptions | None = None,
     report: ReadReport | None = None,
+    taken: Container[str] = (),
 ) -> Iterator[Document]:
     """A stream of documents. The first is read at once, so that a wrong source is found before a model is loaded.
 
@@ -30,6 +32,7 @@ def documents_of(
         texts: plain texts in place of them.
         read: how files are read.
         report: filled with counts while documents are read.
+        taken: ids that texts do not get.
 
     Raises:
         ArgumentError: both or neither are given, or something is of another kind.
@@ -43,7 +46,7 @@ def documents_of(
     if (sources is None) == (texts is None):
         raise ArgumentError("Give documents in one way: sources (files, folders or documents), or texts=[...].")
     if texts is not None:
-        return _begun(_numbered(texts))
+        return _begun(_numbered(texts, taken))
     listed = [sources] if isinstance(sources, (str, Path, Document)) else sources
     if not isinstance(listed, Iterable):
         raise ArgumentError(f"Sources are files, folders or documents, not a {type(listed).__name__}.")
@@ -67,20 +70,24 @@ def _checked(documents: Iterable[object]) -> Iterator[Document]:
     for document in documents:
         if not isinstance(document, Document):
             raise ArgumentError(f"Among documents there is a {type(document).__name__}. Give documents alone, or files alone.")
+        if any(not isinstance(part, str) for part in (document.id, document.title, document.text)):
+            raise ArgumentError(f"Id, title and text of document {document.id!r} must be text; an empty one is ''.")
         yield document
 
 
-def _numbered(texts: Iterable[str]) -> Iterator[Document]:
+def _numbered(texts: Iterable[str], taken: Container[str]) -> Iterator[Document]:
+    """Texts as documents, with the first numbers that are free."""
     if isinstance(texts, (str, bytes)):
         raise ArgumentError("texts is one text. Give a list: texts=[text].")
-    for number, text in enumerate(texts, start=1):
+    free = (str(number) for number in count(1) if str(number) not in taken)
+    for place, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise ArgumentError(f"Text {number} is a {type(text).__name__}, not text.")
-        yield Document(str(number), text)
+            raise ArgumentError(f"Text {place} is a {type(text).__name__}, not text.")
+        yield Document(next(free), text)
 
 
 def _refuse_texts(names: Iterable[str]) -> None:
     """Says what to do where texts were handed in as files."""
     for name in names:
-        if "\n" in name or (" " in name and len(name) > 60 and not Path(name[:4000]).exists()):
+        if "\n" in name or len(name) > LONGEST_NAME or (" " in name and len(name) > 60 and not Path(name).exists()):
             raise CorpusError(f"'{name[:40]}…' is no file or folder. If these are texts, write texts=[...].")

@@ -13,10 +13,11 @@ searched again. It may be a plain function. A class is only for its settings.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lexite.errors import ArgumentError
 from lexite.ranking.hits import Hit
 
 if TYPE_CHECKING:
@@ -83,15 +84,24 @@ class Answer:
         rankings: for each query its hits, best first.
         top_k: hits that are wanted in the end.
         backend: where they were found, for strategies that search again or look at documents.
+        options: of the search: ``scoring``, ``exclude``, ``among``, ``approximate``. :meth:`asked_again` keeps them.
     """
 
     queries: EncodedQueries
     rankings: Sequence[Sequence[Hit]]
     top_k: int
     backend: Backend
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def with_rankings(self, rankings: Sequence[Sequence[Hit]]) -> Answer:
-        """The same question with other hits: their order counts, and they are ranked from 1 again."""
+        """The same question with other hits: their order counts, and they are ranked from 1 again.
+
+        Raises:
+            ArgumentError: something among them is no :class:`Hit`.
+        """
+        wrong = [type(hit).__name__ for hits in rankings for hit in hits if not isinstance(hit, Hit)]
+        if wrong:
+            raise ArgumentError(f"Rankings hold hits, not a {wrong[0]}. dataclasses.replace(hit, score=...) changes one.")
         ranked = [[dataclasses.replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)] for hits in rankings]
         return dataclasses.replace(self, rankings=ranked)
 
@@ -101,10 +111,11 @@ class Answer:
         Args:
             queries: as many as before.
             top_k: hits for each; None takes as many as the longest ranking has, and at least ``top_k``.
-            **options: as for ``BM25Index.search``.
+            **options: as for ``BM25Index.search``, in place of those of the search.
         """
         depth = max([self.top_k, *map(len, self.rankings)]) if top_k is None else top_k
-        return dataclasses.replace(self, queries=queries, rankings=self.backend.search(queries, depth, **options))
+        found = self.backend.search(queries, depth, **{**self.options, **options})
+        return dataclasses.replace(self, queries=queries, rankings=found)
 
 
 class Strategy(Protocol):
@@ -121,11 +132,23 @@ def depth_of(strategies: Sequence[Strategy], top_k: int) -> int:
     >>> depth_of([], 10), depth_of([lambda answer: answer], 10)
     (10, 100)
     """
-    return max([top_k, *(int(getattr(strategy, "candidates", CANDIDATES)) for strategy in strategies)])
+    return max([top_k, *(int(getattr(strategy, "candidates", None) or CANDIDATES) for strategy in strategies)])
 
 
 def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:
-    """Hands an answer from one strategy to the next."""
+    """Hands an answer from one strategy to the next.
+
+    Raises:
+        ArgumentError: one is no function, or gives something else than an answer with a ranking for each query.
+    """
     for strategy in strategies:
-        answer = strategy(answer)
+        name = getattr(strategy, "__name__", type(strategy).__name__)
+        if not callable(strategy):
+            raise ArgumentError(f"A strategy is a function, or an object that can be called, not a {name}.")
+        found = strategy(answer)
+        if not isinstance(found, Answer):
+            raise ArgumentError(f"The strategy {name} gave a {type(found).__name__}. It must give an Answer.")
+        if len(found.rankings) != len(answer.queries):
+            raise ArgumentError(f"The strategy {name} gave {len(found.rankings)} rankings for {len(answer.queries)} queries.")
+        answer = found
     return answer

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lexite.errors import ConfigError, ModelError
 from lexite.scoring.config import BM25Config
 from lexite.terms.config import TermsConfig
@@ -92,11 +94,13 @@ class Components:
             ConfigError: less than 1 or more than there are latents.
         """
         own = self.terms.k_documents if kind == "document" else self.terms.k_queries
-        chosen = next((int(value) for value in (k, own) if value is not None), int(self.sae.largest_k))
+        chosen: Any = next((value for value in (k, own) if value is not None), int(self.sae.largest_k))
         most = self.sae.config.n_latents
+        if isinstance(chosen, bool) or not isinstance(chosen, (int, np.integer)):
+            raise ConfigError(f"k is {chosen!r}, but must be a whole number between 1 and {most}.")
         if not 1 <= chosen <= most:
             raise ConfigError(f"k is {chosen}, but must be between 1 and {most}, the number of latents.")
-        return chosen
+        return int(chosen)
 
     def floor_for(self, kind: Kind, floor: float | None = None) -> float:
         """The share of a text's heaviest term below which terms are dropped: ``floor``, or else the configured one.
@@ -105,10 +109,10 @@ class Components:
             ConfigError: it is not from 0 to 1.
         """
         own = self.terms.floor_documents if kind == "document" else self.terms.floor_queries
-        chosen = own if floor is None else floor
-        if not 0 <= chosen <= 1:
-            raise ConfigError(f"The floor is {chosen}, but must be a share, from 0 to 1.")
-        return chosen
+        chosen: Any = own if floor is None else floor
+        if not isinstance(chosen, (int, float, np.number)) or not 0 <= chosen <= 1:
+            raise ConfigError(f"The floor is {chosen!r}, but must be a share, from 0 to 1.")
+        return float(chosen)
 
     def portions(self, states: TokenStates) -> Iterator[TokenStates]:
         """The same texts in parts whose codes fit into memory. Where k is no bound, a token may have thousands of them."""

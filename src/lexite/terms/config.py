@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lexite.config import from_dict, option
+from lexite.errors import ConfigError
 from lexite.scoring.config import EARLIER_SCORING
 
 Pooling = Literal["sum", "max"]
@@ -59,6 +60,8 @@ def with_profile(terms: TermsConfig, profile: Profile, k: int) -> TermsConfig:
     >>> with_profile(TermsConfig(pooling="max"), "small", 4)
     TermsConfig(pooling='max', k_documents=4, k_queries=3, floor_documents=0.03, floor_queries=0.125)
     """
+    if profile not in PROFILES:
+        raise ConfigError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
     chosen = PROFILES[profile]
     return dataclasses.replace(
         chosen, pooling=terms.pooling, k_documents=min(chosen.k_documents or k, k), k_queries=min(chosen.k_queries or k, k)

@@ -57,6 +57,9 @@ class EncodedQueries:
         if isinstance(self.texts, (str, bytes)):
             raise ArgumentError("texts is one text. Give a list with a text for each query.")
         object.__setattr__(self, "texts", tuple(self.texts))
+        wrong = [type(text).__name__ for text in self.texts if not isinstance(text, str)]
+        if wrong:
+            raise ArgumentError(f"A text of the queries is a {wrong[0]}, not text.")
         if len(self.texts) != len(self):
             raise ArgumentError(f"There are {len(self)} queries, but {len(self.texts)} texts. Give a text for each query.")
 
