@@ -1,14 +1,20 @@
 """A model in 8 bits on the CPU, by OpenVINO: weights are int8, one scale per row; activations are int8, scaled as they come.
 
-The model is traced and converted in memory when it is loaded; nothing is written or sent anywhere. A scale of activations is
-that of some neighbouring numbers of one token, so that a token's state does not depend on the other texts of its batch. What
-is not a product with weights (attention, normalisation, embeddings) stays in floating point.
+The model is traced and converted in memory when it is loaded; nothing is written or sent anywhere. Neighbouring activations of
+one token share a scale, so that a token's state does not depend on the other texts of its batch. Attention, normalisation and
+embeddings, which are no products with weights, stay in floating point.
+
+OpenVINO's threads do not survive a fork, so a forked child converts the model again before it encodes its first text.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import threading
 import warnings
+import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +25,7 @@ from transformers.utils import logging
 
 from lexite.errors import BackboneError
 from lexite.kernels.hardware import n_threads
+from lexite.kernels.threads import ForkSafeLock
 
 INSTALL = "precision int8 needs OpenVINO. Run: pip install 'lexite[int8]'"
 ACTIVATION_GROUP = 32  # numbers of a token that share a scale
@@ -30,20 +37,26 @@ class Int8Model(torch.nn.Module):
 
     Args:
         model: the model in fp32 on the CPU.
-        inputs: names of its inputs, of those that a tokenizer gives.
+        inputs: names of its inputs, among those that a tokenizer gives.
         positions: how many positions it has for tokens; -1 when there is no limit.
+        load: gives the model in fp32 once more, for a forked child.
 
     Raises:
         BackboneError: OpenVINO is not installed, or cannot convert the model.
     """
 
-    def __init__(self, model: Any, inputs: list[str], positions: int) -> None:
+    def __init__(self, model: Any, inputs: list[str], positions: int, load: Callable[[], Any]) -> None:
         super().__init__()
+        self.config, self.positions, self._inputs, self._load = model.config, positions, inputs, load
+        self._converting = ForkSafeLock()
+        self._convert(model)
+
+    def _convert(self, model: Any) -> None:
+        """Converts the model for this process."""
         try:
             import openvino
         except ImportError as error:
             raise BackboneError(INSTALL) from error
-        self.config, self.positions, self._inputs = model.config, positions, inputs
         threads = n_threads()
         settings = {
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": ACTIVATION_GROUP,
@@ -51,7 +64,7 @@ class Int8Model(torch.nn.Module):
             "NUM_STREAMS": threads,  # as many batches at once as there are threads, one for each
         }
         try:
-            graph = _convert(model, inputs)
+            graph = _graph_of(model, self._inputs)
             _quantise_weights(graph)
             # OpenVINO gives the compiling thread a stack for signals and frees it with the model: Ctrl-C in that thread would
             # then end the process with a fault. So a thread of its own compiles.
@@ -61,9 +74,13 @@ class Int8Model(torch.nn.Module):
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BackboneError(f"The model cannot be converted to int8 ({reason}). Use --precision fp32 or bf16.") from error
         self._requests = threading.local()
+        self._process = os.getpid()
+        _converted.add(self)
 
     def forward(self, **features: Any) -> BaseModelOutput:
         """The last hidden states, (sequences, tokens, d_model) fp32."""
+        if self._process != os.getpid():
+            self._convert_again()
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self._compiled.create_infer_request()
@@ -71,6 +88,26 @@ class Int8Model(torch.nn.Module):
         arrays = [features[name].numpy() if name in features else np.zeros(ids.shape, dtype=np.int64) for name in self._inputs]
         result = request.infer(arrays, share_inputs=True)
         return BaseModelOutput(last_hidden_state=torch.from_numpy(result[0]))
+
+    def _convert_again(self) -> None:
+        """Converts the model for a forked child, once."""
+        with self._converting:
+            if self._process != os.getpid():
+                with ThreadPoolExecutor(1) as thread:  # the caller is in torch's inference mode, where nothing can be traced
+                    thread.submit(lambda: self._convert(self._load())).result()
+
+
+_converted: weakref.WeakSet[Int8Model] = weakref.WeakSet()
+
+
+def _keep_compiled() -> None:
+    """Keeps a forked child from ever freeing its parent's models, which would wait for threads that are not there."""
+    for model in _converted:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(model._compiled))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_compiled)
 
 
 class _LastStates(torch.nn.Module):
@@ -86,7 +123,7 @@ class _LastStates(torch.nn.Module):
         return states
 
 
-def _convert(model: Any, inputs: list[str]) -> Any:
+def _graph_of(model: Any, inputs: list[str]) -> Any:
     """The model as a graph of OpenVINO, traced on two short sequences, one of them padded."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

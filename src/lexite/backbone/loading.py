@@ -56,7 +56,9 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     from lexite.backbone.precision import resolve_device, resolve_precision
     from lexite.backbone.scoring import MaxSimScorer, SingleVectorScorer
     from lexite.backbone.transformer import TransformerBackbone
+    from lexite.kernels.threads import use_torch
 
+    use_torch()
     late = is_late_interaction(folder)
     check_weights(folder)
     device = resolve_device("cpu" if (config.device, config.precision) == ("auto", "int8") else config.device)
@@ -69,7 +71,12 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
         from lexite.backbone.int8 import Int8Model
 
         names = [name for name in MODEL_INPUTS if name in model.tokenizer.model_input_names]
-        transformer.model = Int8Model(transformer.model, names, _positions(transformer.model))
+        transformer.model = Int8Model(
+            transformer.model,
+            names,
+            _positions(transformer.model),
+            lambda: load_dense_model(folder, config, device, precision, late)[0].model,
+        )
     if device == "cpu" and precision == "bf16" and max(windows.values()) <= SHORT_WINDOW:
         use_short_attention(transformer.model)
     scorer = (MaxSimScorer if late else SingleVectorScorer)(model.similarity_fn_name)
@@ -87,9 +94,9 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
 
 
 def read_otherwise(backbone: Backbone, changes: Mapping[str, str]) -> Backbone:
-    """The same model, reading texts in another way. ``fingerprint``, which says which model it is, stays as it was.
+    """The same model, reading texts in another way. Its ``fingerprint`` stays, since it tells models apart.
 
-    Terms made from such states keep their meaning, but fit best to texts that were read in the same way.
+    Terms from such states keep their meaning. Documents and queries fit best when both are read in the same way.
 
     Args:
         backbone: the model; it is shared and left as it is. One that reads no texts is given back.
@@ -203,7 +210,7 @@ def _one_line(error: Exception) -> str:
 
 
 def state_module_count(model: Any, name: str) -> int:
-    """How many modules lie before the first that pools, masks or normalises: what they give is the token states."""
+    """How many modules lie before the first that pools, masks or normalises. Their output is the token states."""
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -59,14 +60,13 @@ class TransformerBackbone:
         n_state_modules: how many of its modules make token states.
         windows: tokens per sequence for each kind of text.
         prompts: prompt for each kind of text.
-        skipped: token ids for each kind of text that do not count.
+        skipped: token ids for each kind of text that do not count, since the model never scores them.
         d_model: width of a token state.
         name: the model's name, as it was asked for.
         fingerprint: SHA-256 over all that decides the states.
-        states_fingerprint: the same, unless texts are read in another way than the model was loaded with
-            (:meth:`reading_with`).
-        saved_config: the configuration that ``fingerprint`` is about.
-        reading: how texts are read in another way than that says; empty as a rule.
+        states_fingerprint: SHA-256 over ``fingerprint`` and ``reading``; ``fingerprint`` itself where ``reading`` is empty.
+        saved_config: the configuration that the model was loaded with, which ``fingerprint`` covers.
+        reading: what was changed since in how texts are read (``long``, prompts); empty as a rule.
     """
 
     def __init__(
@@ -94,15 +94,16 @@ class TransformerBackbone:
         self.saved_config = config
         self.reading: Mapping[str, str] = {}
         self._as_loaded: TransformerBackbone | None = None  # not itself, which would keep the weights in memory
+        self._process = os.getpid()
         self.d_model, self._dtype = self._probe()
 
     def reading_with(self, config: BackboneConfig, windows: dict[Kind, int], changes: Mapping[str, str]) -> TransformerBackbone:
-        """The same model, with its weights shared, that reads texts in another way; :func:`read_otherwise` makes it.
+        """A copy that shares the weights and reads texts in another way; :func:`read_otherwise` makes it.
 
         Args:
             config: the configuration with the changes.
             windows: tokens per sequence for each kind of text.
-            changes: what is other than :attr:`saved_config` says.
+            changes: the fields that change: ``long``, ``query_prompt``, ``document_prompt``.
         """
         other = copy.copy(self)
         other._as_loaded = self.as_loaded
@@ -157,6 +158,7 @@ class TransformerBackbone:
         Raises:
             BackboneError: a text is not a string, or the prompt fills the window.
         """
+        self._check_process()
         sequences = [s for s in self._tokenizer.sequences(texts, self.policy(kind)) if len(s.keep)]
         counts = np.array([len(sequence.keep) for sequence in sequences], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -176,6 +178,14 @@ class TransformerBackbone:
         ids = [sequence.ids[sequence.keep] for sequence in sequences]
         token_ids = np.concatenate([np.zeros(0, dtype=np.int64), *ids]).astype(np.int32)
         return TokenStates(states, np.concatenate([[0], np.cumsum(per_text)]).astype(np.int64), token_ids)
+
+    def _check_process(self) -> None:
+        """Refuses a forked process where the model cannot run, with :class:`BackboneError`."""
+        if self.device.type != "cpu" and self._process != os.getpid():
+            raise BackboneError(
+                f"The model '{self.name}' is on {self.device}, which a forked process cannot use. Load the model in the new "
+                "process, or start it with the method 'spawn' and send it the encoder."
+            )
 
     def _for_each_batch(self, function: Callable[[list[int]], None], sequences: Sequence[TokenSequence], kind: Kind) -> None:
         """Calls ``function`` with the numbers of the sequences of each batch; on a CPU several at once."""
@@ -205,7 +215,8 @@ class TransformerBackbone:
         return features
 
     def pooled(self, texts: Sequence[str], kind: Kind) -> torch.Tensor:
-        """What all modules of a single-vector model make of ``texts``, ``(n_texts, d)`` fp32 on the CPU; long texts are cut."""
+        """Vectors of a single-vector model, after all its modules: ``(n_texts, d)`` fp32 on the CPU; long texts are cut."""
+        self._check_process()
         sequences = self._tokenizer.sequences(texts, self.policy(kind, "truncate"))
         vectors: dict[int, torch.Tensor] = {}
 

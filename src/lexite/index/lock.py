@@ -19,11 +19,18 @@ if sys.platform == "win32":
         # Locks one byte far behind the process number, which stays readable for others.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class WriterLock:
@@ -47,6 +54,7 @@ class WriterLock:
             os.close(descriptor)
             raise StorageError(_busy(folder, holder)) from None
         self._descriptor: int | None = descriptor
+        self._process = os.getpid()
         with contextlib.suppress(OSError):  # the number serves the message alone; a full disk must not stop a writer here
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -60,6 +68,8 @@ class WriterLock:
     def release(self) -> None:
         """Gives the lock back; the file stays, since removing it could let two writers in. Calling it again does nothing."""
         if self._descriptor is not None:
+            if self._process == os.getpid():
+                _unlock(self._descriptor)  # closing does not, while a child that was forked meanwhile has it open
             os.close(self._descriptor)
             self._descriptor = None
 

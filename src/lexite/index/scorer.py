@@ -19,6 +19,7 @@ from lexite.index.checks import check_among
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import Among, Heaps, Queries, SegmentRows
+from lexite.kernels.threads import ForkSafeLock, parallel_ranges
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
@@ -105,7 +106,7 @@ class Scorer:
         self._live = [_live_mask(segment) for segment in segments]
         self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
-        self._building = threading.Lock()
+        self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
         self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
         self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
@@ -233,7 +234,6 @@ class Scorer:
         """
         from lexite.kernels.hardware import n_threads
         from lexite.kernels.heaps import sort_heaps
-        from lexite.kernels.threads import parallel_ranges
 
         searches = [self._search_of(number, queries, among, prepared, lists, share) for number in range(len(self.segments))]
         chunks = [n_chunks_of(segment.n_documents) for segment in self.segments]

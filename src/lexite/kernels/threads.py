@@ -3,22 +3,99 @@
 Threads are Python threads that call code which releases the interpreter lock: they sleep when there is nothing to do, unlike
 those of an OpenMP pool, which would spin beside torch's own pool and slow both down. Inside a task torch has one thread, and a
 compiled loop is not split again, so that there are never more busy threads than cores.
+
+A forked child has none of its parent's threads, but torch's OpenMP pool still counts on them: its next loop in the thread that
+was forked would wait for ever. There torch gets one thread, with which it leaves the pool alone. Tasks run in new threads, cut
+as in the parent, so that parent and child compute the same bits. A single task, such as a query, is computed as the parent
+would with one thread: in fp32 that rounds the last digits otherwise.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
 from typing import Any, TypeVar
 
 from lexite.kernels.hardware import n_threads
 
 T = TypeVar("T")
 _here = threading.local()
-_starting = threading.Lock()
+
+
+class ForkSafeLock:
+    """A lock that is free in a forked child, also where a thread of the parent held it: that thread is not in the child.
+
+    It is for what stays valid when such a thread is cut off in the middle, such as a cache that is filled last.
+
+    Args:
+        reentrant: whether the thread that holds it may take it again.
+    """
+
+    def __init__(self, *, reentrant: bool = False) -> None:
+        self._new: Callable[[], Any] = threading.RLock if reentrant else threading.Lock
+        self.renew()
+        _locks.add(self)
+
+    def renew(self) -> None:
+        """Frees the lock, whoever holds it."""
+        self._lock = self._new()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+
+_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_starting = ForkSafeLock()
+
+
+class _Torch:
+    """What a child must know about torch in the process that it was forked from.
+
+    Attributes:
+        used: whether lexite computes with torch, here or before the fork.
+        forked: whether torch was imported before the fork, so that its pool may be there.
+        threads: how many threads torch had before the fork; None in a process that was not forked.
+    """
+
+    used = False
+    forked = False
+    threads: int | None = None
+
+    @classmethod
+    def leave_pool(cls) -> None:
+        """Gives torch one thread: those of its pool may have stayed in the parent."""
+        import torch
+
+        if cls.threads is None:
+            cls.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    @classmethod
+    def after_fork(cls) -> None:
+        cls.forked = "torch" in sys.modules
+        if cls.used:
+            cls.leave_pool()
+
+
+def use_torch() -> None:
+    """Says that this process computes with torch. Whoever loads or makes a model calls it before.
+
+    From then on forked children can compute with torch too, in one thread each. Where nothing of lexite uses torch, children
+    keep torch's number of threads.
+    """
+    if not _Torch.used:
+        _Torch.used = True
+        if _Torch.forked:
+            _Torch.leave_pool()
 
 
 @functools.cache
@@ -48,9 +125,19 @@ def _task_pool(size: int) -> ThreadPoolExecutor:
     return pool
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-    os.register_at_fork(after_in_child=_task_pool.cache_clear)
+def _after_fork() -> None:
+    """Drops what belongs to threads that are not in a forked child."""
+    _pool.cache_clear()
+    _task_pool.cache_clear()
+    for lock in list(_locks):
+        lock.renew()
+    if "tokenizers" in sys.modules:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # it would wait for its own threads, where "true" was asked for
+    _Torch.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smallest: int = 64) -> None:
@@ -79,10 +166,13 @@ def in_task() -> bool:
 
 
 def task_threads() -> int:
-    """How many tasks :func:`parallel_tasks` runs at once: the cores to use, and no more than torch may use; 1 inside a task."""
+    """How many tasks :func:`parallel_tasks` runs at once: the cores to use, and no more than torch may use; 1 inside a task.
+
+    In a forked child this is what torch might use in the parent, since work that is cut otherwise is rounded otherwise.
+    """
     import torch
 
-    return 1 if in_task() else min(n_threads(), torch.get_num_threads())
+    return 1 if in_task() else min(n_threads(), _Torch.threads or torch.get_num_threads())
 
 
 def parallel_tasks(function: Callable[[T], None], tasks: Iterable[T]) -> None:

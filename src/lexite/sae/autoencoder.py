@@ -16,7 +16,7 @@ from lexite.errors import ModelError
 from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.product import EncoderProduct, stack_slots
 from lexite.kernels.sparse import decode
-from lexite.kernels.threads import parallel_tasks
+from lexite.kernels.threads import parallel_tasks, use_torch
 from lexite.sae.activations import ACTIVATIONS, LIMITED, Activation, Encoder
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
@@ -83,6 +83,7 @@ class SparseAutoencoder:
         for name, (tensor, shape) in given.items():
             if tensor is not None and tuple(tensor.shape) != shape:
                 raise ModelError(f"{name} has the shape {tuple(tensor.shape)}, but the configuration says {shape}.")
+        use_torch()
         self.config, self.activation = config, activation
         self.weight_dtype = weight_dtype
         self.encoder_bias = encoder_bias.to(torch.float32)
