@@ -49,7 +49,11 @@ class MissingExtraError(LexiteError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self._given = package, extra, purpose
         super().__init__(f"{purpose} needs the package '{package}', which is not installed. Run: pip install 'lexite[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        return MissingExtraError, self._given  # so that a worker's error reaches whoever waits for it
 
 
 class ArgumentError(LexiteError, TypeError):

@@ -189,6 +189,18 @@ class BM25Index:
         segment = segment_in_memory(rows, n_latents + len(words), encoded)
         return cls(commit, [segment], None, words.committed())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the path, so that another process opens the newest commit there; or the arrays of an index in memory."""
+        if self.path is not None:
+            return BM25Index.open, (self.path.absolute(),)
+        return BM25Index._restored, (self._commit, self._scorer.segments, self._words.table)
+
+    @classmethod
+    def _restored(cls, commit: Commit, segments: Sequence[Segment], words: IdTable) -> BM25Index:
+        for segment in segments:
+            segment.protect()
+        return cls(commit, segments, None, words)
+
     def search(
         self,
         queries: EncodedQueries,

@@ -80,6 +80,11 @@ class Segment:
         """(n_terms,) in how many living documents each term occurs."""
         return self.frequencies if self.removed is None else self.frequencies - self.removed
 
+    def protect(self) -> None:
+        """Makes the arrays of an index in memory read-only, like mapped ones, so that the kernels are compiled once."""
+        for array in (self.row_bounds, self.row_terms, self.row_weights, self.lengths):
+            array.flags.writeable = False
+
     def row(self, document: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Terms and raw weights of a document.
 
@@ -188,13 +193,13 @@ def build_lengths(rows: Rows) -> NDArray[np.float32]:
 
 
 def segment_in_memory(rows: Rows, n_terms: int, ids: list[bytes]) -> Segment:
-    """A segment that has no files; its arrays are read-only like mapped ones, so that the kernels are compiled once.
+    """A segment that has no files.
 
     Its posting lists are built when a search needs them.
     """
     terms = rows.terms.astype(row_term_type(n_terms))
     arrays = (rows.indptr.copy(), terms, rows.values.copy(), build_lengths(rows))
-    for array in arrays:
-        array.flags.writeable = False
     frequencies = np.bincount(rows.terms, minlength=n_terms).astype(np.int64)
-    return Segment(*arrays, frequencies, IdTable.build(ids))
+    segment = Segment(*arrays, frequencies, IdTable.build(ids))
+    segment.protect()
+    return segment

@@ -10,12 +10,12 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import CorpusError, IndexFormatError, StorageError
+from lexite.errors import ArgumentError, CorpusError, IndexFormatError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
 from lexite.index.config import DocumentLike
@@ -94,6 +94,12 @@ class IndexWriter:
     def n_documents(self) -> int:
         """Documents the index would have if it were committed now."""
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentError(
+            f"The writer of {self.folder} cannot be sent to another process, since one process at a time may change an index. "
+            "Send the documents, or their weights, to the process that writes."
+        )
 
     def __contains__(self, identifier: object) -> bool:
         return bool(self._find([encode_id(identifier)])[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lexite.errors import LexiteError
 from lexite.search.indexing import PREFIX
@@ -74,6 +74,9 @@ class _LazyLabels:
 
     def __call__(self, term: int) -> str:
         return self._label(term)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _LazyLabels, (self._folder, self._n_latents, self._prefix)
 
     @functools.cached_property
     def _label(self) -> Label:

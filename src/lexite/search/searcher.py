@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from lexite.errors import ArgumentError, ConfigError
 from lexite.files import storage_errors
 from lexite.index import BM25Index
 from lexite.index.checks import check_top_k, differing_settings
+from lexite.kernels.threads import ForkSafeLock
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig, literal_of
@@ -24,6 +25,7 @@ from lexite.search.labels import labels_of
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
+    StaticQueries,
     check_made_by,
     configured_encoder,
     encoder_of,
@@ -52,7 +54,7 @@ class Searcher:
     :meth:`build` makes one from documents, :meth:`open` opens one. Queries and later documents are encoded as the index
     recorded when it was built, so that a question has the same answer from Python, the command line and a server. Searching is
     safe from several threads. Changes (:meth:`add`, :meth:`replace`, :meth:`delete`) wait for each other, and the next search
-    sees them.
+    sees them. A pickled searcher opens index and vocabulary again where it arrives; a forked process can use the one it has.
 
     Args:
         index: the opened index, or an engine that holds its documents (:mod:`lexite.engines`).
@@ -77,7 +79,7 @@ class Searcher:
         self._backend, self.queries = index, queries
         self.label = label or labels_of(index)
         self.scoring = scoring
-        self._changing = threading.RLock()
+        self._changing = ForkSafeLock(reentrant=True)
         self._remove_folder: weakref.finalize[..., Any] | None = None
         self._closed = False
 
@@ -162,7 +164,7 @@ class Searcher:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         if folder:
-            searcher._remove_folder = weakref.finalize(searcher, shutil.rmtree, folder, ignore_errors=True)
+            searcher._remove_folder = weakref.finalize(searcher, _remove_own, folder, os.getpid())
         return searcher
 
     @classmethod
@@ -239,6 +241,17 @@ class Searcher:
         words = " and words" if backend.literal is not None else ""
         documents = f"{backend.n_documents:,} document{'' if backend.n_documents == 1 else 's'}"
         return f"Searcher({place}, {documents}, {backend.vocabulary.name}{words}, {self.queries.kind} queries)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        backend, queries = self.backend, self.queries
+        if isinstance(backend, BM25Index) and isinstance(queries, StaticQueries) and queries.table is backend.static():
+            return Searcher._static, (backend, self.label, self.scoring)
+        return Searcher, (backend, queries, self.label, self.scoring)
+
+    @classmethod
+    def _static(cls, index: BM25Index, label: Callable[[int], str], scoring: BM25Config | None) -> Searcher:
+        """The searcher of an index that encodes queries with its own table."""
+        return cls(index, static_queries_of(index), label, scoring)
 
     def __len__(self) -> int:
         return self.backend.n_documents
@@ -490,6 +503,12 @@ def _texts(queries: object) -> list[str]:
     if isinstance(queries, bytes) or not isinstance(queries, Iterable):
         raise ArgumentError(f"A query is text, or several are a list of texts, not a {type(queries).__name__}.")
     return list(queries)
+
+
+def _remove_own(folder: str, process: int) -> None:
+    """Removes a temporary folder, in the process that made it: a forked child leaves its parent's alone."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary_folder() -> str:

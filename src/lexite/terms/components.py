@@ -24,7 +24,27 @@ if TYPE_CHECKING:
     from lexite.terms.static import StaticTable
     from lexite.terms.vocabulary import Vocabulary
 
+MEASURED = ("vocabulary", "details", "static")  # parts that no term depends on
 TOKENS_AT_ONCE = 16_384  # whose codes are held together, where k does not bound the latents of a token
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The parts that a saved vocabulary has, to tell which of an encoder's are others.
+
+    Attributes:
+        revision: branch, tag or commit on the hub, where one was asked for.
+        sae: the sparse autoencoder.
+        vocabulary: frequencies and labels of the terms.
+        details: name, licence, data, recipe and results.
+        static: the table that encodes queries without the model.
+    """
+
+    revision: str | None
+    sae: SparseAutoencoder
+    vocabulary: Vocabulary | None
+    details: ModelDetails
+    static: StaticTable | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +61,7 @@ class Components:
         source: name or path that loads the vocabulary again; empty when it was never saved.
         prefix_size: number of latents here, the first ones of a ``source`` that has more; None where all are here.
         static: the table that encodes queries without a model, when it was measured.
+        loaded: what ``source`` has; None when the parts were not loaded from there.
 
     Raises:
         ModelError: the autoencoder, the labels or the table do not fit.
@@ -56,6 +77,7 @@ class Components:
     source: str = ""
     prefix_size: int | None = None
     static: StaticTable | None = None
+    loaded: Loaded | None = None
 
     def __post_init__(self) -> None:
         sae, vocabulary, static = self.sae, self.vocabulary, self.static

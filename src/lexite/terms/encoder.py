@@ -22,6 +22,7 @@ from lexite.terms.config import TermsConfig
 from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.queries import EncodedQueries
+from lexite.terms.reopening import Reference, components_of, reference_to
 from lexite.terms.saving import SaveDtype, load_components, push_components, save_components
 from lexite.terms.selection import prefix_of, reordered
 from lexite.terms.vocabulary import Vocabulary
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 class LatentTermEncoder(ComponentAccess):
     """Turns texts into weights of latent terms: backbone, sparse autoencoder, pooling, in this order.
+
+    It is safe from several threads. Another process gets it by pickle, if it was loaded from a folder or by name: the
+    vocabulary is opened there again, with the same settings. A process that is forked from this one can use it as it is.
 
     Args:
         backbone: the dense retriever that gives token states.
@@ -95,6 +99,19 @@ class LatentTermEncoder(ComponentAccess):
             ModelError, ConfigError: as the class.
         """
         return LatentTermEncoder.of(replace(self.components, **changes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LatentTermEncoder._reopened, (reference_to(self.components),)
+
+    @classmethod
+    def _reopened(cls, reference: Reference) -> LatentTermEncoder:
+        return cls.of(components_of(reference))
+
+    def __copy__(self) -> LatentTermEncoder:
+        return self.replaced()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LatentTermEncoder:
+        return self.replaced()  # no part of it is ever changed
 
     def __repr__(self) -> str:
         return f"LatentTermEncoder({self.name!r}, {self.backbone.name}, {self.n_latents} latents, k {self.k_for('document')})"

@@ -17,7 +17,7 @@ from lexite.sae import SparseAutoencoder
 from lexite.scoring.config import saved_scoring
 from lexite.terms import hub
 from lexite.terms.card import model_card
-from lexite.terms.components import Components
+from lexite.terms.components import Components, Loaded
 from lexite.terms.config import saved_terms
 from lexite.terms.manifest import (
     CARD,
@@ -146,7 +146,8 @@ def load_components(
     static = StaticTable.load(folder) if STATIC_ARRAYS in manifest["files"] else None
     details = from_dict(ModelDetails, {"name": manifest["name"], **manifest["details"]}, f"{where}: details")
     source = _source(name_or_path, folder)
-    parts = Components(backbone, sae, terms, scoring, vocabulary, details, source, static=static)
+    loaded = Loaded(revision, sae, vocabulary, details, static)
+    parts = Components(backbone, sae, terms, scoring, vocabulary, details, source, static=static, loaded=loaded)
     if parts.fingerprint != manifest["fingerprint"]:
         raise ModelError(f"{where}: the fingerprint does not fit the files. The folder was put together from two vocabularies.")
     return parts

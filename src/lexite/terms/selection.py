@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lexite.errors import ConfigError
-from lexite.terms.components import Components
+from lexite.terms.components import MEASURED, Components
 
 
 def reordered(parts: Components, order: ArrayLike, *, prefix_size: int | None = None) -> Components:
@@ -19,7 +19,7 @@ def reordered(parts: Components, order: ArrayLike, *, prefix_size: int | None = 
     n_latents = parts.sae.config.n_latents
     per_latent, whole = parts.sae.n_terms // n_latents, len(kept) == n_latents
     source = parts.source if prefix_size is not None else ""
-    return replace(
+    chosen = replace(
         parts,
         sae=parts.sae.reordered(torch.from_numpy(kept)),
         vocabulary=None if parts.vocabulary is None else parts.vocabulary.reordered(kept, per_latent),
@@ -29,6 +29,11 @@ def reordered(parts: Components, order: ArrayLike, *, prefix_size: int | None = 
         source=source,
         prefix_size=prefix_size if source else None,
     )
+    if parts.loaded is None:
+        return chosen
+    # Of a part that is the source's, the source's prefix has what is chosen here.
+    same = [name for name in ("sae", *MEASURED) if getattr(parts, name) is getattr(parts.loaded, name)]
+    return replace(chosen, loaded=replace(parts.loaded, **{name: getattr(chosen, name) for name in same}))
 
 
 def prefix_of(parts: Components, n_latents: int) -> Components:
