@@ -42,7 +42,7 @@ def option(
         maximum: largest value allowed.
         count: an integer that may be written with a suffix: ``500k``, ``10M``.
         hidden: not offered on the command line (set by the program, not by a person).
-        flag: name on the command line, where it is not that of the field.
+        flag: name on the command line, where it differs from the field's.
     """
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "count": count, "hidden": hidden, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)

@@ -103,7 +103,7 @@ def read_json(path: str | os.PathLike[str], error: type[LexiteError] = ModelErro
 
 
 def json_checksum(value: Mapping[str, Any]) -> str:
-    """SHA-256 over a JSON object, however it is laid out; the key ``sha256``, where it stands, is left out."""
+    """SHA-256 over a JSON object, whatever its layout. Its key ``sha256``, which holds the checksum, is left out."""
     kept = {key: item for key, item in value.items() if key != "sha256"}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -226,7 +226,7 @@ def _clear_up(target: Path, aside: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    """Whether a process of this machine runs; where that cannot be asked, it is taken to."""
+    """Whether a process of this machine runs; True where the system does not tell."""
     if os.name == "nt":
         return True
     try:

@@ -28,11 +28,11 @@ class ProgressBar:
 
     @property
     def rate(self) -> float:
-        """Units per second, those of an earlier process left out."""
+        """Units per second in this process."""
         return (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
 
     def go_on_from(self, done: int) -> None:
-        """Starts at what an earlier process did, which does not count for the rate."""
+        """Counts on from what an earlier process did. The rate leaves that out."""
         self.done = self._before = done
 
     def advance(self, amount: int, note: str = "") -> None:

@@ -17,7 +17,7 @@ _BEYOND = ("position_bias", "softcap", "s_aux", "cache")
 
 
 def use_short_attention(model: Any) -> None:
-    """Lets a model of transformers use :func:`short_attention`; models with attention code of their own keep that."""
+    """Lets a model of transformers use :func:`short_attention`; a model with attention code of its own keeps it."""
     AttentionInterface.register(NAME, short_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     with contextlib.suppress(AttributeError, ValueError, ImportError):

@@ -44,8 +44,8 @@ def plan_batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list
 def share_of_batch(tokens_per_batch: int, threads: int, total: int) -> int:
     """Tokens in a batch when ``threads`` batches run at once, so that all together stay within ``tokens_per_batch``.
 
-    A share below ``SMALLEST_SHARE`` tokens would be slow, so it is not cut further for the sake of the limit; but a few
-    sequences are dealt out to all threads.
+    Batches below ``SMALLEST_SHARE`` tokens would be slow, so the limit does not make them smaller than that. A few sequences
+    are dealt out to all threads all the same.
 
     Args:
         tokens_per_batch: limit of the tokens that go through the model at once.
@@ -79,8 +79,8 @@ def padded_length(length: int, window: int) -> int:
 def pad(sequences: Sequence[npt.NDArray[np.int64]], pad_id: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and attention mask of a batch, both ``(sequences, width)`` int64.
 
-    Padding is always on the right, whatever the tokenizer's side: under a causal mask no token sees what follows it, and
-    other models are told by the mask; absolute positions then begin at 0 for every text, as they did in training.
+    Padding is always on the right, also where the tokenizer pads on the left. Under a causal mask no token sees what follows
+    it, and other models are told by the mask. Absolute positions then begin at 0 for every text, as they did in training.
     """
     import torch
 

@@ -47,7 +47,7 @@ class BackboneConfig:
 
     @property
     def product_precision(self) -> Literal["auto", "bf16", "fp32"]:
-        """Number format for products behind the model: the same, but the best there is behind a model in int8."""
+        """Number format of the products that read token states: the model's own, or ``auto`` when the model is in int8."""
         return "auto" if self.precision == "int8" else self.precision
 
     def __post_init__(self) -> None:

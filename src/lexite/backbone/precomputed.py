@@ -16,8 +16,8 @@ from lexite.errors import BackboneError, ConfigError
 class PrecomputedBackbone:
     """Token states that were computed before; :meth:`iterate` reads them.
 
-    ``name``, ``fingerprint`` and ``config`` are those of the model that made the states, when the folder says which it
-    was, so that a vocabulary trained on them finds its model again.
+    Where the folder says which model made the states, ``name``, ``fingerprint`` and ``config`` are that model's. A vocabulary
+    trained on the states then finds its model again.
 
     Args:
         store: the opened folder.

@@ -60,7 +60,7 @@ class TokenStates:
         return self.states[int(self.offsets[number]) : int(self.offsets[number + 1])]
 
     def pieces(self, tokens: int) -> Iterator[TokenStates]:
-        """The same texts in parts of at most ``tokens`` rows each, or one text where that alone has more; all are views."""
+        """Splits the texts into parts of at most ``tokens`` rows. A longer text is a part of its own. All are views."""
         start = 0
         while start < self.n_texts:
             first = int(self.offsets[start])

@@ -60,8 +60,8 @@ class StateStore:
         """Opens a folder of token states, or arrays from elsewhere.
 
         Args:
-            path: folder with ``states.json``; or folder with ``states.npy``, or such a file (then each row is a text
-                of its own unless ``offsets.npy`` says otherwise).
+            path: a folder with ``states.json``, a folder with ``states.npy``, or a ``.npy`` file. Without ``offsets.npy``,
+                each row of an array from elsewhere is a text of its own.
             verify: whether to read all files and compare their checksums.
 
         Raises:
@@ -137,7 +137,7 @@ class StateStore:
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of the model that made the states; of the states themselves when the model is not known."""
+        """Fingerprint of the model that made the states. Where no model is known, it is that of the states themselves."""
         known = self.backbone.get("fingerprint")
         return str(known) if known else sha256_file(self.path if self.path.is_file() else self.path / STATES)
 

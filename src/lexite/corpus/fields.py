@@ -38,7 +38,7 @@ _NOUNS: dict[type, str] = {
 
 
 class FieldNames(NamedTuple):
-    """The fields of one source. No id: records are numbered. No title: there is none."""
+    """Names of the fields of one source. Without an id, records are numbered; without a title, titles are empty."""
 
     id: str | None
     text: str
@@ -82,7 +82,7 @@ class FieldReader:
         return self._names
 
     def choose_columns(self, columns: Iterable[str], where: str) -> FieldNames:
-        """Settles the names by the header of a table; raises :class:`CorpusError`, since no record can be read without."""
+        """Settles the names by the header of a table; raises :class:`CorpusError`, since no record can be read without it."""
         present = list(columns)
         try:
             names = self.choose(present)

@@ -55,11 +55,11 @@ class BadRecord(Exception):
 
 
 class DamagedSource(CorpusError):
-    """A source cannot be read, or not to its end; the message names it. Skipped as one bad record with ``skip_bad``."""
+    """A source cannot be read, or not to its end; the message names it. With ``skip_bad`` it counts as one bad record."""
 
 
 class Guard:
-    """Decides what happens with a bad record: the first one is an error, or each one is counted.
+    """Decides what happens with bad records: the first is an error, or all are counted.
 
     Args:
         skip_bad: count and go on.

@@ -43,7 +43,7 @@ def read_parquet(source: Source, fields: FieldReader) -> Iterator[tuple[int, dic
 
 
 def _values(column: Any, arrow: Any) -> list[object]:
-    """The values of a column; text that some writers store as plain bytes is decoded, and stays bytes where it is not UTF-8."""
+    """The values of a column. Some writers store text as plain bytes: it is decoded, and stays bytes where it is not UTF-8."""
     try:
         values: list[object] = column.to_pylist()
     except UnicodeDecodeError:

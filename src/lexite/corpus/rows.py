@@ -124,7 +124,7 @@ def _read_lines(source: Source, stream: Stream, fields: FieldReader, guard: Guar
 
 
 class _TableLines:
-    """Lines for the csv module, which joins those of a quoted field. Remembers where a record began and whether it decodes."""
+    """Lines for the csv module, which joins the lines of a quoted field. Counts them, and remembers one that does not decode."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -178,8 +178,8 @@ def _table_problem(row: list[str] | csv.Error, lines: _TableLines) -> str:
 
 
 def _split(source: Source, lines: _TableLines, head: bytes) -> Iterator[list[str] | csv.Error]:
-    """Rows of a table; one that cannot be parsed is the error itself, so that reading can go on behind it."""
-    if source.format == "tsv":  # as registered: a quote is an ordinary character, and a record is a line
+    """Rows of a table. Where a row cannot be parsed, its error stands in its place, and reading goes on behind it."""
+    if source.format == "tsv":  # as IANA registered it: a quote is an ordinary character, and a record is a line
         return (text.split("\t") if (text := line.rstrip("\r\n")) else [] for line in lines)
     return _split_csv(lines, head)
 

@@ -117,7 +117,7 @@ class _Prefixed(io.RawIOBase):
 
 
 def _look_ahead(file: IO[bytes]) -> Stream:
-    """The stream of a file, of which no more is read ahead than needed: a pipe may be slow."""
+    """Opens a file as a stream. It reads ahead no more than needed, since a pipe may be slow."""
     head = b""
     while len(head) < _LONGEST_MAGIC and (data := file.read1(_HEAD)):  # type: ignore[attr-defined]
         head += data
@@ -149,7 +149,7 @@ def _checked(stream: Stream, name: str) -> Stream:
 
 
 class _ZstdReader(io.RawIOBase):
-    """Decompresses zstd frame by frame; unlike the library's own reader it notices that a file was cut off."""
+    """Decompresses zstd frame by frame. It notices a file that was cut off, which the library's own reader does not."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -186,7 +186,7 @@ class _ZstdReader(io.RawIOBase):
 
 
 def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
-    """What makes a decompressor of one frame, and the exception it raises: Python 3.14's own, else the package zstandard."""
+    """A function that makes a decompressor of one frame, and its exception; from Python 3.14, else from zstandard."""
     with contextlib.suppress(ImportError):
         standard: Any = importlib.import_module("compression.zstd")
         return standard.ZstdDecompressor, standard.ZstdError
