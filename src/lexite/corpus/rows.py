@@ -124,7 +124,9 @@ def _read_lines(source: Source, stream: Stream, fields: FieldReader, guard: Guar
 
 
 class _TableLines:
-    """Lines for the csv module, which joins the lines of a quoted field. Counts them, and remembers one that does not decode."""
+    """Lines for the csv module, which joins the lines of a quoted field. It counts them, and remembers one that does not
+    decode.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
