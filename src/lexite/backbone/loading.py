@@ -14,7 +14,9 @@ from lexite.errors import BackboneError
 from lexite.files import read_json
 
 if TYPE_CHECKING:
+    from lexite.backbone.bare_model import BareModel, BareSettings
     from lexite.backbone.base import Backbone
+    from lexite.backbone.precision import Precision
     from lexite.backbone.transformer import TransformerBackbone
 
 SAVED_CONFIG = "config_sentence_transformers.json"
@@ -52,7 +54,7 @@ def load_backbone(config: BackboneConfig | None = None) -> Backbone:
 
 def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     """Loads the model in ``folder``, as ``config`` asks for."""
-    from lexite.backbone.attention import use_short_attention
+    from lexite.backbone.bare_model import bare_settings
     from lexite.backbone.precision import resolve_device, resolve_precision
     from lexite.backbone.scoring import MaxSimScorer, SingleVectorScorer
     from lexite.backbone.transformer import TransformerBackbone
@@ -63,9 +65,13 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
     check_weights(folder)
     device = resolve_device("cpu" if (config.device, config.precision) == ("auto", "int8") else config.device)
     precision = resolve_precision(config, device)
-    model = load_dense_model(folder, config, device, precision, late)
+    settings = None if late or config.trust_remote_code else bare_settings(folder)
+    if settings is not None:
+        model, state_modules = load_bare_model(folder, settings, device, precision), 1
+    else:
+        model = load_dense_model(folder, config, device, precision, late)
+        state_modules = state_module_count(model, config.model)
     transformer = model[0]
-    state_modules = state_module_count(model, config.model)
     windows = _windows(transformer, config)
     if precision == "int8":
         from lexite.backbone.int8 import Int8Model
@@ -78,6 +84,8 @@ def load_folder(folder: Path, config: BackboneConfig) -> TransformerBackbone:
             lambda: load_dense_model(folder, config, device, precision, late)[0].model,
         )
     if device == "cpu" and precision == "bf16" and max(windows.values()) <= SHORT_WINDOW:
+        from lexite.backbone.attention import use_short_attention
+
         use_short_attention(transformer.model)
     scorer = (MaxSimScorer if late else SingleVectorScorer)(model.similarity_fn_name)
     return TransformerBackbone(
@@ -188,6 +196,22 @@ def load_dense_model(folder: Path, config: BackboneConfig, device: str, precisio
         raise BackboneError(f"The model in {folder} cannot be loaded: {_one_line(error)}") from error
     model.eval()
     return model
+
+
+def load_bare_model(folder: Path, settings: BareSettings, device: str, precision: Precision) -> BareModel:
+    """The transformer of a folder alone, in evaluation mode.
+
+    Raises:
+        BackboneError: it cannot be loaded.
+    """
+    from lexite.backbone.bare_model import BareModel
+    from lexite.backbone.precision import torch_dtype
+
+    try:
+        with _quiet_loading():
+            return BareModel(folder, settings, device, torch_dtype(precision))
+    except Exception as error:  # whatever the model's files make the libraries raise
+        raise BackboneError(f"The model in {folder} cannot be loaded: {_one_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class SingleVectorScorer:
         for start in range(0, len(documents), DOCUMENTS_PER_TILE):
             stop = min(start + DOCUMENTS_PER_TILE, len(documents))
             vectors = backbone.pooled(documents[start:stop], "document")
-            scores[:, start:stop] = backbone.model.similarity(query_vectors, vectors).numpy()
+            scores[:, start:stop] = backbone.dense_model.similarity(query_vectors, vectors).numpy()
         return scores
 
 

@@ -45,7 +45,7 @@ class TransformerBackbone:
     """Token states of a model that sentence-transformers loads; made by :func:`lexite.backbone.load_backbone`.
 
     Args:
-        model: the sentence-transformers model, on its device, in its precision.
+        model: the sentence-transformers model, or the bare transformer of one, on its device, in its precision.
         state_modules: how many of the model's modules lie before pooling, masking and normalising.
         folder: where its files are.
         config: what was asked for.
@@ -120,7 +120,12 @@ class TransformerBackbone:
 
     def _identity(self) -> dict[str, Any]:
         policies = {kind: to_dict(self.policy(kind)) for kind in ("document", "query")}
-        return {**policies, "state_modules": [type(module).__name__ for _, module in self._modules[: self.n_state_modules]]}
+        return {**policies, "state_modules": [_kind(module) for _, module in self._modules[: self.n_state_modules]]}
+
+    @property
+    def dense_model(self) -> Any:
+        """The whole model of sentence-transformers; where token states came from its transformer alone, the rest is loaded."""
+        return getattr(self.model, "whole", self.model)
 
     def policy(self, kind: Kind, long: Literal["window", "truncate"] | None = None) -> TokenPolicy:
         """What is done with the tokens of a text of this kind."""
@@ -138,7 +143,7 @@ class TransformerBackbone:
         """Width and type of a state, from one short text; shows at once when the model cannot run."""
         [sequence] = self._tokenizer.sequences(["a"], self.policy("document", "truncate"))
         try:
-            hidden = self._run([sequence], "document", self.n_state_modules)["token_embeddings"]
+            hidden = self._run([sequence], "document", self._modules[: self.n_state_modules])["token_embeddings"]
         except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise BackboneError(f"The model '{self.name}' loads but gives no token states: {error}") from error
         return int(hidden.shape[-1]), hidden.dtype
@@ -164,9 +169,11 @@ class TransformerBackbone:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         states = torch.empty((int(starts[-1]), self.d_model), dtype=self._dtype, device=self.device)
 
+        modules = self._modules[: self.n_state_modules]
+
         def fill(batch: list[int]) -> None:
             with torch.inference_mode():
-                hidden = self._run([sequences[i] for i in batch], kind, self.n_state_modules)["token_embeddings"]
+                hidden = self._run([sequences[i] for i in batch], kind, modules)["token_embeddings"]
                 width = hidden.shape[1]
                 source = np.concatenate([sequences[i].keep + row * width for row, i in enumerate(batch)])
                 target = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
@@ -198,8 +205,8 @@ class TransformerBackbone:
             for batch in batches:
                 function(batch)
 
-    def _run(self, sequences: Sequence[TokenSequence], kind: Kind, n_modules: int | None = None) -> dict[str, Any]:
-        """Features of a batch after the first ``n_modules`` modules of the model (None: all of them)."""
+    def _run(self, sequences: Sequence[TokenSequence], kind: Kind, modules: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """Features of a batch after some modules of the model, which are given with their names."""
         width = padded_length(max(len(sequence.ids) for sequence in sequences), self.windows[kind])
         ids, mask = pad([sequence.ids for sequence in sequences], self._tokenizer.pad_id, width)
         features: dict[str, Any] = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
@@ -209,7 +216,7 @@ class TransformerBackbone:
             features["prompt_length"] = min(sequence.prompt_length for sequence in sequences)
         features["modality"] = "text"
         declared = self.model.module_kwargs or {}
-        for name, module in self._modules[:n_modules]:
+        for name, module in modules:
             takes_task = "task" in getattr(module, "forward_kwargs", ()) or "task" in declared.get(name, ())
             features = module(features, **({"task": kind} if takes_task else {}))
         return features
@@ -219,10 +226,11 @@ class TransformerBackbone:
         self._check_process()
         sequences = self._tokenizer.sequences(texts, self.policy(kind, "truncate"))
         vectors: dict[int, torch.Tensor] = {}
+        modules = list(self.dense_model.named_children())
 
         def embed(batch: list[int]) -> None:
             with torch.inference_mode():
-                embedded = self._run([sequences[i] for i in batch], kind)["sentence_embedding"].float().cpu()
+                embedded = self._run([sequences[i] for i in batch], kind, modules)["sentence_embedding"].float().cpu()
             vectors.update(zip(batch, embedded, strict=True))
 
         self._for_each_batch(embed, sequences, kind)
@@ -230,7 +238,7 @@ class TransformerBackbone:
             return torch.zeros((len(texts), self.d_model))
         width = next(iter(vectors.values())).shape[0]
         rows = [vectors[i] if i in vectors else torch.zeros(width) for i in range(len(texts))]
-        return torch.stack(rows)[:, : self.model.truncate_dim]
+        return torch.stack(rows)[:, : self.dense_model.truncate_dim]
 
     def describe_token(self, token_id: int) -> str:
         """The word piece of a token id as the tokenizer writes it; ``"?"`` for -1."""
@@ -266,3 +274,8 @@ class TransformerBackbone:
             "scoring": self.scorer.name,
             "config": to_dict(self.config),
         }
+
+
+def _kind(module: Any) -> str:
+    """The name of a module's class in sentence-transformers."""
+    return getattr(module, "stands_for", type(module).__name__)
