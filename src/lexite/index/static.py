@@ -75,7 +75,7 @@ class StoredStatic:
         Raises:
             IndexFormatError: it is damaged.
         """
-        from lexite.terms.static import StaticTable  # it loads scipy, which opening an index does not need
+        from lexite.terms.static import StaticTable
 
         arrays, tokenizer = (content.tobytes() for content in self._contents)
         for name, content in zip(self._names, (arrays, tokenizer), strict=True):

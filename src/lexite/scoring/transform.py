@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from lexite.errors import ConfigError
 from lexite.scoring.config import QueryTransform, Transform
+from lexite.scoring.rows import CSRRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Matrix = TypeVar("Matrix")
+RowsOrMatrix = TypeVar("RowsOrMatrix", CSRRows, "csr_array[Any]")
 TRANSFORMS: tuple[Transform, ...] = ("none", "sqrt", "log1p")
 """Of documents. Their positions are the rows of a segment's lengths, and the codes that the kernels take."""
 
@@ -71,22 +73,20 @@ def apply_transform(matrix: Matrix, transform: QueryTransform) -> Matrix:
     return result
 
 
-def drop_small(rows: csr_array[Any], floor: float) -> csr_array[Any]:
+def drop_small(rows: RowsOrMatrix, floor: float) -> RowsOrMatrix:
     """Rows without the weights below a share of their row's largest.
 
     Many terms of a text are small: latents that a word or two touched on. Each costs a posting and adds little to any score.
 
     Args:
-        rows: raw weights, CSR, above 0.
+        rows: raw weights above 0, as a matrix of scipy or without it.
         floor: the share; 0 gives the rows themselves.
 
     >>> from scipy.sparse import csr_array
     >>> drop_small(csr_array(np.array([[1.0, 5, 10], [0, 2, 0]])), 0.2).toarray().tolist()
     [[0.0, 5.0, 10.0], [0.0, 2.0, 0.0]]
     """
-    from scipy.sparse import csr_array  # not at the top: an index transforms weights without scipy
-
-    if not floor or not rows.nnz:
+    if not floor or not len(rows.data):
         return rows
     lengths = np.diff(rows.indptr)
     used = lengths > 0
@@ -94,4 +94,6 @@ def drop_small(rows: csr_array[Any], floor: float) -> csr_array[Any]:
     largest[used] = np.maximum.reduceat(rows.data, rows.indptr[:-1][used])
     keep = rows.data >= np.repeat(largest * rows.dtype.type(floor), lengths)
     bounds = np.concatenate([np.zeros(1, dtype=rows.indptr.dtype), np.cumsum(keep, dtype=rows.indptr.dtype)])[rows.indptr]
-    return csr_array((rows.data[keep], rows.indices[keep], bounds), shape=rows.shape)
+    if isinstance(rows, CSRRows):
+        return CSRRows(bounds, rows.indices[keep], rows.data[keep], rows.shape)
+    return type(rows)((rows.data[keep], rows.indices[keep], bounds), shape=rows.shape)

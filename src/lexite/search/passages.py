@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.index.explanation import Explanation
+from lexite.scoring.rows import SparseRows, slice_rows
 from lexite.scoring.words import LiteralConfig, literal_words
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 PASSAGE_CHARACTERS = 240
 MOST_PASSAGES = 64
@@ -82,7 +78,7 @@ def _words(text: str, start: int, end: int, characters: int) -> Iterator[Passage
 def best_passages(
     texts: Sequence[str],
     explanations: Sequence[Explanation],
-    weigh: Callable[[Sequence[str]], csr_array[Any]] | None,
+    weigh: Callable[[Sequence[str]], SparseRows] | None,
     literal: LiteralConfig | None,
 ) -> list[Passage | None]:
     """For each document, the passage that holds the largest share of its score; None where it has no text.
@@ -106,22 +102,25 @@ def best_passages(
         if len(pieces) < 2:
             best.append(pieces[0] if pieces else None)
             continue
-        own = weights[row : row + len(pieces)]
+        own = slice_rows(weights, row, row + len(pieces))
         row += len(pieces)
         shares = _shares_of_latents(own, explanation) + _shares_of_words(pieces, explanation, literal)
         best.append(pieces[int(np.argmax(shares))])
     return best
 
 
-def _shares_of_latents(weights: csr_array[Any], explanation: Explanation) -> NDArray[np.float64]:
+def _shares_of_latents(weights: SparseRows, explanation: Explanation) -> NDArray[np.float64]:
     """What the latents of each passage hold of the score."""
-    share = np.zeros(weights.shape[1])
+    n_passages, n_latents = weights.shape
+    share = np.zeros(n_latents)
     for term in explanation.terms:
         if term.kind == "latent":
             share[term.term] = term.score
-    totals: NDArray[np.float64] = np.asarray(weights.sum(axis=0), dtype=np.float64).ravel()
+    totals = np.bincount(weights.indices, weights=weights.data, minlength=n_latents)
     share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
-    return np.asarray(weights @ share)
+    passage = np.repeat(np.arange(n_passages), np.diff(weights.indptr))
+    shares: NDArray[np.float64] = np.bincount(passage, weights=weights.data * share[weights.indices], minlength=n_passages)
+    return shares
 
 
 def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, literal: LiteralConfig | None) -> NDArray[np.float64]:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, ConfigError, IndexFormatError, ModelError
+from lexite.scoring.rows import SparseRows
 from lexite.scoring.transform import drop_small
 from lexite.search.indexing import NUMBERS, PREFIX, READING
 from lexite.terms.config import Profile, TermsConfig, with_profile
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from lexite.index import BM25Index, VocabularyInfo
     from lexite.terms import LatentTermEncoder, StaticTable
 
@@ -44,7 +43,7 @@ class QueryEncoder(Protocol):
         """Encodes queries as the index recorded, but for what is given."""
         ...
 
-    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+    def encode_passages(self, texts: Sequence[str]) -> SparseRows:
         """Raw weights of passages of documents, ``(n_texts, n_latents)``."""
         ...
 
@@ -79,7 +78,7 @@ class ModelQueries:
         queries = self.encoder.encode_queries(texts, k=k_queries, floor=floor_queries)
         return dataclasses.replace(queries, deliberate=queries.deliberate | self.deliberate)
 
-    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+    def encode_passages(self, texts: Sequence[str]) -> SparseRows:
         """Raw weights of passages, encoded as documents are."""
         return self.encoder.encode_documents(texts)
 
@@ -117,13 +116,13 @@ class StaticQueries:
         if k_queries is not None:
             raise ArgumentError("k_queries has no effect on static queries, whose table has its terms already. Leave it out.")
         floor = self.floor if floor_queries is None else floor_queries
-        rows = drop_small(self.table.encode(texts), floor)
+        rows = drop_small(self.table.encode_rows(texts), floor)
         deliberate = frozenset[str]() if floor_queries is None else frozenset({"floor_queries"})
         return EncodedQueries(rows, list(texts), self.fingerprint, {"floor_queries": floor}, deliberate)
 
-    def encode_passages(self, texts: Sequence[str]) -> csr_array[Any]:
+    def encode_passages(self, texts: Sequence[str]) -> SparseRows:
         """The same of passages, with all terms."""
-        return self.table.encode(texts)
+        return self.table.encode_rows(texts)
 
     def of_newer(self, index: BM25Index) -> StaticQueries:
         """The table of the newer commit."""

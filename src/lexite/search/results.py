@@ -10,10 +10,9 @@ from lexite.index.explanation import Explanation
 from lexite.search.passages import Passage, best_passages
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from lexite.index import EncodedQueries, Hit
     from lexite.scoring.config import BM25Config
+    from lexite.scoring.rows import SparseRows
     from lexite.search.strategy import Backend
 
 TERMS_SHOWN = 5
@@ -78,7 +77,7 @@ def describe_hits(
     *,
     scoring: BM25Config | None = None,
     label: Callable[[int], str],
-    weigh: Callable[[Sequence[str]], csr_array[Any]] | None = None,
+    weigh: Callable[[Sequence[str]], SparseRows] | None = None,
 ) -> list[SearchHit]:
     """Adds titles, passages and matched terms to hits.
 

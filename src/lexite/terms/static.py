@@ -5,7 +5,8 @@ The row of a piece is the mean code of its tokens over some text, for each piece
     T[p, i] = (1 / n_p) Σ_t f_ti   over the n_p tokens t of the piece, with f_ti the activation of latent i on token t
 
 without the entries below a fifth of the row's largest. A query's raw weights are the sums of its pieces' rows; all else is as
-with the model. Reading a table and encoding with it needs neither torch nor transformers.
+with the model. Reading a table and encoding with it needs neither torch nor transformers, nor scipy, whose import would take
+longer than all of a search.
 
 A table can be moved towards the text that is searched: to (Σ_t f_ti + m_p · T[p, i]) / (n_p + m_p). There the sum goes over the
 n_p tokens of the piece in that text, and m_p is the number of tokens that the row was the mean of, twenty at most.
@@ -22,16 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
 
 from lexite.errors import ArgumentError, ModelError
 from lexite.files import atomic_write, storage_errors
+from lexite.scoring.rows import CSRRows, SparseRows
 from lexite.scoring.transform import drop_small
 from lexite.terms.config import Pooling
 from lexite.terms.hub import find_folder
 from lexite.terms.manifest import read_manifest
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from tokenizers import Tokenizer
 
     from lexite.backbone.base import Backbone
@@ -50,7 +52,7 @@ class StaticTable:
     """Mean codes of word pieces.
 
     Attributes:
-        weights: ``(n_pieces, n_latents)`` float32 CSR, rows by token id.
+        rows: ``(n_pieces, n_latents)`` float32 CSR, rows by token id, no stored zeros.
         counts: ``(n_pieces,)`` int64; how many tokens each row is the mean of. A piece without tokens has no entries.
         tokenizer: the tokenizer of the dense model, as JSON of the library tokenizers.
         special_tokens: whether special tokens around a text count.
@@ -58,7 +60,7 @@ class StaticTable:
         pooling: whether rows are added, or the largest value of each term is taken.
     """
 
-    weights: csr_array[Any]
+    rows: SparseRows
     counts: NDArray[np.int64]
     tokenizer: str
     special_tokens: bool = False
@@ -68,12 +70,17 @@ class StaticTable:
     @property
     def n_latents(self) -> int:
         """Number of terms."""
-        return int(self.weights.shape[1])
+        return int(self.rows.shape[1])
 
     @property
     def n_pieces(self) -> int:
         """Number of word pieces, those that never occurred included."""
-        return int(self.weights.shape[0])
+        return int(self.rows.shape[0])
+
+    @functools.cached_property
+    def weights(self) -> csr_array[Any]:
+        """The rows as a matrix of scipy; their numbers are shared."""
+        return _matrix(self.rows)
 
     @functools.cached_property
     def _split(self) -> Tokenizer:
@@ -91,6 +98,16 @@ class StaticTable:
         """Raw weights of queries, ``(n_texts, n_latents)`` float32 CSR, columns ascending, no stored zeros.
 
         Raises:
+            ArgumentError: as :meth:`encode_rows`.
+        """
+        return _matrix(self.encode_rows(texts))
+
+    def encode_rows(self, texts: Sequence[str]) -> CSRRows:
+        """The same without scipy.
+
+        Values are added in float32, in the order of a text's pieces.
+
+        Raises:
             ArgumentError: one text instead of a list, or something that is not text.
         """
         if isinstance(texts, (str, bytes)):
@@ -102,30 +119,24 @@ class StaticTable:
         encoded = self._split.encode_batch(readable, add_special_tokens=self.special_tokens)
         ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
         ids = [one[one < self.n_pieces] for one in ids]
-        if self.pooling == "max":
-            return csr_array(
-                np.stack([self._largest(one) for one in ids]) if ids else np.zeros((0, self.n_latents), np.float32)
-            )
-        bounds, pieces = np.cumsum([0, *map(len, ids)]), np.concatenate([np.zeros(0, np.int64), *ids])
-        counts = csr_array((np.ones(len(pieces), np.float32), pieces, bounds), shape=(len(texts), self.n_pieces))
-        result = csr_array(counts @ self.weights)
-        result.sort_indices()
-        return result
-
-    def _largest(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n_latents,) the largest value of each term over the rows of some pieces."""
-        row = np.zeros(self.n_latents, dtype=np.float32)
-        chosen = csr_array(self.weights[ids])
-        np.maximum.at(row, chosen.indices, chosen.data)
-        return row
+        rows, indptr = self.rows, np.asarray(self.rows.indptr, dtype=np.int64)
+        texts_of_pieces, pieces = np.repeat(np.arange(len(ids)), list(map(len, ids))), np.concatenate([np.zeros(0, np.int64), *ids])
+        starts, lengths = indptr[pieces], np.diff(indptr)[pieces]
+        entries = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
+        keys = np.repeat(texts_of_pieces, lengths) * self.n_latents + rows.indices[entries]
+        found, place = np.unique(keys, return_inverse=True)
+        values = np.zeros(len(found), dtype=np.float32)
+        (np.maximum if self.pooling == "max" else np.add).at(values, place, rows.data[entries])
+        bounds = np.searchsorted(found, np.arange(len(ids) + 1) * self.n_latents)
+        return CSRRows(bounds, (found % max(self.n_latents, 1)).astype(np.int32), values, (len(ids), self.n_latents))
 
     def reordered(self, order: NDArray[np.int64], terms_per_latent: int = 1) -> StaticTable:
         """The table of the same latents in another order; arguments as for ``Vocabulary.reordered``."""
         n_latents = self.n_latents // terms_per_latent
         terms = np.concatenate([np.asarray(order, dtype=np.int64) + sign * n_latents for sign in range(terms_per_latent)])
-        weights = csr_array(self.weights[:, terms])
+        weights = self.weights[:, terms]
         weights.sort_indices()
-        return replace(self, weights=weights)
+        return replace(self, rows=weights)
 
     def save(self, folder: str | Path) -> list[str]:
         """Writes ``static.safetensors`` and ``tokenizer.json`` into a folder that exists; values in half precision.
@@ -161,11 +172,11 @@ class StaticTable:
         """The table without its tokenizer, in the form of safetensors; values in half precision."""
         from safetensors.numpy import save
 
-        scale = 1.0 / max(1.0, float(self.weights.data.max(initial=0.0)) / 6e4)  # the largest half is 65,504
+        scale = 1.0 / max(1.0, float(self.rows.data.max(initial=0.0)) / 6e4)  # the largest half is 65,504
         arrays = {
-            "bounds": self.weights.indptr.astype(np.uint32),
-            "latents": self.weights.indices.astype(np.uint16 if self.n_latents <= 1 << 16 else np.uint32),
-            "values": (self.weights.data * scale).astype(np.float16),
+            "bounds": self.rows.indptr.astype(np.uint32),
+            "latents": self.rows.indices.astype(np.uint16 if self.n_latents <= 1 << 16 else np.uint32),
+            "values": (self.rows.data * scale).astype(np.float16),
             "counts": self.counts.astype(np.int64),
         }
         facts = {"format_version": FORMAT_VERSION, "n_latents": str(self.n_latents), "scale": repr(scale)}
@@ -197,15 +208,15 @@ class StaticTable:
             raise ModelError(f"{where} has format version {facts.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
         try:
             values = arrays["values"].astype(np.float32) / np.float32(facts["scale"])
-            parts = (values, arrays["latents"].astype(np.int32), arrays["bounds"].astype(np.int64))
-            weights = csr_array(parts, shape=(len(arrays["bounds"]) - 1, int(facts["n_latents"])))
-            weights.check_format()
-            if len(arrays["counts"]) != weights.shape[0]:
+            bounds, latents = arrays["bounds"].astype(np.int64), arrays["latents"].astype(np.int32)
+            rows = CSRRows(bounds, latents, values, (len(bounds) - 1, int(facts["n_latents"])))
+            _check_rows(rows)
+            if len(arrays["counts"]) != rows.shape[0]:
                 raise ValueError("it has another number of counts than of rows")
             window, pooling = int(facts["window"]) or None, facts["pooling"]
             if pooling not in ("sum", "max"):
                 raise ValueError(f"its pooling is {pooling!r}")
-            return cls(weights, arrays["counts"], tokenizer, facts["special_tokens"] == "1", window, pooling)
+            return cls(rows, arrays["counts"], tokenizer, facts["special_tokens"] == "1", window, pooling)
         except (KeyError, ValueError) as problem:
             raise ModelError(f"{where} is damaged: {problem}.") from problem
 
@@ -223,6 +234,8 @@ class StaticCounter:
     """
 
     def __init__(self, n_pieces: int, n_latents: int, entries_in_memory: int = ENTRIES_IN_MEMORY) -> None:
+        from scipy.sparse import csr_array
+
         self.entries_in_memory = entries_in_memory
         self.sums: csr_array[Any] = csr_array((n_pieces, n_latents), dtype=np.float64)
         self.counts = np.zeros(n_pieces, dtype=np.int64)
@@ -235,6 +248,8 @@ class StaticCounter:
             indices: their terms ``(n_tokens, k)``.
             token_ids: ``(n_tokens,)``; those that are -1, or unknown to the tokenizer, are left out.
         """
+        from scipy.sparse import csr_array
+
         n_pieces = len(self.counts)
         known = (token_ids >= 0) & (token_ids < n_pieces)
         self.counts += np.bincount(token_ids[known], minlength=n_pieces)
@@ -248,6 +263,8 @@ class StaticCounter:
         self, tokenizer: str, *, special_tokens: bool = False, window: int | None = None, pooling: Pooling = "sum"
     ) -> StaticTable:
         """The means of what was counted; arguments as for :class:`StaticTable`."""
+        from scipy.sparse import csr_array, diags_array
+
         means = csr_array(diags_array(1.0 / np.maximum(self.counts, 1)) @ self.sums)
         return StaticTable(_finished(means), self.counts.copy(), tokenizer, special_tokens, window, pooling)
 
@@ -261,13 +278,15 @@ class StaticCounter:
         Raises:
             ModelError: the table is of other pieces or terms.
         """
-        if table.weights.shape != self.sums.shape:
-            raise ModelError(f"The table is {table.weights.shape}, but pieces and terms were counted as {self.sums.shape}.")
+        from scipy.sparse import csr_array, diags_array
+
+        if table.rows.shape != self.sums.shape:
+            raise ModelError(f"The table is {table.rows.shape}, but pieces and terms were counted as {self.sums.shape}.")
         known = np.minimum(table.counts, prior_tokens).astype(np.float64)
         total = self.counts + known
         sums = self.sums + diags_array(known) @ table.weights
         means = csr_array(diags_array(1.0 / np.maximum(total, 1)) @ sums)
-        return replace(table, weights=_finished(means), counts=total.astype(np.int64))
+        return replace(table, rows=_finished(means), counts=total.astype(np.int64))
 
 
 def counter_for(backbone: Backbone, n_latents: int) -> StaticCounter | None:
@@ -328,3 +347,25 @@ def _finished(means: csr_array[Any]) -> csr_array[Any]:
     means.eliminate_zeros()
     means.sort_indices()
     return drop_small(means, FLOOR).astype(np.float32)
+
+
+def _matrix(rows: SparseRows) -> csr_array[Any]:
+    """Rows as a matrix of scipy; one that is a matrix already is given back."""
+    from scipy.sparse import csr_array
+
+    if isinstance(rows, csr_array):
+        return rows
+    matrix = csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+    matrix.has_sorted_indices = True
+    return matrix
+
+
+def _check_rows(rows: CSRRows) -> None:
+    """Refuses numbers that make no matrix; raises ValueError."""
+    bounds, latents = rows.indptr, rows.indices
+    if not len(bounds) or bounds[0] != 0 or bounds[-1] != len(latents) or len(latents) != len(rows.data):
+        raise ValueError("its rows do not fit its numbers")
+    if np.any(np.diff(bounds) < 0):
+        raise ValueError("the bounds of its rows do not rise")
+    if latents.size and not (0 <= latents.min() and latents.max() < rows.shape[1]):
+        raise ValueError("it names a term beyond its last")

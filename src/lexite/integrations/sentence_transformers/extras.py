@@ -168,7 +168,7 @@ def _digest(part: Vocabulary | StaticTable | ModelDetails | None) -> str:
     if isinstance(part, ModelDetails):
         described = dataclasses.asdict(part)
     elif isinstance(part, Vocabulary):
-        described, arrays = [part.summary(), part.labels], (part.document_counts, part.token_counts)
+        described, arrays = [part.summary(), list(part.labels)], (part.document_counts, part.token_counts)
     else:  # saving rounds the values, so tables are told apart by the terms of their word pieces
         described, arrays = part.pooling, (part.counts, part.weights.indptr, part.weights.indices)
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
