@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import glob
 import hashlib
 import json
@@ -92,12 +93,23 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def read_json(path: str | os.PathLike[str], error: type[LexiteError] = ModelError) -> Any:
     """Reads a JSON file; raises ``error`` with the file's name and line when it is missing or damaged."""
+    return parse_json(read_text(path, error), path, error)
+
+
+def parse_json(text: str, path: str | os.PathLike[str], error: type[LexiteError] = ModelError) -> Any:
+    """The value of a JSON file's text; raises as :func:`read_json` does."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
+        return json.loads(text)
     except json.JSONDecodeError as problem:
         raise error(f"{path}, line {problem.lineno}: not valid JSON ({problem.msg}). The file is damaged.") from problem
+
+
+def read_text(path: str | os.PathLike[str], error: type[LexiteError] = ModelError) -> str:
+    """Reads a text file in UTF-8; raises ``error`` with the file's name when it is missing or cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path} cannot be read: {problem}.") from problem
 
@@ -113,6 +125,17 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256_stream(file)
+
+
+def sha256_once(path: str | os.PathLike[str]) -> str:
+    """The same, computed once in a process as long as the file keeps its place, its length and its times."""
+    facts = os.stat(path)
+    return _sha256_of(os.path.abspath(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_of(path: str, *_: int) -> str:
+    return sha256_file(path)
 
 
 def _sha256_stream(file: IO[bytes]) -> str:

@@ -214,7 +214,7 @@ def test_files_that_fail_while_hashing(copied: Copy, mean_folder: Path, monkeypa
     def unreadable(path: Path) -> str:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("lexite.backbone.fingerprint.sha256_file", unreadable)
+    monkeypatch.setattr("lexite.backbone.fingerprint.sha256_once", unreadable)
     assert "cannot be read: [Errno 5]" in load_error(mean_folder)
 
 

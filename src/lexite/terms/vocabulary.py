@@ -6,6 +6,7 @@ Reading one needs neither torch nor transformers, so that a search can show labe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ModelError
-from lexite.files import atomic_write, read_json, storage_errors
+from lexite.files import atomic_write, parse_json, read_json, read_text, storage_errors
+from lexite.terms.label_lines import LABELS_BEGIN, LABELS_END, split_labels
 
 JSON_NAME = "vocabulary.json"
 ARRAYS_NAME = "vocabulary.safetensors"
@@ -47,7 +49,7 @@ class Vocabulary:
     n_documents: int
     n_tokens: int
     k: int
-    labels: tuple[tuple[str, ...], ...]
+    labels: Sequence[tuple[str, ...]]
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -138,7 +140,7 @@ class Vocabulary:
         head = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **self.summary()}, indent=1, ensure_ascii=False)
         labels = ",\n".join(json.dumps(list(words), ensure_ascii=False, separators=(",", ":")) for words in self.labels)
         with atomic_write(Path(folder) / JSON_NAME, "w") as file:  # one label a line, so that differences can be read
-            file.write(f'{head[:-2]},\n "labels": [\n{labels}\n ]\n}}\n')
+            file.write(f"{head[:-2]}{LABELS_BEGIN}{labels}{LABELS_END}")
         arrays = {"document_counts": self.document_counts, "token_counts": self.token_counts}
         smallest = {name: np.ascontiguousarray(counts, dtype=_integer_type(counts)) for name, counts in arrays.items()}
         with atomic_write(Path(folder) / ARRAYS_NAME) as file, storage_errors(folder):
@@ -147,13 +149,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: str | Path) -> Vocabulary:
-        """Reads what :meth:`save` wrote.
+        """Reads what :meth:`save` wrote; each label when it is asked for.
 
         Raises:
             ModelError: a file is missing, damaged, or of a newer format.
         """
         where = Path(folder) / JSON_NAME
-        values = read_json(where)
+        parted = split_labels(read_text(where), where)
+        values = parse_json(parted[0], where) if parted else read_json(where)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ModelError(f"{where} does not hold the labels of a vocabulary.")
         if values.get("format_version") != FORMAT_VERSION:
@@ -166,7 +169,7 @@ class Vocabulary:
                 int(values["n_documents"]),
                 int(values["n_tokens"]),
                 int(values["k"]),
-                tuple(tuple(str(word) for word in words) for words in values["labels"]),
+                parted[1] if parted else tuple(tuple(str(word) for word in words) for words in values["labels"]),
                 str(values["source"]),
             )
         except (KeyError, TypeError, ValueError) as problem:
