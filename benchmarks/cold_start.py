@@ -79,7 +79,9 @@ def measure(named: Mapping[str, Sequence[str]], runs: int) -> tuple[dict[str, Ti
             if number:
                 clock[name].append(seconds)
                 processor[name].append(busy)
-    return {name: Timing(values) for name, values in clock.items()}, {name: Timing(values) for name, values in processor.items()}
+    return {name: Timing(values) for name, values in clock.items()}, {
+        name: Timing(values) for name, values in processor.items()
+    }
 
 
 def main() -> None:
@@ -102,7 +104,9 @@ def main() -> None:
         for name in named
     ]
     ratios = {f"{name}: clock, of the bare script's": ratio(clock[name], clock[bare]) for name in named if name != bare}
-    ratios |= {f"{name}: processor, of the bare script's": ratio(processor[name], processor[bare]) for name in named if name != bare}
+    ratios |= {
+        f"{name}: processor, of the bare script's": ratio(processor[name], processor[bare]) for name in named if name != bare
+    }
     figures = {f"{name}: seconds": timing.median for name, timing in clock.items()}
     figures |= {f"{name}: processor seconds": timing.median for name, timing in processor.items()}
     figures["load of the machine (1 minute)"] = os.getloadavg()[0]

@@ -18,6 +18,7 @@ from lexite.files import (
     read_json,
     replace_folder,
     sha256_file,
+    sha256_once,
     storage_errors,
     write_json,
 )
@@ -168,3 +169,22 @@ def test_a_place_that_cannot_be_replaced_is_refused_beforehand(tmp_path: Path, m
 def test_exchange_is_for_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.sys, "platform", "darwin")
     assert not files._exchange(tmp_path, tmp_path)
+
+
+def test_a_checksum_is_computed_once_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "a", []
+
+    def counted(name: str) -> str:
+        read.append(name)
+        return sha256_file(name)
+
+    monkeypatch.setattr("lexite.files.sha256_file", counted)
+    path.write_bytes(b"one")
+    assert sha256_once(path) == sha256_once(path) == hashlib.sha256(b"one").hexdigest() and len(read) == 1
+    path.write_bytes(b"other")
+    assert sha256_once(path) == hashlib.sha256(b"other").hexdigest() and len(read) == 2
+    replacement = tmp_path / "b"
+    replacement.write_bytes(b"again")
+    os.utime(replacement, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    replacement.replace(path)  # of the same length and time
+    assert sha256_once(path) == hashlib.sha256(b"again").hexdigest()

@@ -120,7 +120,10 @@ class StaticTable:
         ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
         ids = [one[one < self.n_pieces] for one in ids]
         rows, indptr = self.rows, np.asarray(self.rows.indptr, dtype=np.int64)
-        texts_of_pieces, pieces = np.repeat(np.arange(len(ids)), list(map(len, ids))), np.concatenate([np.zeros(0, np.int64), *ids])
+        texts_of_pieces, pieces = (
+            np.repeat(np.arange(len(ids)), list(map(len, ids))),
+            np.concatenate([np.zeros(0, np.int64), *ids]),
+        )
         starts, lengths = indptr[pieces], np.diff(indptr)[pieces]
         entries = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
         keys = np.repeat(texts_of_pieces, lengths) * self.n_latents + rows.indices[entries]
@@ -367,5 +370,5 @@ def _check_rows(rows: CSRRows) -> None:
         raise ValueError("its rows do not fit its numbers")
     if np.any(np.diff(bounds) < 0):
         raise ValueError("the bounds of its rows do not rise")
-    if latents.size and not (0 <= latents.min() and latents.max() < rows.shape[1]):
+    if latents.size and not (latents.min() >= 0 and latents.max() < rows.shape[1]):
         raise ValueError("it names a term beyond its last")
