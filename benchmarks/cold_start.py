@@ -79,9 +79,11 @@ def measure(named: Mapping[str, Sequence[str]], runs: int) -> tuple[dict[str, Ti
             if number:
                 clock[name].append(seconds)
                 processor[name].append(busy)
-    return {name: Timing(values) for name, values in clock.items()}, {
-        name: Timing(values) for name, values in processor.items()
-    }
+    return _timings(clock), _timings(processor)
+
+
+def _timings(seconds: Mapping[str, list[float]]) -> dict[str, Timing]:
+    return {name: Timing(values) for name, values in seconds.items()}
 
 
 def main() -> None:
@@ -103,10 +105,9 @@ def main() -> None:
         + [f"{ratio(processor[name], processor[bare]):.2f}"]
         for name in named
     ]
-    ratios = {f"{name}: clock, of the bare script's": ratio(clock[name], clock[bare]) for name in named if name != bare}
-    ratios |= {
-        f"{name}: processor, of the bare script's": ratio(processor[name], processor[bare]) for name in named if name != bare
-    }
+    others = [name for name in named if name != bare]
+    ratios = {f"{name}: clock, of the bare script's": ratio(clock[name], clock[bare]) for name in others}
+    ratios |= {f"{name}: processor, of the bare script's": ratio(processor[name], processor[bare]) for name in others}
     figures = {f"{name}: seconds": timing.median for name, timing in clock.items()}
     figures |= {f"{name}: processor seconds": timing.median for name, timing in processor.items()}
     figures["load of the machine (1 minute)"] = os.getloadavg()[0]

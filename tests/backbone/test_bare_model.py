@@ -35,18 +35,18 @@ from lexite.backbone.transformer import TransformerBackbone
 Load = Callable[..., TransformerBackbone]
 Copy = Callable[[Path], Path]
 EditJson = Callable[..., None]
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 PRECISIONS = ["fp32", "bf16", pytest.param("int8", marks=pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the extra int8 is not installed"))]  # fmt: skip
 
 
 def other_models(vocabulary: int) -> dict[str, Any]:
     """Untrained encoders of several kinds."""
-    common = {"vocab_size": vocabulary, "initializer_range": 0.3, "pad_token_id": 0}
+    common: dict[str, Any] = {"vocab_size": vocabulary, "initializer_range": 0.3, "pad_token_id": 0}
     distil = DistilBertConfig(**common, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64)
     modern = ModernBertConfig(
         **common, **SIZES, max_position_embeddings=64, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3
-    )  # noqa: E501
+    )
     return {
         "distilbert": lambda: DistilBertModel(distil),
         "modernbert": lambda: ModernBertModel(modern),
@@ -90,7 +90,7 @@ def assert_alike(bare: TransformerBackbone, library: TransformerBackbone) -> Non
     assert (bare.fingerprint, bare.info()) == (library.fingerprint, library.info())
     assert (bare.windows, bare.prompts, bare.skipped) == (library.windows, library.prompts, library.skipped)
     for kind in ("document", "query"):
-        got, wanted = bare.encode([*TEXTS, LONG_TEXT], kind), library.encode([*TEXTS, LONG_TEXT], kind)  # type: ignore[arg-type]
+        got, wanted = bare.encode([*TEXTS, LONG_TEXT], kind), library.encode([*TEXTS, LONG_TEXT], kind)
         assert torch.equal(got.states, wanted.states)
         assert got.offsets.tolist() == wanted.offsets.tolist() and got.token_ids.tolist() == wanted.token_ids.tolist()
     np.testing.assert_array_equal(bare.dense(TEXTS, "query"), library.dense(TEXTS, "query"))

@@ -201,7 +201,8 @@ class BareModel:
             place, _, class_name = kind.rpartition(".")
             module = getattr(importlib.import_module(place), class_name)
             modules[name] = module.load(str(self._folder), subfolder=path, local_files_only=True)
-        model = SentenceTransformer(
+        library: Any = SentenceTransformer  # its types know neither modules with names nor similarities as text
+        model = library(
             modules=modules,
             device=str(self.device),
             prompts=self.prompts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,7 @@ def drop_small(rows: RowsOrMatrix, floor: float) -> RowsOrMatrix:
     largest[used] = np.maximum.reduceat(rows.data, rows.indptr[:-1][used])
     keep = rows.data >= np.repeat(largest * rows.data.dtype.type(floor), lengths)
     bounds = np.concatenate([np.zeros(1, dtype=rows.indptr.dtype), np.cumsum(keep, dtype=rows.indptr.dtype)])[rows.indptr]
-    if isinstance(rows, CSRRows):
-        return CSRRows(bounds, rows.indices[keep], rows.data[keep], rows.shape)
-    return type(rows)((rows.data[keep], rows.indices[keep], bounds), shape=rows.shape)
+    data, indices, make = rows.data[keep], rows.indices[keep], cast(Any, type(rows))
+    bare = isinstance(rows, CSRRows)
+    kept: RowsOrMatrix = make(bounds, indices, data, rows.shape) if bare else make((data, indices, bounds), shape=rows.shape)
+    return kept

@@ -120,8 +120,8 @@ def _shares_of_latents(weights: SparseRows, explanation: Explanation) -> NDArray
     totals = np.bincount(weights.indices, weights=weights.data, minlength=n_latents)
     share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
     passage = np.repeat(np.arange(n_passages), np.diff(weights.indptr))
-    shares: NDArray[np.float64] = np.bincount(passage, weights=weights.data * share[weights.indices], minlength=n_passages)
-    return shares
+    parts = weights.data * share[weights.indices]
+    return np.asarray(np.bincount(passage, weights=parts, minlength=n_passages), dtype=np.float64)
 
 
 def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, literal: LiteralConfig | None) -> NDArray[np.float64]:

@@ -120,10 +120,8 @@ class StaticTable:
         ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
         ids = [one[one < self.n_pieces] for one in ids]
         rows, indptr = self.rows, np.asarray(self.rows.indptr, dtype=np.int64)
-        texts_of_pieces, pieces = (
-            np.repeat(np.arange(len(ids)), list(map(len, ids))),
-            np.concatenate([np.zeros(0, np.int64), *ids]),
-        )
+        texts_of_pieces = np.repeat(np.arange(len(ids)), list(map(len, ids)))
+        pieces = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
         starts, lengths = indptr[pieces], np.diff(indptr)[pieces]
         entries = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
         keys = np.repeat(texts_of_pieces, lengths) * self.n_latents + rows.indices[entries]
@@ -358,7 +356,8 @@ def _matrix(rows: SparseRows) -> csr_array[Any]:
 
     if isinstance(rows, csr_array):
         return rows
-    matrix = csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+    shape = (int(rows.shape[0]), int(rows.shape[1]))
+    matrix = csr_array((rows.data, rows.indices, rows.indptr), shape=shape)
     matrix.has_sorted_indices = True
     return matrix
 
