@@ -246,7 +246,8 @@ def test_cuda_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_attention_on_a_cpu_is_the_fastest_for_the_precision(mean_folder: Path, load: Load) -> None:
     used = {
-        precision: load(mean_folder, precision=precision).model.config._attn_implementation for precision in ("bf16", "fp32")
+        precision: load(mean_folder, precision=precision).model[0].model.config._attn_implementation
+        for precision in ("bf16", "fp32")
     }
     assert used == {"bf16": "lexite", "fp32": "sdpa"}
 

@@ -181,6 +181,11 @@ class BareModel:
         """The tokenizer."""
         return self.transformer.tokenizer
 
+    @property
+    def transformers_model(self) -> Any:
+        """The model of transformers."""
+        return self.transformer.model
+
     def __getitem__(self, number: int) -> BareTransformer:
         return (self.transformer,)[number]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,6 +118,7 @@ def search_verb(
         return
     listed = _listed_queries(query, queries, read)
     searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
+    gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
     options = {"top_k": top_k, "approximate": approximate, **terms.values}
     _ask(Session(searcher, options, snippets), listed, run, as_json)
 
