@@ -124,9 +124,7 @@ def _read_lines(source: Source, stream: Stream, fields: FieldReader, guard: Guar
 
 
 class _TableLines:
-    """Lines for the csv module, which joins the lines of a quoted field. It counts them, and remembers one that does not
-    decode.
-    """
+    """Counted lines for the csv module, which joins those of a quoted field; one that does not decode is remembered."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
