@@ -168,3 +168,13 @@ def test_stdout_may_lack_characters_or_be_closed() -> None:
     assert done.stdout == '?\n"\\u00e9"\n', done.stderr
     script = f"{sys.executable} -m lexite --version >&- <&-"
     assert subprocess.run(["bash", "-c", script], capture_output=True, env=ENVIRONMENT).returncode == 0
+
+
+def test_without_a_verb_the_help_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = "".join(capsys.readouterr())
+    assert (
+        "Error" not in shown
+        and "Usage: lexite" in shown
+        and any(line.strip().startswith("search ") for line in shown.splitlines())
+    )

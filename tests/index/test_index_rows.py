@@ -133,7 +133,7 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no document '3'"):
         index.search(query, among=["3"])
     assert [hit.id for hit in index.search(query, among="2")[0]] in (["2"], [])
-    with pytest.raises(ModelError, match="1 queries, but documents to search among for 2"):
+    with pytest.raises(ModelError, match="given for 2 queries, but 1 are asked"):
         index.search(query, among=[["1"], ["2"]])
     two = EncodedQueries(weights_of(2, 1, 0.9))
     apart = index.search(two, among=[["2"], "1"])
@@ -146,7 +146,7 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
     assert index.rows(0).shape == (1, N_TERMS) and index.search(query, scoring={"k1": 1.0}) == index.search(
         query, scoring=BM25Config(k1=1.0)
     )
-    with pytest.raises(ModelError, match="to exclude for 1"):
+    with pytest.raises(ModelError, match="given for 1 queries, but 2 are asked"):
         index.search(EncodedQueries(weights_of(2, 1)), exclude="12")
     with pytest.raises(CorpusError, match="no document 'x'"):
         index.rows(["x"])

@@ -88,7 +88,7 @@ def test_excluded_documents_are_no_hits() -> None:
     found = index.search(EncodedQueries(queries), 30, exclude=[first, None, "nowhere"])
     assert [hit.id for hit in found[0]] == [hit.id for hit in plain[0]][1:]
     assert found[1:] == plain[1:]
-    with pytest.raises(ModelError, match="3 queries"):
+    with pytest.raises(ModelError, match="given for 1 queries, but 3 are asked"):
         index.search(EncodedQueries(queries), exclude=["d1"])
 
 

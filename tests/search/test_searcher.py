@@ -335,6 +335,8 @@ def test_texts_get_numbers_that_are_free(searcher: Searcher) -> None:
         (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, profile="tiny"), "no profile 'tiny'"),
         (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, terms={"foo": 1}), "unknown key 'foo'"),
         (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, literal="yes"), "literal is a str"),
+        (lambda s: Searcher.build(texts=["a"], scorin={}), "no option 'scorin'"),
+        (lambda s: Searcher.open(None), "not by a NoneType"),
     ],
 )
 def test_what_a_searcher_cannot_take_is_explained(call, problem: str, searcher: Searcher) -> None:

@@ -150,7 +150,8 @@ def _internal_error(error: Exception) -> int:
 
 def _usage_error(wrong: typer.TyperException, verb: str) -> int:
     text = _in_plain_words(wrong).rstrip()
-    if not text:  # no verb was given, and the help was shown
+    if not text or text.lstrip().startswith("Usage:"):  # no verb was given: the help is the message, or was shown already
+        print(wrong.format_message().rstrip(), file=sys.stderr, end="\n" if text else "")
         return wrong.exit_code
     hint = f"lexite {verb} --help" if verb in VERBS else "lexite --help"
     return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} See '{hint}'.", wrong.exit_code)

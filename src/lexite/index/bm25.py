@@ -269,7 +269,7 @@ class BM25Index:
         if exclude is not None:
             left_out = [exclude] if isinstance(exclude, str) else list(exclude)
             if len(left_out) != rows.n_rows:
-                raise ModelError(f"There are {rows.n_rows} queries, but documents to exclude for {len(left_out)}.")
+                raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
             wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
             excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
         allowed = None if among is None else self.ids.allowed(among, rows.n_rows)

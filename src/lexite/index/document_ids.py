@@ -86,7 +86,7 @@ class DocumentIds(Collection[str]):
         if all(isinstance(entry, str) for entry in given):
             return [self.numbers(given)] * n_queries
         if len(given) != n_queries:
-            raise ModelError(f"There are {n_queries} queries, but documents to search among for {len(given)}.")
+            raise ModelError(f"Documents to search among are given for {len(given)} queries, but {n_queries} are asked.")
         lists = [listed_ids(entry) for entry in given]
         different = list(dict.fromkeys(identifier for ids in lists for identifier in ids))
         for identifier in different:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lexite.terms import LatentTermEncoder, StaticTable
 
 logger = logging.getLogger("lexite")
+MODEL_OPTIONS = ("device", "precision", "trust_remote_code", "revision", *READING)
 
 
 class QueryEncoder(Protocol):
@@ -163,6 +164,9 @@ def load_encoder(
     """
     from lexite.terms import LatentTermEncoder
 
+    unknown = next((name for name in model if name not in MODEL_OPTIONS), None)
+    if unknown is not None:
+        raise ArgumentError(f"There is no option '{unknown}'. Of the model there are {', '.join(MODEL_OPTIONS)}.")
     encoder = LatentTermEncoder.from_pretrained(vocabulary, **model)
     backbone = encoder.backbone
     logger.info("Model %s in %s on %s.", backbone.name, backbone.precision, getattr(backbone, "device", "cpu"))

@@ -192,6 +192,8 @@ class Searcher:
             ArgumentError: options of the model beside ``static``.
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
+        if not isinstance(path, (str, Path, BM25Index)):
+            raise ArgumentError(f"An index is opened by the path of its folder, not by a {type(path).__name__}.")
         index = path if isinstance(path, BM25Index) else BM25Index.open(path)
         chosen = None if scoring is None else scoring_of(scoring, index.scoring)
         if static:
