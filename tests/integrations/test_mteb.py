@@ -203,9 +203,9 @@ def test_scores_are_those_of_lexite_eval(
 def test_hits_and_scores_are_those_of_the_index(encoder: LatentTermEncoder, data: Data, where: dict[str, Any]) -> None:
     full = [f"{title} {text}".strip() for _, title, text in data.documents]
     texts, scoring = [text for _, text in data.queries], dataclasses.replace(encoder.scoring, k1=0.9, b=0.3)
-    weights = encoder.encode_documents(full, raw=True)
+    weights = encoder.encode_documents(full)
     reference = BM25Index.in_memory(weights, [i for i, _, _ in data.documents], scoring, texts=full)
-    expected = reference.search(encoder.encode_queries(texts, raw=True), 20, texts=texts)
+    expected = reference.search(encoder.encode_queries(texts), 20)
 
     with BM25SearchModel(encoder, scoring={"k1": 0.9, "b": 0.3}) as model:
         model.index(corpus_of(data), **where)
@@ -379,7 +379,7 @@ def test_facts_about_a_vocabulary(mteb: Any, encoder: LatentTermEncoder) -> None
 
 def test_settings_that_change_results_are_named(tiny_vocabulary: Path, mteb: Any) -> None:
     encoder = LatentTermEncoder.from_pretrained(tiny_vocabulary, query_prompt="query: ", long="truncate")
-    encoder.terms = dataclasses.replace(encoder.terms, k_queries=2)
+    encoder = encoder.replaced(terms=dataclasses.replace(encoder.terms, k_queries=2))
     model = BM25SearchModel(encoder, scoring={"k1": 1.2, "b": 0.75}, literal=False, static_queries=True, top_k=100)
     meta = model.mteb_model_meta
     changed = {"k_queries": 2, "query_prompt": "query: ", "long": "truncate", "k1": 1.2, "literal": False}

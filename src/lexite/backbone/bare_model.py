@@ -196,6 +196,11 @@ class BareModel:
         """The transformer with its name."""
         return [(self._settings.name, self.transformer)]
 
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """The weights, one after the other."""
+        weights: Iterator[torch.nn.Parameter] = self.transformer.model.parameters()
+        return weights
+
     @functools.cached_property
     def whole(self) -> Any:
         """The model of sentence-transformers with all its modules; the transformer is shared. Imports the library."""

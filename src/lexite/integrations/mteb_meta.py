@@ -138,17 +138,15 @@ def _longest_text(encoder: LatentTermEncoder) -> float | None:
 
 def _sizes(encoder: LatentTermEncoder) -> dict[str, Any]:
     """Parameters of the dense model and of the encoder's half of the autoencoder, and their bytes in memory."""
-    import torch
-
-    model = getattr(encoder.backbone, "model", None)
+    model: Any = getattr(encoder.backbone, "model", None)
     unknown = dict.fromkeys(("n_parameters", "n_embedding_parameters", "memory_usage_mb"))
-    if not isinstance(model, torch.nn.Module) or encoder.backbone.precision == "int8":
+    if not hasattr(model, "parameters") or encoder.backbone.precision == "int8":
         return unknown
     sae = encoder.sae
     latents = sae.config.n_latents * (sae.config.d_model + 1) + sae.config.d_model
-    weights = list(model.parameters())
+    weights: list[Any] = list(model.parameters())
     memory = sum(each.numel() * each.element_size() for each in weights) + latents * sae.stored_encoder.element_size()
-    embeddings: Any = model[0].model.get_input_embeddings()  # type: ignore[index]
+    embeddings: Any = model[0].model.get_input_embeddings()
     return {
         "n_parameters": sum(each.numel() for each in weights) + latents,
         "n_embedding_parameters": embeddings.weight.numel(),
