@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from lexite.index import numpy_search
 from lexite.index.checks import check_among
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.kernels.posting_lists import Among, Heaps, Queries, SegmentRows
+from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
 from lexite.kernels.threads import ForkSafeLock, parallel_ranges
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
@@ -50,11 +49,13 @@ class Prepared:
         worth: (n_terms,) float64, what a query's weight of each term is multiplied by.
         rows: per segment, its rows and the norms of its documents.
         impacts: what impacts of this scoring depend on.
+        form: the same as the kernels take it.
     """
 
     worth: NDArray[np.float64]
     rows: tuple[SegmentRows, ...]
     impacts: ImpactScoring
+    form: ImpactForm
 
 
 class TermFacts(NamedTuple):
@@ -237,12 +238,12 @@ class Scorer:
 
         searches = [self._search_of(number, queries, among, prepared, lists, share) for number in range(len(self.segments))]
         chunks = [n_chunks_of(segment.n_documents) for segment in self.segments]
-        damaged = threading.Event()  # raised for when all threads are done: they read files that a caller may then replace
+        damaged: list[bool] = []  # reported when all threads are done: they read files that a caller may then replace
 
         def search(first: float, last: float, start: int, stop: int, found: Heaps) -> None:
             for search_chunks, n_chunks in zip(searches, chunks, strict=True):
                 if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
-                    damaged.set()
+                    damaged.append(True)
 
         n_queries, n_parts = len(heaps.sizes), n_threads()
         if n_queries >= n_parts or sum(chunks) < CHUNKS_TO_SPLIT:
@@ -261,7 +262,7 @@ class Scorer:
 
             parallel_ranges(search_part, n_parts, smallest=1)
             _merge_rankings(parts, heaps)
-        if damaged.is_set():
+        if damaged:
             raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
 
     def _search_of(
@@ -277,7 +278,7 @@ class Scorer:
         from lexite.kernels.chunk_sums import Pruning
         from lexite.kernels.retrieval import score_among, search_segment
 
-        rows, form = prepared.rows[number], prepared.impacts.form
+        rows, form = prepared.rows[number], prepared.form
         known = _known_terms(queries, self.segments[number].n_terms)
         chosen = among or EVERYTHING
         if lists is None:
@@ -374,7 +375,8 @@ class Scorer:
             for segment, live, first in zip(self.segments, self._live, self.first, strict=False)
         )
         worth = worth_of_terms(self.n_documents, self.document_frequency, self.n_latents, scoring)
-        return Prepared(worth, rows, ImpactScoring.of(scoring, average))
+        depends_on = ImpactScoring.of(scoring, average)
+        return Prepared(worth, rows, depends_on, depends_on.form)
 
     def _mean_length(self, transform: Transform) -> float:
         row = TRANSFORMS.index(transform)

@@ -2,6 +2,8 @@
 
 A term's factor is taken in units of ``unit`` and multiplied by the 8-bit impacts of its list. ``lexite.kernels.retrieval`` says
 what the sums are for.
+
+Arrays are taken out of named tuples before a loop: inside it, compiled code would count references to them in every round.
 """
 
 from __future__ import annotations
@@ -124,17 +126,19 @@ def weigh_terms(
 
     Fills ``scratch.most`` and ``scratch.cost``. The first number is -1 when the directory of lists is damaged.
     """
-    most, cost = scratch.most, scratch.cost
+    most, cost, terms, factors = scratch.most, scratch.cost, query.terms, query.factors
+    offsets, kinds, tops, levels = postings.offsets, postings.kinds, postings.tops, postings.levels
+    n_bytes = postings.lists.shape[0]
     total, time, largest = 0.0, 0.0, 0.0
-    for j in range(query.terms.shape[0]):
-        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
-        low, high = np.int64(postings.offsets[at]), np.int64(postings.offsets[at + 1])
-        if low < 0 or low > high or high > postings.lists.shape[0]:
+    for j in range(terms.shape[0]):
+        at = np.int64(terms[j]) * chunk.n_chunks + chunk.number
+        low, high = np.int64(offsets[at]), np.int64(offsets[at + 1])
+        if low < 0 or low > high or high > n_bytes:
             return -1.0, 0.0, 0.0
         most[j], cost[j] = 0.0, 0.0
         if high > low:
-            most[j] = np.float64(query.factors[j]) * postings.levels[postings.tops[at]] * drift
-            cost[j] = LIST_COST + (high - low) * (FULL_COST if postings.kinds[at] == FULL else 0.5 * ENTRY_COST)
+            most[j] = np.float64(factors[j]) * levels[tops[at]] * drift
+            cost[j] = LIST_COST + (high - low) * (FULL_COST if kinds[at] == FULL else 0.5 * ENTRY_COST)
             total += most[j]
             time += cost[j]
             largest = max(largest, most[j])
@@ -164,9 +168,9 @@ def read_lists(
     Returns:
         How many terms were gone through (-1: a list is damaged), and by how much a score can be above its sum and below it.
     """
-    lists, offsets = postings.lists, postings.offsets
+    lists, offsets, kinds, terms = postings.lists, postings.offsets, postings.kinds, query.terms
     most, cost, order, starts, units = scratch.most, scratch.cost, scratch.order, scratch.starts, scratch.units
-    n_terms, waiting = query.terms.shape[0], 0  # full lists wait until four can be added at once
+    n_terms, waiting = terms.shape[0], 0  # full lists wait until four can be added at once
     rest, above, below, check_at = total, 0.0, 0.0, time
     for i in range(n_terms):
         j = order[i]
@@ -177,12 +181,12 @@ def read_lists(
             if possible * (LOOK_COST + 0.2 * row_cost) <= time:
                 return i, above, below
             check_at = time * (1.0 - CHECK_AFTER)
-        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
+        at = np.int64(terms[j]) * chunk.n_chunks + chunk.number
         low, high = np.int64(offsets[at]), np.int64(offsets[at + 1])
         if i + 1 < n_terms:
-            ahead = np.int64(query.terms[order[i + 1]]) * chunk.n_chunks + chunk.number
+            ahead = np.int64(terms[order[i + 1]]) * chunk.n_chunks + chunk.number
             _ask_for(lists, np.int64(offsets[ahead]), min(np.int64(offsets[ahead + 1]), lists.shape[0]))
-        if postings.kinds[at] == FULL:
+        if kinds[at] == FULL:
             if high - low != chunk.n_documents:
                 return -1, 0.0, 0.0
             starts[waiting], units[waiting] = low, _units(most[j], unit)
@@ -190,7 +194,7 @@ def read_lists(
             if waiting == 4:
                 _add_full(lists, starts, units, waiting, sums)
                 waiting = 0
-        elif not _add_list(lists[low:high], postings.kinds[at], _units(most[j], unit), chunk.n_documents, sums):
+        elif not _add_list(lists[low:high], kinds[at], _units(most[j], unit), chunk.n_documents, sums):
             return -1, 0.0, 0.0
         rest -= most[j]
         time -= cost[j]
@@ -211,14 +215,16 @@ def left_out(
         How many of them are full, so that documents can be looked up in them (``scratch.starts``, ``units``, ``most_from``);
         what all can add to a score; and what they can add beyond the impacts that are looked up.
     """
-    most, starts, units, most_from = scratch.most, scratch.starts, scratch.units, scratch.most_from
+    most, cost, order, terms = scratch.most, scratch.cost, scratch.order, query.terms
+    starts, units, most_from = scratch.starts, scratch.units, scratch.most_from
+    offsets, kinds = postings.offsets, postings.kinds
     n, rest, uncertain = 0, 0.0, 0.0
-    for i in range(stopped, query.terms.shape[0]):
-        j = scratch.order[i]
-        at = np.int64(query.terms[j]) * chunk.n_chunks + chunk.number
-        low, high = postings.offsets[at], postings.offsets[at + 1]
+    for i in range(stopped, terms.shape[0]):
+        j = order[i]
+        at = np.int64(terms[j]) * chunk.n_chunks + chunk.number
+        low, high = offsets[at], offsets[at + 1]
         rest += most[j] * share
-        if scratch.cost[j] > 0.0 and postings.kinds[at] == FULL and np.int64(high - low) == chunk.n_documents:
+        if cost[j] > 0.0 and kinds[at] == FULL and np.int64(high - low) == chunk.n_documents:
             starts[n], units[n] = np.int64(low), _units(most[j], unit)
             uncertain += most[j] / 510.0 + 127.5 * unit
             n += 1

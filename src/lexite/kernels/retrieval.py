@@ -42,6 +42,7 @@ from lexite.kernels.prefetch import prefetch
 
 ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds, about: an exact score, and each entry of its row
 BLOCK = 64  # sums looked at together
+NO_END = np.int64(1 << 40)  # above all sums
 NEVER = np.int32(-2_000_000_000)  # where the sum of a document begins that is no hit: lists add 1,100,000,000 at most
 
 
@@ -77,7 +78,7 @@ class Limits(NamedTuple):
 def _score_row(terms: Any, weights: Any, norm: Any, form: ImpactForm, query: Query, found: Any) -> tuple[Any, int]:
     # The exact score of a document and the number of terms it shares with the query (-1: a term that does not exist).
     # Its entries are sifted without a branch first: which of them the query has cannot be predicted.
-    slots = query.slots
+    slots, factors = query.slots, query.factors  # taken out before the loops, as chunk_sums says
     n = 0
     for j in range(terms.shape[0]):
         if np.uint32(terms[j]) >= np.uint32(slots.shape[0]):
@@ -87,11 +88,11 @@ def _score_row(terms: Any, weights: Any, norm: Any, form: ImpactForm, query: Que
     score = np.float32(0.0)
     for i in range(n):
         j = found[i]
-        score += query.factors[slots[terms[j]] - 1] * saturated(weights[j], norm, form.transform, form.scale, form.delta)
+        score += factors[slots[terms[j]] - 1] * saturated(weights[j], norm, form.transform, form.scale, form.delta)
     return score, n
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)  # a call with so many arrays takes 50 nanoseconds
 def _score_document(rows: SegmentRows, document: int, query: Query, form: ImpactForm, top: Top, size: int, found: Any) -> int:
     # Scores a document of the segment and puts it into the heap if it shares a term with the query. Returns the heap's size,
     # -1 when the row is damaged.
@@ -130,7 +131,8 @@ def _score_reaching(
 ) -> int:  # fmt: skip
     # Scores the documents exactly whose sums are from ``least`` to below ``end``, and puts them into the heap. Once that is
     # full, the limits rise with its worst hit. Returns the heap's size, -1 when something is damaged.
-    sums = scratch.sums
+    sums, permitted, best, k = scratch.sums, scratch.permitted, top.scores, top.scores.shape[0]
+    starts, units, most_from = scratch.starts, scratch.units, scratch.most_from
     for block in range(0, chunk.n_documents, BLOCK):
         block_end = min(block + BLOCK, chunk.n_documents)
         highest = np.int32(0)
@@ -140,17 +142,17 @@ def _score_reaching(
             continue
         for j in range(block, block_end):
             document = chunk.begin + j
-            if sums[j] < least or sums[j] >= end or (masked and not scratch.permitted[j]) or document == unwanted:
+            if sums[j] < least or sums[j] >= end or (masked and not permitted[j]) or document == unwanted:
                 continue
             if n_full and least_looked_up > with_full_lists(
-                lists, scratch.starts, scratch.units, n_full, j, np.int64(sums[j]), least_looked_up, scratch.most_from
+                lists, starts, units, n_full, j, np.int64(sums[j]), least_looked_up, most_from
             ):
                 continue
             size = _score_document(rows, document, query, form, top, size, scratch.found)
             if size < 0:
                 return -1
-            if size == top.scores.shape[0]:
-                worst = top.scores[0]
+            if size == k:
+                worst = best[0]
                 least = max(least, max(limits.floor, sum_of_score(worst - limits.slack, limits.unit)))
                 least_looked_up = max(least_looked_up, sum_of_score(worst - limits.slack_looked_up, limits.unit))
     return size
@@ -192,9 +194,10 @@ def _search_chunk(
     if few:
         return _score_given(given, rows, query, unwanted, form, top, size, scratch.found)
     if not scratch.ordered[0]:
+        worth, most, cost = scratch.worth, scratch.most, scratch.cost
         for j in range(n_terms):
-            scratch.worth[j] = scratch.most[j] / max(scratch.cost[j], 1.0)
-        order_by(scratch.worth, scratch.order, n_terms)
+            worth[j] = most[j] / max(cost[j], 1.0)
+        order_by(worth, scratch.order, n_terms)
         scratch.ordered[0] = 1
     unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
     if not unit > 0.0:  # only terms of idf 0
@@ -217,28 +220,27 @@ def _search_chunk(
 
     floor = np.int32(1 if stopped == n_terms else 0)  # where all lists were read, a sum of 0 is no match
     limits = Limits(rounding + above + rest, rounding + above + uncertain, unit, floor)
-    highest: Any = np.int64(1) << 40
-    if not full:  # the best k of this chunk first: they tell how little the others have to reach
-        reached = kth_largest_at_least(sums, k, scratch.counts)
-        if reached < 0:
-            return -1
+    spare, end = 0.0 if full else rounding, NO_END
+    for step in range(1 if full else 0, 2):
+        if step == 0:  # the best k of this chunk first: they tell how little the others have to reach
+            least, least_looked_up = np.int64(kth_largest_at_least(sums, k, scratch.counts)), np.int64(0)
+            if least < 0:
+                return -1
+        else:
+            least = np.int64(max(floor, sum_of_score(worst - above - rest - spare, unit)))
+            least_looked_up = np.int64(sum_of_score(worst - above - uncertain - spare, unit))
         size = _score_reaching(
-            reached, highest, np.int64(0), n_full, chunk, postings.lists, rows, query, unwanted, form, top, size, limits,
-            masked, scratch,
+            least, end, least_looked_up, n_full, chunk, postings.lists, rows, query, unwanted, form, top, size, limits, masked,
+            scratch,
         )  # fmt: skip
         if size < 0:
             return -1
-        highest = reached
-        worst = max(0.0, (reached * unit - below) / (drift * drift) - rounding)
-        if size == k:
-            worst = max(worst, np.float64(top.scores[0]))
-    spare = 0.0 if full else rounding
-    least = np.int64(max(floor, sum_of_score(worst - above - rest - spare, unit)))
-    least_looked_up = np.int64(sum_of_score(worst - above - uncertain - spare, unit))
-    return _score_reaching(
-        least, highest, least_looked_up, n_full, chunk, postings.lists, rows, query, unwanted, form, top, size, limits,
-        masked, scratch,
-    )  # fmt: skip
+        if step == 0:
+            worst = max(0.0, (least * unit - below) / (drift * drift) - rounding)
+            if size == k:
+                worst = max(worst, np.float64(top.scores[0]))
+            end = least
+    return size
 
 
 @njit(cache=True, nogil=True)
@@ -329,15 +331,15 @@ def _search_segment(
     n_documents = segment.norms.shape[0]
     n_chunks = (n_documents + CHUNK - 1) // CHUNK
     row_cost = ROW_COST + ROW_ENTRY_COST * (segment.bounds[n_documents] - segment.bounds[0]) / max(n_documents, 1)
-    slots = np.zeros(asked.n_terms, np.int32)
+    terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
     scratch = new_scratch(_longest(asked.bounds, start, stop), asked.n_terms)
     restricted = chosen.starts.shape[0] > 0
     given = chosen.documents
     for number in range(start, stop):
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(asked.terms[low:high], asked.factors[low:high], slots)
-        for j in range(high - low):
-            slots[query.terms[j]] = j + 1
+        query = Query(terms[low:high], factors[low:high], slots)
+        for j in range(low, high):
+            slots[terms[j]] = j - low + 1
         scratch.ordered[0] = 0
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
@@ -359,8 +361,8 @@ def _search_segment(
             if size < 0:
                 return False
             best.sizes[number] = size
-        for j in range(high - low):
-            slots[query.terms[j]] = 0
+        for j in range(low, high):
+            slots[terms[j]] = 0
     return True
 
 
@@ -371,7 +373,7 @@ def _score_among(
     segment, asked, chosen, impact_form, best = (
         SegmentRows(*rows), Queries(*queries), Among(*among), ImpactForm(*form), Heaps(*heaps)
     )  # fmt: skip
-    slots = np.zeros(asked.n_terms, np.int32)
+    terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
     found = np.empty(asked.n_terms + 1, np.int32)
     for number in range(start, stop):
         stop_at = chosen.stops[number]
@@ -379,15 +381,15 @@ def _score_among(
         last = segment.first + min(last_chunk * CHUNK, segment.norms.shape[0])
         given = chosen.documents[begin : _first_from(chosen.documents, begin, stop_at, last)]
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(asked.terms[low:high], asked.factors[low:high], slots)
-        for j in range(high - low):
-            slots[query.terms[j]] = j + 1
+        query = Query(terms[low:high], factors[low:high], slots)
+        for j in range(low, high):
+            slots[terms[j]] = j - low + 1
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
         size = _score_given(given, segment, query, unwanted, impact_form, top, best.sizes[number], found)
         if size < 0:
             return False
         best.sizes[number] = size
-        for j in range(high - low):
-            slots[query.terms[j]] = 0
+        for j in range(low, high):
+            slots[terms[j]] = 0
     return True
