@@ -82,8 +82,10 @@ def scoring_of(given: BM25Config | Mapping[str, Any] | None, saved: BM25Config) 
     Raises:
         ConfigError: a name is unknown, or a value out of range.
     """
+    if given is None:  # as in most searches, where building it again would take as long as the search
+        return saved
     if isinstance(given, BM25Config):
         return given
-    if given is not None and not isinstance(given, Mapping):
+    if not isinstance(given, Mapping):
         raise ConfigError(f"scoring is a {type(given).__name__}. Give a BM25Config, or some numbers by name: {{'k1': 1.2}}.")
-    return from_dict(BM25Config, {**to_dict(saved), **(given or {})}, "scoring")
+    return from_dict(BM25Config, {**to_dict(saved), **given}, "scoring")
