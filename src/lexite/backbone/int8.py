@@ -60,6 +60,8 @@ class Int8Model(torch.nn.Module):
         threads = n_threads()
         settings = {
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": ACTIVATION_GROUP,
+            # Where a processor has AMX, OpenVINO would compute in bf16, and its products of quantised weights are then wrong.
+            "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,  # as many batches at once as there are threads, one for each
         }
