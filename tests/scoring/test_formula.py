@@ -190,7 +190,7 @@ def by_loss(case: Case) -> Scores:
     shares = BM25Scores(scoring, statistics)(query, documents)[0].double().numpy()
     worth = worth_of_terms(len(case.documents), (case.documents > 0).sum(0), case.n_latents, scoring)
     most = float(query_factors(case.query, worth, scoring).sum(dtype=np.float64))
-    return shares * most * (scoring.k1 + 1.0 + scoring.delta if scoring.idf == "bm25+" and scoring.delta else 1.0)
+    return shares * most * (scoring.k1 + 1.0 + scoring.delta if scoring.idf == "bm25+" else 1.0)
 
 
 @dataclass(frozen=True)
