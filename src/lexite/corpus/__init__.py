@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from lexite.corpus.qrels import read_qrels as read_qrels
     from lexite.corpus.queries import read_queries as read_queries
     from lexite.corpus.records import Document as Document
+    from lexite.corpus.records import FieldValue as FieldValue
     from lexite.corpus.records import Qrels as Qrels
     from lexite.corpus.records import Query as Query
 
 _HOMES = {
     "Collection": "collection",
     "Document": "records",
+    "FieldValue": "records",
     "Qrels": "records",
     "Query": "records",
     "ReadOptions": "options",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FieldValue = str | int | float | bool | datetime.date | datetime.datetime | list[str] | tuple[str, ...]
+"""What a field of a document holds: text, a number, true or false, a date, a date with a time, or a list of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +18,14 @@ class Document:
         id: unique within the corpus, never empty.
         text: the body; may be empty when there is a title.
         title: empty when there is none.
+        fields: what else is known of it, by name: year, author, tags. A value that is absent is left out, never ``None``.
+            Two documents are equal only if their fields are; the hash leaves fields out, which need not be hashable.
     """
 
     id: str
     text: str
     title: str = ""
+    fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False, kw_only=True)
 
     @property
     def full_text(self) -> str:
