@@ -37,7 +37,7 @@ def test_index_says_what_it_did(lexite, documents: Path, tiny_vocabulary: Path, 
 def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["--k-documents", "2", "--k1", "3", "--no-text", "--json"]
     done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words)
-    assert set(done.json) == {"index", "documents", "skipped", "postings", "bytes", "seconds", "precision"}
+    assert set(done.json) == {"index", "documents", "passages", "skipped", "postings", "bytes", "seconds", "precision"}
     assert done.json["documents"] == 6 and done.json["skipped"] == 0 and done.json["precision"] == "fp32"
     index = BM25Index.open(tmp_path / "i")
     assert index.scoring.k1 == 3 and index.vocabulary.terms_config["k_documents"] == 2

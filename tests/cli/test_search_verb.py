@@ -10,7 +10,7 @@ import pytest
 from lexite.cli import search as search_file
 from lexite.index import BM25Index, read_trec_run
 from lexite.search import MatchedTerm, Passage, SearchHit
-from lexite.search.passages import passages
+from lexite.search.snippets import snippets
 
 
 def lines(text: str) -> list[dict]:
@@ -44,7 +44,7 @@ def test_the_snippet_is_the_passage_that_matches(lexite, tiny_vocabulary: Path, 
     text = f"{filler} The patient takes a dose of the drug in the cancer trial. {filler}"
     (tmp_path / "long.jsonl").write_text(json.dumps({"_id": "long", "text": text}) + "\n")
     index = tmp_path / "i"
-    words = ["-o", index, "--vocabulary", tiny_vocabulary, "--no-literal"]
+    words = ["-o", index, "--vocabulary", tiny_vocabulary, "--no-literal", "--passages", "none"]
     assert lexite("index", tmp_path / "long.jsonl", *words).status == 0
     query = ["dose", "of", "the", "drug", "in", "the", "cancer", "trial"]
     best = lines(lexite("search", index, *query, "--json").out)[0]["hits"][0]["snippet"]
@@ -135,13 +135,13 @@ def test_long_lines_are_wrapped_on_a_terminal_only() -> None:
 
 def test_passages_keep_sentences_together_and_split_long_ones() -> None:
     text = "First one. Second one!\n\nA new paragraph. " + "long " * 100
-    parts = passages(text, 60)
+    parts = snippets(text, 60)
     assert parts[0].text == "First one. Second one! A new paragraph."
     assert all(len(part.text) <= 60 for part in parts)
     assert " ".join(part.text for part in parts).split() == text.split()
     assert all(" ".join(text[part.start : part.end].split()) == part.text for part in parts)
-    assert [part.text for part in passages("x" * 130, 60)] == ["x" * 60, "x" * 60, "x" * 10]
-    assert passages("") == []
+    assert [part.text for part in snippets("x" * 130, 60)] == ["x" * 60, "x" * 60, "x" * 10]
+    assert snippets("") == []
 
 
 def test_line_editing_is_only_a_comfort(monkeypatch: pytest.MonkeyPatch) -> None:

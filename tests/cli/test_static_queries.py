@@ -207,7 +207,7 @@ def test_hits_are_shown_with_labels_terms_and_snippets(
     filler = "Rain falls on the lake and the wind moves the ship on the sea. " * 12
     text = f"{filler} The patient takes a dose of the drug in the cancer trial. {filler}"
     index, query = tmp_path / "i", ["dose", "of", "the", "drug", "in", "the", "cancer", "trial"]
-    words = ["-o", index, "--vocabulary", tiny_vocabulary, "--no-literal"]
+    words = ["-o", index, "--vocabulary", tiny_vocabulary, "--no-literal", "--passages", "none"]
     assert lexite("index", jsonl(tmp_path / "l.jsonl", ("long", text)), *words).status == 0
     (hit,) = lines(lexite("search", index, "--static", *query, "--json").out)[0]["hits"]
     assert "drug in the cancer trial" in hit["snippet"] and len(hit["snippet"]) <= 240

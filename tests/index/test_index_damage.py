@@ -87,7 +87,10 @@ def test_a_damaged_commit_point(index_path: Path) -> None:
         with_changes(
             segments=[{**segment, "files": {"../weights.npy": {"bytes": 1, "sha256": ""}}}]
         ): "it names '../weights.npy'",
-        with_changes(segments=[{**segment, "n_documents": segment["n_documents"] + 1}]): "does not hold the array",
+        with_changes(segments=[{**segment, "n_documents": segment["n_documents"] + 1}]): "13 documents, but 12 passages",
+        with_changes(
+            segments=[{**segment, **{key: segment[key] + 1 for key in ("n_documents", "n_passages")}}]
+        ): "does not hold the array",
         with_changes(segments=[{**segment, "files": {}}]): "not listed by the commit point",
         with_changes(scoring={"k1": -3.0}): "k1 is -3.0",
         with_changes(vocabulary={"name": "x"}): "is damaged",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_index import ALL_SCORINGS, VOCABULARY, documents_of
+from helpers_index import ALL_SCORINGS, VOCABULARY, documents_of, weights_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -245,3 +247,24 @@ def test_few_lists_are_kept_and_built_again_when_asked_for(weights: csr_array, q
                 index.search_arrays(EncodedQueries(queries), 5, scoring=scoring), reference_search(small, queries, scoring, 5)
             )
     assert len(index._scorer._lists_of) == 2
+
+
+def test_an_index_that_nobody_uses_lets_its_files_go_at_once(tmp_path: Path) -> None:
+    with BM25Index.create(tmp_path / "i", VOCABULARY) as writer:
+        writer.add(documents_of("abc"), weights_of(3, 1))
+        writer.commit()
+
+    def used() -> weakref.ref[BM25Index]:
+        index = BM25Index.open(tmp_path / "i")
+        query = EncodedQueries(weights_of(1, 2))
+        index.search(query, scoring=ALL_SCORINGS[0])
+        index.search(query)
+        index.explain(query, "a")
+        index.rows()
+        return weakref.ref(index)
+
+    gc.disable()  # no collector is needed
+    try:
+        assert used()() is None
+    finally:
+        gc.enable()

@@ -306,7 +306,7 @@ def test_info_counts_words(tmp_path: Path) -> None:
         writer.commit()
     info = BM25Index.open(tmp_path / "i").info()
     counts = [literal_words(text, "none") for text in texts]
-    assert info["literal_words"] is True and info["format_version"] == 3
+    assert info["literal_words"] is True and info["format_version"] == 4
     assert (info["literal_weight_documents"], info["literal_stop_words"]) == (2.0, "none")
     assert info["n_words"] == len(set().union(*counts)) and info["n_words_used"] == len(set().union(*counts[1:]))
     assert info["n_postings_words"] == sum(map(len, counts[1:])) == info["n_postings"] - weights[1:].nnz

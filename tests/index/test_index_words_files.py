@@ -57,11 +57,11 @@ def signed(value: dict) -> str:
 def to_format_2(path: Path) -> None:
     """Writes the commit point of an index without words as it was before there were any."""
     value = json.loads((path / "index.json").read_text())
-    assert value.pop("literal") is None and value.pop("words") is None
+    assert value.pop("literal") is None and value.pop("words") is None and value.pop("passages") is None
     value["format_version"] = 2
     del value["scoring"]["literal_weight"], value["scoring"]["idf_power"]
     for segment in value["segments"]:
-        assert segment.pop("n_terms") == N_TERMS
+        assert segment.pop("n_terms") == N_TERMS and segment.pop("n_passages") == segment["n_documents"]
     (path / "index.json").write_text(signed(value))
 
 
@@ -85,7 +85,7 @@ def test_indexes_of_format_2_are_searched_and_changed(tmp_path: Path) -> None:
         assert_same_as_reference(BM25Index.open(path, verify=True), [*IDS[2:], "new"], both, SCORINGS)
         writer.merge()
     index = BM25Index.open(path, verify=True)
-    assert index.info()["format_version"] == 3 and index.literal is None
+    assert index.info()["format_version"] == 4 and index.literal is None
     assert_same_as_reference(index, [*IDS[2:], "new"], both, SCORINGS)
 
 

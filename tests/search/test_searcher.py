@@ -11,6 +11,7 @@ import pytest
 
 import lexite
 from lexite import Document, Searcher
+from lexite.corpus.passages import PassageConfig
 from lexite.errors import ArgumentError, ConfigError, CorpusError, IndexFormatError, LexiteError, StorageError
 from lexite.index import BM25Index
 from lexite.scoring import BM25Config
@@ -385,3 +386,39 @@ def test_a_strategy_of_ones_own_is_one_function_and_one_line(searcher: Searcher,
     assert expanded == searcher.rank(f"a drug {searcher.index.get(best).text}", 3)[0]
     chained = searcher.rank("the cow", 2, then=[Repeated(encoder), without_milk])[0]
     assert "1" not in ids(chained) and len(chained) == 2
+
+
+def test_a_long_text_is_found_by_what_one_of_its_passages_says(tiny_vocabulary: Path, tmp_path: Path) -> None:
+    filler = "\n\n".join("Rain falls on the lake and the wind moves the ship on the sea. " * 6 for _ in range(30))
+    long = f"{filler}\n\n## Boiler\n\nTurn the valve to the left.\n\n{filler}"
+    documents = [Document("long", long, "Manual"), *(Document(f"d{n}", "A cat drinks milk in the house.") for n in range(9))]
+    cut = Searcher.build(documents, tmp_path / "i", vocabulary=tiny_vocabulary, show_progress=False)
+    assert cut.index.passages_config == PassageConfig() and cut.index.n_passages > 20 and len(cut) == 10
+    hit = cut.search("where is the valve of the boiler", passages_per_hit=2)[0]
+    assert (
+        hit.id == "long"
+        and hit.passage is not None
+        and " ".join(long[hit.passage.start : hit.passage.end].split()) == hit.passage.text
+    )
+    assert hit.passages[0].text == long[hit.passages[0].start : hit.passages[0].end]
+    assert "valve" in hit.passages[0].text and "valve" in hit.passage.text and len(hit.passage.text) <= 240
+    assert hit.passages[0].score == pytest.approx(hit.score) and len(hit.passages) <= 2
+    assert cut.explain("where is the valve of the boiler", "long").score == pytest.approx(hit.score)
+    assert [p["start"] for p in hit.to_json()["passages"]] == [p.start for p in hit.passages]
+    cut.replace([Document("long", "A short note.")], show_progress=False)
+    assert cut.index.n_passages == len(cut) == 10
+    whole = Searcher.build(documents, vocabulary=tiny_vocabulary, passages="none", show_progress=False)
+    assert whole.index.n_passages == 10 and whole.search("valve of the boiler", passages_per_hit=1)[0].passages[0].text == long
+    with pytest.raises(ConfigError, match="'auto', 'none'"):
+        Searcher.build(documents, vocabulary=tiny_vocabulary, passages="some", show_progress=False)  # type: ignore[arg-type]
+
+
+def test_a_snippet_of_a_huge_text_is_looked_for_everywhere(tiny_vocabulary: Path) -> None:
+    filler = "Rain falls on the lake and the wind moves the ship on the sea. " * 600
+    text = f"{filler} The patient takes a dose of the drug. {filler}"
+    for literal in (True, False):
+        with Searcher.build(
+            texts=[text], vocabulary=tiny_vocabulary, passages="none", literal=literal, show_progress=False
+        ) as searcher:
+            passage = searcher.search("a dose of the drug for the patient")[0].passage
+            assert passage is not None and "patient" in passage.text

@@ -40,6 +40,14 @@ Sources = Annotated[
 VocabularyOption = Annotated[
     str, typer.Option("--vocabulary", help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="NAME")
 ]
+PassagesOption = Annotated[
+    str,
+    typer.Option(
+        "--passages",
+        help="How texts are cut into passages: auto (some 160 words, where there are more than 250), none, or words of each.",
+        metavar="auto|none|N",
+    ),
+]
 PrefixOption = Annotated[
     int | None,
     typer.Option(

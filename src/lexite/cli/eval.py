@@ -15,6 +15,7 @@ from lexite.cli.arguments import (
     RUNTIME,
     RUNTIME_HEADING,
     WORDS_HEADING,
+    PassagesOption,
     PrefixOption,
     ProfileOption,
     VocabularyOption,
@@ -24,6 +25,7 @@ from lexite.cli.options import configured
 from lexite.cli.output import console, is_quiet, write_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
+from lexite.corpus.passages import passages_of
 from lexite.errors import ConfigError, StorageError
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
@@ -70,6 +72,7 @@ def eval_verb(
         bool,
         typer.Option("--static/--no-static", help="Search the same index with static queries too, through its own table."),
     ] = False,
+    passages: PassagesOption = "auto",
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
@@ -85,6 +88,7 @@ def eval_verb(
     from lexite.evaluation import BASELINES, evaluate_collections
     from lexite.evaluation.evaluate import LEAST_TOP_K
 
+    cutting = passages_of(passages)
     if not collections:
         raise ConfigError("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
@@ -100,6 +104,7 @@ def eval_verb(
         baselines=named,
         scoring=scoring.values,
         literal=words,
+        passages=cutting,
         static=static,
         top_k=top_k,
         split=split,

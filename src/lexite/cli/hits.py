@@ -28,6 +28,9 @@ def print_hits(console: Console, hits: Sequence[SearchHit]) -> None:
         for text, style in ((passage, ""), (matched, "green")):
             for line in _wrapped(console, text):
                 console.print(Text(f"     {line}", style))
+        for found in hit.passages:
+            for number, line in enumerate(_wrapped(console, " ".join(found.text.split()))):
+                console.print(Text(f"     {'' if number else f'{found.score:.2f}  '}{line}", "dim"))
 
 
 def _wrapped(console: Console, text: str) -> list[str]:

@@ -17,6 +17,7 @@ from lexite.cli.arguments import (
     WORDS_HEADING,
     JsonFlag,
     Overwrite,
+    PassagesOption,
     PrefixOption,
     ProfileOption,
     Sources,
@@ -28,9 +29,10 @@ from lexite.cli.arguments import (
     report_skipped,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, print_json
+from lexite.cli.output import counted, is_quiet, print_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
+from lexite.corpus.passages import passages_of
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
@@ -62,6 +64,7 @@ def index_verb(
             help="Keep a table that encodes queries without the model, counted from these documents.",
         ),
     ] = True,
+    passages: PassagesOption = "auto",
     as_json: JsonFlag = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
@@ -80,6 +83,7 @@ def index_verb(
     from lexite.search.indexing import Indexer, index_documents
 
     sources, output = need_sources(sources, "index"), need_output(output)
+    cutting = passages_of(passages)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
@@ -89,6 +93,7 @@ def index_verb(
         encoder,
         scoring=scoring.over(encoder.scoring),
         literal=words,
+        passages=cutting,
         store_text=text,
         static=static,
         overwrite=overwrite,
@@ -102,6 +107,7 @@ def index_verb(
     summary = {
         "index": str(output),
         "documents": added,
+        "passages": index.n_passages,
         "skipped": report.skipped,
         "postings": index.n_postings,
         "bytes": index.bytes,
@@ -111,5 +117,7 @@ def index_verb(
     if as_json:
         print_json(summary)
         return
-    print(f"{added:,} documents, {index.n_postings / max(added, 1):,.0f} terms each, in {seconds:,.1f} s: {output}")
+    cut = f" in {index.n_passages:,} passages" if index.n_passages > added else ""
+    each = index.n_postings / max(index.n_passages, 1)
+    print(f"{counted(added)}{cut}, {each:,.0f} terms each, in {seconds:,.1f} s: {output}")
     print(f"Search it: lexite search {output}")

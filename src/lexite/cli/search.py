@@ -79,6 +79,9 @@ def search_verb(
     snippets: Annotated[
         bool, typer.Option("--snippets/--no-snippets", help="Look for the passage of each document that matches best.")
     ] = True,
+    passages_per_hit: Annotated[
+        int, typer.Option("--passages-per-hit", help="Whole passages that match to show with each document.", min=0)
+    ] = 0,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search faster, and miss a hit now and then; scores stay exact.")
     ] = False,
@@ -120,7 +123,7 @@ def search_verb(
     searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
     options = {"top_k": top_k, "approximate": approximate, **terms.values}
-    _ask(Session(searcher, options, snippets), listed, run, as_json)
+    _ask(Session(searcher, options, snippets, passages_per_hit), listed, run, as_json)
 
 
 def _check_place(option: str, idle: Sequence[str]) -> None:
@@ -166,16 +169,19 @@ class Session:
     Attributes:
         searcher: the searcher.
         options: of its searches: ``top_k``, ``approximate`` and so on.
-        snippets: whether the best passage of each document is looked for.
+        snippets: whether the best snippet of each document is looked for.
+        passages_per_hit: whole passages that are shown with each document.
     """
 
     searcher: Searcher
     options: Mapping[str, Any]
     snippets: bool = True
+    passages_per_hit: int = 0
 
     def search(self, text: str) -> list[SearchHit]:
         """The documents of a query with title, passage and matched terms."""
-        return self.searcher.search(text, passages=self.snippets, **self.options)
+        shown = {"passages": self.snippets, "passages_per_hit": self.passages_per_hit}
+        return self.searcher.search(text, **shown, **self.options)
 
     def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
         """Prints the hits of queries."""

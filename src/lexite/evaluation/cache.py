@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
+from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.errors import BackboneError, LexiteError
-from lexite.evaluation.judged import JudgedCollection, digest_texts
+from lexite.evaluation.judged import JudgedCollection, TextDigest, digest_texts
 from lexite.files import check_output_folder, read_json, replace_folder, sha256_file, storage_errors, write_json
 from lexite.progress import progress
+from lexite.search.indexing import chunks
 
 if TYPE_CHECKING:
     from lexite.backbone import StateStore, TokenStates
     from lexite.backbone.config import Kind
+    from lexite.corpus import Document
     from lexite.terms import LatentTermEncoder
 
 logger = logging.getLogger("lexite")
@@ -58,18 +61,43 @@ class StateCache:
             write_json(self.folder / MARKER, {"format": "lexite-state-cache", "format_version": _FORMAT_VERSION})
 
     def states(self, collection: JudgedCollection, kind: Kind) -> Iterator[TokenStates]:
-        """Token states of the collection's documents or queries, in order, chunk by chunk, from the disk."""
+        """Token states of the collection's whole documents or its queries, in order, chunk by chunk, from the disk."""
+        n_texts = _count(collection, kind)
+        store = self._store(collection, kind, _digest(collection, kind), n_texts, _texts(collection, kind))
+        return store.iterate(_texts_per_chunk(store))
+
+    def documents(
+        self, collection: JudgedCollection, passages: PassageConfig | None = None
+    ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
+        """The collection's documents, in order, some at a time, with the token states of their passages, from the disk.
+
+        Args:
+            collection: the collection.
+            passages: how long texts are cut into passages; None leaves them whole.
+        """
+        digest, n_passages = TextDigest(), 0
+        for text in _passage_texts(collection, passages):
+            digest.add(text)
+            n_passages += 1
+        texts = _passage_texts(collection, passages)
+        store = self._store(collection, "document", digest.hexdigest(), n_passages, texts)
+        place = 0
+        for some in chunks(collection.read(), _texts_per_chunk(store)):
+            cut = cut_documents(some, passages)
+            yield some, cut, store.read(place, place + len(cut.texts))
+            place += len(cut.texts)
+
+    def _store(self, collection: JudgedCollection, kind: Kind, digest: str, n_texts: int, texts: Iterable[str]) -> StateStore:
+        """The store of some texts, made when it is not there or damaged."""
         from lexite.backbone import StateStore
 
-        path = self._entry(collection, kind, "states")
+        path = self._entry(collection, kind, "states", digest)
 
         def build() -> None:
-            chunks = self._counted(self.encoder.iterate_states(_texts(collection, kind), kind), collection, kind)
-            StateStore.write(path, chunks, backbone_info=self.backbone.info(), kind=kind, overwrite=True)
+            states = self._counted(self.encoder.iterate_states(texts, kind), collection, kind, n_texts)
+            StateStore.write(path, states, backbone_info=self.backbone.info(), kind=kind, overwrite=True)
 
-        store = _open_or_build(path, lambda: _whole(StateStore.open(path, verify=True), _count(collection, kind)), build)
-        per_text = max(store.n_tokens // store.n_texts, 1)
-        return store.iterate(min(TEXTS_PER_CHUNK, max(TOKENS_PER_CHUNK // per_text, 1)))
+        return _open_or_build(path, lambda: _whole(StateStore.open(path, verify=True), n_texts), build)
 
     def vectors(self, collection: JudgedCollection, kind: Kind) -> npt.NDArray[np.float32]:
         """Dense vectors of the collection's documents or queries, ``(n_texts, d)``, memory-mapped.
@@ -77,12 +105,12 @@ class StateCache:
         Raises:
             BackboneError: the backbone has no single vector per text.
         """
-        path, n_texts = self._entry(collection, kind, "vectors"), _count(collection, kind)
+        path, n_texts = self._entry(collection, kind, "vectors", _digest(collection, kind)), _count(collection, kind)
         return _open_or_build(path, lambda: _open_vectors(path, n_texts), lambda: self._write_vectors(path, collection, kind))
 
-    def _entry(self, collection: JudgedCollection, kind: Kind, what: str) -> Path:
+    def _entry(self, collection: JudgedCollection, kind: Kind, what: str, texts: str) -> Path:
         key = {
-            "texts": collection.digest if kind == "document" else digest_texts(collection.query_texts),
+            "texts": texts,
             "backbone": getattr(self.backbone, "states_fingerprint", self.backbone.fingerprint),
             "precision": self.backbone.precision,
             "kind": kind,
@@ -91,18 +119,20 @@ class StateCache:
         readable = re.sub(r"[^\w.-]+", "_", collection.name)
         return self.folder / f"{readable}-{kind}-{what}-{digest[:16]}"
 
-    def _counted(self, chunks: Iterator[TokenStates], collection: JudgedCollection, kind: Kind) -> Iterator[TokenStates]:
-        with self._bar(collection, kind) as bar:
-            for chunk in chunks:
+    def _counted(
+        self, states: Iterator[TokenStates], collection: JudgedCollection, kind: Kind, n_texts: int
+    ) -> Iterator[TokenStates]:
+        with self._bar(collection, kind, n_texts) as bar:
+            for chunk in states:
                 yield chunk
                 bar.advance(chunk.n_texts)
 
-    def _bar(self, collection: JudgedCollection, kind: Kind) -> Any:
-        return progress(f"{collection.name}: backbone", _count(collection, kind), f"{kind}s", self.show_progress)
+    def _bar(self, collection: JudgedCollection, kind: Kind, n_texts: int) -> Any:
+        return progress(f"{collection.name}: backbone", n_texts, f"{kind}s", self.show_progress)
 
     def _write_vectors(self, path: Path, collection: JudgedCollection, kind: Kind) -> None:
         texts, n_texts, done = iter(_texts(collection, kind)), _count(collection, kind), 0
-        with self._bar(collection, kind) as bar, replace_folder(path) as folder:
+        with self._bar(collection, kind, n_texts) as bar, replace_folder(path) as folder:
             with open(folder / "vectors.npy", "wb") as file:  # not a memory map: a full disk would kill the process
                 while chunk := list(islice(texts, TEXTS_PER_CHUNK)):
                     vectors = np.ascontiguousarray(self.backbone.dense(chunk, kind), dtype="<f4")
@@ -150,6 +180,19 @@ def _whole(store: StateStore, n_texts: int) -> StateStore:
     if store.n_texts != n_texts:
         raise BackboneError(f"{store.path} holds the states of {store.n_texts} texts, but the collection has {n_texts}.")
     return store
+
+
+def _texts_per_chunk(store: StateStore) -> int:
+    per_text = max(store.n_tokens // max(store.n_texts, 1), 1)
+    return min(TEXTS_PER_CHUNK, max(TOKENS_PER_CHUNK // per_text, 1))
+
+
+def _passage_texts(collection: JudgedCollection, passages: PassageConfig | None) -> Iterator[str]:
+    return (text for some in chunks(collection.read()) for text in cut_documents(some, passages).texts)
+
+
+def _digest(collection: JudgedCollection, kind: Kind) -> str:
+    return collection.digest if kind == "document" else digest_texts(collection.query_texts)
 
 
 def _texts(collection: JudgedCollection, kind: Kind) -> Iterator[str]:

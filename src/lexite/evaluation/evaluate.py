@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexite.config import to_dict
 from lexite.corpus import ReadOptions
+from lexite.corpus.passages import PassageConfig
 from lexite.errors import ConfigError
 from lexite.evaluation.cache import StateCache
 from lexite.evaluation.dense import DenseSystem
@@ -36,6 +37,7 @@ LATENT, WITH_WORDS = "latent", "latent+words"  # the system under test, without 
 STATIC = {LATENT: "static", WITH_WORDS: "static+words"}  # the same index with static queries
 DEFAULT_BASELINES = ("dense", "bm25")
 LEAST_TOP_K = 100
+AUTO = PassageConfig()
 BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
     "dense": DenseSystem,
     "bm25": lambda backbone, cache, show_progress: LexicalSystem(),
@@ -58,6 +60,7 @@ def evaluate_collections(
     show_progress: bool = False,
     literal: LiteralConfig | None = None,
     static: bool = False,
+    passages: PassageConfig | None = AUTO,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -82,6 +85,7 @@ def evaluate_collections(
         literal: whether literal words are indexed beside the latent terms, and how; the system is then ``latent+words``.
         static: whether the same index is also searched with static queries, through a table of its documents as
             ``lexite index`` keeps it: the system ``static``, or ``static+words``.
+        passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole. Baselines do.
 
     Raises:
         ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name, or static queries of a
@@ -98,14 +102,17 @@ def evaluate_collections(
     encoder = encoder() if not isinstance(encoder, LatentTermEncoder) else encoder
     scoring = scoring_of(scoring, encoder.scoring)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
-    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal, static)
+    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal, static, passages)
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
     results: dict[str, dict[str, _Result]] = {}
     for collection in collections:
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
+    cut = None if passages is None else to_dict(passages)
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
-    return _report(encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static})
+    return _report(
+        encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static, "passages": cut}
+    )
 
 
 @dataclass(frozen=True)

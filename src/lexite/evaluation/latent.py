@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from scipy.sparse import vstack
 
 from lexite.corpus import Document
+from lexite.corpus.passages import CutDocuments, PassageConfig
 from lexite.errors import ConfigError
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.systems import Costs, SystemResult
@@ -37,6 +37,12 @@ class KeptStates(Protocol):
 
     def states(self, collection: JudgedCollection, kind: Kind) -> Iterator[TokenStates]:
         """Token states of the collection's documents or queries, in order, chunk by chunk."""
+        ...
+
+    def documents(
+        self, collection: JudgedCollection, passages: PassageConfig | None = None
+    ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
+        """The collection's documents, in order, some at a time, with the token states of their passages."""
         ...
 
 
@@ -68,7 +74,9 @@ class LatentSystem:
         show_progress: bool = False,
         literal: LiteralConfig | None = None,
         static: bool = False,
+        passages: PassageConfig | None = None,
     ) -> None:
+        self.passages = passages
         self.literal = literal if literal is not None and literal.literal else None
         k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
         self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
@@ -112,6 +120,7 @@ class LatentSystem:
             self.encoder,
             scoring=self.scoring,
             literal=self.literal or LiteralConfig(literal=False),
+            passages=self.passages,
             store_text=False,
             static=self.static,
         )
@@ -126,13 +135,12 @@ class LatentSystem:
         return BM25Index.open(path)
 
     def _take_states(self, indexer: Indexer, collection: JudgedCollection, cache: KeptStates, title: str) -> None:
-        """Takes documents whose token states are kept. Their texts are read only where there are words to index."""
-        documents = collection.read() if self.literal else (Document(each, "") for each in collection.document_ids)
+        """Takes documents whose token states are kept."""
         with progress(title, len(collection.document_ids), show=self.show_progress) as bar:
-            for states in cache.states(collection, "document"):
+            for documents, cut, states in cache.documents(collection, self.passages):
                 rows = self.encoder.encode_states(states, "document", static=indexer.counter)
-                indexer.take(list(islice(documents, rows.shape[0])), rows)
-                bar.advance(rows.shape[0])
+                indexer.take(documents, rows, cut)
+                bar.advance(len(documents))
 
     def _queries(self, collection: JudgedCollection) -> EncodedQueries:
         """The collection's queries, with their token states from the cache where there is one."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lexite.corpus import ReadOptions
+from lexite.corpus import Document, ReadOptions
+from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.errors import BackboneError
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.measures import evaluate_run, import_ir_measures
 from lexite.ranking.rankings import to_run
+from lexite.search.indexing import chunks
 
 if TYPE_CHECKING:
     from lexite.backbone import Backbone, BackboneConfig, TokenStates
@@ -62,7 +64,8 @@ def make_probe(
         from lexite.terms import LatentTermEncoder
 
         encoder = LatentTermEncoder(states.backbone, sae, terms, scoring)
-        result = LatentSystem(encoder, cache=states).run(collection, TOP_K + 1)  # one more than is kept, for BEIR's rule
+        system = LatentSystem(encoder, cache=states, passages=PassageConfig())
+        result = system.run(collection, TOP_K + 1)  # one more than is kept, for BEIR's rule
         run = to_run([query.id for query in collection.queries], result.rankings, collection.document_ids, TOP_K)
         measured = evaluate_run(collection.qrels, run).mean
         return {
@@ -121,7 +124,7 @@ class _CollectionStates:
 
     def __post_init__(self) -> None:
         self._backbone: Backbone | None = None
-        self._chunks: dict[Kind, list[TokenStates]] = {}
+        self._chunks: dict[Kind | PassageConfig | None, list[TokenStates]] = {}
 
     @property
     def backbone(self) -> Backbone:
@@ -131,13 +134,35 @@ class _CollectionStates:
         return self._backbone
 
     def states(self, collection: JudgedCollection, kind: Kind) -> Iterator[TokenStates]:
-        """The states of the collection's documents or queries, in order, chunk by chunk."""
+        """The states of the collection's whole documents or queries, in order, chunk by chunk."""
         from lexite.backbone import iterate_states
 
-        if kind not in self._chunks:
-            logger.info(
-                "Encoding the %s of %s for the probe.", "documents" if kind == "document" else "queries", collection.name
-            )
+        def encode() -> Iterator[TokenStates]:
             texts = collection.texts() if kind == "document" else collection.query_texts
-            self._chunks[kind] = list(iterate_states(self.backbone, texts, kind))
-        return iter(self._chunks[kind])
+            return iterate_states(self.backbone, texts, kind)
+
+        return iter(self._kept(kind, encode))
+
+    def documents(
+        self, collection: JudgedCollection, passages: PassageConfig | None = None
+    ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
+        """The collection's documents, in order, some at a time, with the states of their passages."""
+        from lexite.backbone import iterate_states
+        from lexite.backbone.states import concatenate
+
+        def encode() -> Iterator[TokenStates]:
+            for some in chunks(collection.read()):
+                texts = cut_documents(some, passages).texts
+                yield concatenate(list(iterate_states(self.backbone, texts, "document")))
+
+        for some, states in zip(chunks(collection.read()), self._kept(passages, encode), strict=True):
+            yield some, cut_documents(some, passages), states
+
+    def _kept(self, what: Kind | PassageConfig | None, encode: Callable[[], Iterator[TokenStates]]) -> list[TokenStates]:
+        """States that are encoded once."""
+        if what not in self._chunks:
+            logger.info(
+                "Encoding the %s of %s for the probe.", "queries" if what == "query" else "documents", self.collection.name
+            )
+            self._chunks[what] = list(encode())
+        return self._chunks[what]

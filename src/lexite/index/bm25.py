@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.passages import PassageConfig
 from lexite.errors import ArgumentError, CorpusError, ModelError
 from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
@@ -19,12 +20,13 @@ from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
 from lexite.index.explanation import Explanation, explain_document
 from lexite.index.ids import IdTable
 from lexite.index.manifest import Commit
+from lexite.index.numbering import Numbering, TopDocuments, top_documents
 from lexite.index.opening import OpenedFiles, open_newest, verify_files
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, segment_in_memory
 from lexite.index.static import StoredStatic
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
-from lexite.ranking.hits import Hit
+from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, Transform, scoring_of
 from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.words import LiteralConfig
@@ -58,7 +60,9 @@ class BM25Index:
     Terms are latents, which weights are given for. The literal words of an index that was made with words come after them: a
     word that occurs n times has the raw weight ``literal_weight_documents`` · n in a document, and n in a query.
 
-    A document that shares no term with the query is no hit. Among equal scores, the document that was added first comes first.
+    A long document may have several passages. All this is then counted over passages, and a document scores what its best one
+    scores. A document that shares no term with the query is no hit. Among equal scores, the document that was added first comes
+    first.
 
     >>> from scipy.sparse import csr_array
     >>> index = BM25Index.in_memory(csr_array([[0.0, 4.0], [1.0, 1.0]]), ["a", "b"])
@@ -78,7 +82,9 @@ class BM25Index:
         self._commit, self.path, self._static = commit, path, static
         self._words = Dictionary(IdTable.build([]) if words is None else words)
         self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
+        self._numbering = Numbering(segments)
         self.ids = DocumentIds(self._scorer.segments)
+        self._n_documents = len(self.ids)
 
     @staticmethod
     def create(
@@ -89,6 +95,7 @@ class BM25Index:
         overwrite: bool = False,
         store_text: bool = True,
         literal: LiteralConfig | None = None,
+        passages: PassageConfig | None = None,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -101,13 +108,14 @@ class BM25Index:
             store_text: whether to keep titles and texts beside the ids.
             literal: whether to index the words of titles and texts beside the latent terms, and how. It is recorded, so that
                 documents that are added later get theirs.
+            passages: how long texts are cut, to record it: the writer takes passages as they are given.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
         chosen = literal if literal is not None and literal.literal else None
-        state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen)
+        state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -234,16 +242,14 @@ class BM25Index:
             CorpusError: ``among`` names a document that the index does not have.
             ModelError: a query weight is NaN, infinite or negative.
         """
-        documents, scores = self.search_arrays(
-            queries, top_k, scoring=scoring, exclude=exclude, among=among, approximate=approximate
-        )
+        best = self._top(queries, top_k, scoring, exclude, among, approximate)
         return [
             [
-                Hit(self.document_id(document), score, rank, document)
-                for rank, (document, score) in enumerate(zip(row.tolist(), row_scores.tolist(), strict=True), start=1)
+                Hit(self.document_id(document), score, rank, document, self._numbering.span(passage))
+                for rank, (document, score, passage) in enumerate(zip(*(row.tolist() for row in rows), strict=True), start=1)
                 if document >= 0
             ]
-            for row, row_scores in zip(documents, scores, strict=True)
+            for rows in zip(*best, strict=True)
         ]
 
     def search_arrays(
@@ -262,19 +268,8 @@ class BM25Index:
             Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
             the document is -1 and the score 0.
         """
-        check_top_k(top_k)
-        scoring = scoring_of(scoring, self.scoring)
-        rows = self._query_rows(queries, scoring)
-        excluded = np.full(rows.n_rows, -1, dtype=np.int64)
-        if exclude is not None:
-            left_out = [exclude] if isinstance(exclude, str) else list(exclude)
-            if len(left_out) != rows.n_rows:
-                raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
-            wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
-            excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
-        allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
-        share = APPROXIMATE_SHARE if approximate else 1.0
-        return self._scorer.top(rows, min(int(top_k), self.n_documents), scoring, excluded, share, allowed)
+        best = self._top(queries, top_k, scoring, exclude, among, approximate)
+        return best.documents, best.scores
 
     def explain(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> Explanation:
         """Which terms made the score of a document, with every number of the formula.
@@ -293,11 +288,41 @@ class BM25Index:
         rows = self._query_rows(query, scoring)
         if rows.n_rows != 1:
             raise ArgumentError(f"One query is needed to explain a hit, not {rows.n_rows}.")
-        number = int(self.ids.numbers([document])[0])
-        return explain_document(self._scorer, rows, number, scoring, self.word)
+        number = self.ids.numbers([document])
+        passage, end = self._numbering.passages(int(number[0]))
+        if end - passage > 1:  # the one that the score is of; the first where none shares a term
+            nothing = np.array([-1])
+            best = top_documents(self._scorer, self._numbering, rows, 1, scoring, nothing, among=[number])
+            passage = max(int(best.passages[0, 0]), passage)
+        return explain_document(self._scorer, rows, passage, scoring, self.word)
+
+    def passages(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> list[PassageHit]:
+        """The passages of a document that share a term with a query, best first; a search takes the first one's score.
+
+        Args:
+            query: one query.
+            document: the document's number (``Hit.document``) or its id.
+            scoring: as in :meth:`search`.
+
+        Raises:
+            ArgumentError: more than one query.
+            CorpusError: the index has no document of this id.
+            IndexError: it has none of this number.
+        """
+        scoring = scoring_of(scoring, self.scoring)
+        rows = self._query_rows(query, scoring)
+        if rows.n_rows != 1:
+            raise ArgumentError(f"One query is needed to rank the passages of a document, not {rows.n_rows}.")
+        own = np.arange(*self._numbering.passages(int(self.ids.numbers([document])[0])), dtype=np.int64)
+        (found,), (scores,) = self._scorer.top(rows, len(own), scoring, np.array([-1]), among=[own])
+        return [
+            PassageHit(score, self._numbering.span(passage))
+            for passage, score in zip(found.tolist(), scores.tolist(), strict=True)
+            if passage >= 0
+        ]
 
     def rows(self, documents: Iterable[int | str] | None = None) -> csr_array[np.float32]:
-        """Raw weights of documents, as the index keeps them.
+        """Raw weights of documents, as the index keeps them; of a document with several passages, the sum of theirs.
 
         Args:
             documents: numbers (``Hit.document``) or ids; None takes all documents, in order. :meth:`iterate_rows` gives those
@@ -310,13 +335,10 @@ class BM25Index:
             CorpusError: the index has no document of this id.
             IndexError: it has none of this number.
         """
-        from lexite.index.row_reading import iterate_rows, read_rows
+        from lexite.index.row_reading import read_documents
 
-        segments = self._scorer.segments
-        if documents is not None:
-            return read_rows(segments, self.n_terms, self.ids.numbers(documents))
-        living = [numbers for numbers, _ in iterate_rows(segments, self.n_terms)]
-        return read_rows(segments, self.n_terms, np.concatenate([np.empty(0, np.int64), *living]))
+        wanted = self._numbering.living() if documents is None else self.ids.numbers(documents)
+        return read_documents(self._numbering, self.n_terms, wanted)
 
     def iterate_rows(self, documents_per_chunk: int = 4096) -> Iterator[tuple[NDArray[np.int64], csr_array[np.float32]]]:
         """The raw weights of all documents, in order, some at a time and in bounded memory.
@@ -329,7 +351,7 @@ class BM25Index:
         """
         from lexite.index.row_reading import iterate_rows
 
-        return iterate_rows(self._scorer.segments, self.n_terms, documents_per_chunk)
+        return iterate_rows(self._numbering, self.n_terms, documents_per_chunk)
 
     @property
     def vocabulary(self) -> VocabularyInfo:
@@ -345,6 +367,11 @@ class BM25Index:
     def literal(self) -> LiteralConfig | None:
         """How literal words are indexed; None when there are none."""
         return self._commit.literal
+
+    @property
+    def passages_config(self) -> PassageConfig | None:
+        """How long texts are cut into passages; None: they are not."""
+        return self._commit.passages
 
     @property
     def n_latents(self) -> int:
@@ -363,6 +390,11 @@ class BM25Index:
             IndexError: the term is a latent, or does not exist.
         """
         return self._words.word(term - self.n_latents)
+
+    @property
+    def has_static(self) -> bool:
+        """Whether there is a static table."""
+        return self._static is not None
 
     def static(self) -> StaticTable | None:
         """The table that encodes queries without the model; None when the index has none.
@@ -387,7 +419,12 @@ class BM25Index:
     @property
     def n_documents(self) -> int:
         """Number of documents that are not deleted."""
-        return self._scorer.n_documents
+        return self._n_documents
+
+    @property
+    def n_passages(self) -> int:
+        """Number of passages of these documents; each has one at least."""
+        return self._scorer.n_passages
 
     @property
     def n_postings(self) -> int:
@@ -396,7 +433,7 @@ class BM25Index:
 
     @property
     def document_frequency(self) -> NDArray[np.int64]:
-        """In how many documents each term occurs, (n_terms,)."""
+        """In how many passages each term occurs, (n_terms,); a document that was not cut is one passage."""
         return self._scorer.document_frequency
 
     @property
@@ -413,7 +450,7 @@ class BM25Index:
         return sum(part.row_terms.nbytes + part.row_weights.nbytes for part in self._scorer.segments)
 
     def average_length(self, transform: Transform | None = None) -> float:
-        """Mean length of the documents: the sum of their transformed weights.
+        """Mean length of the passages: the sum of their transformed weights.
 
         Args:
             transform: of document weights; None takes that of :attr:`scoring`.
@@ -422,13 +459,13 @@ class BM25Index:
 
     def stored(self, document: int) -> StoredDocument:
         """Id, title and text of a document, by its number (``Hit.document``)."""
-        number, local = self._scorer.place(document)
-        return self._scorer.segments[number].stored(local)
+        segment, local = self._numbering.place(document)
+        return segment.stored(local)
 
     def document_id(self, document: int) -> str:
         """The id of a document, by its number."""
-        number, local = self._scorer.place(document)
-        return self._scorer.segments[number].ids.id(local)
+        segment, local = self._numbering.place(document)
+        return segment.ids.id(local)
 
     def find(self, identifier: str) -> int | None:
         """The number of the document with this id; None when there is none.
@@ -481,6 +518,30 @@ class BM25Index:
     @property
     def _name(self) -> object:
         return self.path or "This index"
+
+    def _top(
+        self,
+        queries: EncodedQueries,
+        top_k: int,
+        scoring: BM25Config | None,
+        exclude: Sequence[str | None] | None,
+        among: Among | None,
+        approximate: bool,
+    ) -> TopDocuments:
+        """The rankings of a search; its arguments are those of :meth:`search`."""
+        check_top_k(top_k)
+        scoring = scoring_of(scoring, self.scoring)
+        rows = self._query_rows(queries, scoring)
+        excluded = np.full(rows.n_rows, -1, dtype=np.int64)
+        if exclude is not None:
+            left_out = [exclude] if isinstance(exclude, str) else list(exclude)
+            if len(left_out) != rows.n_rows:
+                raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
+            wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
+            excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
+        allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
+        share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self.n_documents)
+        return top_documents(self._scorer, self._numbering, rows, top_k, scoring, excluded, share, allowed)
 
     def _query_rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
         """The checked weights of queries, with their literal words."""

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from array import array
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,26 @@ from lexite.files import fsync_folder, storage_errors
 from lexite.index.config import DocumentLike
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.segment import build_lengths, row_term_type
+from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths, row_term_type
 from lexite.index.storage import FileRecord, FileWriter, read_part, write_array
 from lexite.scoring.rows import Rows
 
 MAX_DOCUMENTS = 250_000  # bounds the ids in memory when documents have few postings
 PIECE_ENTRIES = 1 << 20
+
+
+class CutBounds(Protocol):
+    """Which passages belong to which document; :class:`lexite.corpus.passages.CutDocuments` has it."""
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """(n_documents + 1,) the first passage of each document."""
+        ...
+
+    @property
+    def spans(self) -> NDArray[np.int64]:
+        """(n_passages, 2) where passages begin and end in the text of their document."""
+        ...
 
 
 class SegmentBuffer:
@@ -39,6 +54,8 @@ class SegmentBuffer:
         self.rows_of_ids: dict[bytes, int] = {}  # living documents only
         self.deleted: set[int] = set()
         self._bounds = array("q", [0])
+        self._passage_bounds = array("q", [0])
+        self._spans: list[NDArray[np.int64]] = []
         self._frequencies = np.zeros(n_terms, dtype=np.int64)
         self._lengths: list[NDArray[np.float32]] = []
         self._text_bounds = array("q", [0])
@@ -55,11 +72,18 @@ class SegmentBuffer:
         """Postings taken."""
         return self._bounds[-1]
 
-    def fitting(self, rows: Rows, start: int) -> int:
-        """How many rows from ``start`` on fit. An empty buffer takes at least one, however long it is."""
-        limit = rows.indptr[start] + self.capacity - self.n_postings
-        count = int(np.searchsorted(rows.indptr, limit, side="right")) - 1 - start
-        return max(min(count, MAX_DOCUMENTS - self.n_documents, rows.n_rows - start), 0 if self.ids else 1)
+    def fitting(self, rows: Rows, passages: NDArray[np.int64], start: int) -> int:
+        """How many documents from ``start`` on fit. An empty buffer takes at least one, however long it is.
+
+        Args:
+            rows: weights of passages.
+            passages: (n_documents + 1,) the first row of each document.
+            start: the first document.
+        """
+        postings = rows.indptr[passages]
+        limit = postings[start] + self.capacity - self.n_postings
+        count = int(np.searchsorted(postings, limit, side="right")) - 1 - start
+        return max(min(count, MAX_DOCUMENTS - self.n_documents, len(passages) - 1 - start), 0 if self.ids else 1)
 
     def grow(self, n_terms: int) -> None:
         """Makes room for more terms.
@@ -74,14 +98,15 @@ class SegmentBuffer:
         self._frequencies = np.concatenate([self._frequencies, np.zeros(n_terms - self.n_terms, dtype=np.int64)])
         self.n_terms = n_terms
 
-    def append(self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, start: int) -> None:
+    def append(self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, cut: CutBounds, start: int) -> None:
         """Takes documents.
 
         Args:
             documents: the documents.
             ids: their encoded ids, none of them living in the buffer.
-            rows: weights; row ``start + i`` belongs to document ``i``.
-            start: the first row.
+            rows: weights of passages.
+            cut: which passages belong to which document; document ``start + i`` is ``documents[i]``.
+            start: the first document.
 
         Raises:
             StorageError: their texts cannot be written.
@@ -93,7 +118,12 @@ class SegmentBuffer:
                 self._files[name] = FileWriter(self.folder / name)
         if self._store_text:
             self._append_texts(self._files["texts.bin"], documents)
-        bounds = rows.indptr[start : start + len(documents) + 1]
+        passages = cut.bounds[start : start + len(documents) + 1]
+        first, last = int(passages[0]), int(passages[-1])
+        self._passage_bounds.extend((passages[1:] - first + self._passage_bounds[-1]).tolist())
+        sizes = np.diff(passages)
+        self._spans.append(cut.spans[first:last] * np.repeat(sizes > 1, sizes)[:, None])  # a whole text needs no span
+        bounds = rows.indptr[first : last + 1]
         begin, end, base = int(bounds[0]), int(bounds[-1]), self.n_postings
         part = Rows(bounds - begin, rows.terms[begin:end], rows.values[begin:end])
         self._files["row_terms.bin"].write(part.terms.astype(row_term_type(self.n_terms)))
@@ -125,8 +155,12 @@ class SegmentBuffer:
         files["lengths.npy"] = write_array(self.folder / "lengths.npy", np.concatenate(self._lengths, axis=1))
         files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
         files |= write_ids(self.folder, IdTable.build(self.ids))
+        n_passages = self._passage_bounds[-1]
+        if n_passages > self.n_documents:
+            bounds = np.array(self._passage_bounds, dtype=np.int64)
+            files |= write_passages(self.folder, bounds, np.concatenate(self._spans))
         close_folder(self.folder)
-        return SegmentRecord(self.folder.name, self.n_documents, self.n_postings, self.n_terms, files)
+        return SegmentRecord(self.folder.name, self.n_documents, n_passages, self.n_postings, self.n_terms, files)
 
     def discard(self) -> None:
         """Removes what was written."""
@@ -169,6 +203,11 @@ def write_ids(folder: Path, ids: IdTable) -> dict[str, FileRecord]:
         "id_hashes.npy": write_array(folder / "id_hashes.npy", ids.hashes),
         "id_order.npy": write_array(folder / "id_order.npy", ids.order),
     }
+
+
+def write_passages(folder: Path, bounds: NDArray[np.int64], spans: NDArray[np.int64]) -> dict[str, FileRecord]:
+    """Writes which passages belong to which document of a segment, and where they lie in its text; gives the files' records."""
+    return {BOUNDS_NAME: write_array(folder / BOUNDS_NAME, bounds), SPANS_NAME: write_array(folder / SPANS_NAME, spans)}
 
 
 def close_folder(folder: Path) -> None:

@@ -56,6 +56,11 @@ class Described(Protocol):
         ...
 
     @property
+    def n_passages(self) -> int:
+        """Their passages."""
+        ...
+
+    @property
     def bytes(self) -> int:
         """Bytes of the posting lists."""
         ...
@@ -100,6 +105,8 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         "scoring": to_dict(index.scoring),
         "store_text": commit.store_text,
         "n_documents": n_documents,
+        "n_passages": index.n_passages,
+        "passages": to_dict(commit.passages) if commit.passages else None,
         "n_deleted": sum(segment.n_deleted for segment in commit.segments),
         "n_segments": index.n_segments,
         "n_terms": index.n_terms,

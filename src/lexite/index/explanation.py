@@ -55,9 +55,9 @@ class Explanation:
     Attributes:
         id: of the document.
         score: BM25's score, as a search gives it.
-        n_documents: N, the documents of the index.
-        length: of the document, the sum of its transformed weights.
-        average_length: mean length of the documents.
+        n_documents: N, the documents of the index, or their passages where some have several.
+        length: of the document, or of its best passage: the sum of the transformed weights.
+        average_length: mean length of the documents, or passages.
         norm: ``k1 · (1 - b + b · length / average_length)``.
         terms: the shared terms, the largest part first.
         rounding: what single precision adds or takes: the score less the exact sum of the terms' parts.
@@ -105,19 +105,17 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain_document(
-    scorer: Scorer, query: Rows, document: int, scoring: BM25Config, word: Callable[[int], str]
-) -> Explanation:
-    """Takes the score of a document apart.
+def explain_document(scorer: Scorer, query: Rows, passage: int, scoring: BM25Config, word: Callable[[int], str]) -> Explanation:
+    """Takes the score of a document apart, which is that of one of its passages.
 
     Args:
         scorer: of the index.
         query: one query, its literal words included.
-        document: the document's number.
+        passage: the passage's number.
         scoring: how to score.
         word: the literal word of a term.
     """
-    facts = scorer.facts(query, document, scoring)
+    facts = scorer.facts(query, passage, scoring)
     parts = facts.query_weights * facts.worth
     scores = parts.astype(np.float32) * facts.saturation
     total = np.add.accumulate(scores, dtype=np.float32)[-1] if len(scores) else np.float32(0.0)
@@ -146,7 +144,7 @@ def explain_document(
     return Explanation(
         facts.id,
         score,
-        scorer.n_documents,
+        scorer.n_passages,
         facts.length,
         facts.average_length,
         facts.norm,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lexite.config import from_dict, to_dict
+from lexite.corpus.passages import PassageConfig
 from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import VocabularyInfo
@@ -25,8 +26,9 @@ from lexite.scoring.words import LiteralConfig
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
 FORMAT = "lexite-index"
-FORMAT_VERSION = 3
-LATENT_TERMS_ONLY = 2  # the format before literal words; it is read, and the next commit writes the present one
+FORMAT_VERSION = 4
+WHOLE_DOCUMENTS = 3  # the format before passages and fields
+LATENT_TERMS_ONLY = 2  # the format before literal words; older ones are read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
 FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin|safetensors|json)")
 
@@ -51,6 +53,7 @@ class SegmentRecord:
     Attributes:
         name: its folder's name.
         n_documents: documents in it, deleted ones included.
+        n_passages: their passages; as many as documents where none was cut.
         n_postings: postings in it, deleted documents included.
         n_terms: number of terms when it was written: the latents, and the words that the dictionary had then.
         n_deleted: deleted documents.
@@ -61,6 +64,7 @@ class SegmentRecord:
 
     name: str
     n_documents: int
+    n_passages: int
     n_postings: int
     n_terms: int
     files: Mapping[str, FileRecord]
@@ -78,6 +82,7 @@ class Commit:
         vocabulary: what made the latent terms.
         scoring: how searches score unless told otherwise.
         store_text: whether titles and texts are kept.
+        passages: how long texts are cut into passages; None: they are not.
         segments: in document order.
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
@@ -93,6 +98,7 @@ class Commit:
     literal: LiteralConfig | None = None
     words: WordsRecord | None = None
     static: StaticRecord | None = None
+    passages: PassageConfig | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -114,6 +120,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "vocabulary": {**dataclasses.asdict(commit.vocabulary), "terms_config": dict(commit.vocabulary.terms_config)},
         "scoring": to_dict(commit.scoring),
         "store_text": commit.store_text,
+        "passages": to_dict(commit.passages) if commit.passages else None,
         "literal": to_dict(commit.literal) if commit.literal else None,
         "words": dataclasses.asdict(commit.words) if commit.words else None,
         "static": dataclasses.asdict(commit.static) if commit.static else None,
@@ -135,9 +142,9 @@ def read_commit(folder: Path) -> Commit:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise IndexFormatError(f"{path} does not describe an index of lexite.")
     version = value.get("format_version")
-    if version not in (LATENT_TERMS_ONLY, FORMAT_VERSION):
+    if version not in (LATENT_TERMS_ONLY, WHOLE_DOCUMENTS, FORMAT_VERSION):
         raise IndexFormatError(
-            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} and {FORMAT_VERSION}. "
+            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} to {FORMAT_VERSION}. "
             "Build the index again, or use the lexite that made it."
         )
     if value.pop("sha256", None) != json_checksum(value):
@@ -153,6 +160,9 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     if version == LATENT_TERMS_ONLY:
         value = {**value, "literal": None, "words": None}
         value["segments"] = [{**entry, "n_terms": vocabulary.n_terms} for entry in value["segments"]]
+    if version <= WHOLE_DOCUMENTS:
+        value["passages"] = None
+        value["segments"] = [{**entry, "n_passages": entry["n_documents"]} for entry in value["segments"]]
     words, static = value["words"], value.get("static")  # which the first indexes of this format lack
     commit = Commit(
         generation=int(value["generation"]),
@@ -163,6 +173,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         literal=None if value["literal"] is None else from_dict(LiteralConfig, value["literal"], str(path)),
         words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
         static=None if static is None else StaticRecord(**{**static, "files": _files(static)}),
+        passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)
@@ -174,6 +185,8 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
 def _segment(entry: dict[str, Any]) -> SegmentRecord:
     if not SEGMENT_PATTERN.fullmatch(entry["name"]):  # it becomes a path
         raise ValueError(f"it names {entry['name']!r}")
+    if entry["n_passages"] < entry["n_documents"]:
+        raise ValueError(f"segment {entry['name']} has {entry['n_documents']} documents, but {entry['n_passages']} passages")
     return SegmentRecord(**{**entry, "files": _files(entry), "impacts": ImpactsRecord(**entry["impacts"])})
 
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.files import storage_errors
-from lexite.index.buffer import close_folder, write_ids
+from lexite.index.buffer import close_folder, write_ids, write_passages
 from lexite.index.ids import IdTable
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import Segment, row_term_type
@@ -96,11 +97,13 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
     files["lengths.npy"] = write_array(folder / "lengths.npy", np.stack(lengths))
     files["frequencies.npy"] = write_array(folder / "frequencies.npy", frequencies)
     files |= _merge_ids(sources, folder)
+    n_documents, n_passages = sum(source.segment.n_live for source in sources), len(bounds) - 1
+    if n_passages > n_documents:
+        files |= _merge_passages(sources, folder)
     if store_text:
         files |= _merge_texts(sources, folder)
     close_folder(folder)
-    n_documents = sum(source.segment.n_live for source in sources)
-    return SegmentRecord(folder.name, n_documents, int(bounds[-1]), n_terms, files)
+    return SegmentRecord(folder.name, n_documents, n_passages, int(bounds[-1]), n_terms, files)
 
 
 def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
@@ -121,14 +124,13 @@ def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tupl
         with FileWriter(folder / name) as file:
             for source in sources:
                 written = row_term_type(source.segment.n_terms) if name == "row_terms.bin" else dtype
-                for begin, end in _live_runs(source.segment, source.segment.row_bounds):
+                for begin, end in _live_runs(source.segment.deleted_passages, source.segment.row_bounds):
                     for piece in range(begin, end, PIECE_ENTRIES):
                         part = read_part(source.folder / name, written, piece, min(PIECE_ENTRIES, end - piece))
                         file.write(part.astype(dtype, copy=False))
         records[name] = file.record
     for source in sources:
-        row_sizes = np.diff(source.segment.row_bounds)
-        sizes.append(row_sizes if source.segment.deleted is None else row_sizes[~source.segment.deleted])
+        sizes.append(_living(source.segment.deleted_passages, np.diff(source.segment.row_bounds)))
     return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64), records
 
 
@@ -141,7 +143,7 @@ def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]
         hashes.append(table.hashes[kept])
         order.append(renumbered[kept])
         sizes.append(np.diff(table.bounds)[numbers >= 0])
-        parts += [table.data[begin:end] for begin, end in _live_runs(source.segment, table.bounds)]
+        parts += [table.data[begin:end] for begin, end in _live_runs(source.segment.deleted, table.bounds)]
     all_hashes, all_order = np.concatenate(hashes), np.concatenate(order)
     sorting = np.argsort(all_hashes, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
@@ -155,18 +157,36 @@ def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecor
         for source in sources:
             bounds = source.segment.text_bounds
             assert bounds is not None
-            pairs = np.diff(bounds).reshape(-1, 2)
-            sizes.append((pairs if source.segment.deleted is None else pairs[~source.segment.deleted]).ravel())
-            for begin, end in _live_runs(source.segment, bounds[::2]):
+            sizes.append(_living(source.segment.deleted, np.diff(bounds).reshape(-1, 2)).ravel())
+            for begin, end in _live_runs(source.segment.deleted, bounds[::2]):
                 for piece in range(begin, end, PIECE_BYTES):
                     file.write(read_part(source.folder / "texts.bin", "|u1", piece, min(PIECE_BYTES, end - piece)))
     new_bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     return {"texts.bin": file.record, "text_bounds.npy": write_array(folder / "text_bounds.npy", new_bounds)}
 
 
-def _live_runs(segment: Segment, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Begin and end, in the unit of ``bounds``, of each run of neighbouring documents that are not deleted."""
-    live = np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
+def _merge_passages(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
+    sizes, spans = [], []
+    for source in sources:
+        segment = source.segment
+        if segment.passage_bounds is None or segment.passage_spans is None:
+            sizes.append(np.ones(segment.n_live, dtype=np.int64))
+            spans.append(np.zeros((segment.n_live, 2), dtype=np.int64))
+        else:
+            sizes.append(_living(segment.deleted, np.diff(segment.passage_bounds)))
+            spans.append(_living(segment.deleted_passages, segment.passage_spans))
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+    return write_passages(folder, bounds, np.concatenate(spans))
+
+
+def _living(deleted: NDArray[np.bool_] | None, values: NDArray[Any]) -> NDArray[Any]:
+    """The values of what is not deleted."""
+    return values if deleted is None else values[~deleted]
+
+
+def _live_runs(deleted: NDArray[np.bool_] | None, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Begin and end, in the unit of ``bounds``, of each run of neighbours that are not deleted."""
+    live = np.ones(len(bounds) - 1, dtype=bool) if deleted is None else ~deleted
     steps = np.diff(np.concatenate([[False], live, [False]]).astype(np.int8))
     for first, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
         yield int(bounds[first]), int(bounds[end])

@@ -30,9 +30,9 @@ class SearchedSegment:
     Attributes:
         segment: its rows.
         postings: its lists, when they fit the scoring; None to score all rows.
-        live: (n_documents,) uint8, 0 for deleted documents; empty when there are none.
+        live: (n_passages,) uint8, 0 for deleted documents; empty when there are none.
         first: number of its first document.
-        norms: (n_documents,) float32.
+        norms: (n_passages,) float32.
         impacts: the scoring.
     """
 
@@ -86,21 +86,21 @@ def _candidates(
     part: SearchedSegment, query: SingleQuery, top_k: int, documents: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> Iterator[NDArray[np.int64]]:
     """The documents of a segment that can be hits, ascending, some at a time."""
-    n_documents = part.segment.n_documents
-    given = None if query.among is None else _within(query.among, part.first, n_documents)
+    n_passages = part.segment.n_passages
+    given = None if query.among is None else _within(query.among, part.first, n_passages)
     if part.postings is None or (given is not None and _rows_are_quicker(part.segment, part.postings, given, query)):
-        for begin in range(0, n_documents if given is None else len(given), ROWS_AT_ONCE):
+        for begin in range(0, n_passages if given is None else len(given), ROWS_AT_ONCE):
             end = begin + ROWS_AT_ONCE
-            yield np.arange(begin, min(end, n_documents)) if given is None else given[begin:end]
+            yield np.arange(begin, min(end, n_passages)) if given is None else given[begin:end]
         return
     low, high = _bounds_of_scores(part, part.postings, query)
     if given is not None:
-        outside = np.ones(n_documents, dtype=bool)
+        outside = np.ones(n_passages, dtype=bool)
         outside[given] = False
         low[outside] = high[outside] = 0.0
     if len(part.live):
         low, high = low * part.live, high * part.live
-    if 0 <= query.excluded - part.first < n_documents:
+    if 0 <= query.excluded - part.first < n_passages:
         low[query.excluded - part.first] = high[query.excluded - part.first] = 0.0
     matched = np.flatnonzero(high)
     needed = float(scores[-1]) if len(scores) == top_k else 0.0
@@ -109,9 +109,9 @@ def _candidates(
     yield matched[high[matched] >= needed]
 
 
-def _within(documents: NDArray[np.int64], first: int, n_documents: int) -> NDArray[np.int64]:
+def _within(documents: NDArray[np.int64], first: int, n_passages: int) -> NDArray[np.int64]:
     """The documents of an ascending array that lie in a segment, by their numbers in it."""
-    begin, end = np.searchsorted(documents, [first, first + n_documents])
+    begin, end = np.searchsorted(documents, [first, first + n_passages])
     return documents[begin:end] - first
 
 
@@ -119,7 +119,7 @@ def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[n
     """Whether scoring documents from their rows takes less time than reading the lists of the query's terms."""
     begins, ends = postings.places(query.terms[query.terms < segment.n_terms], segment.n_terms)
     entries = (segment.row_bounds[documents + 1] - segment.row_bounds[documents]).sum()
-    lists = LIST_COST * len(begins) * n_chunks_of(segment.n_documents) + LIST_BYTE_COST * (ends - begins).sum()
+    lists = LIST_COST * len(begins) * n_chunks_of(segment.n_passages) + LIST_BYTE_COST * (ends - begins).sum()
     return bool(ROW_COST * len(documents) + ROW_ENTRY_COST * entries <= lists)
 
 
@@ -130,10 +130,10 @@ def _bounds_of_scores(
 
     A stored impact q, in 255 parts of u, stands for an impact from (q - 1) u / 255 to (q + 1/2) u / 255.
     """
-    n_documents = part.segment.n_documents
-    n_chunks, levels = n_chunks_of(n_documents), postings.levels.astype(np.float64)
-    sums, slack = np.zeros(n_documents), np.zeros(n_chunks)
-    matched = np.zeros(n_documents, dtype=bool)
+    n_passages = part.segment.n_passages
+    n_chunks, levels = n_chunks_of(n_passages), postings.levels.astype(np.float64)
+    sums, slack = np.zeros(n_passages), np.zeros(n_chunks)
+    matched = np.zeros(n_passages, dtype=bool)
     for term, factor in zip(query.terms.tolist(), query.factors.tolist(), strict=True):
         if term >= part.segment.n_terms:  # a word that came into the dictionary later
             break
@@ -146,7 +146,7 @@ def _bounds_of_scores(
                 continue
             unit = factor * levels[postings.tops[place]] / 255.0
             first = chunk * CHUNK
-            size = min(CHUNK, n_documents - first)
+            size = min(CHUNK, n_passages - first)
             kind, part_of_list = int(postings.kinds[place]), postings.lists[begin:end]
             slack[chunk] += unit
             if kind == FULL and len(part_of_list) == size:
@@ -159,7 +159,7 @@ def _bounds_of_scores(
             sums[first + local] += impacts * unit
             matched[first + local[impacts > 0]] = True
     drift = postings.scoring.drift(part.impacts) or 1.0
-    margin = np.repeat(slack, CHUNK)[:n_documents] + sums * (len(query.terms) + 16) * 1.2e-7
+    margin = np.repeat(slack, CHUNK)[:n_passages] + sums * (len(query.terms) + 16) * 1.2e-7
     low = np.maximum((sums - margin) / drift, 0.0) * (1.0 - 1e-6)
     high = (sums + margin) * drift * (1.0 + 1e-6) + 1e-30
     return np.where(matched, low, 0.0), np.where(matched, high, 0.0)

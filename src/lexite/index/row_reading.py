@@ -2,64 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexite.errors import ArgumentError, IndexFormatError
+from lexite.index.numbering import Numbering
 from lexite.index.postings import DAMAGED_ROWS
 from lexite.index.segment import Segment
 
 ROWS_PER_CHUNK = 4096
 
 
-def read_rows(segments: Sequence[Segment], n_terms: int, documents: NDArray[np.int64]) -> csr_array[np.float32]:
-    """The rows of documents, in the order that is asked for.
+def read_documents(numbering: Numbering, n_terms: int, documents: NDArray[np.int64]) -> csr_array[np.float32]:
+    """The rows of documents, in the order that is asked for; the row of a document is the sum of those of its passages.
 
     Args:
-        segments: of the index, in document order.
+        numbering: of the index.
         n_terms: columns.
         documents: numbers of documents that exist, deleted ones included.
 
     Raises:
         IndexFormatError: a file is damaged.
     """
-    first = np.concatenate([[0], np.cumsum([segment.n_documents for segment in segments])]).astype(np.int64)
-    homes = np.searchsorted(first, documents, side="right") - 1
-    bounds = np.zeros(len(documents) + 1, dtype=np.int64)
+    if not numbering.has_passages:
+        return read_passages(numbering, n_terms, documents)
+    passages = [np.arange(*numbering.passages(document), dtype=np.int64) for document in documents.tolist()]
+    bounds = np.concatenate([[0], np.cumsum([len(own) for own in passages])]).astype(np.int64)
+    rows = read_passages(numbering, n_terms, np.concatenate([np.empty(0, np.int64), *passages]))
+    owners = csr_array((np.ones(bounds[-1], np.float32), np.arange(bounds[-1]), bounds), shape=(len(documents), bounds[-1]))
+    summed = csr_array(owners @ rows)
+    summed.sort_indices()
+    return summed
+
+
+def read_passages(numbering: Numbering, n_terms: int, passages: NDArray[np.int64]) -> csr_array[np.float32]:
+    """The rows of passages that exist, in the order that is asked for.
+
+    Raises:
+        IndexFormatError: a file is damaged.
+    """
+    first, segments = numbering.first_passages, numbering.segments
+    homes = np.searchsorted(first, passages, side="right") - 1
+    bounds = np.zeros(len(passages) + 1, dtype=np.int64)
     for number, segment in enumerate(segments):
         here = np.flatnonzero(homes == number)
-        local = documents[here] - first[number]
+        local = passages[here] - first[number]
         bounds[here + 1] = _lengths(segment, local)
     np.cumsum(bounds, out=bounds)
     terms, weights = np.empty(bounds[-1], dtype=np.int32), np.empty(bounds[-1], dtype=np.float32)
-    for place, (number, document) in enumerate(zip(homes.tolist(), documents.tolist(), strict=True)):
+    for place, (number, passage) in enumerate(zip(homes.tolist(), passages.tolist(), strict=True)):
         part = slice(bounds[place], bounds[place + 1])
-        terms[part], weights[part] = segments[number].row(document - int(first[number]))
+        terms[part], weights[part] = segments[number].row(passage - int(first[number]))
     if len(terms) and int(terms.max()) >= n_terms:
         raise IndexFormatError(DAMAGED_ROWS)
-    return csr_array((weights, terms, bounds), shape=(len(documents), n_terms))
+    return csr_array((weights, terms, bounds), shape=(len(passages), n_terms))
 
 
 def iterate_rows(
-    segments: Sequence[Segment], n_terms: int, documents_per_chunk: int = ROWS_PER_CHUNK
+    numbering: Numbering, n_terms: int, documents_per_chunk: int = ROWS_PER_CHUNK
 ) -> Iterator[tuple[NDArray[np.int64], csr_array[np.float32]]]:
     """The numbers and rows of all living documents, in order, some at a time."""
     if documents_per_chunk < 1:
         raise ArgumentError(f"documents_per_chunk is {documents_per_chunk}, but must be at least 1.")
-    first = 0
-    for segment in segments:
+    for first, segment in zip(numbering.first_documents.tolist(), numbering.segments, strict=False):
         living = np.arange(segment.n_documents) if segment.deleted is None else np.flatnonzero(~segment.deleted)
         for start in range(0, len(living), documents_per_chunk):
             numbers = living[start : start + documents_per_chunk].astype(np.int64) + first
-            yield numbers, read_rows(segments, n_terms, numbers)
-        first += segment.n_documents
+            yield numbers, read_documents(numbering, n_terms, numbers)
 
 
-def _lengths(segment: Segment, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-    lengths = segment.row_bounds[documents + 1] - segment.row_bounds[documents]
+def _lengths(segment: Segment, passages: NDArray[np.int64]) -> NDArray[np.int64]:
+    lengths = segment.row_bounds[passages + 1] - segment.row_bounds[passages]
     if np.any(lengths < 0):
         raise IndexFormatError(DAMAGED_ROWS)
     return lengths

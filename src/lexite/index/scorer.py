@@ -1,4 +1,4 @@
-"""Searching opened segments: everything between checked queries and arrays of hits."""
+"""Searching opened segments: everything between checked queries and rankings of passages."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from lexite.scoring.transform import TRANSFORMS, transform_weights
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
+SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 FEW_DOCUMENTS = 1 / 64  # a share of all: with fewer that may be hits, lists are hardly read
@@ -91,7 +92,9 @@ class TermFacts(NamedTuple):
 
 
 class Scorer:
-    """Scores queries against a fixed list of segments. Documents are numbered through, deleted ones included.
+    """Scores queries against the passages of a fixed list of segments, which are numbered through, deleted ones included.
+
+    A document that was not cut is one passage. :mod:`lexite.index.numbering` makes rankings of documents.
 
     Args:
         segments: in document order.
@@ -101,41 +104,34 @@ class Scorer:
 
     def __init__(self, segments: Sequence[Segment], n_latents: int, n_words: int = 0) -> None:
         self.segments, self.n_latents, self.n_terms = tuple(segments), n_latents, n_latents + n_words
-        sizes = [segment.n_documents for segment in segments]
+        sizes = [segment.n_passages for segment in segments]
         self.first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.n_documents = sum(segment.n_live for segment in segments)
+        self.n_passages = sum(len(segment.live_lengths(0)) for segment in segments)
         self._live = [_live_mask(segment) for segment in segments]
-        self._prepared = functools.lru_cache(maxsize=8)(self._prepare)
+        self._prepared_for: OrderedDict[BM25Config, Prepared] = OrderedDict()
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
         self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
-        self._average = functools.lru_cache(maxsize=len(TRANSFORMS))(self._mean_length)
+        self._averages: dict[Transform, float] = {}
 
     @functools.cached_property
     def document_frequency(self) -> NDArray[np.int64]:
-        """(n_terms,) in how many living documents each term occurs."""
+        """(n_terms,) in how many passages of living documents each term occurs."""
         total = np.zeros(self.n_terms, dtype=np.int64)
         for segment in self.segments:
             total[: segment.n_terms] += segment.document_frequency
-        if np.any(total < 0) or np.any(total > self.n_documents):
+        if np.any(total < 0) or np.any(total > self.n_passages):
             raise IndexFormatError("The term frequencies of the index are damaged. Run 'lexite info --verify' on it.")
         return total
 
     def average_length(self, transform: Transform) -> float:
-        """Mean length of the living documents; the same number however they are spread over segments."""
-        return self._average(transform)
-
-    def place(self, document: int) -> tuple[int, int]:
-        """The number of the segment that holds a document, and the document's number in it.
-
-        Raises:
-            IndexError: there is no such document.
-        """
-        if not 0 <= document < self.first[-1]:
-            raise IndexError(f"There is no document number {document}; the index has {self.first[-1]}.")
-        number = int(np.searchsorted(self.first, document, side="right")) - 1
-        return number, document - int(self.first[number])
+        """Mean length of the passages of living documents; the same number however they are spread over segments."""
+        if transform not in self._averages:
+            row = TRANSFORMS.index(transform)
+            lengths = np.concatenate([np.empty(0, np.float32), *[segment.live_lengths(row) for segment in self.segments]])
+            self._averages[transform] = average_length(lengths)
+        return self._averages[transform]
 
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
         """What each query term multiplies: transformed query weight times what the term is worth."""
@@ -156,38 +152,38 @@ class Scorer:
         enough to pay for that; a few queries are scored from the raw rows. One query in a process that has not loaded the
         compiled kernels yet is answered without them, since loading them takes longer. The results are the same.
 
-        Where only some documents may be hits, each chunk of a segment is searched in the quicker of two ways: these documents
-        are scored from their rows, or the lists are searched and other documents left out.
+        Where only some passages may be hits, each chunk of a segment is searched in the quicker of two ways: these passages
+        are scored from their rows, or the lists are searched and other passages left out.
 
         Args:
             queries: raw query weights.
             top_k: how many hits to keep.
             scoring: how to score.
-            excluded: (n_queries,) a document that is no hit, or -1.
+            excluded: (n_queries,) a passage that is no hit, or -1.
             share: of what unread lists could add, the part that is counted on; 1 for an exact search. Without the compiled
                 kernels, and from the rows, every search is exact.
-            among: for each query the numbers of the only documents that may be hits, in any order; None for all documents.
-                Deleted ones are no hits. An array that several queries share is looked at once.
+            among: for each query the numbers of the only passages that may be hits, in any order; None for all.
+                Those of deleted documents are no hits. An array that several queries share is looked at once.
 
         Returns:
-            Documents (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
+            Passages (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
 
         Raises:
             ArgumentError: there are not as many arrays in ``among`` as queries, or one holds no whole numbers.
-            IndexError: ``among`` names a document that does not exist.
+            IndexError: ``among`` names a passage that does not exist.
             IndexFormatError: postings are damaged.
         """
-        n_documents = int(self.first[-1])
-        chosen = None if among is None else check_among(among, queries.n_rows, n_documents)
+        n_passages = int(self.first[-1])
+        chosen = None if among is None else check_among(among, queries.n_rows, n_passages)
         prepared = self._prepared(scoring)
         factors = self.factors(queries, scoring)
         scores = np.zeros((queries.n_rows, top_k), dtype=np.float32)
-        documents = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
+        passages = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
         if not top_k or not queries.n_rows:
-            return documents, scores
-        rows_worth = float(queries.n_rows)  # of queries that may find any document: as many rows as they score
+            return passages, scores
+        rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
         if chosen is not None:
-            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_documents, 1)
+            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
         if rows_worth > FEW_DOCUMENTS * queries.n_rows:
             self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
@@ -195,17 +191,17 @@ class Scorer:
         compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES
         if (with_lists and (compiled or not ready)) or (chosen is not None and compiled):
             asked = Queries(queries.indptr, queries.terms, factors, self.n_terms, excluded)
-            heaps = Heaps(scores, documents, np.zeros(queries.n_rows, dtype=np.int64))
+            heaps = Heaps(scores, passages, np.zeros(queries.n_rows, dtype=np.int64))
             self._search(asked, chosen, prepared, self._lists(prepared) if with_lists else None, share, heaps)
-            return documents, scores
+            return passages, scores
         parts = self._searched_segments(prepared, ready)
         for row in range(queries.n_rows):
             own = slice(queries.indptr[row], queries.indptr[row + 1])
             some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
             query = numpy_search.SingleQuery(queries.terms[own], factors[own], int(excluded[row]), some)
             found, found_scores = numpy_search.search(parts, query, self.n_terms, top_k)
-            documents[row, : len(found)], scores[row, : len(found)] = found, found_scores
-        return documents, scores
+            passages[row, : len(found)], scores[row, : len(found)] = found, found_scores
+        return passages, scores
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
         """The posting lists of the segments for a scoring: the lists of the index where they fit it, else new ones."""
@@ -237,7 +233,7 @@ class Scorer:
         from lexite.kernels.heaps import sort_heaps
 
         searches = [self._search_of(number, queries, among, prepared, lists, share) for number in range(len(self.segments))]
-        chunks = [n_chunks_of(segment.n_documents) for segment in self.segments]
+        chunks = [n_chunks_of(segment.n_passages) for segment in self.segments]
         damaged: list[bool] = []  # reported when all threads are done: they read files that a caller may then replace
 
         def search(first: float, last: float, start: int, stop: int, found: Heaps) -> None:
@@ -286,9 +282,10 @@ class Scorer:
         pruning = Pruning(float(lists[number].scoring.drift(prepared.impacts) or 1.0), float(share))
         return functools.partial(search_segment, lists[number].arrays, rows, known, chosen, form, pruning)
 
-    def facts(self, query: Rows, document: int, scoring: BM25Config) -> TermFacts:
-        """The numbers of the formula for the terms that a query and a document share, in ascending order of terms."""
-        number, local = self.place(document)
+    def facts(self, query: Rows, passage: int, scoring: BM25Config) -> TermFacts:
+        """The numbers of the formula for the terms that a query and a passage share, in ascending order of terms."""
+        number = int(np.searchsorted(self.first, passage, side="right")) - 1
+        local = passage - int(self.first[number])
         prepared, segment = self._prepared(scoring), self.segments[number]
         norm = prepared.rows[number].norms[local]
         terms, weights = segment.row(local)
@@ -297,13 +294,13 @@ class Scorer:
         tf = transform_weights(weights, scoring.document_transform)
         frequency = self.document_frequency[shared]
         return TermFacts(
-            segment.ids.id(local),
+            segment.ids.id(int(segment.documents_of(np.array([local]))[0])),
             float(segment.lengths[TRANSFORMS.index(scoring.document_transform)][local]),
             self.average_length(scoring.document_transform),
             float(norm),
             shared,
             frequency,
-            inverse_document_frequency(self.n_documents, frequency, scoring.idf),
+            inverse_document_frequency(self.n_passages, frequency, scoring.idf),
             prepared.worth[shared],
             transform_weights(query.values, scoring.query_transform)[in_query],
             weights,
@@ -321,7 +318,7 @@ class Scorer:
         if len(new):
             self._read[new] = True
             for segment in self.segments:
-                if segment.postings is not None and segment.n_documents:
+                if segment.postings is not None and segment.n_passages:
                     segment.postings.read_ahead(new[new < segment.n_terms], segment.n_terms)
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
@@ -361,6 +358,15 @@ class Scorer:
             for segment, rows in zip(self.segments, prepared.rows, strict=True)
         )
 
+    def _prepared(self, scoring: BM25Config) -> Prepared:
+        """What a scoring needs. A cache of functools would refer to this object, and so keep its files open."""
+        found = self._prepared_for.get(scoring)
+        if found is None:
+            found = self._prepared_for[scoring] = self._prepare(scoring)
+            while len(self._prepared_for) > SCORINGS_KEPT:
+                self._prepared_for.popitem(last=False)
+        return found
+
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
         rows = tuple(
@@ -374,14 +380,9 @@ class Scorer:
             )
             for segment, live, first in zip(self.segments, self._live, self.first, strict=False)
         )
-        worth = worth_of_terms(self.n_documents, self.document_frequency, self.n_latents, scoring)
+        worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
         depends_on = ImpactScoring.of(scoring, average)
         return Prepared(worth, rows, depends_on, depends_on.form)
-
-    def _mean_length(self, transform: Transform) -> float:
-        row = TRANSFORMS.index(transform)
-        lengths = np.concatenate([np.empty(0, np.float32), *[segment.live_lengths(row) for segment in self.segments]])
-        return average_length(lengths)
 
 
 def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:
@@ -404,6 +405,5 @@ def _known_terms(queries: Queries, known: int) -> Queries:
 
 
 def _live_mask(segment: Segment) -> NDArray[np.uint8]:
-    if segment.deleted is None:
-        return np.empty(0, dtype=np.uint8)
-    return (~segment.deleted).view(np.uint8)
+    deleted = segment.deleted_passages
+    return np.empty(0, dtype=np.uint8) if deleted is None else (~deleted).view(np.uint8)

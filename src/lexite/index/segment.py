@@ -1,4 +1,8 @@
-"""A segment: rows of weights, posting lists, lengths, ids and texts of a run of documents, never changed once written."""
+"""A segment: rows of weights, posting lists, lengths, ids and texts of a run of documents, never changed once written.
+
+A document has a row of weights, or one for each of its passages. Whatever is counted, scored and searched is a passage; ids,
+texts and deletions belong to documents.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, 
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
 
+BOUNDS_NAME, SPANS_NAME = "passage_bounds.npy", "passage_spans.npy"
+
 
 def deletion_files(generation: int) -> tuple[str, str]:
     """Names of the bitmap of deleted documents and of the counts of their postings, as written by a commit.
@@ -34,18 +40,21 @@ class Segment:
     """An opened segment. Arrays are read-only, and mapped from files unless it was built in memory.
 
     Attributes:
-        row_bounds: (n_documents + 1,) int64, where the row of each document begins.
-        row_terms: (n_postings,) the terms of the documents, ascending within a row; uint16 where they fit, else int32.
+        row_bounds: (n_passages + 1,) int64, where the row of each passage begins.
+        row_terms: (n_postings,) the terms of the passages, ascending within a row; uint16 where they fit, else int32.
             They are below this segment's ``n_terms``: it knows nothing of words that came into the dictionary later.
         row_weights: (n_postings,) float32, their raw weights.
-        lengths: (3, n_documents) float32, document lengths under each of ``TRANSFORMS``.
-        frequencies: (n_terms,) int64, in how many documents each term occurs, deleted ones included.
+        lengths: (3, n_passages) float32, lengths of the passages under each of ``TRANSFORMS``.
+        frequencies: (n_terms,) int64, in how many passages each term occurs, those of deleted documents included.
         ids: the documents' ids.
         postings: the compressed lists; None while the index is being written.
         texts: titles and texts one after the other in UTF-8; None when they are not kept.
         text_bounds: (2 n_documents + 1,) int64, bounds in ``texts``: title, text, title, text …
         deleted: (n_documents,) bool; None when no document is deleted.
         removed: (n_terms,) postings of deleted documents; None when no document is deleted.
+        passage_bounds: (n_documents + 1,) int64, the first passage of each document; None where each has one.
+        passage_spans: (n_passages, 2) int64, where passages begin and end in the text of their document, in characters, 0
+            and 0 for the only passage of a document; None where each document has one.
     """
 
     row_bounds: NDArray[np.int64]
@@ -59,10 +68,17 @@ class Segment:
     text_bounds: NDArray[np.int64] | None = None
     deleted: NDArray[np.bool_] | None = None
     removed: NDArray[np.int64] | None = None
+    passage_bounds: NDArray[np.int64] | None = None
+    passage_spans: NDArray[np.int64] | None = None
 
     @property
     def n_documents(self) -> int:
         """Number of documents, deleted ones included."""
+        return len(self.ids.bounds) - 1
+
+    @property
+    def n_passages(self) -> int:
+        """Number of passages, those of deleted documents included."""
         return int(self.lengths.shape[1])
 
     @property
@@ -76,22 +92,48 @@ class Segment:
         return self.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
 
     @property
+    def deleted_passages(self) -> NDArray[np.bool_] | None:
+        """(n_passages,) which belong to deleted documents; None when no document is deleted."""
+        if self.deleted is None or self.passage_bounds is None:
+            return self.deleted
+        return np.repeat(self.deleted, np.diff(self.passage_bounds))
+
+    @property
     def document_frequency(self) -> NDArray[np.int64]:
-        """(n_terms,) in how many living documents each term occurs."""
+        """(n_terms,) in how many passages of living documents each term occurs."""
         return self.frequencies if self.removed is None else self.frequencies - self.removed
+
+    def passages(self, document: int) -> tuple[int, int]:
+        """The first passage of a document, and the end of its passages."""
+        if self.passage_bounds is None:
+            return document, document + 1
+        return int(self.passage_bounds[document]), int(self.passage_bounds[document + 1])
+
+    def documents_of(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The documents that passages belong to, (n,)."""
+        if self.passage_bounds is None:
+            return passages
+        return np.searchsorted(self.passage_bounds, passages, side="right") - 1
+
+    def span(self, passage: int) -> tuple[int, int] | None:
+        """Where a passage begins and ends in the text of its document; None where that has one passage."""
+        if self.passage_spans is None:
+            return None
+        begin, end = self.passages(int(self.documents_of(np.array([passage]))[0]))
+        return None if end - begin == 1 else (int(self.passage_spans[passage, 0]), int(self.passage_spans[passage, 1]))
 
     def protect(self) -> None:
         """Makes the arrays of an index in memory read-only, like mapped ones, so that the kernels are compiled once."""
         for array in (self.row_bounds, self.row_terms, self.row_weights, self.lengths):
             array.flags.writeable = False
 
-    def row(self, document: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Terms and raw weights of a document.
+    def row(self, passage: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Terms and raw weights of a passage.
 
         Raises:
             IndexFormatError: the file of row bounds is damaged.
         """
-        low, high = int(self.row_bounds[document]), int(self.row_bounds[document + 1])
+        low, high = int(self.row_bounds[passage]), int(self.row_bounds[passage + 1])
         if not 0 <= low <= high <= len(self.row_terms):
             raise IndexFormatError(DAMAGED_ROWS)
         return self.row_terms[low:high], self.row_weights[low:high]
@@ -107,9 +149,10 @@ class Segment:
         return self.row_terms[low:high], self.row_weights[low:high]
 
     def live_lengths(self, transform: int) -> NDArray[np.float32]:
-        """Lengths of the living documents under one transform, in document order."""
+        """Lengths of the passages of living documents under one transform, in order."""
         lengths: NDArray[np.float32] = self.lengths[transform]
-        return lengths if self.deleted is None else lengths[~self.deleted]
+        deleted = self.deleted_passages
+        return lengths if deleted is None else lengths[~deleted]
 
     def live_documents(self) -> Iterator[int]:
         """Numbers of the living documents."""
@@ -144,7 +187,7 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
     def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         return map_array(folder / name, entry(name), dtype, shape)
 
-    n, n_postings, n_terms = record.n_documents, record.n_postings, record.n_terms
+    n, n_passages, n_postings, n_terms = record.n_documents, record.n_passages, record.n_postings, record.n_terms
     ids = IdTable(
         map_bytes(folder / "ids.bin", entry("ids.bin")),
         array("id_bounds.npy", "<i8", n + 1),
@@ -158,12 +201,12 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         removed = array(counts, "<i8", n_terms)
     if record.impacts is not None:
         scoring = ImpactScoring(**record.impacts.scoring)
-        postings = open_postings(folder, record.impacts.generation, record.files, n_terms, n, scoring)
+        postings = open_postings(folder, record.impacts.generation, record.files, n_terms, n_passages, scoring)
     return Segment(
-        array("row_bounds.npy", "<i8", n + 1),
+        array("row_bounds.npy", "<i8", n_passages + 1),
         map_numbers(folder / "row_terms.bin", entry("row_terms.bin"), row_term_type(n_terms), n_postings),
         map_numbers(folder / "row_weights.bin", entry("row_weights.bin"), "<f4", n_postings),
-        array("lengths.npy", "<f4", len(TRANSFORMS), n),
+        array("lengths.npy", "<f4", len(TRANSFORMS), n_passages),
         array("frequencies.npy", "<i8", n_terms),
         ids,
         postings,
@@ -171,7 +214,16 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         array("text_bounds.npy", "<i8", 2 * n + 1) if with_texts else None,
         deleted,
         removed,
+        _checked_bounds(folder, array(BOUNDS_NAME, "<i8", n + 1), n_passages) if n_passages > n else None,
+        array(SPANS_NAME, "<i8", n_passages, 2) if n_passages > n else None,
     )
+
+
+def _checked_bounds(folder: Path, bounds: NDArray[np.int64], n_passages: int) -> NDArray[np.int64]:
+    """Bounds of passages that rise from 0 to their number, each document with one at least."""
+    if bounds[0] != 0 or bounds[-1] != n_passages or np.any(np.diff(bounds) < 1):
+        raise IndexFormatError(f"{folder / BOUNDS_NAME} is damaged: its numbers do not rise to {n_passages:,}.")
+    return bounds
 
 
 def row_term_type(n_terms: int) -> str:
@@ -184,7 +236,7 @@ def row_term_type(n_terms: int) -> str:
 
 
 def build_lengths(rows: Rows) -> NDArray[np.float32]:
-    """Document lengths under every transform, (3, n_rows)."""
+    """Lengths of rows under every transform, (3, n_rows)."""
     from lexite.kernels.impacts import row_lengths
 
     lengths = np.empty((len(TRANSFORMS), rows.n_rows), dtype=np.float32)

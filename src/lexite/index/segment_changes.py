@@ -65,10 +65,11 @@ def count_removed(changed: ChangedSegment, new: NDArray[np.bool_]) -> NDArray[np
     n_terms = len(segment.frequencies)
     removed = np.zeros(n_terms, dtype=np.int64) if segment.removed is None else segment.removed.copy()
     for document in np.flatnonzero(new).tolist():
-        terms, _ = segment.row(document)
-        if len(terms) and int(terms.max()) >= n_terms:
-            raise IndexFormatError(
-                f"The rows of segment {changed.record.name} are damaged. Run 'lexite info --verify' on the index."
-            )
-        removed[terms] += 1
+        for passage in range(*segment.passages(document)):
+            terms, _ = segment.row(passage)
+            if len(terms) and int(terms.max()) >= n_terms:
+                raise IndexFormatError(
+                    f"The rows of segment {changed.record.name} are damaged. Run 'lexite info --verify' on the index."
+                )
+            removed[terms] += 1
     return removed

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
@@ -39,7 +40,7 @@ from lexite.index.segment import deletion_files, open_segment, row_term_type
 from lexite.index.segment_changes import ChangedSegment, count_removed
 from lexite.index.static import StoredStatic, check_static, write_static
 from lexite.index.storage import read_part, write_array
-from lexite.scoring.rows import Rows, SparseRows
+from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.transform import TRANSFORMS
 from lexite.scoring.words import LiteralConfig
 
@@ -91,6 +92,11 @@ class IndexWriter:
         return self._state.n_terms if self._words is None else self.n_latents + len(self._words)
 
     @property
+    def passages(self) -> PassageConfig | None:
+        """How long texts are cut into passages; None: they are not."""
+        return self._state.passages
+
+    @property
     def n_documents(self) -> int:
         """Documents the index would have if it were committed now."""
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
@@ -104,13 +110,14 @@ class IndexWriter:
     def __contains__(self, identifier: object) -> bool:
         return bool(self._find([encode_id(identifier)])[0])
 
-    def add(self, documents: Sequence[DocumentLike], weights: SparseRows) -> None:
+    def add(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None = None) -> None:
         """Adds new documents at the end of the index.
 
         Args:
             documents: the documents, with ids that the index does not have. An index with literal words takes those of title
                 and text, whether or not it keeps texts.
-            weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``.
+            weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``; or a row for each passage.
+            cut: the passages of the documents (:func:`lexite.corpus.passages.cut_documents`), where they have several.
 
         Raises:
             CorpusError: an id is there already, or twice in ``documents``. Nothing was added.
@@ -118,14 +125,15 @@ class IndexWriter:
             ModelError: a weight is NaN, infinite or negative. Nothing was added.
             StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
         """
-        self._take(documents, weights, replace=False)
+        self._take(documents, weights, cut, replace=False)
 
-    def replace(self, documents: Sequence[DocumentLike], weights: SparseRows) -> int:
+    def replace(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None = None) -> int:
         """Adds documents at the end of the index; those that have an id of theirs already are deleted.
 
         Args:
             documents: the documents.
-            weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``.
+            weights: as for :meth:`add`.
+            cut: likewise.
 
         Returns:
             How many documents were replaced.
@@ -134,7 +142,7 @@ class IndexWriter:
             CorpusError: an id is twice in ``documents``. Nothing was changed.
             IndexFormatError, ModelError, StorageError: as :meth:`add`.
         """
-        return self._take(documents, weights, replace=True)
+        return self._take(documents, weights, cut, replace=True)
 
     def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
         """Deletes documents.
@@ -233,12 +241,19 @@ class IndexWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.rollback()
 
-    def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, *, replace: bool) -> int:
+    def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None, *, replace: bool) -> int:
         self._check_usable()
-        rows = check_weights(weights, self.n_latents, lambda row: f"document '{documents[row].id}'")
-        if rows.n_rows != len(documents):
-            raise CorpusError(f"There are {len(documents)} documents, but weights for {rows.n_rows}.")
         ids = _encode_ids(documents)
+        cut = cut_documents(documents, None) if cut is None else cut
+
+        def place(row: int) -> str:
+            return f"document '{documents[int(np.searchsorted(cut.bounds, row, side='right')) - 1].id}'"
+
+        n_rows = as_rows(weights, "Weights").shape[0]
+        if len(cut.bounds) != len(documents) + 1 or n_rows != len(cut.texts):
+            passages = "" if len(cut.texts) == len(documents) else f" with {len(cut.texts)} passages"
+            raise CorpusError(f"There are {len(documents)} documents{passages}, but weights for {n_rows}.")
+        rows = check_weights(weights, self.n_latents, place)
         found = self._find(ids)
         if not replace and any(found):
             first = next(document.id for document, place in zip(documents, found, strict=True) if place)
@@ -246,27 +261,26 @@ class IndexWriter:
         with self._fatal():
             replaced = self._delete(ids, found)
             if self._state.literal:
-                rows = self._add_words(rows, documents, self._state.literal)
+                rows = self._add_words(rows, cut.texts, self._state.literal)
                 self._buffer.grow(self.n_terms)
             start = 0
-            while start < rows.n_rows:
-                count = self._buffer.fitting(rows, start)
+            while start < len(documents):
+                count = self._buffer.fitting(rows, cut.bounds, start)
                 if count:
                     stop = start + count
-                    self._buffer.append(list(documents[start:stop]), ids[start:stop], rows, start)
+                    self._buffer.append(list(documents[start:stop]), ids[start:stop], rows, cut, start)
                     start = stop
                 else:
                     self._flush()
         return replaced
 
-    def _add_words(self, rows: Rows, documents: Sequence[DocumentLike], literal: LiteralConfig) -> Rows:
-        """The rows with the literal words of their documents."""
+    def _add_words(self, rows: Rows, texts: Sequence[str], literal: LiteralConfig) -> Rows:
+        """The rows with the literal words of their texts."""
         if self._words is None:
             record = self._state.words
             if record is not None:
                 verify_words(self.folder, record)  # damage must not be copied under a new checksum
             self._words = GrowingDictionary(None if record is None else open_words(self.folder, record))
-        texts = [f"{document.title} {document.text}" for document in documents]
         return self._words.add_to(rows, self.n_latents, texts, literal)
 
     def _find(self, ids: list[bytes]) -> list[tuple[ChangedSegment | None, int] | None]:
@@ -376,8 +390,7 @@ class IndexWriter:
         files = {name: record for name, record in part.record.files.items() if name not in old}
         record = ImpactsRecord(generation, dataclasses.asdict(scoring))
         part.record = dataclasses.replace(part.record, files={**files, **written}, impacts=record)
-        n_documents = part.record.n_documents
-        opened = open_postings(folder, generation, part.record.files, n_terms, n_documents, scoring)
+        opened = open_postings(folder, generation, part.record.files, n_terms, part.record.n_passages, scoring)
         part.segment = dataclasses.replace(part.segment, postings=opened)
 
     def _merge(self, start: int, stop: int) -> None:

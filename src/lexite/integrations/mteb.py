@@ -12,11 +12,12 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
+from lexite.corpus.passages import PassageConfig, passages_of
 from lexite.corpus.records import Document
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
 from lexite.files import storage_errors
@@ -58,6 +59,7 @@ class BM25SearchModel:
         scoring: BM25's numbers in place of the vocabulary's: some by name (``{"k1": 1.2, "b": 0.4}``), or all of them.
         profile: how many terms texts get, as ``lexite index --profile``; None: as the vocabulary says.
         literal: whether literal words are indexed and searched too, or how.
+        passages: how long texts are cut, as by :meth:`lexite.Searcher.build`.
         static_queries: encode queries with a table that is counted from the task's corpus, in place of the model.
         top_k: documents ranked per query at most, whatever a task asks for; None: what it asks for (1,000, as a rule). One
             more is returned, since some tasks drop a document whose id is the query's.
@@ -78,6 +80,7 @@ class BM25SearchModel:
         scoring: BM25Config | Mapping[str, Any] | None = None,
         profile: Profile | None = None,
         literal: LiteralConfig | bool = True,
+        passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
         static_queries: bool = False,
         top_k: int | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
@@ -91,13 +94,15 @@ class BM25SearchModel:
         given = encoder if isinstance(encoder, LatentTermEncoder) else LatentTermEncoder.from_pretrained(encoder)
         given = given.replaced(scoring=scoring_of(scoring, given.scoring))
         self.encoder = configured_encoder(given, profile=profile)
-        self.literal = literal_of(literal)
+        self.literal, self.passages = literal_of(literal), passages_of(passages)
         self.static_queries, self.top_k, self.texts_per_chunk = static_queries, top_k, texts_per_chunk
         if static_queries and counter_for(given.backbone, given.n_latents) is None:
             raise ConfigError(
                 f"{given.backbone.name} has no tokenizer that can be carried along, so it can have no static queries."
             )
-        options = {"static_queries": static_queries or None, "top_k": top_k}
+        whole = None if self.passages == PassageConfig() else self.passages or "none"
+        cut = whole.words if isinstance(whole, PassageConfig) else whole
+        options = {"static_queries": static_queries or None, "top_k": top_k, "passages": cut}
         settings = {**changed_settings(self.encoder, self.literal), **{k: v for k, v in options.items() if v is not None}}
         self._meta = model_meta(self.encoder, settings, meta or {})
         self._searcher: Searcher | None = None
@@ -208,7 +213,14 @@ class BM25SearchModel:
         self.close()
 
     def _build(self, path: Path, corpus: CorpusDatasetType, name: str, show: bool) -> None:
-        indexer = Indexer.create(path, self.encoder, literal=self.literal, store_text=False, static=self.static_queries)
+        indexer = Indexer.create(
+            path,
+            self.encoder,
+            literal=self.literal,
+            passages=self.passages,
+            store_text=False,
+            static=self.static_queries,
+        )
         with indexer:
             index_documents(
                 indexer,

@@ -14,9 +14,24 @@ class Hit:
         score: its BM25 score.
         rank: its place in the ranking, from 1.
         document: its number in the opened index, for ``BM25Index.stored`` and ``BM25Index.explain``.
+        span: where its best passage begins and ends in its text, in characters; None where that is all of it.
     """
 
     id: str
     score: float
     rank: int
     document: int
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageHit:
+    """A passage of a document that shares terms with a query.
+
+    Attributes:
+        score: its BM25 score.
+        span: where it begins and ends in the document's text, in characters; None where it is all of it.
+    """
+
+    score: float
+    span: tuple[int, int] | None

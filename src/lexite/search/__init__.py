@@ -9,17 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexite.search.passages import Passage as Passage
+    from lexite.search.results import MatchedPassage as MatchedPassage
     from lexite.search.results import MatchedTerm as MatchedTerm
     from lexite.search.results import SearchHit as SearchHit
     from lexite.search.searcher import Searcher as Searcher
+    from lexite.search.snippets import Passage as Passage
     from lexite.search.strategy import Answer as Answer
     from lexite.search.strategy import Strategy as Strategy
 
 _HOMES = {
     "Answer": "strategy",
+    "MatchedPassage": "results",
     "MatchedTerm": "results",
-    "Passage": "passages",
+    "Passage": "snippets",
     "SearchHit": "results",
     "Searcher": "searcher",
     "Strategy": "strategy",

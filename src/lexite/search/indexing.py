@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
+from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.errors import CorpusError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo
 from lexite.index.manifest import COMMIT_NAME
@@ -78,6 +79,7 @@ class Indexer:
         *,
         scoring: BM25Config | None = None,
         literal: LiteralConfig | None = None,
+        passages: PassageConfig | None = None,
         store_text: bool = True,
         static: bool = True,
         overwrite: bool = False,
@@ -89,6 +91,7 @@ class Indexer:
             encoder: its vocabulary.
             scoring: how searches score unless told otherwise; None takes the vocabulary's.
             literal: whether words are indexed beside latent terms, and how; None for the defaults, which index them.
+            passages: how long texts are cut into passages; None leaves them whole.
             store_text: whether titles and texts are kept.
             static: whether it gets a table that encodes queries without the model, where the model can have one.
             overwrite: whether an index that is there may be replaced.
@@ -110,6 +113,7 @@ class Indexer:
             overwrite=overwrite,
             store_text=store_text,
             literal=literal or LiteralConfig(),
+            passages=passages,
         )
 
         def finish(counted: StaticCounter) -> None:
@@ -140,22 +144,33 @@ class Indexer:
 
         return cls(writer, encoder, counter, finish)
 
-    def take(self, documents: Sequence[Document], rows: SparseRows | None = None, *, replace: bool = False) -> int:
+    def take(
+        self,
+        documents: Sequence[Document],
+        rows: SparseRows | None = None,
+        cut: CutDocuments | None = None,
+        *,
+        replace: bool = False,
+    ) -> int:
         """Takes some documents.
 
         Args:
             documents: the documents.
-            rows: their raw weights; None encodes them. A caller that gives rows counts their codes (:attr:`counter`) itself.
+            rows: raw weights of their passages; None encodes them. A caller that gives rows counts their codes
+                (:attr:`counter`) itself.
+            cut: their passages; None cuts them as the index says.
             replace: whether they take the place of documents with the same ids.
 
         Returns:
             How many documents were replaced.
         """
+        if cut is None:
+            cut = cut_documents(documents, self.writer.passages)
         if rows is None:
-            rows = self.encoder.encode_documents([document.full_text for document in documents], static=self.counter)
+            rows = self.encoder.encode_documents(cut.texts, static=self.counter)
         if replace:
-            return self.writer.replace(documents, rows)
-        self.writer.add(documents, rows)
+            return self.writer.replace(documents, rows, cut)
+        self.writer.add(documents, rows, cut)
         return 0
 
     def commit(self) -> None:

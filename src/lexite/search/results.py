@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lexite.index.explanation import Explanation
-from lexite.search.passages import Passage, best_passages
+from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Hit
     from lexite.scoring.config import BM25Config
-    from lexite.scoring.rows import SparseRows
     from lexite.search.strategy import Backend
 
 TERMS_SHOWN = 5
@@ -36,6 +35,23 @@ class MatchedTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchedPassage:
+    """A passage of a document that shares terms with the query.
+
+    Attributes:
+        text: the passage.
+        start: where it begins in the document's text, in characters.
+        end: where it ends.
+        score: BM25's score of it.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """A document that was found.
 
@@ -44,9 +60,11 @@ class SearchHit:
         score: its score: BM25's, or what the last strategy gave.
         rank: its place, from 1.
         title: its title; empty where it has none, or the index keeps no text.
-        passage: the part of its text that holds most of the score; None where the index keeps no text.
+        passage: the part of its text that holds most of the score, some 240 characters of its best passage; None where the
+            index keeps no text.
         terms: the five shared terms that add most to BM25's score, the largest part first.
         document: its number in the opened index (``BM25Index.stored``, ``BM25Index.explain``).
+        passages: whole passages that match, the best first, as many as were asked for (``passages_per_hit``).
     """
 
     id: str
@@ -56,6 +74,7 @@ class SearchHit:
     passage: Passage | None
     terms: tuple[MatchedTerm, ...]
     document: int
+    passages: tuple[MatchedPassage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, with the numbers rounded to what float32 carries."""
@@ -67,7 +86,10 @@ class SearchHit:
         place = {} if self.passage is None else {"start": self.passage.start, "end": self.passage.end}
         snippet = "" if self.passage is None else self.passage.text
         known = {"rank": self.rank, "id": self.id, "score": round(self.score, 6), "title": self.title, "snippet": snippet}
-        return {**known, **place, "terms": terms}
+        passages = [
+            {"start": each.start, "end": each.end, "score": round(each.score, 6), "text": each.text} for each in self.passages
+        ]
+        return {**known, **place, "terms": terms, **({"passages": passages} if passages else {})}
 
 
 def describe_hits(
@@ -77,7 +99,8 @@ def describe_hits(
     *,
     scoring: BM25Config | None = None,
     label: Callable[[int], str],
-    weigh: Callable[[Sequence[str]], SparseRows] | None = None,
+    weighing: Weighing | None = None,
+    passages_per_hit: int = 0,
 ) -> list[SearchHit]:
     """Adds titles, passages and matched terms to hits.
 
@@ -87,24 +110,40 @@ def describe_hits(
         hits: what the search gave.
         scoring: what it was searched with.
         label: words for a latent term.
-        weigh: gives raw weights of passages, with which the best one of each document is looked for; without it, each document
-            shows its beginning.
+        weighing: gives raw weights of snippets, with which the best one of each document is looked for; without it, each
+            document shows the beginning of its best passage.
+        passages_per_hit: how many whole passages are added.
     """
     explanations = [index.explain(query, hit.id, scoring=scoring) for hit in hits]
     stored = [index.get(hit.id) for hit in hits]
-    best = best_passages([document.text if document else "" for document in stored], explanations, weigh, index.literal)
+    texts = [document.text if document else "" for document in stored]
+    spans = [hit.span or (0, len(text)) for hit, text in zip(hits, texts, strict=True)]
+    shown = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
+    best = best_snippets(shown, explanations, weighing or Weighing(), index.literal)
     return [
         SearchHit(
             hit.id,
             hit.score,
             hit.rank,
             document.title if document else "",
-            passage,
+            None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
             matched_terms(explanation, label),
             hit.document,
+            _passages(index, query, hit, text, scoring, passages_per_hit) if passages_per_hit and text else (),
         )
-        for hit, document, passage, explanation in zip(hits, stored, best, explanations, strict=True)
+        for hit, document, text, span, snippet, explanation in zip(hits, stored, texts, spans, best, explanations, strict=True)
     ]
+
+
+def _passages(
+    index: Backend, query: EncodedQueries, hit: Hit, text: str, scoring: BM25Config | None, most: int
+) -> tuple[MatchedPassage, ...]:
+    """The best passages of a document."""
+    found = []
+    for passage in index.passages(query, hit.id, scoring=scoring)[:most]:
+        start, end = passage.span or (0, len(text))
+        found.append(MatchedPassage(text[start:end], start, end, passage.score))
+    return tuple(found)
 
 
 def matched_terms(explanation: Explanation, label: Callable[[int], str], n: int = TERMS_SHOWN) -> tuple[MatchedTerm, ...]:

@@ -10,8 +10,9 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lexite.corpus.passages import PassageConfig, passages_of
 from lexite.errors import ArgumentError, ConfigError
 from lexite.files import storage_errors
 from lexite.index import BM25Index
@@ -33,6 +34,7 @@ from lexite.search.queries import (
     static_queries_of,
 )
 from lexite.search.results import SearchHit, describe_hits
+from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
 from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
 from lexite.terms.queries import SETTINGS, EncodedQueries
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from lexite.terms.config import Profile
 
 
-OPTIONS = ("passages", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then")
+OPTIONS = ("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then")
 """Of a search, by name."""
 
 
@@ -97,6 +99,7 @@ class Searcher:
         terms: Mapping[str, Any] | None = None,
         scoring: BM25Config | Mapping[str, Any] | None = None,
         literal: LiteralConfig | bool = True,
+        passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
         static: bool = True,
         store_text: bool = True,
         read: ReadOptions | None = None,
@@ -118,6 +121,8 @@ class Searcher:
             terms: fields of ``TermsConfig`` (``{"k_documents": 4}``), which win over the profile.
             scoring: BM25's numbers: some by name (``{"k1": 1.2}``), or all; default the vocabulary's.
             literal: whether words are indexed beside latent terms, or how.
+            passages: how texts of more than 250 words are cut: ``"auto"`` into passages of about 160 words, a number into
+                passages of so many, ``"none"`` not at all. Hits are documents in any case.
             static: keep a table that encodes queries without the model, counted from these documents.
             store_text: keep titles and texts, so that hits show them.
             read: names of fields, and whether bad records are skipped.
@@ -135,6 +140,7 @@ class Searcher:
         from lexite.index import check_index_folder
         from lexite.terms import LatentTermEncoder
 
+        cutting = passages_of(passages)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
         documents = documents_of(sources, texts, read, report)
@@ -151,6 +157,7 @@ class Searcher:
                 encoder,
                 scoring=scoring_of(scoring, encoder.scoring),
                 literal=literal_of(literal),
+                passages=cutting,
                 store_text=store_text,
                 static=static,
                 overwrite=overwrite,
@@ -286,6 +293,7 @@ class Searcher:
         top_k: int = 10,
         *,
         passages: bool = True,
+        passages_per_hit: int = 0,
         **options: Any,
     ) -> list[SearchHit] | list[list[SearchHit]]:
         """The best documents, with title, passage and matched terms.
@@ -293,7 +301,9 @@ class Searcher:
         Args:
             queries: text, a list of texts, or what :meth:`encode` gave.
             top_k: hits for each query.
-            passages: look for the passage of each document that holds most of its score; else its beginning is shown.
+            passages: look for the snippet of each document that holds most of its score; else the beginning of its best
+                passage is shown.
+            passages_per_hit: whole passages that match to add to each hit (:attr:`SearchHit.passages`), the best first.
             **options: as for :meth:`rank`.
 
         Returns:
@@ -304,11 +314,19 @@ class Searcher:
         """
         index = self.backend
         answer = self._answer(index, queries, top_k, **options)
-        weigh = self.queries.encode_passages if passages else None
+        weighing = self._weighing(index) if passages else None
         scoring = options.get("scoring")
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
         found = [
-            describe_hits(index, query, hits, scoring=chosen, label=self.label, weigh=weigh)
+            describe_hits(
+                index,
+                query,
+                hits,
+                scoring=chosen,
+                label=self.label,
+                weighing=weighing,
+                passages_per_hit=passages_per_hit,
+            )
             for query, hits in zip(answer.queries, answer.rankings, strict=True)
         ]
         return found[0] if isinstance(queries, str) else found
@@ -331,6 +349,12 @@ class Searcher:
             IndexFormatError: encoded queries of another vocabulary, or encoded in another way than recorded and without texts.
         """
         return [list(hits) for hits in self._answer(self.backend, queries, top_k, **options).rankings]
+
+    def _weighing(self, index: Backend) -> Weighing:
+        """What chooses the snippets of hits; the static table of an index sifts those of long texts."""
+        if not isinstance(self.queries, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
+            return Weighing(self.queries.encode_passages)
+        return Weighing(self.queries.encode_passages, lambda texts: static_queries_of(index).encode_passages(texts))
 
     def _answer(
         self,

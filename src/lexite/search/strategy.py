@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lexite.errors import ArgumentError
-from lexite.ranking.hits import Hit
+from lexite.ranking.hits import Hit, PassageHit
 
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Explanation, StoredDocument, VocabularyInfo
@@ -72,6 +72,10 @@ class Backend(Protocol):
 
     def explain(self, query: EncodedQueries, document: str, *, scoring: BM25Config | None = None) -> Explanation:
         """Which terms made the score of a document."""
+        ...
+
+    def passages(self, query: EncodedQueries, document: str, *, scoring: BM25Config | None = None) -> Sequence[PassageHit]:
+        """The passages of a document that share a term with a query, best first."""
         ...
 
 

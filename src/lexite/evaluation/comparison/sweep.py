@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scipy.sparse import csr_array, vstack
 
-from lexite.corpus import Document
+from lexite.corpus.passages import PassageConfig
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run
@@ -27,6 +26,7 @@ from lexite.search.queries import configured_encoder
 from lexite.terms.encoding import rows_of_codes
 
 if TYPE_CHECKING:
+    from lexite.backbone import TokenStates
     from lexite.backbone.config import Kind
     from lexite.evaluation.cache import StateCache
     from lexite.terms import LatentTermEncoder
@@ -103,13 +103,8 @@ def evaluate_cuts(
 def _queries(
     encoder: LatentTermEncoder, collection: JudgedCollection, cuts: Sequence[Cut], cache: StateCache
 ) -> dict[str, EncodedQueries]:
-    chunks = list(_weights(encoder, collection, "query", cuts, cache))
-    return {
-        cut.name: EncodedQueries(
-            vstack([weights[cut.name] for weights in chunks], format="csr"), fingerprint=encoder.fingerprint
-        )
-        for cut in cuts
-    }
+    weights = _stacked(_weights(encoder, cache.states(collection, "query"), "query", cuts))
+    return {name: EncodedQueries(rows, fingerprint=encoder.fingerprint) for name, rows in weights.items()}
 
 
 def _index(
@@ -121,15 +116,14 @@ def _index(
     show_progress: bool,
 ) -> None:
     """Writes one index per cut, all at once."""
-    documents = (Document(identifier, "") for identifier in collection.document_ids)  # texts are not stored
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress(f"{collection.name}: terms", len(collection.document_ids), show=show_progress))
         indexers = {cut.name: stack.enter_context(_indexer(folder, encoder, cut)) for cut in cuts}
-        for weights in _weights(encoder, collection, "document", cuts, cache):
-            chunk = list(islice(documents, next(iter(weights.values())).shape[0]))
+        for documents, cut, states in cache.documents(collection, PassageConfig()):
+            weights = _stacked(_weights(encoder, [states], "document", cuts))
             for name, indexer in indexers.items():
-                indexer.take(chunk, weights[name])
-            bar.advance(len(chunk))
+                indexer.take(documents, weights[name], cut)
+            bar.advance(len(documents))
         for indexer in indexers.values():
             indexer.commit()
 
@@ -139,12 +133,18 @@ def _indexer(folder: Path, encoder: LatentTermEncoder, cut: Cut) -> Indexer:
     return Indexer.create(folder / cut.name, own, literal=LiteralConfig(literal=False), store_text=False, static=False)
 
 
+def _stacked(parts: Iterable[Mapping[str, csr_array]]) -> dict[str, csr_array]:
+    """Rows of each cut in one matrix."""
+    listed = list(parts)
+    return {name: vstack([weights[name] for weights in listed], format="csr") for name in listed[0]}
+
+
 def _weights(
-    encoder: LatentTermEncoder, collection: JudgedCollection, kind: Kind, cuts: Sequence[Cut], cache: StateCache
+    encoder: LatentTermEncoder, chunks: Iterable[TokenStates], kind: Kind, cuts: Sequence[Cut]
 ) -> Iterator[Mapping[str, csr_array]]:
     """Raw weights at every cut, chunk by chunk."""
     largest, floor, pooling = max(cut.of(kind) for cut in cuts), encoder.floor_for(kind), encoder.terms.pooling
-    for states in (part for chunk in cache.states(collection, kind) for part in encoder.portions(chunk)):
+    for states in (part for chunk in chunks for part in encoder.portions(chunk)):
         codes = encoder.codes(states, largest)
         yield {cut.name: rows_of_codes(codes, states.offsets, k=cut.of(kind), floor=floor, pooling=pooling) for cut in cuts}
 

@@ -1,4 +1,4 @@
-"""Passages: a text cut into runs of whole sentences, and the one that holds most of a document's score."""
+"""Snippets: a text cut into runs of whole sentences, and the one that holds most of a document's score."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lexite.index.explanation import Explanation
 from lexite.scoring.rows import SparseRows, slice_rows
 from lexite.scoring.words import LiteralConfig, literal_words
 
-PASSAGE_CHARACTERS = 240
-MOST_PASSAGES = 64
+SNIPPET_CHARACTERS = 240
+MOST_WEIGHED = 64  # snippets of a document that the model weighs; of more, the likeliest are chosen first
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*#])")
 _WORD = re.compile(r"\S+")
 
@@ -34,10 +34,10 @@ class Passage:
     end: int
 
 
-def passages(text: str, characters: int = PASSAGE_CHARACTERS) -> list[Passage]:
+def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
     """Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
 
-    >>> [passage.text for passage in passages("One. Two is here. Three.", 14)]
+    >>> [passage.text for passage in snippets("One. Two is here. Three.", 14)]
     ['One.', 'Two is here.', 'Three.']
     """
     found: list[Passage] = []
@@ -47,7 +47,7 @@ def passages(text: str, characters: int = PASSAGE_CHARACTERS) -> list[Passage]:
             found[-1] = Passage(f"{last.text} {piece.text}", last.start, piece.end)
         else:
             found.append(piece)
-    return found[:MOST_PASSAGES]
+    return found
 
 
 def _pieces(text: str, characters: int) -> Iterator[Passage]:
@@ -76,27 +76,40 @@ def _words(text: str, start: int, end: int, characters: int) -> Iterator[Passage
             yield Passage(text[begin:stop], begin, stop)
 
 
-def best_passages(
-    texts: Sequence[str],
-    explanations: Sequence[Explanation],
-    weigh: Callable[[Sequence[str]], SparseRows] | None,
-    literal: LiteralConfig | None,
-) -> list[Passage | None]:
-    """For each document, the passage that holds the largest share of its score; None where it has no text.
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """What gives raw weights of snippets, ``(n_snippets, n_latents)``.
 
-    A term's part of the score is shared among the passages in proportion to the term's raw weight in each.
+    Attributes:
+        weigh: as documents are encoded; None: a document's first snippet is taken.
+        sift: a quicker way, which chooses among many; None: words choose.
+    """
+
+    weigh: Callable[[Sequence[str]], SparseRows] | None = None
+    sift: Callable[[Sequence[str]], SparseRows] | None = None
+
+
+def best_snippets(
+    texts: Sequence[str], explanations: Sequence[Explanation], weighing: Weighing, literal: LiteralConfig | None
+) -> list[Passage | None]:
+    """For each text, the snippet that holds the largest share of its score; None where there is no text.
+
+    A term's part of the score is shared among the snippets in proportion to the term's raw weight in each. Of more than 64
+    snippets, the 64 with the largest shares by the quicker way are weighed.
 
     Args:
-        texts: of the documents.
+        texts: of the documents, or of their best passages.
         explanations: of their scores.
-        weigh: gives raw weights of passages, ``(n_passages, n_latents)``; None: the first passage is taken.
+        weighing: what gives raw weights of snippets.
         literal: how words are indexed; None: they are not.
     """
-    parts = [passages(text) for text in texts]
+    parts = [snippets(text) for text in texts]
+    if weighing.weigh is not None:
+        parts = [_likeliest(pieces, why, weighing, literal) for pieces, why in zip(parts, explanations, strict=True)]
     several = [part.text for pieces in parts if len(pieces) > 1 for part in pieces]
-    if weigh is None or not several:
+    if weighing.weigh is None or not several:
         return [pieces[0] if pieces else None for pieces in parts]
-    weights = weigh(several)
+    weights = weighing.weigh(several)
     best: list[Passage | None] = []
     row = 0
     for pieces, explanation in zip(parts, explanations, strict=True):
@@ -110,8 +123,23 @@ def best_passages(
     return best
 
 
+def _likeliest(
+    pieces: list[Passage], explanation: Explanation, weighing: Weighing, literal: LiteralConfig | None
+) -> list[Passage]:
+    """The 64 snippets that promise most, in their order; where nothing tells them apart, evenly spread ones."""
+    if len(pieces) <= MOST_WEIGHED:
+        return pieces
+    shares = _shares_of_words(pieces, explanation, literal)
+    if weighing.sift is not None:
+        shares = shares + _shares_of_latents(weighing.sift([piece.text for piece in pieces]), explanation)
+    spread = np.zeros(len(pieces))
+    spread[np.linspace(0, len(pieces) - 1, MOST_WEIGHED).round().astype(int)] = 1.0
+    chosen = np.sort(np.lexsort((-spread, -shares))[:MOST_WEIGHED])
+    return [pieces[place] for place in chosen.tolist()]
+
+
 def _shares_of_latents(weights: SparseRows, explanation: Explanation) -> NDArray[np.float64]:
-    """What the latents of each passage hold of the score."""
+    """What the latents of each snippet hold of the score."""
     n_passages, n_latents = weights.shape
     share = np.zeros(n_latents)
     for term in explanation.terms:
@@ -125,7 +153,7 @@ def _shares_of_latents(weights: SparseRows, explanation: Explanation) -> NDArray
 
 
 def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, literal: LiteralConfig | None) -> NDArray[np.float64]:
-    """What the literal words of each passage hold of the score; a word that only the title has belongs to none."""
+    """What the literal words of each snippet hold of the score; a word that only the title has belongs to none."""
     shares = np.zeros(len(pieces))
     values = {term.word: term.score for term in explanation.terms if term.word is not None}
     if values and literal is not None:
