@@ -11,8 +11,8 @@ from lexite.corpus import builtin_documents
 
 VALVE = (
     "The boiler stands in the cellar, behind the washing machine. To turn it off, close the red valve on the pipe to its left: "
-    "a quarter turn clockwise is enough. In an emergency, for example when water leaks from a radiator, close the blue valve of "
-    "the heating circuit beside it as well and call the caretaker. The main tap for the whole house is under the stairs."
+    "a quarter turn clockwise is enough. In an emergency, for example when water leaks from a radiator, close the blue valve "
+    "of the heating circuit beside it as well and call the caretaker. The main tap for the whole house is under the stairs."
 )
 QUESTIONS = [
     "where do I turn off the boiler",
