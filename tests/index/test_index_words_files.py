@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from lexite.corpus.records import Document
 from lexite.errors import IndexFormatError, StorageError
 from lexite.files import json_checksum
-from lexite.index import BM25Index, IndexWriter, check_index_folder
+from lexite.index import BM25Index, IndexWriter, LiteralConfig, check_index_folder
 from lexite.index.manifest import read_commit
 from lexite.terms import EncodedQueries
 
@@ -87,6 +87,24 @@ def test_indexes_of_format_2_are_searched_and_changed(tmp_path: Path) -> None:
     index = BM25Index.open(path, verify=True)
     assert index.info()["format_version"] == 4 and index.literal is None
     assert_same_as_reference(index, [*IDS[2:], "new"], both, SCORINGS)
+
+
+def test_indexes_from_before_pairs_of_characters_go_on_with_whole_runs(tmp_path: Path) -> None:
+    path, old = tmp_path / "old", LiteralConfig(literal_unspaced="whole")
+    with BM25Index.create(path, VOCABULARY, literal=old) as writer:
+        writer.add([Document("a", "東京都 x")], weights_of(1, 1))
+        writer.commit()
+    value = json.loads((path / "index.json").read_text())
+    assert value["literal"].pop("literal_unspaced") == "whole" and value["literal"].pop("literal_compounds") == "none"
+    (path / "index.json").write_text(signed(value))
+    assert BM25Index.open(path, verify=True).literal == old
+    with BM25Index.writer(path) as writer:
+        writer.add([Document("b", "น้ำ 大阪")], weights_of(1, 2))
+        writer.commit()
+    index = BM25Index.open(path, verify=True)
+    assert words_of(index) == ["東京都", "x", "น", "า", "大阪"] and index.literal == old
+    asked = EncodedQueries(csr_array((2, N_TERMS), dtype=np.float32), ["東京", "東京都"])
+    assert [[hit.id for hit in hits] for hits in index.search(asked)] == [[], ["a"]]
 
 
 def test_the_dictionary_is_written_only_when_it_grows(index_path: Path) -> None:

@@ -26,7 +26,7 @@ RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # the vocabulary stays the same
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
-NEEDS_WORDS = {"literal": ("literal_weight_documents", "literal_stop_words")}
+NEEDS_WORDS = {"literal": ("literal_weight_documents", "literal_stop_words", "literal_unspaced", "literal_compounds")}
 
 Sources = Annotated[
     list[str] | None,

@@ -24,6 +24,7 @@ _EXTRAS = {
     "int8": ("openvino",),
     "eval": ("bm25s", "ir-measures"),
     "plots": ("matplotlib",),
+    "german": ("HanTa",),
 }
 
 

@@ -21,7 +21,7 @@ from lexite.files import storage_errors
 from lexite.index import BM25Index, EncodedQueries
 from lexite.progress import progress
 from lexite.ranking.rankings import Ranking
-from lexite.scoring.words import LiteralConfig, literal_words
+from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import Indexer, index_documents
 from lexite.search.queries import configured_encoder, static_queries_of
 from lexite.terms.static import counter_for
@@ -156,7 +156,7 @@ class LatentSystem:
         """Different literal words of the queries that are searched, added up."""
         if self.literal is None or not self.scoring.literal_weight:
             return 0
-        return sum(len(literal_words(text, self.literal.literal_stop_words)) for text in collection.query_texts)
+        return sum(len(self.literal.words_of(text)) for text in collection.query_texts)
 
 
 def to_ranking(documents: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> Ranking:

@@ -18,7 +18,7 @@ from lexite.errors import IndexFormatError
 from lexite.index.ids import IdTable, encode_text, hash_ids
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
 from lexite.scoring.rows import Rows
-from lexite.scoring.words import LiteralConfig, literal_words
+from lexite.scoring.words import LiteralConfig
 
 WORDS_NAME = "words"
 DAMAGED_WORDS = "The literal words of the index are damaged. Run 'lexite info --verify' on it."
@@ -206,7 +206,7 @@ def verify_words(folder: Path, record: WordsRecord) -> None:
 
 def _entries(texts: Sequence[str], literal: LiteralConfig) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
     """The words of each text, the text of each, and how often it occurs there."""
-    counts = [literal_words(text, literal.literal_stop_words) for text in texts]
+    counts = [literal.words_of(text) for text in texts]
     owners = np.repeat(np.arange(len(counts)), np.array([len(count) for count in counts], dtype=np.int64))
     values = np.array([n for count in counts for n in count.values()], dtype=np.float64)
     return [word for count in counts for word in count], owners, values

@@ -21,7 +21,7 @@ from lexite.index.dictionary import WordsRecord
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.scoring.config import BM25Config, saved_scoring
-from lexite.scoring.words import LiteralConfig
+from lexite.scoring.words import LiteralConfig, saved_literal
 
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
@@ -170,7 +170,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         scoring=saved_scoring(value["scoring"], str(path)),
         store_text=bool(value["store_text"]),
         segments=tuple(_segment(entry) for entry in value["segments"]),
-        literal=None if value["literal"] is None else from_dict(LiteralConfig, value["literal"], str(path)),
+        literal=None if value["literal"] is None else saved_literal(value["literal"], str(path)),
         words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
         static=None if static is None else StaticRecord(**{**static, "files": _files(static)}),
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),

@@ -9,13 +9,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from lexite.config import option
+from lexite.config import from_dict, option
 from lexite.errors import ConfigError
+from lexite.scoring.compounds import german_analyser, german_parts
+from lexite.scoring.unspaced import words_in_pairs
 
 StopWords = Literal["english", "none"]
+Unspaced = Literal["pairs", "whole"]
+Compounds = Literal["none", "german"]
+EARLIER_LITERAL = {"literal_unspaced": "whole", "literal_compounds": "none"}
+"""How words were taken in indexes that do not say it, for they are from before there was a choice."""
 LONGEST_WORD = 64  # characters; anything longer is data, such as base64, which nobody types
 ENGLISH_STOP_WORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
@@ -34,9 +41,12 @@ class LiteralConfig:
         literal_weight_documents: s; a word that occurs n times in a document has the raw weight s · n there. It is fixed when
             the index is built; ``BM25Config.literal_weight`` may be another one in each search.
         literal_stop_words: which words are left out of documents and queries: 33 ``english`` ones, or ``none``.
+        literal_unspaced: what the words are of scripts that are written without blanks: ``pairs`` of characters, or ``whole``
+            runs. With ``pairs``, marks belong to their letter, in all scripts; with ``whole`` they divide words.
+        literal_compounds: whether the parts of ``german`` compounds are words too, or of ``none``.
 
-    >>> LiteralConfig()
-    LiteralConfig(literal=True, literal_weight_documents=4.0, literal_stop_words='english')
+    >>> LiteralConfig().literal_weight_documents
+    4.0
     """
 
     literal: bool = option(True, "Index the words of the text beside the latent terms.")
@@ -44,6 +54,32 @@ class LiteralConfig:
         4.0, "Raw weight of each occurrence of a literal word in a document.", minimum=1e-6, maximum=1e6
     )
     literal_stop_words: StopWords = option("english", "Frequent words that are no literal words.")
+    literal_unspaced: Unspaced = option(
+        "pairs", "Words of Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese: pairs of characters, or whole runs."
+    )
+    literal_compounds: Compounds = option("none", "Compounds whose parts are literal words too.")
+
+    def words_of(self, text: str) -> Counter[str]:
+        """The words of a text as documents and queries of the index have them; see :func:`literal_words`."""
+        return literal_words(text, self.literal_stop_words, self.literal_unspaced, self.literal_compounds)
+
+    def check_installed(self) -> None:
+        """Raises MissingExtraError where words are cut by a package that is not installed."""
+        if self.literal and self.literal_compounds == "german":
+            german_analyser()
+
+
+def saved_literal(values: Mapping[str, Any], where: str) -> LiteralConfig:
+    """How words were indexed, as an index of this version or an earlier one recorded it.
+
+    Args:
+        values: its fields as they were saved.
+        where: the file they were read from, for error messages.
+
+    Raises:
+        ConfigError: a field is unknown or has no valid value.
+    """
+    return from_dict(LiteralConfig, {**EARLIER_LITERAL, **values}, where)
 
 
 def literal_of(given: LiteralConfig | bool) -> LiteralConfig:
@@ -59,23 +95,34 @@ def literal_of(given: LiteralConfig | bool) -> LiteralConfig:
     return given
 
 
-def literal_words(text: str, stop_words: StopWords = "english") -> Counter[str]:
+def literal_words(
+    text: str, stop_words: StopWords = "english", unspaced: Unspaced = "pairs", compounds: Compounds = "none"
+) -> Counter[str]:
     """The words of a text, with how often each occurs.
 
     A word is a run of letters and digits after Unicode normalisation (NFKC) and case folding. Everything else divides words,
     underscores and points included, so that codes are found by their parts. Words of more than 64 characters are left out.
-    Scripts that are written without blanks give long runs; combining marks that normalisation leaves divide words.
 
     Args:
         text: any text; lone surrogates are no letters.
         stop_words: words to leave out.
+        unspaced: what is a word in scripts that are written without blanks (:mod:`lexite.scoring.unspaced`).
+        compounds: compounds whose parts are words beside the whole.
+
+    Raises:
+        MissingExtraError: German compounds are to be split, but the package for it is not installed.
 
     >>> sorted(literal_words("The B12-level: 3.5 (max_level)").items())
     [('3', 1), ('5', 1), ('b12', 1), ('level', 2), ('max', 1)]
     """
-    words = Counter(_WORD.findall(_folded(text)))
+    folded = _folded(text)
+    plain = unspaced == "whole" or folded.isascii()
+    words = Counter(_WORD.findall(folded) if plain else words_in_pairs(folded))
     for word in [word for word in words if len(word) > LONGEST_WORD]:
         del words[word]
+    if compounds == "german":
+        for word, n in list(words.items()):
+            words.update(dict.fromkeys(german_parts(word), n))
     if stop_words == "english":
         for word in ENGLISH_STOP_WORDS.intersection(words):
             del words[word]

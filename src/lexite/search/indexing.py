@@ -101,6 +101,8 @@ class Indexer:
         """
         from lexite.terms.static import counter_for, table_of_corpus
 
+        words = literal or LiteralConfig()
+        words.check_installed()
         backbone = encoder.backbone
         counter = counter_for(backbone, encoder.n_latents) if static else None
         if static and counter is None:
@@ -112,7 +114,7 @@ class Indexer:
             scoring or encoder.scoring,
             overwrite=overwrite,
             store_text=store_text,
-            literal=literal or LiteralConfig(),
+            literal=words,
             passages=passages,
         )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lexite.index.explanation import Explanation
 from lexite.scoring.rows import SparseRows, slice_rows
-from lexite.scoring.words import LiteralConfig, literal_words
+from lexite.scoring.words import LiteralConfig
 
 SNIPPET_CHARACTERS = 240
 MOST_WEIGHED = 64  # snippets of a document that the model weighs; of more, the likeliest are chosen first
@@ -157,7 +157,7 @@ def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, litera
     shares = np.zeros(len(pieces))
     values = {term.word: term.score for term in explanation.terms if term.word is not None}
     if values and literal is not None:
-        counts = [literal_words(piece.text, literal.literal_stop_words) for piece in pieces]
+        counts = [literal.words_of(piece.text) for piece in pieces]
         for word, value in values.items():
             found = np.array([count[word] for count in counts], dtype=np.float64)
             shares += value * found / max(found.sum(), 1.0)
