@@ -26,6 +26,8 @@ class TokenStates:
         states: ``(n_tokens, d_model)``, bf16, fp16 or fp32, on any device.
         offsets: ``(n_texts + 1,)`` int64; text ``i`` owns the rows ``offsets[i]:offsets[i + 1]``. A text may own none.
         token_ids: ``(n_tokens,)`` int32, ids of the backbone's tokenizer; -1 where unknown.
+        unknown: ``(n_texts,)`` int64, word pieces of each text that were left out since the tokenizer does not know them; None
+            where they were not counted.
 
     Example:
         >>> import torch
@@ -39,6 +41,7 @@ class TokenStates:
     states: torch.Tensor
     offsets: npt.NDArray[np.int64]
     token_ids: npt.NDArray[np.int32]
+    unknown: npt.NDArray[np.int64] | None = None
 
     @property
     def n_texts(self) -> int:

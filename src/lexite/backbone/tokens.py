@@ -28,12 +28,14 @@ class TokenSequence:
         ids: ``(length,)`` token ids, special tokens and prompt included.
         keep: positions in ``ids`` whose states belong to the text, rising.
         prompt_length: tokens before the content: leading special tokens and the prompt.
+        unknown: tokens of the text in this sequence that the tokenizer does not know and that are left out.
     """
 
     text: int
     ids: Ids
     keep: npt.NDArray[np.intp]
     prompt_length: int
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class TextTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer: Any = tokenizer
         self.special_ids = tuple(sorted({int(i) for i in self.tokenizer.all_special_ids}))
-        pad = self.tokenizer.pad_token_id
+        unknown, pad = self.tokenizer.unk_token_id, self.tokenizer.pad_token_id
+        self.unknown_id = None if unknown is None else int(unknown)
         self.pad_id = 0 if pad is None else int(pad)
         self.uses_token_types = "token_type_ids" in self.tokenizer.model_input_names
         self.prefix, self.suffix = self._frame()
@@ -153,10 +156,13 @@ class TextTokenizer:
             before = len(self.prefix) + len(prompt)
             keep = np.zeros(len(sequence), dtype=np.bool_)
             keep[before + keep_start - start : before + keep_stop - start] = True
+            unknown = 0
+            if self.unknown_id is not None and dropped[self.unknown_id]:
+                unknown = int(np.count_nonzero(content[keep_start:keep_stop] == self.unknown_id))
             keep[: len(self.prefix)] = policy.keep_special and i == 0
             keep[len(self.prefix) : before] = policy.keep_prompt and i == 0
             keep[len(sequence) - len(self.suffix) :] = policy.keep_special and i == len(windows) - 1
-            result.append(TokenSequence(number, sequence, np.flatnonzero(keep & ~dropped[sequence]), before))
+            result.append(TokenSequence(number, sequence, np.flatnonzero(keep & ~dropped[sequence]), before, unknown))
         return result
 
     def describe(self, token_id: int) -> str:

@@ -164,7 +164,9 @@ class TransformerBackbone:
             BackboneError: a text is not a string, or the prompt fills the window.
         """
         self._check_process()
-        sequences = [s for s in self._tokenizer.sequences(texts, self.policy(kind)) if len(s.keep)]
+        framed = self._tokenizer.sequences(texts, self.policy(kind))
+        unknown = np.bincount([s.text for s in framed], weights=[s.unknown for s in framed], minlength=len(texts))
+        sequences = [s for s in framed if len(s.keep)]
         counts = np.array([len(sequence.keep) for sequence in sequences], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         states = torch.empty((int(starts[-1]), self.d_model), dtype=self._dtype, device=self.device)
@@ -184,7 +186,8 @@ class TransformerBackbone:
         per_text = np.bincount([s.text for s in sequences], weights=counts, minlength=len(texts)).astype(np.int64)
         ids = [sequence.ids[sequence.keep] for sequence in sequences]
         token_ids = np.concatenate([np.zeros(0, dtype=np.int64), *ids]).astype(np.int32)
-        return TokenStates(states, np.concatenate([[0], np.cumsum(per_text)]).astype(np.int64), token_ids)
+        offsets = np.concatenate([[0], np.cumsum(per_text)]).astype(np.int64)
+        return TokenStates(states, offsets, token_ids, unknown.astype(np.int64))
 
     def _check_process(self) -> None:
         """Refuses a forked process where the model cannot run, with :class:`BackboneError`."""
@@ -243,6 +246,11 @@ class TransformerBackbone:
     def describe_token(self, token_id: int) -> str:
         """The word piece of a token id as the tokenizer writes it; ``"?"`` for -1."""
         return self._tokenizer.describe(token_id)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Token id of what the tokenizer does not know; None where it knows everything."""
+        return self._tokenizer.unknown_id
 
     @property
     def fast_tokenizer(self) -> Any:

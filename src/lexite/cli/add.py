@@ -67,7 +67,9 @@ def add_verb(
     report_skipped(report)
     total = BM25Index.open(index).n_documents
     if as_json:
-        print_json({"index": str(index), "added": added, "skipped": report.skipped, "documents": total})
+        print_json(
+            {"index": str(index), "added": added, "skipped": report.skipped, "documents": total, **indexer.unread.to_json()}
+        )
     else:
         print(f"{counted(added)} added; {index} holds {total:,}.")
 

@@ -109,6 +109,7 @@ def index_verb(
         "documents": added,
         "passages": index.n_passages,
         "skipped": report.skipped,
+        **indexer.unread.to_json(),
         "postings": index.n_postings,
         "bytes": index.bytes,
         "seconds": round(seconds, 2),

@@ -82,6 +82,11 @@ class IndexWriter:
         self._usable = True
 
     @property
+    def literal(self) -> LiteralConfig | None:
+        """How literal words are indexed; None: they are not."""
+        return self._state.literal
+
+    @property
     def n_latents(self) -> int:
         """Number of latent terms, the columns of weights."""
         return self._state.vocabulary.n_terms

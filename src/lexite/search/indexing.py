@@ -20,6 +20,8 @@ from lexite.progress import progress
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
+from lexite.search.unread import UnreadDocuments
+from lexite.terms.piece_counts import PieceCounts
 
 if TYPE_CHECKING:
     from lexite.corpus import Document
@@ -58,6 +60,9 @@ class Indexer:
         counter: counts the codes of the documents for a static table; None for none.
         finish: what is done with the counter before a commit.
         new_folder: the folder to remove when nothing was ever committed to it; None: nothing is removed.
+
+    Attributes:
+        unread: the documents so far that the vocabulary cannot read.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Indexer:
     ) -> None:
         self.writer, self.encoder, self.counter = writer, encoder, counter
         self._finish, self._new_folder = finish, new_folder
+        self.unread = UnreadDocuments()
 
     @classmethod
     def create(
@@ -168,8 +174,11 @@ class Indexer:
         """
         if cut is None:
             cut = cut_documents(documents, self.writer.passages)
+        counts = None
         if rows is None:
-            rows = self.encoder.encode_documents(cut.texts, static=self.counter)
+            counts = PieceCounts(self.encoder.components.unread_pieces)
+            rows = self.encoder.encode_documents(cut.texts, static=self.counter, pieces=counts)
+        self.unread.note(documents, rows, counts, self.writer.literal, cut.bounds)
         if replace:
             return self.writer.replace(documents, rows, cut)
         self.writer.add(documents, rows, cut)
@@ -200,7 +209,7 @@ def index_documents(
     show_progress: bool = False,
     documents_per_chunk: int = TEXTS_PER_CHUNK,
 ) -> tuple[int, int]:
-    """Takes a stream of documents, chunk by chunk; the caller commits.
+    """Takes a stream of documents, chunk by chunk, and warns of those that the vocabulary cannot read; the caller commits.
 
     Args:
         indexer: of the index.
@@ -220,6 +229,7 @@ def index_documents(
             replaced += indexer.take(chunk, replace=replace)
             taken += len(chunk)
             bar.advance(len(chunk))
+    indexer.unread.tell()
     return taken, replaced
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lexite.errors import ConfigError, ModelError
 from lexite.scoring.config import BM25Config
 from lexite.terms.config import TermsConfig
 from lexite.terms.manifest import ModelDetails
+from lexite.terms.piece_counts import unread_pieces
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
@@ -103,6 +105,11 @@ class Components:
         """SHA-256 over all that decides which terms a text gets; see :attr:`LatentTermEncoder.fingerprint`."""
         digests = {"backbone": self.backbone.fingerprint, "sae": self.sae.fingerprint, "pooling": self.terms.pooling}
         return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+    @functools.cached_property
+    def unread_pieces(self) -> NDArray[np.bool_]:
+        """For each token id, whether the vocabulary cannot read it; see :mod:`lexite.terms.piece_counts`."""
+        return unread_pieces(self.backbone, self.static)
 
     @property
     def reading(self) -> Mapping[str, Any]:

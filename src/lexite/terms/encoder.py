@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder
+    from lexite.terms.piece_counts import PieceCounts
     from lexite.terms.static import StaticCounter, StaticTable
 
 
@@ -123,6 +124,7 @@ class LatentTermEncoder(ComponentAccess):
         k: int | None = None,
         floor: float | None = None,
         static: StaticCounter | None = None,
+        pieces: PieceCounts | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> csr_array[np.float32]:
@@ -135,6 +137,7 @@ class LatentTermEncoder(ComponentAccess):
             k: latents kept per token; default as configured, else as trained.
             floor: share of a text's heaviest term below which terms are dropped; default as configured.
             static: counts the codes by word piece on the way, for a static table of these documents.
+            pieces: counts the word pieces on the way that the vocabulary cannot read.
             texts_per_chunk: texts that go through the model before the next are read.
             show_progress: show progress on stderr.
 
@@ -147,7 +150,7 @@ class LatentTermEncoder(ComponentAccess):
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        how = self._how("document", k, floor, static)
+        how = replace(self._how("document", k, floor, static), pieces=pieces)
         return stack_rows(encode_texts(self.components, texts, how, texts_per_chunk, show_progress), self.n_latents)
 
     def encode_queries(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseCodes
     from lexite.terms.components import Components
+    from lexite.terms.piece_counts import PieceCounts
     from lexite.terms.static import StaticCounter
 
 
@@ -34,12 +35,14 @@ class Encoding:
         k: latents kept per token.
         floor: share of a text's heaviest term below which terms are dropped.
         static: counts the codes by word piece on the way; None: nothing does.
+        pieces: counts the word pieces that the vocabulary cannot read; None: nothing does.
     """
 
     kind: Kind
     k: int
     floor: float
     static: StaticCounter | None
+    pieces: PieceCounts | None = None
 
     def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
         """Pooled rows without their small terms."""
@@ -100,12 +103,15 @@ def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_ar
 def _encode_chunk(parts: Components, texts: Sequence[str], how: Encoding, first: int) -> csr_array[np.float32]:
     """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
 
-    def weights(some: Sequence[str]) -> csr_array[np.float32]:
-        return pooled_rows(parts, parts.backbone.encode(some, how.kind).check(first_text=first), how)
+    def weights(some: Sequence[str], goes_on: bool = False) -> csr_array[np.float32]:
+        states = parts.backbone.encode(some, how.kind).check(first_text=first)
+        if how.pieces is not None:
+            how.pieces.add(states, one_text=goes_on)
+        return pooled_rows(parts, states, how)
 
     if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not _adds_up(parts):
         return weights(texts)
-    rows = vstack([weights([part]) for part in split_text(texts[0])], format="csr")
+    rows = vstack([weights([part], number > 0) for number, part in enumerate(split_text(texts[0]))], format="csr")
     row = rows.sum(axis=0) if parts.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
     return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))
 
