@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from lexite.wording import one_line
+
 logger = logging.getLogger("lexite")
 LOG_EVERY_SECONDS = 30.0
 
@@ -22,7 +24,7 @@ class ProgressBar:
     """
 
     def __init__(self, description: str, total: int | None, unit: str) -> None:
-        self.description, self.total, self.unit = description, total, unit
+        self.description, self.total, self.unit = one_line(description), total, unit
         self.done = self._before = 0
         self._started = self._last_line = time.monotonic()
 
@@ -52,16 +54,16 @@ class _TerminalBar(ProgressBar):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn(unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self.live = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self.live.add_task(description, total=total, rate="", note="")
+        self._task = self.live.add_task(self.description, total=total, rate="", note="")
 
     def go_on_from(self, done: int) -> None:
         super().go_on_from(done)
@@ -69,7 +71,7 @@ class _TerminalBar(ProgressBar):
 
     def advance(self, amount: int, note: str = "") -> None:
         self.done += amount
-        self.live.update(self._task, advance=amount, total=self.total, rate=f"{self.rate:,.0f}/s", note=note)
+        self.live.update(self._task, advance=amount, total=self.total, rate=f"{self.rate:,.0f}/s", note=one_line(note))
 
 
 @contextlib.contextmanager

@@ -27,6 +27,18 @@ class Done:
     def error(self) -> str:
         """The message of a command that failed as it should: nothing on stdout, one line on stderr."""
         assert self.status == 1, self
+        return self._line
+
+    @property
+    def usage(self) -> str:
+        """The message of a command that was called wrongly, without its last sentence, which points to the help."""
+        assert self.status == 2, self
+        message, hint, rest = self._line.rpartition(" See 'lexite ")
+        assert hint and rest.endswith("--help'."), self.err
+        return message
+
+    @property
+    def _line(self) -> str:
         assert not self.out and "Traceback" not in self.err
         lines = self.err.strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith("Error: "), self.err

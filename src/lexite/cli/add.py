@@ -21,9 +21,10 @@ from lexite.cli.arguments import (
     report_skipped,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import counted, is_quiet, print_json
+from lexite.cli.output import is_quiet, print_json, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     from lexite.corpus import ReadReport
@@ -52,7 +53,7 @@ def add_verb(
     from lexite.search.indexing import Indexer, index_documents, only_new
     from lexite.search.queries import encoder_of
 
-    sources = need_sources(sources, f"add {index}")
+    sources = need_sources(sources, f"add {quoted(index)}")
     documents, report = open_documents(sources, read)
     with BM25Index.writer(index) as writer:  # a lock, and ids that are there already, are found before the model is loaded
         new = (
@@ -71,7 +72,7 @@ def add_verb(
             {"index": str(index), "added": added, "skipped": report.skipped, "documents": total, **indexer.unread.to_json()}
         )
     else:
-        print(f"{counted(added)} added; {index} holds {total:,}.")
+        say(f"{counted(added)} added; {index} holds {total:,}.")
 
 
 def _skip(report: ReadReport) -> Callable[[str], None]:

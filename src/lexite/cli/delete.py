@@ -9,7 +9,8 @@ import typer
 
 from lexite.cli.arguments import JsonFlag
 from lexite.cli.options import configured
-from lexite.cli.output import counted, print_json
+from lexite.cli.output import print_json, say
+from lexite.wording import counted
 
 
 @configured()
@@ -32,4 +33,4 @@ def delete_verb(
     if as_json:
         print_json({"index": str(index), "deleted": deleted, "documents": total})
     else:
-        print(f"{counted(deleted)} deleted; {index} holds {total:,}.")
+        say(f"{counted(deleted)} deleted; {index} holds {total:,}.")

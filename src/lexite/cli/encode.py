@@ -27,15 +27,15 @@ from lexite.cli.arguments import (
     report_skipped,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, print_json, speaks_unicode, standard_output
+from lexite.cli.output import WrongUsage, is_quiet, print_json, say, speaks_unicode, standard_output
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.errors import ConfigError
 from lexite.files import atomic_write
 from lexite.progress import progress
 from lexite.scoring.transform import apply_transform
 from lexite.search.indexing import chunks
 from lexite.terms.config import TermsConfig
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -78,9 +78,9 @@ def encode_verb(
     """
     sources = need_sources(sources, "encode")
     if output.suffix not in (".npz", ".jsonl") and str(output) != "-":
-        raise ConfigError(f"{output} should end in .npz or .jsonl, so that the format is known.")
+        raise WrongUsage(f"{output} should end in .npz or .jsonl, so that the format is known.")
     if as_json and str(output) == "-":
-        raise ConfigError("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
+        raise WrongUsage("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
     encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
     weights = _encode(encoder, stream, kind, raw)
@@ -97,7 +97,8 @@ def encode_verb(
     if str(output) != "-" and as_json:
         print_json({"output": str(output), "texts": n_texts, "skipped": report.skipped, "terms": n_terms, "kind": kind})
     elif str(output) != "-":
-        print(f"{n_texts:,} texts, {n_terms / max(n_texts, 1):,.0f} terms each: {output}")
+        terms_each = counted(round(n_terms / max(n_texts, 1)), "term")
+        say(f"{counted(n_texts, 'text')}, {terms_each} each: {output}")
 
 
 def _open(sources: list[str], kind: Kind, read: ReadOptions) -> tuple[Iterator[tuple[str, str]], ReadReport]:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lexite.wording import escaped, one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,12 +21,13 @@ def print_hits(console: Console, hits: Sequence[SearchHit]) -> None:
     if not hits:
         console.print("No document shares a term with the query.")
     for hit in hits:
-        head = Text.assemble((f"{hit.rank:>3}  ", "dim"), (hit.title or hit.id, "bold"), (f"  {hit.score:.2f}", "cyan"))
-        if hit.title and hit.title != hit.id:
-            head.append(f"  {hit.id}", "dim")
+        title, identifier = one_line(hit.title), escaped(hit.id)
+        head = Text.assemble((f"{hit.rank:>3}  ", "dim"), (title or identifier, "bold"), (f"  {hit.score:.2f}", "cyan"))
+        if title and title != identifier:
+            head.append(f"  {identifier}", "dim")
         console.print(head)
-        matched = " · ".join(f"{term.label} {term.contribution:.2f}" for term in hit.terms)
-        passage = "" if hit.passage is None else hit.passage.text
+        matched = " · ".join(f"{one_line(term.label)} {term.contribution:.2f}" for term in hit.terms)
+        passage = "" if hit.passage is None else one_line(hit.passage.text)
         for text, style in ((passage, ""), (matched, "green")):
             for line in _wrapped(console, text):
                 console.print(Text(f"     {line}", style))

@@ -10,7 +10,7 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME_HEADING, Overwrite, need_output
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, write_json
+from lexite.cli.output import is_quiet, quoted, say, write_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.scoring.config import BM25Config
@@ -85,4 +85,4 @@ def import_verb(
     if json_file is not None:
         write_json(summary, json_file)
     if str(json_file) != "-":
-        print(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {output}")
+        say(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {quoted(output)}")

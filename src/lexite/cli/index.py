@@ -29,13 +29,14 @@ from lexite.cli.arguments import (
     report_skipped,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import counted, is_quiet, print_json
+from lexite.cli.output import is_quiet, print_json, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
+from lexite.wording import counted
 
 
 @configured(
@@ -118,7 +119,7 @@ def index_verb(
     if as_json:
         print_json(summary)
         return
-    cut = f" in {index.n_passages:,} passages" if index.n_passages > added else ""
-    each = index.n_postings / max(index.n_passages, 1)
-    print(f"{counted(added)}{cut}, {each:,.0f} terms each, in {seconds:,.1f} s: {output}")
-    print(f"Search it: lexite search {output}")
+    cut = f" in {counted(index.n_passages, 'passage')}" if index.n_passages > added else ""
+    terms_each = counted(round(index.n_postings / max(index.n_passages, 1)), "term")
+    say(f"{counted(added)}{cut}, {terms_each} each, in {seconds:,.1f} s: {output}")
+    say(f"Search it: lexite search {quoted(output)}")

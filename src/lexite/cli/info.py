@@ -15,6 +15,7 @@ from lexite.cli.options import configured
 from lexite.cli.output import console, print_json
 from lexite.errors import ConfigError, TrainingError
 from lexite.version import __version__
+from lexite.wording import escaped, figure, size
 
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "numba", "numpy", "scipy")
 _EXTRAS = {
@@ -155,18 +156,22 @@ def _print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
     out = console()
     width = max((len(key) for key in facts), default=0)
     for key, value in facts.items():
-        name = key.replace("_", " ")
+        name = escaped(key.replace("_", " "))
         if isinstance(value, Mapping):
             out.print(f"{indent}{name}", style="bold", markup=False)
             _print_facts(value, indent + "  ")
         else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _words(value)
-            out.print(f"{indent}{name:<{width}}  {shown}", markup=False)
+            out.print(f"{indent}{name:<{width}}  {_shown(key, value)}", markup=False)
 
 
-def _words(value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
+    """A value for people; ``--json`` has it exactly."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, int):
+        return size(value) if key.startswith("bytes") else f"{value:,}"
+    if isinstance(value, float):
+        return figure(value)
+    return ", ".join(_shown(key, item) for item in value) if isinstance(value, list) else escaped(str(value))

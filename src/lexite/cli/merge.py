@@ -9,7 +9,8 @@ import typer
 
 from lexite.cli.arguments import JsonFlag
 from lexite.cli.options import configured
-from lexite.cli.output import print_json
+from lexite.cli.output import print_json, say
+from lexite.wording import counted
 
 
 @configured()
@@ -30,4 +31,4 @@ def merge_verb(
     if as_json:
         print_json({"index": str(index), "documents": merged.n_documents, "bytes": merged.bytes})
     else:
-        print(f"{index} holds {merged.n_documents:,} documents in one segment.")
+        say(f"{index} holds {counted(merged.n_documents)} in one segment.")

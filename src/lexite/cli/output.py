@@ -6,12 +6,15 @@ import io
 import json
 import logging
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
+from lexite.errors import ConfigError
 from lexite.files import atomic_write
+from lexite.wording import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,12 +22,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lexite")
 
 
-class _LineFormatter(logging.Formatter):
-    """One line per record, with the level in front of what is more than information."""
+class WrongUsage(ConfigError):
+    """The words of the command line lack something or contradict each other; it ends with status 2."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+
+class _LineFormatter(logging.Formatter):
+    """One line per record, safe to print, with the level in front of what is more than information."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = escaped(super().formatMessage(record))
         return text if record.levelno <= logging.INFO else f"{record.levelname.capitalize()}: {text}"
+
+    def formatException(self, ei: Any) -> str:
+        return escaped(super().formatException(ei), lines=True)
 
 
 def set_verbosity(verbose: bool = False, quiet: bool = False) -> None:
@@ -63,11 +73,11 @@ def is_quiet() -> bool:
 
 
 def console() -> Console:
-    """A console on stdout as it is now. It writes no colours into files and pipes."""
-    from rich.console import Console
+    """A console on stdout as it is now. It shows control characters of texts, and writes no colours into files and pipes."""
+    from lexite.cli.safe_console import SafeConsole
 
     width = None if sys.stdout.isatty() else 120
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return SafeConsole(file=sys.stdout, width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def prepare_streams() -> None:
@@ -90,30 +100,26 @@ def speaks_unicode(file: IO[str]) -> bool:
     return (getattr(file, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
 
 
+def say(text: str) -> None:
+    """Prints a line or several for people on stdout; names, paths and ids in them may hold anything."""
+    print(escaped(text, lines=True))
+
+
+def quoted(path: str | Path) -> str:
+    """A path as it can be typed in a shell."""
+    return shlex.quote(str(path))
+
+
 def print_json(value: Any) -> None:
-    """Writes one JSON value on stdout."""
-    print(json.dumps(value, ensure_ascii=not speaks_unicode(sys.stdout), indent=2))
-
-
-def print_json_line(value: Any) -> None:
     """Writes one JSON value on one line of stdout."""
     print(json.dumps(value, ensure_ascii=not speaks_unicode(sys.stdout)))
 
 
 def write_json(value: Any, path: Path) -> None:
-    """Writes one JSON value to a file, or on stdout when the path is ``-``."""
+    """Writes one JSON value to a file, indented, or on one line of stdout when the path is ``-``."""
     if str(path) == "-":
         print_json(value)
         return
     with atomic_write(path, "w") as file:
         json.dump(value, file, ensure_ascii=False, indent=2)
         file.write("\n")
-
-
-def counted(documents: int) -> str:
-    """A number of documents in words.
-
-    >>> counted(1), counted(2000)
-    ('1 document', '2,000 documents')
-    """
-    return f"{documents:,} document{'' if documents == 1 else 's'}"

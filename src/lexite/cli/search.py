@@ -16,7 +16,7 @@ from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, open_queries, report_skipped
 from lexite.cli.hits import print_hits
 from lexite.cli.options import configured, flag
-from lexite.cli.output import console, print_json, print_json_line
+from lexite.cli.output import WrongUsage, console, print_json, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, CorpusError
@@ -27,6 +27,7 @@ from lexite.search.labels import labels_of
 from lexite.search.results import describe_hits
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
+from lexite.wording import counted, escaped, one_line
 
 if TYPE_CHECKING:
     from lexite.corpus import Query
@@ -103,14 +104,18 @@ def search_verb(
     from lexite.index import BM25Index
 
     if as_json and str(run) == "-":
-        raise ConfigError("Standard output holds the run, so --json has no place there. Name a file with --run.")
+        raise WrongUsage("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries or static):
-        raise ConfigError("--terms takes the place of words, of --queries and of --static. Give one of them.")
+        raise WrongUsage("--terms takes the place of words, of --queries and of --static. Give one of them.")
     if terms_file is not None:
         _check_place("--terms", (*terms.values, *model.values))
     elif static:
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
     opened = BM25Index.open(index)
+    if scoring.values.get("literal_weight") and opened.literal is None:
+        raise ConfigError(
+            f"{index} has no literal words, so --literal-weight has no effect. Leave it out, or build the index with words."
+        )
     scored = scoring.over(opened.scoring)
     if terms_file is not None:
         asked = _TermSearch(opened, terms_file, scored, top_k, approximate)
@@ -130,7 +135,7 @@ def _check_place(option: str, idle: Sequence[str]) -> None:
     """Refuses options of the model and of its terms beside one that needs neither."""
     if idle:
         named = ", ".join(map(flag, idle))
-        raise ConfigError(
+        raise WrongUsage(
             f"{option} needs no model, so options of the model and of its terms have no place beside it. Leave out {named}."
         )
 
@@ -191,11 +196,11 @@ class Session:
         for query in queries:
             hits = self.search(query.text)
             if as_json:
-                print_json_line({"id": query.id, "query": query.text, "hits": [hit.to_json() for hit in hits]})
+                print_json({"id": query.id, "query": query.text, "hits": [hit.to_json() for hit in hits]})
                 sys.stdout.flush()
                 continue
             if headings:
-                out.print(Text(f"\n{query.text}", "bold magenta"))
+                out.print(Text(f"\n{one_line(query.text)}", "bold magenta"))
             print_hits(out, hits)
 
     def converse(self) -> None:
@@ -246,10 +251,10 @@ class _TermSearch:
         for identifier, query, hits in zip(self.ids, self.queries, self.hits, strict=True):
             shown = describe_hits(self.index, query, hits, scoring=self.scoring, label=label)
             if as_json:
-                print_json_line({"id": identifier, "hits": [hit.to_json() for hit in shown]})
+                print_json({"id": identifier, "hits": [hit.to_json() for hit in shown]})
                 continue
             if len(self.ids) > 1:
-                out.print(Text(f"\n{identifier}", "bold magenta"))
+                out.print(Text(f"\n{escaped(identifier)}", "bold magenta"))
             print_hits(out, shown)
 
     def write_run(self, path: Path) -> tuple[int, int]:
@@ -275,7 +280,7 @@ def _report_run(written: tuple[int, int], run: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(run), "queries": n_queries, "hits": n_hits})
     elif str(run) != "-":
-        print(f"{n_queries:,} queries, {n_hits:,} hits: {run}")
+        say(f"{counted(n_queries, 'query', 'queries')}, {counted(n_hits, 'hit')}: {run}")
 
 
 def _piped_queries() -> Iterator[Query]:

@@ -11,7 +11,7 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, need_output, need_sources
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, write_json
+from lexite.cli.output import is_quiet, quoted, say, write_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.sae.config import SAEConfig
@@ -110,7 +110,7 @@ def train_verb(
     if json_file is not None:
         write_json(summary, json_file)
     if str(json_file) != "-":
-        print(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {output}")
+        say(f"Use it: lexite index DOCUMENTS -o my.lexite --vocabulary {quoted(output)}")
 
 
 def _make_probe(probe: Path, texts: list[str], model: BackboneConfig, terms: TermsConfig, scoring: BM25Config) -> Probe:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lexite.evaluation.measures import MEASURES
 from lexite.evaluation.significance import PairedTest
 from lexite.version import __version__
+from lexite.wording import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,7 +83,7 @@ class EvaluationReport:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"Vocabulary {escape(self.vocabulary)}", title_justify="left", header_style="bold")
+        table = Table(title=f"Vocabulary {escape(one_line(self.vocabulary))}", title_justify="left", header_style="bold")
         table.add_column("collection", no_wrap=True)
         table.add_column("system", no_wrap=True)
         tests = ("latent -\nbaseline", "p\nt-test", "p\nrandom.") if any(self.significance.values()) else ()
@@ -97,7 +98,10 @@ class EvaluationReport:
             for number, (system, row) in enumerate(rows.items()):
                 cells = [_cell(column, row, rows, system) for column in COLUMNS]
                 table.add_row(
-                    "" if number else escape(name), system, *cells, *(_test_cells(compared.get(system)) if tests else ())
+                    "" if number else escape(one_line(name)),
+                    system,
+                    *cells,
+                    *(_test_cells(compared.get(system)) if tests else ()),
                 )
             table.add_section()
         return table

@@ -31,6 +31,7 @@ from lexite.scoring.config import BM25Config, Transform, scoring_of
 from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.queries import EncodedQueries
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -500,7 +501,7 @@ class BM25Index:
     def __repr__(self) -> str:
         words = " and words" if self.literal is not None else ""
         where = str(self.path) if self.path else "in memory"
-        return f"BM25Index({where}, {self.n_documents:,} documents, {self.n_latents:,} latent terms{words})"
+        return f"BM25Index({where}, {counted(self.n_documents)}, {counted(self.n_latents, 'latent term')}{words})"
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lexite.errors import ArgumentError, CorpusError, ModelError
 from lexite.index.ids import encode_text, hash_ids
 from lexite.index.segment import Segment
+from lexite.wording import counted
 
 Among = Sequence[str] | Sequence[Sequence[str]]
 """Ids of the only documents that may be hits: a list for all queries, or a list for each."""
@@ -43,7 +44,7 @@ class DocumentIds(Collection[str]):
         return isinstance(identifier, str) and self.find([identifier])[0] >= 0
 
     def __repr__(self) -> str:
-        return f"<the ids of {len(self):,} documents>"
+        return f"<the ids of {counted(len(self))}>"
 
     def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The number of the document of each id; -1 where there is none.

@@ -12,6 +12,7 @@ import numpy as np
 from lexite.index.scorer import Scorer
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import Rows
+from lexite.wording import counted, escaped, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,14 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.score:.4f}  {self.id}",
-            f"        N {self.n_documents:,} documents, length {self.length:.1f}, average length {self.average_length:.1f}",
+            f"{self.score:.4f}  {escaped(self.id)}",
+            f"        N {counted(self.n_documents)}, length {self.length:.1f}, average length {self.average_length:.1f}",
         ]
         for term in self.terms:
-            lines.append(f"  {term.score:.4f}  {term.kind} {term.label}")
+            lines.append(f"  {term.score:.4f}  {term.kind} {one_line(term.label)}")
             lines.append(
                 f"          query weight {term.query_weight:.4f} · worth {term.worth:.4f} (idf {term.idf:.4f}, "
-                f"in {term.document_frequency:,} documents) · saturation {term.saturation:.4f} (tf {term.tf:.4f})"
+                f"in {counted(term.document_frequency)}) · saturation {term.saturation:.4f} (tf {term.tf:.4f})"
             )
         return "\n".join(lines)
 

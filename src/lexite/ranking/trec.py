@@ -4,7 +4,7 @@ A run has lines ``query Q0 document rank score tag``; qrels have lines ``query 0
 scores and order equal scores in ways of their own.
 
 Columns are separated by blanks, so white space and the per cent sign in ids are written as in URLs (``%20``, ``%25``), alike in
-runs and qrels.
+runs and qrels. So are control characters, which a terminal would carry out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lexite.errors import CorpusError
 from lexite.files import atomic_write
 from lexite.ranking.hits import Hit
 from lexite.ranking.rankings import Run
+from lexite.wording import CONTROLS
 
 
 def run_from_hits(query_ids: Sequence[str], hits: Sequence[Iterable[Hit]]) -> Run:
@@ -101,7 +102,7 @@ def quote_id(identifier: str) -> str:
     >>> quote_id("Olinda Posso"), quote_id("PLAIN-2")
     ('Olinda%20Posso', 'PLAIN-2')
     """
-    return re.sub(r"[\s%]", lambda match: urllib.parse.quote(match[0]), identifier)
+    return re.sub(rf"[\s%{CONTROLS}]", lambda match: urllib.parse.quote(match[0]), identifier)
 
 
 def _column(value: str) -> str:

@@ -38,6 +38,7 @@ from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
 from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
 from lexite.terms.queries import SETTINGS, EncodedQueries
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
@@ -248,8 +249,9 @@ class Searcher:
             return f"Searcher({place}, closed)"
         backend = self._backend
         words = " and words" if backend.literal is not None else ""
-        documents = f"{backend.n_documents:,} document{'' if backend.n_documents == 1 else 's'}"
-        return f"Searcher({place}, {documents}, {backend.vocabulary.name}{words}, {self.queries.kind} queries)"
+        return (
+            f"Searcher({place}, {counted(backend.n_documents)}, {backend.vocabulary.name}{words}, {self.queries.kind} queries)"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         backend, queries = self.backend, self.queries

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from lexite.wording import counted
+
 TAGS = ["lexite", "latent-terms", "sparse-autoencoder", "sparse-retrieval", "bm25"]
 SYSTEMS = {
     "latent": "latent terms",
@@ -70,7 +72,7 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
         "fingerprint": f"`{manifest['fingerprint'][:16]}`",
     }
     if measured and measured["n_documents"]:
-        facts["latents that fired"] = f"{measured['latents_used']:,} on {measured['n_documents']:,} documents"
+        facts["latents that fired"] = f"{measured['latents_used']:,} on {counted(measured['n_documents'])}"
     if measured:
         facts["labels and frequencies from"] = measured["source"] or "a sample of text"
     parts = [

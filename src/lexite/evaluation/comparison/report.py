@@ -12,6 +12,7 @@ from lexite.evaluation.comparison.records import RunRecord
 from lexite.evaluation.comparison.sweep import TRAINED
 from lexite.files import atomic_write, write_json
 from lexite.version import __version__
+from lexite.wording import counted, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -125,7 +126,8 @@ class Comparison:
             f"- {_label(row)}: {row.mean[QUALITY]:.4f} at {_cost(row.mean['postings_per_document'])} postings" for row in best
         )
         pictures = "".join(f"\n![{Path(plot).stem}]({plot})\n" for plot in plots)
-        counts = f"{len(self.runs)} runs, {len(self.recipes)} recipes, collections: {', '.join(self.collections)}."
+        trained = f"{counted(len(self.runs), 'run')}, {counted(len(self.recipes), 'recipe')}"
+        counts = f"{trained}, collections: {', '.join(self.collections)}."
         table = "\n".join(lines)
         return f"# Comparison\n\n{counts}\n\n{table}\n\n{_DEFINITIONS}\n\n## Frontier\n\n{listed}\n{pictures}"
 
@@ -137,13 +139,15 @@ class Comparison:
         table = Table(title="Comparison of recipes", title_justify="left", header_style="bold")
         for number, head in enumerate(_heads(self.collections, self._repeated)):
             words = head.rsplit(" ", 1) if len(head) > 9 else [head]
-            table.add_column("\n".join(escape(word) for word in words), justify="right" if number > 1 else "left", no_wrap=True)
+            table.add_column(
+                "\n".join(escape(one_line(word)) for word in words), justify="right" if number > 1 else "left", no_wrap=True
+            )
         before = ""
         for row in self.rows:
             if before and row.recipe != before and len(self.cuts) > 1:
                 table.add_section()
             table.add_row(
-                *(escape(cell) for cell in _cells(row, self.collections, self._repeated)),
+                *(escape(one_line(cell)) for cell in _cells(row, self.collections, self._repeated)),
                 style="bold" if row.frontier else None,
             )
             before = row.recipe
