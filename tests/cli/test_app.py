@@ -162,7 +162,7 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
 
 
 def test_stdout_may_lack_characters_or_be_closed() -> None:
-    code = "from lexite.cli import output as o; o.prepare_streams(); print('é'); o.print_json_line('é')"
+    code = "from lexite.cli import output as o; o.prepare_streams(); print('é'); o.print_json('é')"
     environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == '?\n"\\u00e9"\n', done.stderr

@@ -65,7 +65,7 @@ def test_compare_writes_a_table_files_and_plots(
     ],
 )
 def test_what_is_missing_is_said(lexite: Any, words: list[str], message: str) -> None:
-    assert message in lexite("compare", *words).error
+    assert message in lexite("compare", *words).usage
 
 
 def test_an_unknown_key_names_the_file(lexite: Any, recipe: Callable[..., Path], collection: Path, tmp_path: Path) -> None:

@@ -68,4 +68,4 @@ def test_errors_are_one_line_and_leave_nothing(lexite, folder: Path, model, tmp_
     scaled = write_random(tmp_path / "scaled", 32, normalize_activations="expected_average_only_in")
     assert "(--text), or the factor itself (--input-scale)" in fails(scaled, *model)
     assert lexite("import", scaled, "-o", tmp_path / "s", *model, "--input-scale", "1").status == 0
-    assert "No output was named" in lexite("import", folder, *model).error
+    assert "No output was named" in lexite("import", folder, *model).usage

@@ -34,10 +34,14 @@ def test_index_says_what_it_did(lexite, documents: Path, tiny_vocabulary: Path, 
     assert ids(tmp_path / "i") == ["d1", "d2", "d3", "d4", "d5", "d6"]
 
 
+UNREAD = {"without_terms": 0, "without_terms_ids": [], "mostly_unknown": 0, "mostly_unknown_ids": []}
+
+
 def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["--k-documents", "2", "--k1", "3", "--no-text", "--json"]
     done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words)
-    assert set(done.json) == {"index", "documents", "passages", "skipped", "postings", "bytes", "seconds", "precision"}
+    keys = {"index", "documents", "passages", "skipped", *UNREAD, "postings", "bytes", "seconds", "precision"}
+    assert set(done.json) == keys
     assert done.json["documents"] == 6 and done.json["skipped"] == 0 and done.json["precision"] == "fp32"
     index = BM25Index.open(tmp_path / "i")
     assert index.scoring.k1 == 3 and index.vocabulary.terms_config["k_documents"] == 2
@@ -95,13 +99,13 @@ def test_skipped_records_are_counted_and_named(lexite, tiny_vocabulary: Path, tm
     source.write_text('{"_id": "a", "text": "milk"}\nnonsense\n{"_id": "c", "text": "bread"}\n')
     done = lexite("index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, "--skip-bad", "--json")
     assert done.json["documents"] == 2 and done.json["skipped"] == 1
-    assert f"{source}, line 2" in done.err and "1 bad records were skipped, 2 were read" in done.err
+    assert f"{source}, line 2" in done.err and "1 bad record was skipped, 2 read" in done.err
 
 
 def test_add_appends_and_is_found_at_once(lexite, own_index: Path, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "new.jsonl", {"_id": "n1", "text": "a virus in a cell"}, {"_id": "n2", "text": "horse"})
     done = lexite("add", own_index, source, "--json")
-    assert done.json == {"index": str(own_index), "added": 2, "skipped": 0, "documents": 8}
+    assert done.json == {"index": str(own_index), "added": 2, "skipped": 0, "documents": 8, **UNREAD}
     hits = json.loads(lexite("search", own_index, "a virus in a cell", "--json", "--top-k", "1").out)["hits"]
     assert [hit["id"] for hit in hits] == ["n1"]
 
@@ -186,11 +190,11 @@ def test_a_moved_vocabulary_is_named(lexite, own_index: Path, tiny_vocabulary: P
 
 @pytest.mark.parametrize("words", [["index", "-o", "x"], ["add", "x"], ["encode"]])
 def test_sources_are_asked_for(lexite, words: list[str]) -> None:
-    assert lexite(*words).error.startswith("No documents were named.")
+    assert lexite(*words).usage.startswith("No documents were named.")
 
 
 def test_an_output_is_asked_for(lexite, documents: Path) -> None:
-    assert lexite("index", documents).error == "No output was named. Give one with -o."
+    assert lexite("index", documents).usage == "No output was named. Give one with -o."
 
 
 READ = ["--long", "truncate", "--query-prompt", "query: ", "--document-prompt", "text: "]
@@ -235,8 +239,8 @@ def test_add_skips_known_ids_on_request(lexite, own_index: Path, tmp_path: Path)
     source = jsonl(tmp_path / "new.jsonl", {"_id": "z", "text": "sun"}, {"_id": "d2", "text": "a fish"})
     assert "--replace" in lexite("add", own_index, source).error
     done = lexite("add", own_index, source, "--skip-bad", "--json")
-    assert done.json == {"index": str(own_index), "added": 1, "skipped": 1, "documents": 7}
-    assert "has a document 'd2' already" in done.err and "1 bad records were skipped, 1 were read" in done.err
+    assert done.json == {"index": str(own_index), "added": 1, "skipped": 1, "documents": 7, **UNREAD}
+    assert "has a document 'd2' already" in done.err and "1 bad record was skipped, 1 read" in done.err
 
 
 def test_delete_counts_documents_and_not_words(lexite, own_index: Path) -> None:

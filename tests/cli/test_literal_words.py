@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from lexite.index import BM25Index, LiteralConfig
+from lexite.scoring.compounds import german_analyser, german_parts
 from lexite.search.indexing import index_documents
 from lexite.terms import LatentTermEncoder
 
@@ -93,12 +95,63 @@ def test_settings_come_from_options_and_recipes(lexite, documents: Path, tiny_vo
     assert "literal-weight" in lexite(*build, "-o", tmp_path / "d", "--literal-weight-documents", "0").err
 
 
-@pytest.mark.parametrize("option", [["--literal-weight-documents", "3"], ["--literal-stop-words", "none"]])
+OPTIONS = [
+    ["--literal-weight-documents", "3"],
+    ["--literal-stop-words", "none"],
+    ["--literal-unspaced", "whole"],
+    ["--literal-compounds", "german"],
+    ["--literal-weight", "2"],
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_options_of_words_are_refused_where_there_are_none(lexite, collection: Path, tmp_path: Path, option: list[str]) -> None:
     for words in (["index", collection, "-o", tmp_path / "i"], ["eval", collection]):
-        said = lexite(*words, "--no-literal", *option).error
+        said = lexite(*words, "--no-literal", *option).usage
         assert said == f"{option[0]} has no effect beside --no-literal. Leave one of them out."
     assert not (tmp_path / "i").exists()
+
+
+def test_the_weight_of_words_is_refused_where_an_index_has_none(lexite, tiny_index: Path, tmp_path: Path) -> None:
+    terms = jsonl(tmp_path / "terms.jsonl", {"id": "1", "terms": {"3": 1.0}})
+    for query in (["milk"], ["milk", "--static"], ["--terms", terms]):
+        said = lexite("search", tiny_index, *query, "--literal-weight", "2").error
+        assert said.startswith(f"{tiny_index} has no literal words, so --literal-weight has no effect.")
+        assert lexite("search", tiny_index, *query, "--literal-weight", "0").status == 0  # leaves out what is not there
+
+
+def test_how_words_are_cut_is_recorded_and_used_again(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    first = jsonl(tmp_path / "a.jsonl", {"_id": "a", "text": "milk 東京都に行く"})
+    second = jsonl(tmp_path / "b.jsonl", {"_id": "b", "text": "milk 京都大学"})
+    for unspaced, found in (("pairs", {"a", "b"}), ("whole", set())):
+        index = tmp_path / unspaced
+        words = ["--vocabulary", tiny_vocabulary, "--literal-unspaced", unspaced]
+        assert lexite("index", first, "-o", index, *words).status == 0
+        assert lexite("add", index, second).status == 0
+        assert {
+            hit["id"] for hit in hits(lexite, index, "京都", "--literal-weight", "9") if any("word" in t for t in hit["terms"])
+        } == found
+        assert lexite("info", index, "--json").json["literal_unspaced"] == unspaced
+
+
+def test_an_index_whose_words_need_a_package_names_it(
+    lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("HanTa")
+    german = ["--vocabulary", tiny_vocabulary, "--literal-compounds", "german"]
+    source = jsonl(tmp_path / "a.jsonl", {"_id": "a", "text": "Das Heizungsventil"}, {"_id": "b", "text": "Tisch"})
+    assert lexite("index", source, "-o", tmp_path / "i", *german).status == 0
+    (first, *_) = hits(lexite, tmp_path / "i", "Ventil", "--literal-weight", "9")
+    assert first["id"] == "a" and first["terms"][0]["word"] == "ventil"
+    monkeypatch.setitem(sys.modules, "HanTa.HanoverTagger", None)
+    german_analyser.cache_clear()
+    german_parts.cache_clear()
+    needed = "Splitting German compounds needs the package 'HanTa', which is not installed. Run: pip install 'lexite[german]'"
+    assert lexite("search", tmp_path / "i", "Heizungsventil").error == needed
+    assert lexite("add", tmp_path / "i", jsonl(tmp_path / "c.jsonl", {"_id": "c", "text": "Kesselventil"})).error == needed
+    assert lexite("index", documents, "-o", tmp_path / "new", *german).error == needed
+    assert not (tmp_path / "new").exists()
+    assert lexite("info", tmp_path / "i").status == 0
 
 
 def test_texts_need_not_be_kept(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:

@@ -64,11 +64,11 @@ def test_encode_reads_queries_as_queries(lexite, tiny_vocabulary: Path, tmp_path
 
 
 def test_encode_has_one_thing_for_stdout(lexite, documents: Path) -> None:
-    assert "--json has no place" in lexite("encode", documents, "--json").error
+    assert "--json has no place" in lexite("encode", documents, "--json").usage
 
 
 def test_encode_needs_a_known_format(lexite, documents: Path) -> None:
-    assert lexite("encode", documents, "-o", "weights.csv").error.startswith("weights.csv should end in .npz or .jsonl")
+    assert lexite("encode", documents, "-o", "weights.csv").usage.startswith("weights.csv should end in .npz or .jsonl")
 
 
 def test_info_of_an_index(lexite, tiny_index: Path) -> None:
@@ -120,6 +120,7 @@ def test_info_of_the_installation(lexite) -> None:
             "int8",
             "plots",
             "eval",
+            "german",
         }
     )
     assert "fast bf16" in lexite("info").out
@@ -153,7 +154,7 @@ def test_eval_on_stdout_without_baselines(lexite, collection: Path, tiny_vocabul
 def test_eval_refuses_before_it_works(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["eval", collection, "--vocabulary", tiny_vocabulary]
     assert "cannot be written" in lexite(*words, "--json", tmp_path).error
-    assert "'splade' is not a baseline" in lexite(*words, "--baselines", "dense,splade").error
+    assert "'splade' is not a baseline" in lexite(*words, "--baselines", "dense,splade").usage
 
 
 def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tmp_path: Path, monkeypatch) -> None:
@@ -169,7 +170,7 @@ def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tm
     recipe.write_text("collections: [a]\ntop_k: 5\n")
     assert "top_k is 5" in lexite("eval", "--recipe", recipe).error
     recipe.write_text("collections:\n")
-    assert lexite("eval", "--recipe", recipe).error.startswith("No collections were named.")
+    assert lexite("eval", "--recipe", recipe).usage.startswith("No collections were named.")
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_states_are_as_good_as_the_texts_they_came_from(lexite, whole: Path, doc
     for number, source in enumerate([documents, tmp_path / "states"]):
         assert lexite("rank", whole, source, "-o", tmp_path / str(number)).status == 0
     assert read_manifest(tmp_path / "0")["fingerprint"] == read_manifest(tmp_path / "1")["fingerprint"]
-    assert "read alone" in lexite("rank", whole, tmp_path / "states", documents, "-o", tmp_path / "x").error
+    assert "read alone" in lexite("rank", whole, tmp_path / "states", documents, "-o", tmp_path / "x").usage
 
 
 def test_states_of_another_model_are_refused(lexite, whole: Path, tmp_path: Path) -> None:
@@ -144,7 +144,6 @@ def test_a_plot_is_drawn(lexite, whole: Path, documents: Path, tmp_path: Path) -
         (["--n-latents", "0"], "A prefix of 0 latents cannot be taken"),
         (["--n-latents", "65"], "A prefix of 65 latents cannot be taken"),
         (["--n-latents", "3"], "keeps 4 latents per token"),
-        (["--n-latents", "x"], "'x' is not a count"),
         (["--tokens", "0"], "no tokens"),
     ],
 )
@@ -153,12 +152,18 @@ def test_what_cannot_be_is_refused(lexite, whole: Path, documents: Path, tmp_pat
     assert not (tmp_path / "r").exists()
 
 
+def test_counts_are_whole_numbers(lexite, whole: Path, documents: Path, tmp_path: Path) -> None:
+    for option in ("--n-latents", "--tokens"):
+        said = lexite("rank", whole, documents, "-o", tmp_path / "r", option, "x").usage
+        assert said.startswith(f"{option}: 'x' is not a count")
+
+
 def test_importance_needs_a_decoder_and_an_output(lexite, tiny_vocabulary: Path, documents: Path, tmp_path: Path) -> None:
     error = lexite("rank", tiny_vocabulary, documents, "-o", tmp_path / "r").error
     assert "encoder only" in error and "density" in error
     assert lexite("rank", tiny_vocabulary, documents, "-o", tmp_path / "r", "--by", "density").status == 0
-    assert "No output" in lexite("rank", tiny_vocabulary, documents).error
-    assert "No documents" in lexite("rank", tiny_vocabulary, "-o", tmp_path / "r").error
+    assert "No output" in lexite("rank", tiny_vocabulary, documents).usage
+    assert "No documents" in lexite("rank", tiny_vocabulary, "-o", tmp_path / "r").usage
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "not written by this command" in lexite("rank", tiny_vocabulary, documents, "-o", tmp_path / "mine").error

@@ -71,7 +71,7 @@ def test_files_of_queries_and_trec_runs(lexite, tiny_index: Path, collection: Pa
     words = ["search", tiny_index, "--queries", queries, "--top-k", "2", "--run"]
     assert lexite(*words, tmp_path / "run.txt", "--json").json == {"run": str(tmp_path / "run.txt"), "queries": 3, "hits": 6}
     assert lexite(*words, "-").out == (tmp_path / "run.txt").read_text()
-    assert "--json has no place" in lexite(*words, "-", "--json").error
+    assert "--json has no place" in lexite(*words, "-", "--json").usage
     run = read_trec_run(tmp_path / "run.txt")
     assert {query: list(row) for query, row in run.items()} == {
         answer["id"]: [hit["id"] for hit in answer["hits"][:2]] for answer in answers
@@ -155,7 +155,7 @@ def test_fields_of_a_file_of_queries_are_named(lexite, tiny_index: Path, tmp_pat
     words = ["search", tiny_index, "--queries", file, "--json", "--id-field", "nr", "--text-field", "words"]
     done = lexite(*words, "--skip-bad")
     assert [(answer["id"], answer["query"]) for answer in lines(done.out)] == [("a", "milk")]
-    assert "1 bad records were skipped" in done.err and "line 2" in lexite(*words).error
+    assert "1 bad record was skipped" in done.err and "line 2" in lexite(*words).error
 
 
 def test_queries_that_are_not_utf8(lexite, tiny_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def test_without_a_table_of_its_own_that_of_the_vocabulary_serves(
     words = ["search", bare_index, "--static", "milk", "--json"]
     said = lexite(*words).error
     assert "has no static table, nor can its vocabulary's be taken: The vocabulary tiny has no static table" in said
-    assert said.endswith("Search without --static, or index the documents again, without --no-static.")
+    assert said.endswith("Search without --static, or index the documents again with it.")
     other = lexite(*words, "--vocabulary", other_vocabulary).error
     assert "The vocabulary other has no static table" in other
     assert "does not exist" in lexite(*words, "--vocabulary", tmp_path / "nowhere").error
@@ -288,9 +288,9 @@ def test_a_thousand_queries(lexite, tiny_index: Path, tmp_path: Path) -> None:
 
 def test_what_has_no_place_beside_static(lexite, tiny_index: Path, tmp_path: Path) -> None:
     for option in (["--k-queries", "2"], ["--device", "cpu"], ["--precision", "fp32"], ["--query-prompt", "q: "]):
-        said = lexite("search", tiny_index, "--static", "milk", *option).error
+        said = lexite("search", tiny_index, "--static", "milk", *option).usage
         assert said.startswith("--static needs no model") and said.endswith(f"Leave out {option[0]}.")
-    assert "--static" in lexite("search", tiny_index, "--static", "--terms", tmp_path / "t.jsonl").error
+    assert "--static" in lexite("search", tiny_index, "--static", "--terms", tmp_path / "t.jsonl").usage
 
 
 def test_damaged_and_missing_files_are_named(lexite, own_index: Path) -> None:

@@ -126,7 +126,7 @@ def test_missing_empty_and_undecodable_files(lexite, tiny_index: Path, tmp_path:
     (tmp_path / "latin").write_bytes(b'{"id": "\xff"}\n')
     assert "line 1 is not valid UTF-8" in lexite("search", tiny_index, "--terms", tmp_path / "latin").err
     words = ["--k-queries", "2", "--device", "cpu"]
-    said = lexite("search", tiny_index, "--terms", tmp_path / "empty", *words).error
+    said = lexite("search", tiny_index, "--terms", tmp_path / "empty", *words).usage
     assert said.endswith("have no place beside it. Leave out --k-queries, --device.")
     assert "takes the place of words" in lexite("search", tiny_index, "milk", "--terms", tmp_path / "empty").err
 

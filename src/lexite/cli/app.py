@@ -7,19 +7,21 @@ import importlib
 import keyword
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.main import get_command
 
 from lexite.cli.help import SectionedCommand
-from lexite.cli.output import prepare_streams, set_verbosity
+from lexite.cli.output import WrongUsage, prepare_streams, set_verbosity
 from lexite.errors import LexiteError
 from lexite.kernels.hardware import shorten_spinning
 from lexite.version import __version__
+from lexite.wording import escaped, one_line
 
 logger = logging.getLogger("lexite")
 
@@ -75,7 +77,8 @@ def build_app(verb: str | None = None) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status.
 
-    0 done; 1 an error that the message explains; 2 wrong usage; 70 an error of lexite itself; 130 interrupted.
+    0 done, also where the reader of a pipe went away; 1 an error that the message explains; 2 wrong usage; 70 an error of
+    lexite itself; 130 interrupted.
 
     Args:
         arguments: words after ``lexite``; those of this process by default.
@@ -86,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_verbosity()
     named = next((word for word in words if not word.startswith("-")), "")
     completing = "_LEXITE_COMPLETE" in os.environ
+    streams = sys.stdout, sys.stderr
     try:
         command = get_command(build_app(None if completing else named))
         status = command.main(args=words, prog_name="lexite", standalone_mode=False)
@@ -94,19 +98,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
-        _close_stdout()
-        return 0
+        return _reader_gone()
+    except SystemExit as stopped:  # typer ends so when a pipe is closed, behind streams that it wraps
+        if sys.stdout is streams[0]:
+            raise
+        sys.stdout, sys.stderr = streams
+        logger.debug("The reader of standard output went away (%s).", stopped)
+        return _reader_gone()
     except (KeyboardInterrupt, typer.Abort):
         return _fail("Interrupted. What was committed before is kept.", _INTERRUPTED)
     except typer.TyperException as wrong:
         return _usage_error(wrong, named)
+    except WrongUsage as error:
+        return _fail(f"{error} {_hint(named)}", 2)
     except LexiteError as error:
-        return _fail(str(error), 1)
+        return _fail(_with_flags(str(error), named), 1)
     except MemoryError:
         return _fail("Not enough memory. Try smaller batches or fewer documents at once.", 1)
     except OSError as error:
         if error.filename is None and error.errno in _WRITING_FAILED:
-            _close_stdout()
+            _close(sys.stdout)
             return _fail(f"Standard output cannot be written: {(error.strerror or str(error)).lower()}.", 1)
         if error.errno == errno.ENAMETOOLONG:
             return _fail(f"'{str(error.filename)[:60]}…' is too long for the name of a file.", 1)
@@ -137,9 +148,12 @@ def _elsewhere() -> NoReturn:
 
 
 def _fail(message: str, status: int) -> int:
-    if os.environ.get("LEXITE_TRACEBACK"):
-        traceback.print_exc()
-    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    try:
+        if os.environ.get("LEXITE_TRACEBACK"):
+            print(escaped(traceback.format_exc(), lines=True), file=sys.stderr)
+        print(f"Error: {one_line(message)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _close(sys.stderr)
     return status
 
 
@@ -151,10 +165,13 @@ def _internal_error(error: Exception) -> int:
 def _usage_error(wrong: typer.TyperException, verb: str) -> int:
     text = _in_plain_words(wrong).rstrip()
     if not text or text.lstrip().startswith("Usage:"):  # no verb was given: the help is the message, or was shown already
-        print(wrong.format_message().rstrip(), file=sys.stderr, end="\n" if text else "")
+        print(escaped(wrong.format_message().rstrip(), lines=True), file=sys.stderr, end="\n" if text else "")
         return wrong.exit_code
-    hint = f"lexite {verb} --help" if verb in VERBS else "lexite --help"
-    return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} See '{hint}'.", wrong.exit_code)
+    return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} {_hint(verb)}", wrong.exit_code)
+
+
+def _hint(verb: str) -> str:
+    return f"See 'lexite {verb} --help'." if verb in VERBS else "See 'lexite --help'."
 
 
 def _in_plain_words(wrong: typer.TyperException) -> str:
@@ -167,8 +184,35 @@ def _in_plain_words(wrong: typer.TyperException) -> str:
     return text
 
 
-def _close_stdout() -> None:
+def _with_flags(message: str, verb: str) -> str:
+    """A message with the options of a verb as the command line has them: ``--overwrite`` for ``overwrite=True``."""
+    if verb not in VERBS:
+        return message
+    command: Any = get_command(build_app(verb))
+    flags = {p.name: p.opts[0] for p in command.commands[verb].params if p.opts[0].startswith("--")}
+    if "sources" not in {p.name for p in command.commands[verb].params} and "text" in flags:
+        flags["sources"] = flags["text"]  # texts beside something else that is read
+
+    def flag(match: re.Match[str]) -> str:
+        if match["name"] not in flags:
+            return match[0]
+        return f"{flags[match['name']]} {match['value']}" if match["value"] else flags[match["name"]]
+
+    return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|\.\.\.|'(?P<value>[^']*)')", flag, message)
+
+
+def _reader_gone() -> int:
+    """A reader that has seen enough is no error: nothing is said, and the status is that of success."""
+    _close(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except BrokenPipeError:  # both went into the same pipe
+        _close(sys.stderr)
+    return 0
+
+
+def _close(stream: TextIO) -> None:
     """The reader went away, or the disk is full: nothing more is written, not even at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
+    os.dup2(devnull, stream.fileno())
     os.close(devnull)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.config import Overrides
+from lexite.cli.output import WrongUsage
+from lexite.config import Overrides, parse_count
 from lexite.errors import ConfigError, CorpusError
 from lexite.terms.config import Profile, TermsConfig
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     from lexite.corpus import Document, Query, ReadOptions, ReadReport
@@ -26,7 +28,9 @@ RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # the vocabulary stays the same
 RUNTIME_HEADING = "Model"
 WORDS_HEADING = "Literal words"
-NEEDS_WORDS = {"literal": ("literal_weight_documents", "literal_stop_words", "literal_unspaced", "literal_compounds")}
+NEEDS_WORDS = {
+    "literal": ("literal_weight", "literal_weight_documents", "literal_stop_words", "literal_unspaced", "literal_compounds")
+}
 
 Sources = Annotated[
     list[str] | None,
@@ -74,10 +78,10 @@ def need_sources(sources: Sequence[str] | None, verb: str) -> list[str]:
     """The sources, when there are any.
 
     Raises:
-        ConfigError: there are none, neither on the command line nor in a recipe.
+        WrongUsage: there are none, neither on the command line nor in a recipe.
     """
     if not sources:
-        raise ConfigError(f"No documents were named. Give files or folders: lexite {verb} SOURCES..., or - for standard input.")
+        raise WrongUsage(f"No documents were named. Give files or folders: lexite {verb} SOURCES..., or - for standard input.")
     return list(sources)
 
 
@@ -85,11 +89,23 @@ def need_output(output: Path | None) -> Path:
     """The output, when there is one.
 
     Raises:
-        ConfigError: there is none, neither on the command line nor in a recipe.
+        WrongUsage: there is none, neither on the command line nor in a recipe.
     """
     if output is None:
-        raise ConfigError("No output was named. Give one with -o.")
+        raise WrongUsage("No output was named. Give one with -o.")
     return output
+
+
+def count_of(text: str, option: str) -> int:
+    """The count that an option was given, such as ``500k``.
+
+    Raises:
+        WrongUsage: it is no whole number.
+    """
+    try:
+        return parse_count(text)
+    except ConfigError as error:
+        raise WrongUsage(f"{option}: {error}") from None
 
 
 def load_vocabulary(
@@ -111,7 +127,8 @@ def report_skipped(report: ReadReport) -> None:
     if report.skipped:
         for message in report.messages:
             logger.warning("%s", message)
-        logger.warning("%s bad records were skipped, %s were read.", f"{report.skipped:,}", f"{report.read:,}")
+        were = "was" if report.skipped == 1 else "were"
+        logger.warning("%s %s skipped, %s read.", counted(report.skipped, "bad record"), were, f"{report.read:,}")
 
 
 def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lexite.cli.arguments import need_output
+from lexite.cli.arguments import count_of, need_output
 from lexite.cli.options import configured
-from lexite.cli.output import console, is_quiet, write_json
-from lexite.config import parse_count
-from lexite.errors import ConfigError
+from lexite.cli.output import WrongUsage, console, is_quiet, write_json
 
 
 @configured()
@@ -71,19 +69,22 @@ def compare_verb(
     from lexite.evaluation import compare_recipes
 
     if not collections:
-        raise ConfigError("No collections were named. Give BEIR folders: --collections COLLECTION...")
+        raise WrongUsage("No collections were named. Give BEIR folders: --collections COLLECTION...")
     folder = need_output(output)
+    cuts, chosen_seeds = _numbers(k, "--k", 1), _numbers(seeds, "--seeds", 0)
+    if not recipes:
+        raise WrongUsage("No recipes were named. Give YAML files: lexite compare RECIPE... --collections COLLECTION...")
     if plots:
         need_matplotlib()
     comparison = compare_recipes(
-        recipes or [],
+        recipes,
         collections,
         folder,
         states=states,
         sources=text or [],
         cache=cache,
-        k=_numbers(k, "--k", 1),
-        seeds=_numbers(seeds, "--seeds", 0),
+        k=cuts,
+        seeds=chosen_seeds,
         split=split,
         overwrite=overwrite,
         show_progress=not is_quiet(),
@@ -102,8 +103,8 @@ def _numbers(text: str, option: str, least: int) -> list[int]:
     >>> _numbers("4, 8", "--k", 1)
     [4, 8]
     """
-    numbers = [parse_count(part) for part in text.split(",") if part.strip()]
+    numbers = [count_of(part, option) for part in text.split(",") if part.strip()]
     low = next((number for number in numbers if number < least), None)
     if low is not None:
-        raise ConfigError(f"{option} holds {low}, but must hold numbers of at least {least}.")
+        raise WrongUsage(f"{option} holds {low}, but must hold numbers of at least {least}.")
     return numbers

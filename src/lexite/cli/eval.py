@@ -22,7 +22,7 @@ from lexite.cli.arguments import (
     load_vocabulary,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import console, is_quiet, write_json
+from lexite.cli.output import WrongUsage, console, is_quiet, write_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
@@ -90,10 +90,10 @@ def eval_verb(
 
     cutting = passages_of(passages)
     if not collections:
-        raise ConfigError("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
+        raise WrongUsage("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     if strange := next((name for name in named if name not in BASELINES), None):  # before the model is loaded
-        raise ConfigError(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
+        raise WrongUsage(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
     if top_k < LEAST_TOP_K:  # a recipe's
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":

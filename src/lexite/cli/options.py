@@ -19,7 +19,7 @@ from typing import Any, Literal, Union
 import typer
 from typer.models import OptionInfo
 
-from lexite.cli.output import set_verbosity
+from lexite.cli.output import WrongUsage, set_verbosity
 from lexite.cli.recipes import read_recipe, recipe_keys
 from lexite.config import Overrides, check_value, option_aliases
 from lexite.errors import ConfigError
@@ -172,7 +172,7 @@ def _check_effect(needs: Mapping[str, Collection[str]], given: Collection[str], 
     for switch, needy in needs.items():
         idle = next((name for name in needy if name in given), None)
         if idle is not None and values.get(switch) is False:
-            raise ConfigError(f"{flag(idle)} has no effect beside --no-{flag(switch)[2:]}. Leave one of them out.")
+            raise WrongUsage(f"{flag(idle)} has no effect beside --no-{flag(switch)[2:]}. Leave one of them out.")
 
 
 def _build(group: _Group, options: Mapping[str, Any], written: Mapping[str, Any], path: str) -> Any:
@@ -190,7 +190,7 @@ def _check_option(hint: Any, field: dataclasses.Field[Any], value: Any) -> Any:
     try:
         return check_value(hint, field, value, "option")
     except ConfigError as error:
-        raise ConfigError(str(error).removeprefix("option: ").replace(field.name, flag_of(field), 1)) from None
+        raise WrongUsage(str(error).removeprefix("option: ").replace(field.name, flag_of(field), 1)) from None
 
 
 def _context_parameter() -> inspect.Parameter:

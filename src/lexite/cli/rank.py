@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_vocabulary, need_output, need_sources
+from lexite.cli.arguments import (
+    RUNTIME,
+    RUNTIME_HEADING,
+    Overwrite,
+    Sources,
+    count_of,
+    load_vocabulary,
+    need_output,
+    need_sources,
+)
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, write_json
-from lexite.config import Overrides, parse_count
+from lexite.cli.output import WrongUsage, is_quiet, quoted, say, write_json
+from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import check_output_folder
 from lexite.progress import progress
+from lexite.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -73,8 +83,8 @@ def rank_verb(
     from lexite.terms.manifest import MANIFEST
     from lexite.terms.saving import save_components
 
-    names, folder = need_sources(sources, f"rank {vocabulary}"), need_output(output)
-    wanted, kept = parse_count(tokens), None if n_latents is None else parse_count(n_latents)
+    names, folder = need_sources(sources, f"rank {quoted(vocabulary)}"), need_output(output)
+    wanted, kept = count_of(tokens, "--tokens"), None if n_latents is None else count_of(n_latents, "--n-latents")
     check_output_folder(folder, MANIFEST, overwrite=overwrite)
     if plot is not None:
         _need_plots()
@@ -107,7 +117,7 @@ def _open(names: list[str], encoder: LatentTermEncoder, read: ReadOptions) -> St
     if not stores:
         return TextSource(names, encoder.backbone, read)
     if len(names) > 1:
-        raise ConfigError("A folder of token states is read alone. Name it as the only source.")
+        raise WrongUsage("A folder of token states is read alone. Name it as the only source.")
     store = StateStore.open(stores[0])
     if store.backbone and store.fingerprint != encoder.backbone.fingerprint:
         raise ConfigError(
@@ -175,7 +185,8 @@ def _draw(ranking: LatentRanking, path: Path, name: str) -> None:
 
 def _report(ranking: LatentRanking, folder: Path, kept: int) -> None:
     fit = ranking.fit
-    print(f"{kept:,} latents by {ranking.by}, measured on {ranking.n_tokens:,} tokens: {folder}")
-    print(f"Power law of {fit.n_used:,}: exponent {fit.exponent:.2f}, R² {fit.r2:.3f}; ", end="")
-    print(f"its middle: exponent {fit.exponent_middle:.2f}, R² {fit.r2_middle:.3f}")
-    print(f"Use the first latents: lexite index DOCUMENTS -o my.lexite --vocabulary {folder} --prefix {max(kept // 4, 1)}")
+    say(f"{counted(kept, 'latent')} by {ranking.by}, measured on {counted(ranking.n_tokens, 'token')}: {folder}")
+    middle = f"its middle: exponent {fit.exponent_middle:.2f}, R² {fit.r2_middle:.3f}"
+    say(f"Power law of {fit.n_used:,}: exponent {fit.exponent:.2f}, R² {fit.r2:.3f}; {middle}")
+    prefix = f"--vocabulary {quoted(folder)} --prefix {max(kept // 4, 1)}"
+    say(f"Use the first latents: lexite index DOCUMENTS -o my.lexite {prefix}")
