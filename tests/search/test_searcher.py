@@ -11,6 +11,7 @@ import pytest
 
 import lexite
 from lexite import Document, Searcher
+from lexite.corpus import ReadOptions, ReadReport
 from lexite.corpus.passages import PassageConfig
 from lexite.errors import ArgumentError, ConfigError, CorpusError, IndexFormatError, LexiteError, StorageError
 from lexite.index import BM25Index
@@ -422,3 +423,16 @@ def test_a_snippet_of_a_huge_text_is_looked_for_everywhere(tiny_vocabulary: Path
         ) as searcher:
             passage = searcher.search("a dose of the drug for the patient")[0].passage
             assert passage is not None and "patient" in passage.text
+
+
+def test_a_text_that_is_empty_is_as_bad_as_in_a_file(encoder) -> None:
+    for given in ({"texts": ["a", " \n"]}, {"sources": [Document("1", "a"), Document("2", "", title=" ")]}):
+        with pytest.raises(CorpusError, match="Document '2': the text is empty. .* leaves bad ones out."):
+            Searcher.build(**given, vocabulary=encoder)
+        report = ReadReport()
+        with Searcher.build(**given, vocabulary=encoder, read=ReadOptions(skip_bad=True), report=report) as searcher:
+            assert list(searcher.index.ids) == ["1"] and (report.read, report.skipped) == (1, 1)
+            with pytest.raises(CorpusError, match="the text is empty"):
+                searcher.add(texts=[""])
+    with Searcher.build([Document("1", "", title="only a title")], vocabulary=encoder) as searcher:
+        assert len(searcher) == 1

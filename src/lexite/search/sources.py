@@ -7,7 +7,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lexite.corpus.options import ReadOptions, ReadReport
+from lexite.corpus.options import Guard, ReadOptions, ReadReport
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, CorpusError
 
@@ -30,13 +30,13 @@ def documents_of(
     Args:
         sources: files and folders, as :func:`lexite.read_documents` takes them, or documents; one or many.
         texts: plain texts in place of them.
-        read: how files are read.
+        read: how files are read, and whether documents without a text are skipped.
         report: filled with counts while documents are read.
         taken: ids that texts do not get.
 
     Raises:
         ArgumentError: both or neither are given, or something is of another kind.
-        CorpusError: a source cannot be read.
+        CorpusError: a source cannot be read, or a document has no text.
 
     >>> [document.id for document in documents_of(None, ["one", "two"])]
     ['1', '2']
@@ -46,14 +46,14 @@ def documents_of(
     if (sources is None) == (texts is None):
         raise ArgumentError("Give documents in one way: sources (files, folders or documents), or texts=[...].")
     if texts is not None:
-        return _begun(_numbered(texts, taken))
+        return _begun(_with_text(_numbered(texts, taken), read, report))
     listed = [sources] if isinstance(sources, (str, Path, Document)) else sources
     if not isinstance(listed, Iterable):
         raise ArgumentError(f"Sources are files, folders or documents, not a {type(listed).__name__}.")
     stream = iter(listed)
     first = next(stream, None)
     if isinstance(first, Document):
-        return _checked(chain([first], stream))
+        return _with_text(_checked(chain([first], stream)), read, report)
     names = list(chain([] if first is None else [first], stream))
     if strange := next((name for name in names if not isinstance(name, (str, Path))), None):
         raise ArgumentError(f"Sources are files, folders or documents, all of one kind, not a {type(strange).__name__}.")
@@ -64,6 +64,17 @@ def documents_of(
 def _begun(stream: Iterator[Document]) -> Iterator[Document]:
     """The same stream, with its first document read already."""
     return chain(list(islice(stream, 1)), stream)
+
+
+def _with_text(documents: Iterable[Document], read: ReadOptions | None, report: ReadReport | None) -> Iterator[Document]:
+    """The documents that have a text; one without is bad, as one in a file is."""
+    guard = Guard((read or ReadOptions()).skip_bad, report or ReadReport(), "ReadOptions(skip_bad=True) leaves bad ones out.")
+    for document in documents:
+        if document.full_text.strip():
+            guard.report.read += 1
+            yield document
+        else:
+            guard.bad(f"Document '{document.id}': the text is empty.")
 
 
 def _checked(documents: Iterable[object]) -> Iterator[Document]:
