@@ -56,7 +56,8 @@ class IndexWriter:
     """Adds, replaces and deletes documents of an index. Made by ``BM25Index.create`` and ``BM25Index.writer``.
 
     Nothing a reader can see changes before :meth:`commit`, which is atomic and durable. Used as a context manager: leaving the
-    block drops what was not committed, and lets the next writer in.
+    block drops what was not committed and lets the next writer in; where neither an error nor :meth:`rollback` ended the block,
+    a warning says so.
 
     Args:
         folder: the index folder; it exists.
@@ -80,6 +81,7 @@ class IndexWriter:
         self._next = self._first_free_number()
         self._buffer = self._new_buffer()
         self._usable = True
+        self._has_changes = False
 
     @property
     def literal(self) -> LiteralConfig | None:
@@ -197,6 +199,7 @@ class IndexWriter:
         if table is not None:
             check_static(table, self.n_latents)
         self._static, self._static_is_new = table, True
+        self._has_changes = True
 
     def commit(self) -> None:
         """Makes all changes so far the state of the index: durably, and at once for whoever opens it from now on.
@@ -244,6 +247,10 @@ class IndexWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self._usable and self._has_changes:
+            logger.warning(
+                "Changes of %s were not committed and are dropped. Call commit() before the block ends.", self.folder
+            )
         self.rollback()
 
     def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None, *, replace: bool) -> int:
@@ -302,6 +309,7 @@ class IndexWriter:
         return places
 
     def _delete(self, ids: list[bytes], places: Sequence[tuple[ChangedSegment | None, int] | None]) -> int:
+        self._has_changes = self._has_changes or bool(ids)
         count = 0
         for identifier, place in zip(ids, places, strict=True):
             if place is not None:
@@ -344,6 +352,7 @@ class IndexWriter:
         )
         write_commit(self.folder, state)
         self._state, self._static, self._static_is_new = state, None, False
+        self._has_changes = False
         remove_stale(self.folder, state)
 
     def _write_deletions(self, part: ChangedSegment, generation: int) -> None:
@@ -471,7 +480,7 @@ def create_index(path: str | Path, state: Commit, segment_postings: int, *, over
         with contextlib.suppress(IndexFormatError):  # a damaged index may be replaced; nothing of it is touched before
             old = current_commit(folder)
             if old and not overwrite:  # committed since the check above
-                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
+                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with overwrite=True.")
             remove_stale(folder, old)
         generation = old.generation if old else last_generation(folder)  # files of a damaged index keep their names
         return IndexWriter(folder, dataclasses.replace(state, generation=generation), (), segment_postings, lock)

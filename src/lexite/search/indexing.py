@@ -52,7 +52,7 @@ class Indexer:
     """Takes documents into an index: encodes them, writes them, counts them into its static table.
 
     Nothing a reader can see changes before :meth:`commit`. Used as a context manager: leaving the block without it drops
-    everything, and removes the folder of an index that was new.
+    everything, with a warning where no error ended it, and removes the folder of an index that was new.
 
     Args:
         writer: of the index.
@@ -194,7 +194,7 @@ class Indexer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.writer.rollback()
+        self.writer.__exit__(kind, error, trace)
         if self._new_folder is not None and not (self._new_folder / COMMIT_NAME).exists():
             shutil.rmtree(self._new_folder, ignore_errors=True)
 
