@@ -89,7 +89,7 @@ def test_an_output_folder_may_be_new_or_empty(tmp_path: Path) -> None:
 
 def test_an_output_folder_must_not_hold_something_else(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text("{}")
-    with pytest.raises(StorageError, match="--overwrite"):
+    with pytest.raises(StorageError, match="overwrite=True"):
         check_output_folder(tmp_path, "m.json")
     assert check_output_folder(tmp_path, "m.json", overwrite=True)
     with pytest.raises(StorageError, match="not empty"):

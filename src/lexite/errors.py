@@ -2,6 +2,7 @@
 
 Every error raised on purpose is a :class:`LexiteError`. Its message is one or a few short sentences: what was wrong, where
 (file, line, field), and what to do. The command line prints the message alone and exits with status 1 (2 for wrong usage).
+Messages name options as Python has them, ``overwrite=True`` or ``vocabulary=...``; the command line prints ``--overwrite``.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def check_output_folder(path: str | os.PathLike[str], marker: str, *, overwrite:
             if not (folder / marker).exists():
                 raise StorageError(f"{folder} is not empty and was not written by this command. Choose another output folder.")
             if not overwrite:
-                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with --overwrite.")
+                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with overwrite=True.")
         ancestor = next(p for p in [folder, *folder.absolute().parents] if p.exists())
         if not ancestor.is_dir():
             raise StorageError(f"{ancestor} is a file, so {folder} cannot be made. Choose another output folder.")

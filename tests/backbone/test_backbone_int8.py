@@ -103,5 +103,5 @@ def test_another_device_is_refused(mean_folder: Path) -> None:
 @needs_openvino
 def test_a_model_that_cannot_be_converted_is_refused(mean_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexite.backbone.int8._graph_of", lambda model, inputs: 1 / 0)
-    with pytest.raises(BackboneError, match="cannot be converted to int8 .*division.*--precision fp32"):
+    with pytest.raises(BackboneError, match="cannot be converted to int8 .*division.*precision='fp32'"):
         load_backbone(BackboneConfig(model=str(mean_folder), precision="int8"))

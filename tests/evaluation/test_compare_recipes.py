@@ -203,7 +203,7 @@ def test_a_changed_recipe_is_refused_or_trained_anew(recipe: Write, collection: 
     compare_recipes(paths, [collection], out)
     calls.clear()
     recipe("b", learning_rate=0.01, checkpoint_tokens=300)
-    with pytest.raises(ConfigError, match=r"b\.yaml has changed .*learning_rate: 0.001 -> 0.01\).*another name.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"b\.yaml has changed .*: 0.001 -> 0.01\).*another name.*overwrite=True"):
         compare_recipes(paths, [collection], out)
     assert not calls
     compare_recipes(paths, [collection], out, overwrite=True)
@@ -276,7 +276,7 @@ def test_states_that_are_there_are_trained_on(
         compare_recipes([recipe("b", overlap=7)], [collection], tmp_path / "out", **options)
     with pytest.raises(ConfigError, match="on other token states"):
         compare_recipes([recipe("c")], [collection], tmp_path / "out")
-    with pytest.raises(ConfigError, match="--states or --text"):
+    with pytest.raises(ConfigError, match="states=... or sources="):
         compare_recipes([path], [collection], tmp_path / "out", sources=["x"], **options)
     again = compare_recipes([recipe("a")], [collection], tmp_path / "out", k=[2], overwrite=True)
     assert again.runs[0].fingerprint != compared.runs[0].fingerprint  # trained on titles too

@@ -131,7 +131,7 @@ def test_a_query_of_unknown_words_finds_nothing(encoder, make_collection):
 
 
 def test_a_backbone_without_a_tokenizer_is_refused_before_any_work(late_encoder, pets):
-    with pytest.raises(ConfigError, match="no tokenizer that can be carried along.*Leave --static out"):
+    with pytest.raises(ConfigError, match="no tokenizer that can be carried along.*Leave static=True out"):
         evaluate_collections(late_encoder, [pets], static=True)
     assert late_encoder.backbone.n_encoded == 0
 

@@ -199,7 +199,7 @@ def test_a_build_killed_in_its_first_commit_can_be_repeated(tmp_path: Path) -> N
 def test_an_index_is_replaced_by_the_first_commit_only(tmp_path: Path) -> None:
     path = tmp_path / "index"
     build(path)
-    with pytest.raises(StorageError, match="--overwrite"):
+    with pytest.raises(StorageError, match="overwrite=True"):
         BM25Index.create(path, VOCABULARY)
     other = VocabularyInfo("e" * 64, "other", VOCABULARY.n_terms)
     with BM25Index.create(path, other, overwrite=True, segment_postings=40) as writer:

@@ -117,7 +117,7 @@ def test_a_folder_of_something_else_is_refused_before_any_work(documents: Path, 
 
 def test_a_vocabulary_is_replaced_only_when_asked(documents: Path, tiny_model: Path, tmp_path: Path) -> None:
     build(documents, tmp_path / "v", tiny_model, tokens=300)
-    with pytest.raises(StorageError, match="--overwrite"):
+    with pytest.raises(StorageError, match="overwrite=True"):
         build(documents, tmp_path / "v", tiny_model, tokens=300)
     before = LatentTermEncoder.from_pretrained(tmp_path / "v").fingerprint
     build(documents, tmp_path / "v", tiny_model, tokens=300, seed=1, overwrite=True)
@@ -131,7 +131,7 @@ def test_an_interrupted_run_must_be_resumed_or_replaced(
         patch.setattr("lexite.recipes.from_text.measured", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError):
             build(documents, tmp_path / "v", tiny_model)
-    with pytest.raises(StorageError, match="unfinished training run.*--resume"):
+    with pytest.raises(StorageError, match="unfinished training run.*resume=True"):
         build(documents, tmp_path / "v", tiny_model)
     resumed = build(documents, tmp_path / "v", tiny_model, resume=True)
     assert resumed["fingerprint"] == build(documents, tmp_path / "whole", tiny_model)["fingerprint"]

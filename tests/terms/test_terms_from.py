@@ -174,7 +174,7 @@ def test_other_sizes_and_rules_are_refused(
 
 def test_states_of_another_reading_are_refused(begun: Path, documents: Path, tmp_path: Path) -> None:
     start = load(begun)
-    with pytest.raises(TrainingError, match="Leave --from out"):
+    with pytest.raises(TrainingError, match="Leave start=... out"):
         train([documents], tmp_path / "v", backbone=replace(start.backbone.config, special_tokens="keep"), start=start)
 
 

@@ -139,7 +139,7 @@ def test_another_configuration_is_refused_with_the_key(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         run(tmp_path, Numbers(fail_at=150))
     log = (tmp_path / METRICS_FILE).read_bytes()
-    with pytest.raises(TrainingError, match=r"learning_rate: 0\.001 -> 0\.5.*--overwrite"):
+    with pytest.raises(TrainingError, match=r"learning_rate: 0\.001 -> 0\.5.*overwrite=True"):
         run(tmp_path, resume=True, learning_rate=0.5)
     with pytest.raises(TrainingError, match="sources"):
         run(tmp_path, Numbers(seed=3), resume=True)
@@ -241,7 +241,7 @@ def test_too_few_steps_are_warned_of(
     assert len(taken) == steps and len(warned) == (steps < 10)
     if warned:
         assert warned[0].startswith(f"{changes['tokens']} tokens in all and 50 a step make {steps} step")
-        assert "--tokens" in warned[0] and "--batch-tokens" in warned[0]
+        assert "more tokens or epochs, or smaller batches" in warned[0]
 
 
 def test_a_text_that_turns_out_to_be_short_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -74,7 +74,7 @@ class Int8Model(torch.nn.Module):
                 self._compiled = thread.submit(openvino.Core().compile_model, graph, "CPU", settings).result()
         except Exception as error:  # whatever tracing and conversion raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise BackboneError(f"The model cannot be converted to int8 ({reason}). Use --precision fp32 or bf16.") from error
+            raise BackboneError(f"The model cannot be converted to int8 ({reason}). Use precision='fp32', or bf16.") from error
         self._requests = threading.local()
         self._process = os.getpid()
         _converted.add(self)

@@ -46,7 +46,7 @@ def resolve_precision(config: BackboneConfig, device: str) -> Precision:
         BackboneError: int8 on a device other than the CPU.
     """
     if config.precision == "int8" and device != "cpu":
-        raise BackboneError(f"precision int8 is for the CPU, not for {device}. Add --device cpu, or choose another precision.")
+        raise BackboneError(f"precision int8 is for the CPU, not for {device}. Add device='cpu', or choose another precision.")
     if config.precision == "auto":
         return "bf16" if fast_bf16(device) else "fp32"
     return config.precision

@@ -101,7 +101,7 @@ class TokenStates:
             token = row - int(self.offsets[number])
             raise BackboneError(
                 f"{prefix}the state of token {token} of text {first_text + number} (both counted from 0) "
-                "holds NaN or infinity. Try --precision fp32; if it stays, the weights or the arrays are damaged."
+                "holds NaN or infinity. Try precision='fp32'; if it stays, the weights or the arrays are damaged."
             )
         return self
 

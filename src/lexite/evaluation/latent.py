@@ -85,7 +85,7 @@ class LatentSystem:
         if static and counter_for(encoder.backbone, encoder.n_latents) is None:
             raise ConfigError(
                 f"{encoder.backbone.name} has no tokenizer that can be carried along, so it can have no static queries. "
-                "Leave --static out."
+                "Leave static=True out."
             )
 
     def run(self, collection: JudgedCollection, top_k: int) -> SystemResult:

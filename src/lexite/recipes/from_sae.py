@@ -32,6 +32,7 @@ from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
 from lexite.terms.measure import measured
 from lexite.terms.saving import backbone_device
+from lexite.wording import counted
 
 logger = logging.getLogger("lexite")
 HEAD_TOKENS = 16384
@@ -165,7 +166,8 @@ def import_vocabulary(
     names = ", ".join(str(source) for source in sources)
     encoder, fit = _fit_and_measure(encoder, stream, documents is not None, names, input_scale, show_progress)
     if report.skipped:
-        logger.warning("%s bad records were skipped: %s", f"{report.skipped:,}", " ".join(report.messages))
+        were = "was" if report.skipped == 1 else "were"
+        logger.warning("%s %s skipped: %s", counted(report.skipped, "bad record"), were, " ".join(report.messages))
     facts = {"library": came_from.library, "trained_on": came_from.model, "place": came_from.place}
     recipe = {
         "imported": Path(path).absolute().name,
@@ -294,8 +296,8 @@ def _scale(sae: SparseAutoencoder, states: torch.Tensor | None, given: float | N
     if states is None or not len(states):
         raise ModelError(
             "The autoencoder was trained on states scaled to a mean norm of √d (normalize_activations: "
-            "expected_average_only_in), and the factor is not in its files. Give text to estimate it on (--text), or the "
-            "factor itself (--input-scale)."
+            "expected_average_only_in), and the factor is not in its files. Give text to estimate it on (sources=...), or the "
+            "factor itself (input_scale=...)."
         )
     scale = average_norm_scale(float(states.norm(dim=1).mean()), states.shape[1])
     logger.info("States are scaled by %.4g, which brings their mean norm on the text to √d.", scale)

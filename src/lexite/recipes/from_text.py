@@ -168,7 +168,7 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
     if start.backbone.fingerprint != backbone.fingerprint:
         raise TrainingError(
             f"'{start.name}' was trained on token states of {start.backbone.name}, but the states here are of {backbone.name} "
-            "or were made in another way. Leave --from out to train a new vocabulary on them."
+            "or were made in another way. Leave start=... out to train a new vocabulary on them."
         )
     accepted = rule_class(sae.rule).starts_from
     if start.sae.activation not in accepted:
@@ -238,7 +238,7 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     if latest_checkpoint(work):
         if not (resume or overwrite):
             raise StorageError(
-                f"{folder} holds an unfinished training run. Go on with --resume, or start anew with --overwrite."
+                f"{folder} holds an unfinished training run. Go on with resume=True, or start anew with overwrite=True."
             )
     elif not (work / WORK_MARKER).is_file() or (folder / MANIFEST).exists():  # a run without a checkpoint is no loss
         check_output_folder(folder, MANIFEST, overwrite=overwrite)
@@ -260,7 +260,7 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "
-            "Choose another output folder, or replace it with --overwrite."
+            "Choose another output folder, or replace it with overwrite=True."
         )
     logger.info("The run in %s is finished already.", folder)
     return {**summary, "output": str(folder)}

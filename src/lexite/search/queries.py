@@ -227,7 +227,7 @@ def encoder_of(
     else:
         name = str(vocabulary or made_by.model)
         if not name:
-            raise IndexFormatError("The index does not say where its vocabulary is. Name it with --vocabulary.")
+            raise IndexFormatError("The index does not say where its vocabulary is. Name it with vocabulary=....")
         encoder = load_encoder(name, **{**reading, **model})
     if prefix is not None and prefix < encoder.sae.config.n_latents:
         encoder = encoder.prefix(prefix)
@@ -244,7 +244,7 @@ def check_made_by(made_by: VocabularyInfo, name: str, fingerprint: str) -> None:
     if fingerprint != made_by.fingerprint:
         raise IndexFormatError(
             f"The index was made by the vocabulary '{made_by.name}' ({made_by.fingerprint[:12]}), but "
-            f"'{name}' is another one ({fingerprint[:12]}). Name its own with --vocabulary."
+            f"'{name}' is another one ({fingerprint[:12]}). Name its own with vocabulary=...."
         )
 
 
@@ -267,7 +267,7 @@ def static_queries_of(index: BM25Index, vocabulary: str | Path | None = None) ->
 def _table_of_vocabulary(index: BM25Index, name: str) -> StaticTable:
     from lexite.terms.static import load_static
 
-    advice = "Search without --static, or index the documents again, without --no-static."
+    advice = "Search without static=True, or index the documents again with it."
     if not name:
         raise IndexFormatError(f"{index.path} has no static table, and does not say where its vocabulary is. {advice}")
     try:
@@ -281,6 +281,6 @@ def _table_of_vocabulary(index: BM25Index, name: str) -> StaticTable:
         raise IndexFormatError(
             f"{index.path} has no static table, and that of '{name}' is of another vocabulary "
             f"({manifest['fingerprint'][:12]}) than made the index ('{made_by.name}', {made_by.fingerprint[:12]}). "
-            f"Name its own with --vocabulary. {advice}"
+            f"Name its own with vocabulary=.... {advice}"
         )
     return table

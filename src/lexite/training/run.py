@@ -161,7 +161,7 @@ class _Run:
             return ShuffleBuffer(self.config.buffer_tokens, d_model, self._buffer_file)
         if self._buffer_file is not None:
             raise ConfigError(
-                "A buffer of whole passages is kept in memory: use --buffer memory with this rule and these losses."
+                "A buffer of whole passages is kept in memory: use buffer='memory' with this rule and these losses."
             )
         return PassageBuffer(self.config.buffer_tokens, d_model)
 
@@ -283,7 +283,7 @@ class _Run:
         if steps < FEW_STEPS:
             logger.warning(
                 "%s tokens in all and %s a step make %d step%s: too few to learn anything, so the vocabulary stays nearly "
-                "what it was at the start. Give more text, more --tokens or --epochs, or a smaller --batch-tokens.",
+                "what it was at the start. Give more text, more tokens or epochs, or smaller batches.",
                 f"{self.total:,}", f"{size:,}", steps, "" if steps == 1 else "s",
             )  # fmt: skip
 
@@ -325,7 +325,7 @@ class _Run:
         if changed:
             raise TrainingError(
                 f"The run in {self.folder} was started with another configuration ({'; '.join(changed)}). "
-                "Resume with the same options, or start anew with --overwrite."
+                "Resume with the same options, or start anew with overwrite=True."
             )
         if info["threads"] != torch.get_num_threads():
             logger.warning("The run had %s threads before: its last bits will differ.", info["threads"])

@@ -92,7 +92,7 @@ def read_recipes(paths: Sequence[str | Path]) -> list[Recipe]:
         ConfigError: no recipe, two of one name, a file is missing or not a recipe, or a key or value is not valid.
     """
     if not paths:
-        raise ConfigError("No recipes were named. Give YAML files: lexite compare RECIPE... --collections COLLECTION...")
+        raise ConfigError("No recipes were named. Give YAML files.")
     recipes = [read_recipe(path) for path in paths]
     names = [recipe.name for recipe in recipes]
     twice = next((name for name in names if names.count(name) > 1), None)

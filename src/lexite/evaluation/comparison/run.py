@@ -213,7 +213,7 @@ def _claim(folder: Path, states: TextStates | StoredStates, runs: Sequence[_Run]
     if changed and not overwrite:
         raise ConfigError(
             f"{folder} holds a comparison on other token states ({changed[0]}). Choose another output folder, or train "
-            "everything anew with --overwrite."
+            "everything anew with overwrite=True."
         )
     outdated = [folder / RUNS, folder / STATES] if changed else []
     for run in runs:
@@ -221,7 +221,7 @@ def _claim(folder: Path, states: TextStates | StoredStates, runs: Sequence[_Run]
         if differing and not overwrite:
             raise ConfigError(
                 f"{run.recipe.path} has changed since its run in {run.folder} ({'; '.join(differing)}). Give the recipe "
-                "another name, or train it anew with --overwrite."
+                "another name, or train it anew with overwrite=True."
             )
         outdated += [run.folder] if differing else []
     with storage_errors(folder):

@@ -130,7 +130,7 @@ def choose_states(
     """
     if states is not None:
         if sources:
-            raise ConfigError("Both token states and text were named. Name one of them: --states or --text.")
+            raise ConfigError("Both token states and text were named. Name one of them: states=... or sources=...")
         stored = StoredStates(Path(states))
         _check_model(recipes, stored.open())
         return stored
@@ -139,11 +139,13 @@ def choose_states(
         sources = recipes[0].sources
         for recipe in recipes:
             if not recipe.sources:
-                raise ConfigError(f"{recipe.path} names no sources. Name texts with --text, or token states with --states.")
+                raise ConfigError(
+                    f"{recipe.path} names no sources. Name texts with sources=..., or token states with states=...."
+                )
             if recipe.sources != tuple(sources):
                 raise ConfigError(
                     f"{recipe.path} has other sources than {recipes[0].path}. Recipes are compared on the same token states: "
-                    "name their texts with --text, or token states with --states."
+                    "name their texts with sources=..., or token states with states=...."
                 )
     return TextStates(folder, tuple(str(source) for source in sources), recipes, show_progress)
 
