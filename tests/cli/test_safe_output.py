@@ -47,6 +47,8 @@ def test_hits_are_safe_and_json_is_exact(lexite, evil_index: Path) -> None:
     done = lexite("search", evil_index, f"milk {EVIL}")
     assert is_safe(done.out) and rf"id {SHOWN}\n1" in done.out and f"Milk {SHOWN} and more" in done.out
     assert f"bare{SHOWN}" in done.out
+    more = lexite("search", evil_index, "milk", "--passages-per-hit", "2").out
+    assert is_safe(more) and more.count(SHOWN) > done.out.count(SHOWN)
     hits = lexite("search", evil_index, "milk", "--json").json["hits"]
     assert {hit["id"] for hit in hits} == {f"id {EVIL}\n1", f"bare{EVIL}"}
     assert any(hit["title"] == f"Milk {EVIL}\nand more" for hit in hits)

@@ -32,7 +32,7 @@ def print_hits(console: Console, hits: Sequence[SearchHit]) -> None:
             for line in _wrapped(console, text):
                 console.print(Text(f"     {line}", style))
         for found in hit.passages:
-            for number, line in enumerate(_wrapped(console, " ".join(found.text.split()))):
+            for number, line in enumerate(_wrapped(console, one_line(found.text))):
                 console.print(Text(f"     {'' if number else f'{found.score:.2f}  '}{line}", "dim"))
 
 
