@@ -85,7 +85,7 @@ def test_last_line_without_line_end(tmp_path: Path):
 @pytest.mark.parametrize("text", ["text", "body", "contents", "content", "passage", "abstract"])
 def test_field_names_are_found(tmp_path: Path, name: str, text: str):
     (tmp_path / "a.jsonl").write_text(json.dumps({"other": 1, text: "t", name: "i"}))
-    assert list(read_documents([tmp_path / "a.jsonl"])) == [Document("i", "t")]
+    assert list(read_documents([tmp_path / "a.jsonl"])) == [Document("i", "t", fields={"other": 1})]
 
 
 def test_field_names_can_be_chosen(tmp_path: Path):
@@ -94,7 +94,9 @@ def test_field_names_can_be_chosen(tmp_path: Path):
     (tmp_path / "a.jsonl").write_text(json.dumps(record))
     (tmp_path / "a.csv").write_text(f"{','.join(record)}\n{','.join(map(str, record.values()))}\n")
     for name in ("a.jsonl", "a.csv"):
-        assert list(read_documents([tmp_path / name], options)) == [Document("17", "right", "up")]
+        (document,) = read_documents([tmp_path / name], options)
+        assert (document.id, document.text, document.title) == ("17", "right", "up")
+        assert document.fields == {"id": "wrong", "text": "wrong", "title": "wrong"}
 
 
 def test_chosen_title_may_be_missing_in_some_records(tmp_path: Path):

@@ -26,14 +26,22 @@ class IdSet:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, id: object) -> bool:
+        key, table, mask = self._key(str(id)), self._table, self._mask
+        slot = key & mask
+        while entry := table[slot]:
+            if entry == key:
+                return True
+            slot = (slot + 1) & mask
+        return False
+
     def add(self, id: str) -> bool:
         """Adds an id; False when it was there already.
 
         Raises:
             UnicodeEncodeError: the id holds half a surrogate pair and is no valid text.
         """
-        digest = hashlib.blake2b(id.encode(), digest_size=8).digest()
-        key = int.from_bytes(digest, "little") or 1  # 0 marks a free slot
+        key = self._key(id)
         table, mask = self._table, self._mask
         slot = key & mask
         while entry := table[slot]:
@@ -45,6 +53,11 @@ class IdSet:
         if 3 * self._count > 2 * mask:
             self._grow()
         return True
+
+    @staticmethod
+    def _key(id: str) -> int:
+        digest = hashlib.blake2b(id.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1  # 0 marks a free slot
 
     def _resize(self, capacity: int) -> None:
         self._table = array("Q", bytes(8 * capacity))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from lexite.corpus.numbering import Numbering
 from lexite.corpus.options import BadRecord, ReadOptions
 from lexite.errors import CorpusError
 
@@ -48,8 +49,9 @@ class FieldNames(NamedTuple):
 class FieldReader:
     """Reads id, text and title of each record of one source.
 
-    The names are settled by the first record that has a text (the header, in a table) and hold for the whole source: a
-    later record that lacks its id or text is bad.
+    A name matches as it is written, else whatever the case of its letters: ``ID`` is an id where there is no ``id``. The
+    names are settled by the first record that has a text (the header, in a table) and hold for the whole source: a later
+    record that lacks its id or text is bad.
 
     Args:
         options: names chosen by the user.
@@ -69,16 +71,19 @@ class FieldReader:
             BadRecord: there is no text field, or a chosen id field is missing.
         """
         options, known = self._options, self._known
-        present = dict.fromkeys(columns)
-        text = options.text_field or next((name for name in known.text if name in present), None)
-        if text is None:
+        present = list(dict.fromkeys(columns))
+        text = _found(present, [options.text_field] if options.text_field else known.text)
+        if text is None and not options.text_field:
             raise BadRecord(f"no text field among {_listed(present)}. Name it with --text-field.")
-        for name, flag in ((text, "--text-field"), (options.id_field, "--id-field")):
-            if name is not None and name not in present:
+        id = _found(present, [options.id_field] if options.id_field else known.id)
+        for name, found, flag in ((options.text_field, text, "--text-field"), (options.id_field, id, "--id-field")):
+            if name is not None and found is None:
                 raise BadRecord(f"the field {name!r} is missing; there is {_listed(present)}. Choose it with {flag}.")
-        id = options.id_field or next((name for name in known.id if name in present), None)
-        title = (options.title_field or known.title[0]) if known.title else None
-        self._names = FieldNames(id, text, title)
+        title = None
+        if known.title:  # the first record may lack it, and later ones have it
+            wanted = [options.title_field] if options.title_field else known.title
+            title = _found(present, wanted) or wanted[0]
+        self._names = FieldNames(id, str(text), title)
         return self._names
 
     def choose_columns(self, columns: Iterable[str], where: str) -> FieldNames:
@@ -98,12 +103,41 @@ class FieldReader:
         self._names = FieldNames(None, "text", None)
         self._title_due = False
 
-    def read(self, record: Mapping[str, object], number: int) -> tuple[str, str, str]:
+    @property
+    def reads_queries(self) -> bool:
+        """Whether records are queries."""
+        return self._known is QUERY_FIELDS
+
+    @property
+    def header(self) -> str:
+        """Whether a table's first line names its columns, as far as a person said."""
+        return self._options.header
+
+    @property
+    def chooses_text(self) -> bool:
+        """Whether a person named the field of the text."""
+        return self._options.text_field is not None
+
+    def is_chosen(self, column: str) -> bool:
+        """Whether a person named this field."""
+        options = self._options
+        return column in (options.id_field, options.text_field, options.title_field)
+
+    def has_text(self, columns: Iterable[str]) -> bool:
+        """Whether one of these is a name that a text usually has."""
+        return any(column.lower() in self._known.text for column in columns)
+
+    @property
+    def names(self) -> FieldNames | None:
+        """The names, once they are settled."""
+        return self._names
+
+    def read(self, record: Mapping[str, object], numbering: Numbering) -> tuple[str, str, str]:
         """Id, text and title of a record.
 
         Args:
             record: its fields.
-            number: stands in for the id where records have none.
+            numbering: gives the id where records have none.
 
         Raises:
             BadRecord: a field is missing or of the wrong type, or the id is empty.
@@ -120,19 +154,20 @@ class FieldReader:
             raise _wrong(str(names.title), title)
         if self._title_due:
             self._watch_title(str(names.title), record)
-        return self._id(names, record, number), text, title
+        return self._id(names, record, numbering), text, title
 
     def finish(self, where: str) -> None:
         """Called at the end of a source; raises :class:`CorpusError` when the chosen title field never occurred."""
         if self._title_due and self._untitled:
             raise CorpusError(f"{where}: no record has the field '{self._options.title_field}'. Choose it with --title-field.")
 
-    def _id(self, names: FieldNames, record: Mapping[str, object], number: int) -> str:
+    def _id(self, names: FieldNames, record: Mapping[str, object], numbering: Numbering) -> str:
         if names.id is None:
-            late = next((name for name in self._known.id if name in record), None)
+            late = next((name for name in record if name.lower() in self._known.id), None)
             if late is not None:
                 raise BadRecord(f"the record has an id in {late!r}, but the first one had none; give all records one, or none.")
-            return str(number)
+            return numbering.free()
+        numbering.passed()
         value = record.get(names.id, _MISSING)
         if type(value) is int:
             return str(value)
@@ -149,6 +184,30 @@ class FieldReader:
         self._untitled += 1
         if self._untitled >= _TITLE_CHECK:
             raise CorpusError(f"No title field {name!r} in the first {_TITLE_CHECK:,} records. Choose it with --title-field.")
+
+
+def is_known(column: str) -> bool:
+    """Whether this is a name that a field of documents or queries usually has."""
+    groups = (*DOCUMENT_FIELDS, *QUERY_FIELDS)
+    return any(column.lower() in names for names in groups)
+
+
+def _found(present: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The first of the wanted names that is there: as it is written, else in other letters, capital or small.
+
+    Raises:
+        BadRecord: it is there twice, and only in other letters.
+    """
+    for name in wanted:
+        if name in present:
+            return name
+    for name in wanted:
+        alike = [other for other in present if other.lower() == name.lower()]
+        if len(alike) > 1:
+            raise BadRecord(f"{_listed(alike)} are all called {name!r}. Give them different names.")
+        if alike:
+            return alike[0]
+    return None
 
 
 def _wrong(name: str, value: object, wanted: str = "text") -> BadRecord:

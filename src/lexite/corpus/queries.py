@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from lexite.corpus.duplicates import IdSet
 from lexite.corpus.fields import QUERY_FIELDS, FieldReader
+from lexite.corpus.numbering import Numbering
 from lexite.corpus.options import BadRecord, Guard, ReadOptions, ReadReport
 from lexite.corpus.records import Query
 from lexite.corpus.rows import read_rows
@@ -34,17 +34,17 @@ def read_queries(source: str | Path, options: ReadOptions | None = None, report:
     found = find_source(source, member="queries")
     if found.format == "text":
         found = replace(found, format="lines")
-    elif found.format in ("folder", "builtin"):
+    elif found.format in ("folder", "glob", "builtin", "document"):
         raise CorpusError(f"{found.name} holds no queries. Name a file of queries, or a BEIR folder with queries.jsonl.")
     return _queries(found, options or ReadOptions(), report or ReadReport())
 
 
 def _queries(source: Source, options: ReadOptions, report: ReadReport) -> Iterator[Query]:
-    guard, ids, numbers = Guard(options.skip_bad, report), IdSet(), itertools.count(1)
+    guard, ids, numbering = Guard(options.skip_bad, report), IdSet(), Numbering()
     fields = FieldReader(options, QUERY_FIELDS)
     for number, record in read_rows(source, fields, guard):
         try:
-            id, text, _ = fields.read(record, next(numbers))
+            id, text, _ = fields.read(record, numbering)
             if not text or text.isspace():
                 raise BadRecord("the query is empty.")
             if not ids.add(id):

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import importlib
 import io
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import IO, Any, NamedTuple, cast
 from lexite.corpus.options import DamagedSource
 from lexite.errors import CorpusError, MissingExtraError
 
-COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 """File name ending -> name of the compression."""
 
 
@@ -31,6 +32,7 @@ DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, *_xz_error
 """What reading a damaged, truncated or unreadable file can raise."""
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_BZIP2 = re.compile(rb"BZh[1-9](1A|\x17r)")  # the first block follows the name, which alone could begin a text
 _LONGEST_MAGIC = 6
 _HEAD = 8192
 _BUFFER = 1 << 18
@@ -47,7 +49,7 @@ class Stream(NamedTuple):
 def open_stream(path: Path | None, name: str) -> Iterator[Stream]:
     """Opens a source for reading and looks at its beginning.
 
-    gzip, xz and zstd are recognised by their first bytes, so standard input can be compressed too.
+    gzip, bzip2, xz and zstd are recognised by their first bytes, so standard input can be compressed too.
 
     Args:
         path: the file; None is standard input.
@@ -57,10 +59,19 @@ def open_stream(path: Path | None, name: str) -> Iterator[Stream]:
         CorpusError: standard input is a terminal.
         DamagedSource: it cannot be opened, the compression is not the one its name says, or the content is binary or UTF-16.
     """
+    with open_bytes(path, name) as stream:
+        yield _checked(stream, name)
+
+
+@contextlib.contextmanager
+def open_bytes(path: Path | None, name: str) -> Iterator[Stream]:
+    """Opens a source that need not hold text, decompressed; see :func:`open_stream`."""
     with contextlib.ExitStack() as stack:
         raw = _standard_input() if path is None else stack.enter_context(_open_file(path, name))
         stream = _look_ahead(raw)
         compression = next((kind for magic, kind in _MAGIC.items() if stream.head.startswith(magic)), None)
+        if _BZIP2.match(stream.head):
+            compression = "bzip2"
         expected = COMPRESSIONS.get(path.suffix.lower()) if path else None
         if expected == "zstd" and stream.head[1:4] == b"\x2a\x4d\x18":  # pzstd begins with a frame to be skipped
             compression = "zstd"
@@ -72,7 +83,7 @@ def open_stream(path: Path | None, name: str) -> Iterator[Stream]:
                 stream = _look_ahead(_decompressed(stream.file, compression))
             except DAMAGE as error:
                 raise damaged(name, None, error) from error
-        yield _checked(stream, name)
+        yield stream
 
 
 def damaged(name: str, line: int | None, error: BaseException) -> DamagedSource:
@@ -82,6 +93,11 @@ def damaged(name: str, line: int | None, error: BaseException) -> DamagedSource:
         return DamagedSource(f"{place}: the compressed data ends too early; the file is truncated.")
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return DamagedSource(f"{place}: cannot be read ({reason.rstrip('.')}); the file may be damaged.")
+
+
+def not_utf8(problem: UnicodeDecodeError) -> str:
+    """The sentence about bytes that are not UTF-8."""
+    return f"not valid UTF-8 (byte 0x{problem.object[problem.start]:02x}). Save the file as UTF-8."
 
 
 def _open_file(path: Path, name: str) -> IO[bytes]:
@@ -127,13 +143,23 @@ def _look_ahead(file: IO[bytes]) -> Stream:
 def _decompressed(file: IO[bytes], compression: str) -> IO[bytes]:
     if compression == "gzip":
         return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    if compression == "bzip2":
+        return _opened_by("bz2", "BZ2File", file)
     if compression == "zstd":
         return io.BufferedReader(_ZstdReader(file), _BUFFER)
+    return _opened_by("lzma", "LZMAFile", file)
+
+
+def _opened_by(module: str, name: str, file: IO[bytes]) -> IO[bytes]:
+    """A file read through a class of a module that not every build of Python has."""
     try:
-        from lzma import LZMAFile
+        opened: IO[bytes] = getattr(importlib.import_module(module), name)(file)
     except ImportError:
-        raise CorpusError("Reading xz files needs a Python that was built with lzma. Recompress the file with gzip.") from None
-    return cast(IO[bytes], LZMAFile(file))
+        raise CorpusError(
+            f"Reading {'xz' if module == 'lzma' else 'bzip2'} files needs a Python that was built with {module}. "
+            "Recompress the file with gzip."
+        ) from None
+    return opened
 
 
 def _checked(stream: Stream, name: str) -> Stream:

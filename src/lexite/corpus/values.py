@@ -1,0 +1,418 @@
+"""The further fields of records: which are kept, of which type they are, and what is wrong with a value."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from lexite.corpus.options import BadRecord, ReadOptions, ReadReport
+from lexite.corpus.records import FieldValue
+from lexite.errors import ConfigError
+
+FieldType = Literal["text", "integer", "number", "boolean", "date", "datetime", "list"]
+TYPES: tuple[str, ...] = get_args(FieldType)
+ROWS_LOOKED_AT = 1000
+"""Rows of a table of text that settle the types of its columns."""
+
+
+class Cells(dict[str, str]):
+    """A record of a table of text: name of the column -> cell."""
+
+
+_NOUNS = {
+    "text": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "date": "a date (2024-02-29)",
+    "datetime": "a date with a time (2024-02-29 12:30)",
+    "list": "a list of texts",
+}
+_TYPE_OF: dict[type, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    datetime.date: "date",
+    datetime.datetime: "datetime",
+    list: "list",
+}
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")  # no leading zeros, which a code has and a number has not
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+_SHOWN = 40
+
+
+class FieldTypes:
+    """Which further fields documents keep, and of which type each is, over all sources of one reading.
+
+    A type is settled by ``--field-type``, by the column (a table), or by the first value; a later value of another type is
+    bad. Whole numbers and numbers are one type beside each other. What no field can hold is left out, and noted once for
+    each source.
+
+    Args:
+        options: ``fields`` and ``field_type``.
+        report: takes the notes.
+
+    Raises:
+        ConfigError: ``field_type`` names no type.
+    """
+
+    def __init__(self, options: ReadOptions, report: ReadReport) -> None:
+        self._report = report
+        wanted = options.fields.strip()
+        self.none = wanted == "none"
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        self._wanted = None if wanted in ("all", "none") else names
+        self._seen: set[str] = set()
+        self.given = dict(map(_parsed_type, options.field_type))
+        self._types: dict[str, str] = {}
+        self._left_out: dict[tuple[str, str], int] = {}
+
+    def of_source(self, where: str) -> SourceFields:
+        """The fields of one source."""
+        return SourceFields(self, where)
+
+    def wants(self, name: str) -> bool:
+        """Whether a field of this name is kept."""
+        if self.none or not name:
+            return False
+        if self._wanted is None:
+            return True
+        found = next((own for own in self._wanted if own == name), None)
+        found = found or next((own for own in self._wanted if own.lower() == name.lower()), None)
+        if found is not None:
+            self._seen.add(found)
+        return found is not None
+
+    def type_given(self, name: str) -> str | None:
+        """The type that a person gave a field."""
+        return self.given.get(name) or next((kind for own, kind in self.given.items() if own.lower() == name.lower()), None)
+
+    def settled(self, name: str) -> str | None:
+        """The type that a field has so far."""
+        return self.type_given(name) or self._types.get(name)
+
+    def settle(self, name: str, kind: str) -> None:
+        """Settles the type of a field."""
+        self._types[name] = kind
+
+    def leave_out(self, where: str, name: str, reason: str) -> None:
+        """Notes that a field is left out of a source, once for each."""
+        if (where, name) not in self._left_out:
+            self._left_out[where, name] = 1
+            self._report.note(f"{where}: the field {name!r} is left out: {reason}.")
+
+    def finish(self) -> None:
+        """Notes the fields that were asked for and never seen."""
+        for name in self._wanted or ():
+            if name not in self._seen:
+                self._report.note(f"No document has the field {name!r} of --fields.")
+
+
+class SourceFields:
+    """The further fields of one source; made by :meth:`FieldTypes.of_source`."""
+
+    def __init__(self, types: FieldTypes, where: str) -> None:
+        self._types, self._where = types, where
+        self._ignored: set[str] = set()
+        self._inferred: set[str] = set()  # fields whose type was settled by the first rows of this table
+        self._kept: set[str] = set()
+
+    def ignore(self, names: Iterable[str | None]) -> None:
+        """Says what id, text and title are called, which are no further fields."""
+        self._ignored.update(name for name in names if name is not None)
+
+    def keeps(self, name: str) -> bool:
+        """Whether this source's field of this name is kept."""
+        if name in self._kept:
+            return True
+        if name in self._ignored or not self._types.wants(name):
+            self._ignored.add(name)
+            return False
+        self._kept.add(name)
+        return True
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Leaves a field out of this source, and has it noted."""
+        if self.keeps(name):
+            self._types.leave_out(self._where, name, reason)
+            self._kept.discard(name)
+            self._ignored.add(name)
+
+    def infer(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Settles the types of the columns of a table of text by its first rows; what is settled already stays."""
+        for position, name in enumerate(columns):
+            if self.keeps(name) and self._types.settled(name) is None:
+                self._types.settle(name, inferred(row[position] for row in rows if len(row) == len(columns)))
+                self._inferred.add(name)
+
+    def read(self, record: Mapping[str, object], tell: Callable[[str], None] | None = None) -> dict[str, FieldValue]:
+        """The values of a record with types of their own, as JSON and Parquet have.
+
+        Args:
+            record: all of it.
+            tell: takes what is wrong with a value, which is left out then; None: such a value makes the record bad.
+
+        Raises:
+            BadRecord: a value is not of its field's type.
+        """
+        if self._types.none:
+            return {}
+        fields: dict[str, FieldValue] = {}
+        for name, value in record.items():
+            if value is None or name in self._ignored or not self.keeps(name):
+                continue
+            try:
+                found = self._value(name, value)
+            except BadRecord as problem:
+                if tell is None:
+                    raise
+                tell(str(problem))
+                continue
+            if found is not None:
+                fields[name] = found
+        return fields
+
+    def read_row(self, record: Mapping[str, object]) -> dict[str, FieldValue]:
+        """The values of a record of any source; see :meth:`read` and :meth:`read_cells`."""
+        return self.read_cells(record) if isinstance(record, Cells) else self.read(record)
+
+    def read_cells(self, record: Cells) -> dict[str, FieldValue]:
+        """The values of a record of a table of text; an empty cell has none.
+
+        Raises:
+            BadRecord: a cell cannot be read as its column's type.
+        """
+        fields: dict[str, FieldValue] = {}
+        for name, cell in record.items():
+            if not cell or name in self._ignored or cell.isspace() or not self.keeps(name):
+                continue
+            kind = self._types.settled(name) or "text"
+            try:
+                fields[name] = converted(cell, kind)
+            except ValueError:
+                raise BadRecord(self._problem(name, cell, kind)) from None
+        return fields
+
+    def _value(self, name: str, value: object) -> FieldValue | None:
+        given = self._types.type_given(name)
+        if given is not None:
+            try:
+                return converted(value, given)
+            except ValueError:
+                raise BadRecord(self._problem(name, value, given)) from None
+        if isinstance(value, bytes):
+            raise BadRecord(f"the field {name!r} is not valid UTF-8.")
+        found, reason = storable(value)
+        if found is None:
+            if reason:
+                self.leave_out(name, reason)
+            return None
+        kind, settled = _TYPE_OF[type(found)], self._types.settled(name)
+        if settled is None or {kind, settled} == {"integer", "number"}:
+            self._types.settle(name, kind if settled is None else "number")
+        elif (kind, settled) == ("date", "datetime"):
+            return converted(found, "datetime")
+        elif kind != settled:
+            raise BadRecord(self._problem(name, value, settled))
+        return found
+
+    def _problem(self, name: str, value: object, kind: str) -> str:
+        shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+        if self._types.type_given(name):
+            return f"the field {name!r} is {shown}, but must be {_NOUNS[kind]} (--field-type {name}={kind})."
+        before = f"the first {ROWS_LOOKED_AT:,} rows hold" if name in self._inferred else "it held"
+        after = " there" if name in self._inferred else " before"
+        advice = f"Take it as text: --field-type {name}=text."
+        return f"the field {name!r} is {shown}, but {before} {_NOUNS[kind]}{after}. {advice}"
+
+
+def storable(value: object) -> tuple[FieldValue | None, str]:
+    """A value of JSON or Parquet as a field holds it; or None, and why not (no reason where it is as good as absent).
+
+    >>> storable(["law", "tax"]), storable({}), storable({"a": 1})
+    ((['law', 'tax'], ''), (None, ''), (None, 'it holds objects'))
+    """
+    kind = type(value)
+    if kind is str or kind is bool or kind is datetime.date:
+        return value, ""  # type: ignore[return-value]
+    if isinstance(value, bool):
+        return bool(value), ""
+    if isinstance(value, int):
+        return (value, "") if _SMALLEST <= value <= _LARGEST else (None, "it holds whole numbers of more than 64 bits")
+    if isinstance(value, float):
+        return (value, "") if math.isfinite(value) else (None, "")
+    if isinstance(value, datetime.datetime):
+        return naive(value), ""
+    if isinstance(value, datetime.date):
+        return value, ""
+    if isinstance(value, (list, tuple)):
+        if all(type(item) is str for item in value):
+            return list(value), ""
+        return None, "it holds lists of something other than text"
+    if isinstance(value, dict):
+        return None, "it holds objects" if value else ""
+    return None, f"it holds values of the type {kind.__name__}"
+
+
+def naive(value: datetime.datetime) -> datetime.datetime:
+    """A date with a time, without a zone: in UTC where it had one."""
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    except OverflowError:  # within a day of the first or last that Python can name
+        return value.replace(tzinfo=None)
+
+
+def inferred(cells: Iterable[str]) -> FieldType:
+    """The narrowest type that all cells have, apart from empty ones.
+
+    >>> inferred(["1", "", "-20"]), inferred(["1", "2.5"]), inferred(["007"]), inferred(["TRUE", "false"]), inferred([])
+    ('integer', 'number', 'text', 'boolean', 'text')
+    """
+    left: list[FieldType] = ["integer", "number", "boolean", "date", "datetime"]
+    some = False
+    for cell in cells:
+        if not cell or cell.isspace():
+            continue
+        some = True
+        left = [kind for kind in left if _reads(cell, kind)]
+        if not left:
+            return "text"
+    return left[0] if some else "text"
+
+
+def _reads(cell: str, kind: str) -> bool:
+    try:
+        converted(cell, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def converted(value: object, kind: str) -> FieldValue:
+    """A value as a field of a type holds it.
+
+    >>> converted("2024-02-29", "date"), converted(3, "text"), converted("law; tax", "list")
+    (datetime.date(2024, 2, 29), '3', ['law', 'tax'])
+
+    Raises:
+        ValueError: it cannot be read as that type.
+    """
+    try:
+        return _CONVERTERS[kind](value)
+    except OverflowError:
+        raise ValueError("outside of what this type can hold") from None
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _to_integer(value: object) -> int:
+    if isinstance(value, str):
+        text = value.strip()
+        if not _INTEGER.fullmatch(text):
+            raise ValueError
+        return int(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError
+    if not _SMALLEST <= value <= _LARGEST:
+        raise ValueError
+    return int(value)
+
+
+def _to_number(value: object) -> float:
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or not any(c.isdigit() for c in text) or not _NUMBER.fullmatch(text):
+            raise ValueError
+        value = float(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _to_boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ValueError
+
+
+def _to_date(value: object) -> datetime.date:
+    if isinstance(value, datetime.datetime):
+        return value.date()
+    if isinstance(value, datetime.date):
+        return value
+    if isinstance(value, str) and _DATE.fullmatch(value.strip()):
+        return datetime.date.fromisoformat(value.strip())
+    raise ValueError
+
+
+def _to_datetime(value: object) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return naive(value)
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day)
+    if isinstance(value, str):
+        text = value.strip()
+        if _DATETIME.fullmatch(text):
+            zulu = f"{text[:-1].rstrip()}+00:00" if text[-1] in "zZ" else text  # which Python 3.10 does not read
+            return naive(datetime.datetime.fromisoformat(zulu))
+        if _DATE.fullmatch(text):
+            return datetime.datetime.fromisoformat(text)
+    raise ValueError
+
+
+def _to_list(value: object) -> list[str]:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+        if isinstance(value, str):
+            separator = next((mark for mark in ";|," if mark in text), ",")
+            return [item.strip() for item in text.split(separator) if item.strip()]
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, dict)) for item in value):
+        return [_to_text(item) for item in value if item is not None]
+    if isinstance(value, (bool, int, float, datetime.date)):
+        return [_to_text(value)]
+    raise ValueError
+
+
+_CONVERTERS: dict[str, Callable[[Any], FieldValue]] = {
+    "text": _to_text,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
+    "date": _to_date,
+    "datetime": _to_datetime,
+    "list": _to_list,
+}
+
+
+def _parsed_type(written: str) -> tuple[str, str]:
+    name, sign, kind = written.rpartition("=")
+    if not sign or not name or kind not in TYPES:
+        raise ConfigError(f"--field-type {written!r}: write NAME=TYPE, with a type of {', '.join(TYPES)}.")
+    return name, kind
