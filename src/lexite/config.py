@@ -109,7 +109,7 @@ def check_value(hint: Any, field: dataclasses.Field[Any], value: Any, where: str
     value = _convert(hint, value, f"{where}: {name}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where}: {name} is {value}, but must be a finite number.")
-    if value is not None and not isinstance(value, (str, bool)):
+    if value is not None and not isinstance(value, (str, bool, tuple)):
         low, high = metadata.get("minimum"), metadata.get("maximum")
         if low is not None and not value >= low:
             raise ConfigError(f"{where}: {name} is {value}, but must be at least {low}.")
@@ -130,6 +130,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in choices:
             raise ConfigError(f"{where} is {value!r}; choose one of {', '.join(map(str, choices))}.")
         return value
+    if origin is tuple:  # of texts; one alone stands for a tuple of one
+        items = (
+            (value,) if isinstance(value, str) else tuple(value or ()) if isinstance(value, (list, tuple, type(None))) else None
+        )
+        if items is None or not all(isinstance(item, str) for item in items):
+            raise ConfigError(f"{where} is {value!r}, but must be text, or a list of texts.")
+        return items
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML reads 1e-3 as a string

@@ -17,6 +17,8 @@ from lexite.index import BM25Index, VocabularyInfo
 from lexite.search.queries import encoder_of
 from lexite.terms import LatentTermEncoder
 
+LEFT_OUT = {"skipped": 0, "skipped_reasons": {}, "skipped_messages": [], "notes": [], "files_not_read": {}}
+
 
 def ids(index: Path) -> list[str]:
     return list(BM25Index.open(index).ids)
@@ -40,7 +42,7 @@ UNREAD = {"without_terms": 0, "without_terms_ids": [], "mostly_unknown": 0, "mos
 def test_index_json_and_options(lexite, documents: Path, tiny_vocabulary: Path, tmp_path: Path) -> None:
     words = ["--k-documents", "2", "--k1", "3", "--no-text", "--json"]
     done = lexite("index", documents, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, *words)
-    keys = {"index", "documents", "passages", "skipped", *UNREAD, "postings", "bytes", "seconds", "precision"}
+    keys = {"index", "documents", "passages", *LEFT_OUT, *UNREAD, "postings", "bytes", "seconds", "precision"}
     assert set(done.json) == keys
     assert done.json["documents"] == 6 and done.json["skipped"] == 0 and done.json["precision"] == "fp32"
     index = BM25Index.open(tmp_path / "i")
@@ -99,13 +101,13 @@ def test_skipped_records_are_counted_and_named(lexite, tiny_vocabulary: Path, tm
     source.write_text('{"_id": "a", "text": "milk"}\nnonsense\n{"_id": "c", "text": "bread"}\n')
     done = lexite("index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, "--skip-bad", "--json")
     assert done.json["documents"] == 2 and done.json["skipped"] == 1
-    assert f"{source}, line 2" in done.err and "1 bad record was skipped, 2 read" in done.err
+    assert f"{source}, line 2" in done.err and "1 was skipped (malformed record 1), 2 read" in done.err
 
 
 def test_add_appends_and_is_found_at_once(lexite, own_index: Path, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "new.jsonl", {"_id": "n1", "text": "a virus in a cell"}, {"_id": "n2", "text": "horse"})
     done = lexite("add", own_index, source, "--json")
-    assert done.json == {"index": str(own_index), "added": 2, "skipped": 0, "documents": 8, **UNREAD}
+    assert done.json == {"index": str(own_index), "added": 2, **LEFT_OUT, "documents": 8, **UNREAD}
     hits = json.loads(lexite("search", own_index, "a virus in a cell", "--json", "--top-k", "1").out)["hits"]
     assert [hit["id"] for hit in hits] == ["n1"]
 
@@ -239,8 +241,10 @@ def test_add_skips_known_ids_on_request(lexite, own_index: Path, tmp_path: Path)
     source = jsonl(tmp_path / "new.jsonl", {"_id": "z", "text": "sun"}, {"_id": "d2", "text": "a fish"})
     assert "--replace" in lexite("add", own_index, source).error
     done = lexite("add", own_index, source, "--skip-bad", "--json")
-    assert done.json == {"index": str(own_index), "added": 1, "skipped": 1, "documents": 7, **UNREAD}
-    assert "has a document 'd2' already" in done.err and "1 bad record was skipped, 1 read" in done.err
+    message, reason = "The index has a document 'd2' already.", "in the index already"
+    left_out = {**LEFT_OUT, "skipped": 1, "skipped_reasons": {reason: 1}, "skipped_messages": [message]}
+    assert done.json == {"index": str(own_index), "added": 1, **left_out, "documents": 7, **UNREAD}
+    assert "has a document 'd2' already" in done.err and "1 was skipped (in the index already 1), 1 read" in done.err
 
 
 def test_delete_counts_documents_and_not_words(lexite, own_index: Path) -> None:

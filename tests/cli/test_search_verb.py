@@ -155,7 +155,7 @@ def test_fields_of_a_file_of_queries_are_named(lexite, tiny_index: Path, tmp_pat
     words = ["search", tiny_index, "--queries", file, "--json", "--id-field", "nr", "--text-field", "words"]
     done = lexite(*words, "--skip-bad")
     assert [(answer["id"], answer["query"]) for answer in lines(done.out)] == [("a", "milk")]
-    assert "1 bad record was skipped" in done.err and "line 2" in lexite(*words).error
+    assert "1 was skipped" in done.err and "line 2" in lexite(*words).error
 
 
 def test_queries_that_are_not_utf8(lexite, tiny_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

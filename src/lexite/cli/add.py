@@ -19,6 +19,7 @@ from lexite.cli.arguments import (
     need_sources,
     open_documents,
     report_skipped,
+    skipped_to_json,
 )
 from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, print_json, quoted, say
@@ -54,8 +55,8 @@ def add_verb(
     from lexite.search.queries import encoder_of
 
     sources = need_sources(sources, f"add {quoted(index)}")
-    documents, report = open_documents(sources, read)
     with BM25Index.writer(index) as writer:  # a lock, and ids that are there already, are found before the model is loaded
+        documents, report = open_documents(sources, read, taken=writer, held=writer.n_documents)
         new = (
             documents
             if replace
@@ -68,9 +69,8 @@ def add_verb(
     report_skipped(report)
     total = BM25Index.open(index).n_documents
     if as_json:
-        print_json(
-            {"index": str(index), "added": added, "skipped": report.skipped, "documents": total, **indexer.unread.to_json()}
-        )
+        counts = {"index": str(index), "added": added, **skipped_to_json(report), "documents": total}
+        print_json({**counts, **indexer.unread.to_json()})
     else:
         say(f"{counted(added)} added; {index} holds {total:,}.")
 
@@ -80,6 +80,6 @@ def _skip(report: ReadReport) -> Callable[[str], None]:
 
     def skip(message: str) -> None:
         report.read -= 1
-        report.skip(message)
+        report.skip(message, "in the index already")
 
     return skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lexite")
 T = TypeVar("T")
 
+KINDS_SHOWN = 8
 RUNTIME = ("device", "precision", "trust_remote_code")
 READING_OF_TEXT = ("long", "query_prompt", "document_prompt")  # the vocabulary stays the same
 RUNTIME_HEADING = "Model"
@@ -35,8 +36,8 @@ NEEDS_WORDS = {
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        help="BEIR folders, JSONL, CSV, TSV, Parquet, text or Markdown files (also .gz, .xz, .zst), folders of text, "
-        "builtin:python, or - for standard input.",
+        help="Files (text, Markdown, HTML, PDF, DOCX, PPTX, e-mail, code, JSONL, CSV, TSV, Parquet; also .gz, .bz2, .xz, "
+        ".zst), folders, patterns ('docs/**/*.md'), BEIR folders, builtin:python, ir_datasets:NAME, or - for standard input.",
         metavar="SOURCES...",
         show_default=False,
     ),
@@ -123,20 +124,47 @@ def load_vocabulary(
 
 
 def report_skipped(report: ReadReport) -> None:
-    """Warns about records that were skipped, with the first messages."""
+    """Warns about what was skipped, with the first messages and the reasons, and tells what else is worth knowing."""
+    for note in report.notes:
+        logger.warning("%s", note)
     if report.skipped:
         for message in report.messages:
             logger.warning("%s", message)
-        were = "was" if report.skipped == 1 else "were"
-        logger.warning("%s %s skipped, %s read.", counted(report.skipped, "bad record"), were, f"{report.read:,}")
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in report.reasons.most_common())
+        skipped = "1 was skipped" if report.skipped == 1 else f"{report.skipped:,} were skipped"
+        logger.warning("%s (%s), %s read.", skipped, reasons, f"{report.read:,}")
+    if report.unread:
+        listed = ", ".join(f"{ending} {count:,}" for ending, count in report.unread.most_common(KINDS_SHOWN))
+        more = " …" if len(report.unread) > KINDS_SHOWN else ""
+        logger.info("Not read, since of another kind: %s (%s%s).", counted(report.unread.total(), "file"), listed, more)
 
 
-def open_documents(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Document], ReadReport]:
-    """A stream of documents and the report that fills while it is read. The first is read at once, to fail early."""
+def skipped_to_json(report: ReadReport) -> dict[str, Any]:
+    """What was left out, as JSON values: counts, reasons and the first messages."""
+    return {
+        "skipped": report.skipped,
+        "skipped_reasons": dict(report.reasons),
+        "skipped_messages": report.messages,
+        "notes": report.notes,
+        "files_not_read": dict(report.unread),
+    }
+
+
+def open_documents(
+    sources: Sequence[str], options: ReadOptions, *, taken: Container[str] = (), held: int = 0
+) -> tuple[Iterator[Document], ReadReport]:
+    """A stream of documents and the report that fills while it is read. The first is read at once, to fail early.
+
+    Args:
+        sources: as a person named them.
+        options: how they are read.
+        taken: ids of documents that are in an index already, which records without an id do not get.
+        held: how many these are.
+    """
     from lexite.corpus import ReadReport, read_documents
 
     report = ReadReport()
-    return begun(read_documents(sources, options, report)), report
+    return begun(read_documents(sources, options, report, taken=taken, held=held)), report
 
 
 def open_queries(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Query], ReadReport]:

@@ -29,7 +29,7 @@ from lexite.cli.arguments import (
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, say, speaks_unicode, standard_output
 from lexite.config import Overrides
-from lexite.corpus.options import ReadOptions
+from lexite.corpus.options import TEXT_ONLY, ReadOptions
 from lexite.files import atomic_write
 from lexite.progress import progress
 from lexite.scoring.transform import apply_transform
@@ -48,7 +48,11 @@ Chunk = tuple[list[str], "csr_array"]
 
 @configured(
     recipe=True,
-    only={"terms": ("k_documents", "k_queries", "floor_documents", "floor_queries"), "model": RUNTIME + READING_OF_TEXT},
+    only={
+        "terms": ("k_documents", "k_queries", "floor_documents", "floor_queries"),
+        "model": RUNTIME + READING_OF_TEXT,
+        "read": TEXT_ONLY,
+    },
     read="Reading",
     terms="Terms",
     model=RUNTIME_HEADING,
@@ -106,7 +110,7 @@ def _open(sources: list[str], kind: Kind, read: ReadOptions) -> tuple[Iterator[t
     if kind == "query":
         queries, report = open_queries(sources, read)
         return ((query.id, query.text) for query in queries), report
-    documents, report = open_documents(sources, read)
+    documents, report = open_documents(sources, read.for_texts())
     return ((document.id, document.full_text) for document in documents), report
 
 

@@ -12,12 +12,13 @@ from lexite.cli.arguments import RUNTIME_HEADING, Overwrite, need_output
 from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, quoted, say, write_json
 from lexite.config import Overrides
-from lexite.corpus.options import ReadOptions
+from lexite.corpus.options import TEXT_ONLY, ReadOptions
 from lexite.scoring.config import BM25Config
 from lexite.terms.config import SavingConfig, TermsConfig
 
 
 @configured(
+    only={"read": TEXT_ONLY},
     model=RUNTIME_HEADING,
     read="Reading",
     terms="Terms (saved with the vocabulary)",

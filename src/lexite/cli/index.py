@@ -27,6 +27,7 @@ from lexite.cli.arguments import (
     need_sources,
     open_documents,
     report_skipped,
+    skipped_to_json,
 )
 from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, print_json, quoted, say
@@ -109,7 +110,7 @@ def index_verb(
         "index": str(output),
         "documents": added,
         "passages": index.n_passages,
-        "skipped": report.skipped,
+        **skipped_to_json(report),
         **indexer.unread.to_json(),
         "postings": index.n_postings,
         "bytes": index.bytes,

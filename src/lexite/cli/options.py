@@ -228,6 +228,9 @@ def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Paramete
         settings |= {"min": metadata.get("minimum"), "max": metadata.get("maximum"), "metavar": _METAVARS[kind]}
     elif kind is str:
         settings["metavar"] = _METAVARS[kind]
+    elif kind == list[str]:
+        settings |= {"metavar": "TEXT", "show_default": False}
+        default = None
     annotation = typing.Annotated[Union[kind, None], typer.Option(*names, **settings)]  # type: ignore[valid-type]  # noqa: UP007
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -239,4 +242,6 @@ def _plain_type(hint: Any) -> Any:
         return _plain_type(rest[0]) if len(rest) == 1 else str
     if typing.get_origin(hint) is Literal:
         return hint
+    if typing.get_origin(hint) is tuple:  # given several times
+        return list[str]
     return hint if hint in (bool, int, float, str) else str

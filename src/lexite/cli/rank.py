@@ -24,7 +24,7 @@ from lexite.cli.arguments import (
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, quoted, say, write_json
 from lexite.config import Overrides
-from lexite.corpus.options import ReadOptions
+from lexite.corpus.options import TEXT_ONLY, ReadOptions
 from lexite.errors import ConfigError
 from lexite.files import check_output_folder
 from lexite.progress import progress
@@ -46,7 +46,7 @@ _VALUE = {
 }
 
 
-@configured(only={"model": RUNTIME}, read="Reading", model=RUNTIME_HEADING)
+@configured(only={"model": RUNTIME, "read": TEXT_ONLY}, read="Reading", model=RUNTIME_HEADING)
 def rank_verb(
     vocabulary: Annotated[
         str, typer.Argument(help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="VOCABULARY")

@@ -42,7 +42,7 @@ PROMPT = "\nquery> "
     only={
         "terms": ("k_queries", "floor_queries"),
         "model": (*RUNTIME, "query_prompt"),
-        "read": ("id_field", "text_field", "skip_bad"),
+        "read": ("id_field", "text_field", "header", "skip_bad"),
     },
     read="Reading (of --queries)",
     terms="Terms",
@@ -297,7 +297,7 @@ def _piped_queries() -> Iterator[Query]:
 
 def _lines_of_stdin() -> Iterator[str]:
     """Lines of standard input, which is UTF-8 whatever the locale says, as files are."""
-    from lexite.corpus.rows import not_utf8
+    from lexite.corpus.streams import not_utf8
 
     for number, line in enumerate(getattr(sys.stdin, "buffer", sys.stdin), start=1):
         try:

@@ -13,7 +13,7 @@ from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, n
 from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, quoted, say, write_json
 from lexite.config import Overrides
-from lexite.corpus.options import ReadOptions
+from lexite.corpus.options import TEXT_ONLY, ReadOptions
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.scoring.config import BM25Config
@@ -29,6 +29,7 @@ logger = logging.getLogger("lexite")
 @configured(
     recipe=True,
     with_defaults=("sae", "model", "terms", "scoring"),
+    only={"read": TEXT_ONLY},
     training="Training",
     sae="Dictionary",
     objective="Objective",

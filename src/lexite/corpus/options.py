@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from lexite.config import option
 from lexite.errors import CorpusError
@@ -33,6 +33,15 @@ class ReadOptions:
     skip_bad: bool = option(False, "Count bad records and go on, instead of stopping at the first.")
     file_seconds: float = option(60.0, "Seconds in which the text of one file (PDF, HTML, …) must be found.", minimum=0.1)
     file_memory: int = option(1024, "MiB of memory that finding the text of one file may take.", minimum=16)
+
+    def for_texts(self) -> ReadOptions:
+        """The same, for those who read ids and texts alone."""
+        return replace(self, fields="none", field_type=())
+
+    def what_is_read(self) -> dict[str, Any]:
+        """What decides which texts are read, as JSON values: neither further fields nor limits do."""
+        names = ["id_field", "text_field", "title_field", "skip_bad"] + (["header"] if self.header != "auto" else [])
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass

@@ -95,7 +95,7 @@ def read_collection(collection: Collection, options: ReadOptions) -> JudgedColle
     Raises:
         CorpusError: a record is unusable, there are no queries, or the qrels name an unknown query or document.
     """
-    queries = collection.queries()
+    queries, options = collection.queries(), options.for_texts()
     ids, digest = [], TextDigest()
     for document in collection.documents(options):
         ids.append(document.id)

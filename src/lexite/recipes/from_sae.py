@@ -151,7 +151,7 @@ def import_vocabulary(
     check_output_folder(folder, MANIFEST, overwrite=overwrite)
     check_replaceable(folder)
     report = ReadReport()
-    documents = read_documents(sources, read, report) if sources else None
+    documents = read_documents(sources, (read or ReadOptions()).for_texts(), report) if sources else None
     model = load_backbone(config)
     if isinstance(model, PrecomputedBackbone):
         raise ModelError(f"{config.model} holds token states, not a model, so no text could be encoded. Name the model itself.")

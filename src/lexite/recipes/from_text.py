@@ -47,6 +47,11 @@ class _Input:
     backbone: Backbone
     stream: TextSource | StoreSource
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How texts are read, as JSON values."""
+        return (self.stream.options if isinstance(self.stream, TextSource) else ReadOptions()).what_is_read()
+
     def sample(self) -> Iterator[TokenStates]:
         """Token states from the beginning of the stream, until there are enough."""
         if isinstance(self.stream, StoreSource):
@@ -123,8 +128,8 @@ def train(
     if resume and _is_finished(folder):
         return _summary_of_finished(folder, settings)
     _claim(folder, settings, keep=resume)
-    fixed = (given.backbone.config, ReadOptions(), terms, scoring)
-    described = {key: settings[key] for config in fixed for key in to_dict(config)}
+    fixed = [to_dict(config) for config in (given.backbone.config, terms, scoring)]
+    described = {key: settings[key] for part in (given.reading, *fixed) for key in part}
     if start is not None:
         described["start"] = start.fingerprint
     with _nothing_left_behind(folder):
@@ -221,9 +226,9 @@ def _model_of(store: StateStore) -> Backbone:
 def _settings(given: _Input, configs: Sequence[Any]) -> dict[str, Any]:
     """All options of a run under the keys of a recipe, with the sources."""
     sources = given.stream.sources if isinstance(given.stream, TextSource) else [str(given.stream.store.path)]
-    values = {"sources": sources}
-    read = given.stream.options if isinstance(given.stream, TextSource) else ReadOptions()
-    for config in (read, given.backbone.config, *configs):
+    values: dict[str, Any] = {"sources": sources}
+    values.update(given.reading)
+    for config in (given.backbone.config, *configs):
         values.update(to_dict(config))
     values.pop("d_model")
     return values

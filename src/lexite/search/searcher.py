@@ -515,7 +515,7 @@ class Searcher:
             raise ArgumentError("Texts have no ids, so they can replace nothing. Give documents: [Document(id, text)].")
         with self._changing, BM25Index.writer(self._folder(), vocabulary=self.queries.fingerprint) as writer:
             self.refresh()  # what is written now follows what is recorded now
-            documents = documents_of(sources, texts, read, report, taken=writer)
+            documents = documents_of(sources, texts, read, report, taken=writer, held=writer.n_documents)
             indexer = Indexer.change(writer, self.queries.encoder)
             new = documents if replace else only_new(documents, writer)
             taken, _ = index_documents(indexer, new, replace=replace, show_progress=show_progress)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lexite.corpus.numbering import Numbering
 from lexite.corpus.options import Guard, ReadOptions, ReadReport
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, CorpusError
@@ -24,6 +25,7 @@ def documents_of(
     read: ReadOptions | None = None,
     report: ReadReport | None = None,
     taken: Container[str] = (),
+    held: int = 0,
 ) -> Iterator[Document]:
     """A stream of documents. The first is read at once, so that a wrong source is found before a model is loaded.
 
@@ -32,7 +34,8 @@ def documents_of(
         texts: plain texts in place of them.
         read: how files are read, and whether documents without a text are skipped.
         report: filled with counts while documents are read.
-        taken: ids that texts do not get.
+        taken: ids that texts and records without an id do not get.
+        held: how many documents ``taken`` has.
 
     Raises:
         ArgumentError: both or neither are given, or something is of another kind.
@@ -46,7 +49,7 @@ def documents_of(
     if (sources is None) == (texts is None):
         raise ArgumentError("Give documents in one way: sources (files, folders or documents), or texts=[...].")
     if texts is not None:
-        return _begun(_with_text(_numbered(texts, taken), read, report))
+        return _begun(_with_text(_numbered(texts, Numbering(taken)), read, report))
     listed = [sources] if isinstance(sources, (str, Path, Document)) else sources
     if not isinstance(listed, Iterable):
         raise ArgumentError(f"Sources are files, folders or documents, not a {type(listed).__name__}.")
@@ -58,7 +61,9 @@ def documents_of(
     if strange := next((name for name in names if not isinstance(name, (str, Path))), None):
         raise ArgumentError(f"Sources are files, folders or documents, all of one kind, not a {type(strange).__name__}.")
     _refuse_texts([name for name in names if isinstance(name, str)])
-    return _begun(read_documents([name for name in names if isinstance(name, (str, Path))], read, report))
+    return _begun(
+        read_documents([name for name in names if isinstance(name, (str, Path))], read, report, taken=taken, held=held)
+    )
 
 
 def _begun(stream: Iterator[Document]) -> Iterator[Document]:
@@ -86,15 +91,14 @@ def _checked(documents: Iterable[object]) -> Iterator[Document]:
         yield document
 
 
-def _numbered(texts: Iterable[str], taken: Container[str]) -> Iterator[Document]:
+def _numbered(texts: Iterable[str], numbering: Numbering) -> Iterator[Document]:
     """Texts as documents, with the first numbers that are free."""
     if isinstance(texts, (str, bytes)):
         raise ArgumentError("texts is one text. Give a list: texts=[text].")
-    free = (str(number) for number in count(1) if str(number) not in taken)
     for place, text in enumerate(texts, start=1):
         if not isinstance(text, str):
             raise ArgumentError(f"Text {place} is a {type(text).__name__}, not text.")
-        yield Document(next(free), text)
+        yield Document(numbering.free(), text)
 
 
 def _refuse_texts(names: Iterable[str]) -> None:

@@ -78,7 +78,7 @@ class TextSource:
             raise CorpusError("No text to train on was named.")
         for source in self.sources:
             find_source(source)
-        self.options = options or ReadOptions()
+        self.options = (options or ReadOptions()).for_texts()
         self.backbone = backbone
         self.repeatable = "-" not in self.sources
         self.identity = [describe_source(source) for source in self.sources] + [f"backbone {backbone.fingerprint}"]

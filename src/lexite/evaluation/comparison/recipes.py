@@ -81,7 +81,7 @@ class Recipe:
 
     def reading(self) -> dict[str, Any]:
         """What decides the token states of a text, as JSON values: the model, and how it and the sources are read."""
-        merged = {**to_dict(self.configs["backbone"]), **to_dict(self.configs["read"])}
+        merged = {**to_dict(self.configs["backbone"]), **self.configs["read"].what_is_read()}
         return {key: value for key, value in merged.items() if key not in _NOT_STATES}
 
 
