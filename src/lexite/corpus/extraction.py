@@ -19,10 +19,12 @@ from typing import Any
 from lexite.corpus.kinds import Extracted, Kind, is_compressed
 from lexite.corpus.options import BadFile, DamagedSource, ReadOptions
 from lexite.corpus.streams import DAMAGE, damaged, open_stream
+from lexite.errors import CorpusError
 
 FILES_OF_A_WORKER = 2000
 """After so many files it is replaced, since libraries keep some memory of each."""
 
+STARTING_SECONDS = 60.0
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lexite.corpus.worker import serve; serve()"
 
 
@@ -86,8 +88,10 @@ class _Worker:
         command = [sys.executable, "-c", _START, json.dumps(sys.path), str(memory), str(seconds)]
         pipe = subprocess.PIPE
         self._process: subprocess.Popen[bytes] = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._lock = threading.Lock()
         self._late = False
+        if self._ask(None, STARTING_SECONDS) is None:
+            self.end()
+            raise CorpusError("The process that reads files could not be started. Name text or Markdown files, or try again.")
 
     def is_usable(self) -> bool:
         """Whether it can take another file."""
@@ -107,20 +111,20 @@ class _Worker:
         self._files += 1
         self._busy = True  # until its last answer came: who stops listening before leaves it useless
         request = json.dumps([str(path.absolute()), kind.name, name]) + "\n"
-        answer = self._ask(request.encode())
+        answer = self._ask(request.encode(), self._seconds)
         while answer is not None and "text" in answer:
             notes = tuple(str(note) for note in answer["notes"])
             yield Extracted(answer["text"], answer["title"], answer["fields"], answer["part"], notes)
-            answer = self._ask(None)
+            answer = self._ask(None, self._seconds)
         if answer is None:
             raise self._broken(name)
         self._busy = False
         if "bad" in answer:
             raise BadFile(answer["bad"].replace(": line ", ", line ", 1), answer["reason"])
 
-    def _ask(self, request: bytes | None) -> dict[str, Any] | None:
+    def _ask(self, request: bytes | None, seconds: float) -> dict[str, Any] | None:
         """Sends a request and waits for an answer, as long as it may take; None where the process broke."""
-        clock = threading.Timer(self._seconds, self._time_is_up)
+        clock = threading.Timer(seconds, self._time_is_up)
         clock.daemon = True
         clock.start()
         try:

@@ -25,6 +25,8 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever a library prints is no answer
     memory, seconds = int(sys.argv[2]), float(sys.argv[3])
     _limit_memory(memory << 20)
+    answers.write("{}\n")  # ready
+    answers.flush()
     for line in sys.stdin:
         path, kind, name = json.loads(line)
         with _limited_time(seconds):

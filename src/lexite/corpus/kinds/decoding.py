@@ -73,16 +73,22 @@ def indented(code: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in code.strip("\n").splitlines())
 
 
+def replaced(data: bytes, encoding: str) -> tuple[str, tuple[str, ...]]:
+    """A text in which what is not valid in its encoding became U+FFFD, and a note about that."""
+    try:
+        text = data.decode(encoding, errors="replace")
+    except (LookupError, ValueError):
+        text = data.decode(errors="replace")
+    bad = text.count("\ufffd")
+    one = "character is" if bad == 1 else "characters are"
+    return text, (f"{bad:,} {one} not valid {encoding} and became U+FFFD",) if bad else ()
+
+
 def _lenient(data: bytes, encoding: str) -> tuple[str, tuple[str, ...]]:
     try:
         return data.decode(encoding), ()
-    except LookupError:
-        encoding = "utf-8"
-    except (UnicodeDecodeError, ValueError):
-        pass
-    text = data.decode(encoding, errors="replace")
-    bad = text.count("\ufffd")
-    return text, (f"{bad:,} {'character is' if bad == 1 else 'characters are'} not valid {encoding} and became U+FFFD",)
+    except (LookupError, ValueError):
+        return replaced(data, encoding)
 
 
 def _not_utf8(data: bytes, problem: UnicodeDecodeError) -> BadFile:

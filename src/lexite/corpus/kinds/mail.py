@@ -12,7 +12,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from typing import IO
 
 from lexite.corpus.kinds import Extracted
-from lexite.corpus.kinds.decoding import one_line
+from lexite.corpus.kinds.decoding import one_line, replaced
 from lexite.corpus.options import BadFile
 
 _HEADER = re.compile(rb"(?:From |[!-9;-~]+[ \t]*:)")
@@ -79,6 +79,9 @@ def _body(message: Message) -> tuple[str, tuple[str, ...], list[str]]:
             text, note = _text(part)
             texts.append(text)
             notes.extend(note)
+    whole = message.get_payload()
+    if not chosen and isinstance(whole, str):  # a multipart message without parts
+        texts.append(whole.strip())
     return "\n\n".join(filter(None, texts)), tuple(notes), attached
 
 
@@ -104,10 +107,8 @@ def _text(part: Message) -> tuple[str, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     try:
         text = data.decode(charset)
-    except (UnicodeDecodeError, LookupError, ValueError):
-        text = data.decode("utf-8", errors="replace")
-        bad = text.count("\ufffd")
-        notes = (f"{bad:,} characters are not valid {charset} and became U+FFFD",) if bad else ()
+    except (LookupError, ValueError):
+        text, notes = replaced(data, charset)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if part.get_content_type() == "text/html":
         text = _of_html(text)

@@ -15,6 +15,7 @@ _HYPHEN = re.compile("(?:\x02|\ufffe|\u00ad)\\s*\n?")  # how pdfium writes a hyp
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _DATE = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?([+-]\d{2})?'?(\d{2})?")
 _ENDS = (".", "!", "?", ":", ";", ".)", "”", '."')
+_BULLETS = ("• ", "‣ ", "– ", "▪ ", "● ")
 _FULL_LINE = 0.75  # of the longest usual line: a shorter one ends its paragraph
 _NO_TITLE = re.compile(
     r"untitled.*|.*\.(docx?|pptx?|tex|dvi|indd|qxd|pdf|odt|rtf)|microsoft \w+ - .*|slide \d+|\W*", re.IGNORECASE
@@ -75,14 +76,16 @@ def _paragraphs(text: str, headings: dict[str, int]) -> list[str]:
     full = _FULL_LINE * lengths[int(0.9 * (len(lengths) - 1))] if lengths else 0
     blocks: list[str] = []
     open_block = False
-    for line in lines:
+    for place, line in enumerate(lines):
+        if line.isdecimal() and place in (0, len(lines) - 1):
+            continue  # the number of the page
         level = headings.get(_alike(line), 0) if line and headings else 0
         if not line or level:
             open_block = False
             if level:
                 blocks.append(heading(line, level))
             continue
-        if open_block:
+        if open_block and not line.startswith(_BULLETS):
             blocks[-1] += f" {line}"
         else:
             blocks.append(line)
