@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lexite.corpus.builtin import builtin_documents
 from lexite.corpus.duplicates import IdSet
@@ -124,13 +124,17 @@ def iterate_documents(
         raise _nothing_read(sources, report)
 
 
-@dataclass(slots=True)
-class _Found:
-    """A document with its place, in words for a message, and whether it is one of many files."""
+class _Found(NamedTuple):
+    """A document with its place: a file, or a source and the number of its record; and whether it is one of many files."""
 
-    place: str
+    place: str | Source
     document: Document
+    number: int = 0
     one_of_many: bool = False
+
+    def where(self) -> str:
+        """The place in words."""
+        return self.place if isinstance(self.place, str) else self.place.at(self.number)
 
 
 def _checked(reading: _Reading, ids: IdSet, found: Iterator[_Found], keep_empty: bool) -> Iterator[Document]:
@@ -138,10 +142,10 @@ def _checked(reading: _Reading, ids: IdSet, found: Iterator[_Found], keep_empty:
     for each in found:
         document = each.document
         if not keep_empty and _is_empty(document):
-            guard.bad(f"{each.place}: the text is empty.", reason="empty", one_of_many=each.one_of_many)
+            guard.bad(f"{each.where()}: the text is empty.", reason="empty", one_of_many=each.one_of_many)
         elif not ids.add(document.id):
             problem = f"the id {document.id!r} occurred before; every document needs its own."
-            guard.bad(f"{each.place}: {problem}", reason="id occurred before")
+            guard.bad(f"{each.where()}: {problem}", reason="id occurred before")
         else:
             guard.report.read += 1
             yield document
@@ -196,7 +200,7 @@ class _Reading:
                 self.guard.report.note(f"{place}: {note}.")
             id = f"{entry.id}#{found.part}" if found.part else entry.id
             fields = self._fields_of_file(further, found, place)
-            yield _Found(place, Document(id, found.text, found.title, fields=fields), one_of_many)
+            yield _Found(place, Document(id, found.text, found.title, fields=fields), 0, one_of_many)
 
     def _fields_of_file(self, further: SourceFields, found: Extracted, place: str) -> dict[str, FieldValue]:
         """The fields of a file; one that does not fit is left out and noted, for no file stops the others."""
@@ -217,7 +221,7 @@ class _Reading:
             except BadRecord as problem:
                 self.guard.bad(f"{source.at(number)}: {problem}", reason="bad field")
                 continue
-            yield _Found(source.at(number), Document(id, text, title, fields=kept))
+            yield _Found(source, Document(id, text, title, fields=kept), number)
         fields.finish(source.name)
 
 

@@ -93,6 +93,8 @@ class FieldTypes:
 
     def type_given(self, name: str) -> str | None:
         """The type that a person gave a field."""
+        if not self.given:
+            return None
         return self.given.get(name) or next((kind for own, kind in self.given.items() if own.lower() == name.lower()), None)
 
     def settled(self, name: str) -> str | None:
@@ -122,6 +124,7 @@ class SourceFields:
     def __init__(self, types: FieldTypes, where: str) -> None:
         self._types, self._where = types, where
         self._ignored: set[str] = set()
+        self._plain: dict[str, type] = {}  # fields whose values of this Python type are taken as they are
         self._inferred: set[str] = set()  # fields whose type was settled by the first rows of this table
         self._kept: set[str] = set()
 
@@ -143,6 +146,7 @@ class SourceFields:
         """Leaves a field out of this source, and has it noted."""
         if self.keeps(name):
             self._types.leave_out(self._where, name, reason)
+            self._plain.pop(name, None)
             self._kept.discard(name)
             self._ignored.add(name)
 
@@ -167,6 +171,9 @@ class SourceFields:
             return {}
         fields: dict[str, FieldValue] = {}
         for name, value in record.items():
+            if type(value) is self._plain.get(name):
+                fields[name] = value  # type: ignore[assignment]
+                continue
             if value is None or name in self._ignored or not self.keeps(name):
                 continue
             try:
@@ -174,7 +181,10 @@ class SourceFields:
             except BadRecord as problem:
                 if tell is None:
                     raise
-                tell(str(problem))
+                if isinstance(value, str) and self._types.settled(name) == "list":
+                    fields[name] = [value]  # people write one author as a text, and two as a list
+                else:
+                    tell(str(problem))
                 continue
             if found is not None:
                 fields[name] = found
@@ -222,6 +232,8 @@ class SourceFields:
             return converted(found, "datetime")
         elif kind != settled:
             raise BadRecord(self._problem(name, value, settled))
+        if found is value and kind in ("text", "boolean", "date"):
+            self._plain[name] = type(value)
         return found
 
     def _problem(self, name: str, value: object, kind: str) -> str:

@@ -17,7 +17,7 @@ _HEADING = re.compile(r"\s*#[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _NO_HEADING = re.compile(r"\s*([-*+>|#]|\d+[.)]\s|$)|    |\t")
-_LISTS = ("tags", "categories", "keywords")
+_LISTS = ("tags", "categories", "keywords", "labels", "aliases", "authors")
 
 
 def extract(file: IO[bytes], name: str) -> Iterator[Extracted]:
@@ -52,7 +52,7 @@ def _front_matter(text: str) -> tuple[dict[str, object], str, tuple[str, ...]]:
         return {}, rest, ()
     if not isinstance(values, dict):
         return {}, text, ()  # a text between two rules
-    return {str(key): _listed(str(key), value) for key, value in values.items()}, rest, ()
+    return {str(key): _listed(str(key), value) for key, value in values.items() if value != ""}, rest, ()
 
 
 def _listed(key: str, value: object) -> object:
