@@ -267,3 +267,53 @@ def test_add_finds_what_is_wrong_before_it_loads_the_model(
         assert "is being written" in lexite("add", own_index, source).error
     (tmp_path / "bad.jsonl").write_text("nonsense\n")
     assert "line 1" in lexite("add", own_index, tmp_path / "bad.jsonl").error
+
+
+def test_records_without_ids_go_on_where_the_index_ends(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    first = jsonl(tmp_path / "a.jsonl", {"text": "the cat"}, {"text": "the dog"})
+    second = jsonl(tmp_path / "b.jsonl", {"text": "a fish"}, {"text": "a bird"})
+    index = tmp_path / "i"
+    assert lexite("index", first, "-o", index, "--vocabulary", tiny_vocabulary).status == 0
+    assert lexite("add", index, second).status == 0
+    assert ids(index) == ["1", "2", "3", "4"]
+    done = lexite("add", index, second, "--replace", "--json")
+    assert done.json["documents"] == 6 and ids(index) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_folders_are_told_apart_and_what_is_not_read_is_said(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    for folder in ("projA", "projB"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text(f"# {folder}\n\nText.")
+    (tmp_path / "projA" / "empty.md").write_text("")
+    (tmp_path / "projA" / "x.png").write_text("")
+    words = ["index", tmp_path / "projA", tmp_path / "projB", "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary]
+    done = lexite(*words, "--json")
+    assert ids(tmp_path / "i") == ["projA/README.md", "projB/README.md"]
+    assert done.json["documents"] == 2 and done.json["skipped_reasons"] == {"empty": 1}
+    assert done.json["skipped_messages"] == [f"{tmp_path / 'projA' / 'empty.md'}: the text is empty."]
+    assert done.json["files_not_read"] == {".png": 1}
+
+
+def test_what_is_not_read_is_said_in_one_line(
+    tiny_vocabulary: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in ("a.md", "b.png", "c.png", "d.css2", "empty.md"):
+        (tmp_path / "notes" / name).write_text("" if name == "empty.md" else "text")
+    words = ["index", tmp_path / "notes", "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary]
+    assert main([str(word) for word in words]) == 0
+    said = capsys.readouterr().err
+    assert "Not read, since of another kind: 3 files (.png 2, .css2 1).\n" in said
+    assert "Warning: 1 was skipped (empty 1), 1 read.\n" in said
+
+
+def test_fields_are_chosen_on_the_command_line(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "a.jsonl", {"text": "the cat", "year": 2020}, {"text": "the dog", "year": "n/a"})
+    words = ["index", source, "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary]
+    assert "--field-type year=text" in lexite(*words).error
+    assert "write NAME=TYPE" in lexite(*words, "--field-type", "year").error
+    assert lexite(*words, "--field-type", "year=text", "--field-type", "gone=date").status == 0
+    assert lexite(*words, "--overwrite", "--fields", "none").status == 0
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"sources: {source}\nfield_type: [year=text]\nfields: year\n")
+    assert lexite("index", "--recipe", recipe, *words[2:], "--overwrite").status == 0
