@@ -65,7 +65,7 @@ def shown(field: dataclasses.Field[Any]) -> str:
     value = field.default
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if value is None:
+    if value is None or value == ():
         return ""
     return short_count(value) if field.metadata["count"] else str(value)
 

@@ -136,3 +136,8 @@ def test_a_huge_text_takes_time_in_proportion() -> None:
     assert sum(count_words(headings[cut.start : cut.end]) for cut in cut_text(headings)) == 100_000
     text = paragraph("tea", 60_000)
     assert sum(count_words(text[cut.start : cut.end]) for cut in cut_text(text)) == count_words(text)
+
+
+def test_a_comment_in_indented_code_is_no_heading() -> None:
+    code = "Intro. " * 60 + "\n\n    # a comment\n    run()\n\n    # another\n    run()\n\n" + "More words. " * 200
+    assert all(cut.headings == () for cut in cut_text(code))

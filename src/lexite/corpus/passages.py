@@ -197,7 +197,7 @@ def _pieces(text: str, longest: int) -> Iterator[_Piece]:
     cost = 0.0
     for begin, end in _between(text, _BLANK_LINE, 0, len(text)):
         place = begin
-        while heading := _HEADING.match(text, place, end):
+        while (place == 0 or text[place - 1] == "\n") and (heading := _HEADING.match(text, place, end)):  # not in indented code
             level = len(heading[1])
             while stack and stack[-1][0] >= level:
                 stack.pop()
