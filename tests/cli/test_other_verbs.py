@@ -116,6 +116,8 @@ def test_info_of_the_installation(lexite) -> None:
         == {
             "minilm",
             "parquet",
+            "documents",
+            "ir-datasets",
             "zstd",
             "int8",
             "plots",

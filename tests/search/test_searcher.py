@@ -436,3 +436,9 @@ def test_a_text_that_is_empty_is_as_bad_as_in_a_file(encoder) -> None:
                 searcher.add(texts=[""])
     with Searcher.build([Document("1", "", title="only a title")], vocabulary=encoder) as searcher:
         assert len(searcher) == 1
+
+
+def test_records_without_ids_go_on_behind_the_index(searcher: Searcher, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    assert searcher.add(tmp_path / "more.jsonl") == 2 and list(searcher.index.ids) == ["1", "2", "3", "4", "5", "6"]
+    assert searcher.replace(tmp_path / "more.jsonl") == 2 and len(searcher) == 8
