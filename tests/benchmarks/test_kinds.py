@@ -15,7 +15,7 @@ from lexite.corpus import Document, ReadReport, read_documents
 from lexite.corpus.kinds import KINDS
 from lexite.index import BM25Index
 
-EXPECTED = {"empty", "not UTF-8", "no text", "unreadable"}  # what real files are guilty of
+EXPECTED = {"empty", "not UTF-8", "no text", "binary", "unreadable"}  # what real files are guilty of
 
 LARGEST_BUILT = {".docx": 38_000, ".pptx": 32_000}  # bytes of a file that is put into an index; others 4,000
 

@@ -348,6 +348,14 @@ def test_malformed_mail_is_read_as_far_as_it_goes(tmp_path: Path, data: bytes):
     assert read(tmp_path / "a.eml").text == "x"
 
 
+def test_halves_of_surrogate_pairs_become_replacement_characters(tmp_path: Path):
+    (tmp_path / "a.eml").write_bytes(b"Subject: caf\xe9\nTo: \xff@example.org\nX: y\n\nx")
+    (document,) = read_documents(tmp_path)
+    assert document.title == "caf\ufffd"
+    for text in (document.text, repr(document.fields)):
+        text.encode()
+
+
 # All of them ------------------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,17 @@ def test_a_library_that_breaks_down(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "a.html: what reads it broke down (" in report.messages[0]
 
 
+def test_binary_and_utf_16_text_are_named_compressed_or_not(tmp_path: Path):
+    for name, data in (("a", b"\x7fELF\0"), ("b", "text".encode("utf-16"))):
+        (tmp_path / f"{name}.txt").write_bytes(data)
+        (tmp_path / f"{name}.md.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "z.md").write_text("fine")
+    ids, report = read(tmp_path)
+    assert ids == ["z.md"] and report.reasons == {"binary": 2, "not UTF-8": 2}
+    told = "\n".join(report.messages)
+    assert told.count("this is a binary file, not text.") == 2 and told.count("the text is UTF-16. Save it as UTF-8") == 2
+
+
 def test_a_worker_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(extraction, "_START", "raise SystemExit(1)")
     (tmp_path / "a.html").write_text("x")

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lexite.corpus.kinds import Extracted, Kind, is_compressed
 from lexite.corpus.options import BadFile, DamagedSource, ReadOptions
-from lexite.corpus.streams import DAMAGE, damaged, open_stream
+from lexite.corpus.streams import DAMAGE, damaged, open_bytes
 from lexite.errors import CorpusError
 
 FILES_OF_A_WORKER = 2000
@@ -58,11 +59,12 @@ class Extractor:
         Raises:
             BadFile: there is no document, or not all. The message names the file.
         """
-        if kind.apart or is_compressed(path):
-            yield from self._read_apart(path, kind, name)
-            return
+        apart = kind.apart or is_compressed(path)
+        yield from map(_encodable, self._read_apart(path, kind, name) if apart else self._read_here(path, kind, name))
+
+    def _read_here(self, path: Path, kind: Kind, name: str) -> Iterator[Extracted]:
         try:
-            with open_stream(path, name) as stream:
+            with open_bytes(path, name) as stream:
                 yield from kind.extract(stream.file, name)
         except BadFile as problem:
             between = ", " if str(problem).startswith("line ") else ": "
@@ -154,6 +156,24 @@ class _Worker:
         return BadFile(
             f"{name}: what reads it broke down ({how}); it may take more memory than --file-memory allows.", "broken"
         )
+
+
+def _encodable(found: Extracted) -> Extracted:
+    """A document without halves of surrogate pairs, which headers of mail and escapes in YAML can hold."""
+    fields = {_whole(name): _whole(value) for name, value in found.fields.items()}
+    return replace(found, text=_whole(found.text), title=_whole(found.title), fields=fields)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def _with_dates(value: dict[str, Any]) -> object:

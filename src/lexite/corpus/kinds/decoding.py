@@ -37,8 +37,12 @@ def decoded_strictly(data: bytes) -> str:
     """The text of a file that has to be UTF-8.
 
     Raises:
-        BadFile: it is not.
+        BadFile: it is not, or it is binary.
     """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadFile("the text is UTF-16. Save it as UTF-8 (iconv -f UTF-16 -t UTF-8).", "not UTF-8")
+    if b"\0" in data[:8192]:
+        raise BadFile("this is a binary file, not text.", "binary")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as problem:
