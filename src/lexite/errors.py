@@ -36,6 +36,10 @@ class IndexFormatError(LexiteError):
     """An index folder is missing, damaged, of an unknown format, or made by another vocabulary."""
 
 
+class FilterError(LexiteError):
+    """A filter cannot be read, or names a field or a value that the documents of the index do not have."""
+
+
 class StorageError(LexiteError):
     """A file or folder cannot be written: full disk, missing permission, or something else is in its place."""
 
