@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +20,17 @@ from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary, GrowingDictionary
 from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
 from lexite.index.explanation import Explanation, explain_document
+from lexite.index.field_types import FieldType
+from lexite.index.fields import has_arrow
+from lexite.index.filtering import DocumentFields
+from lexite.index.filters import Where
 from lexite.index.ids import IdTable
 from lexite.index.manifest import Commit
 from lexite.index.numbering import Numbering, TopDocuments, top_documents
 from lexite.index.opening import OpenedFiles, open_newest, verify_files
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, segment_in_memory
+from lexite.index.selection import Asked, read_sort
 from lexite.index.static import StoredStatic
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
 
     from lexite.terms.static import StaticTable
 
+logger = logging.getLogger("lexite")
 APPROXIMATE_SHARE = 0.6
 
 
@@ -86,6 +94,7 @@ class BM25Index:
         self._numbering = Numbering(segments)
         self.ids = DocumentIds(self._scorer.segments)
         self._n_documents = len(self.ids)
+        self._fields = DocumentFields(segments, commit.fields or {})
 
     @staticmethod
     def create(
@@ -219,6 +228,10 @@ class BM25Index:
         exclude: Sequence[str | None] | None = None,
         among: Among | None = None,
         approximate: bool = False,
+        where: Where | None = None,
+        sort: str | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
     ) -> list[list[Hit]]:
         """The best documents for each query.
 
@@ -232,6 +245,14 @@ class BM25Index:
                 those of all documents.
             approximate: search faster and miss a hit now and then: of what frequent terms could add to a score only a part
                 is counted on (``APPROXIMATE_SHARE``). Scores are exact. ``docs/results/performance.md`` has the measured loss.
+            where: a filter over the fields of documents, as in SQL's WHERE (``"year >= 2020 and 'law' in tags"``), or its tree
+                (:mod:`lexite.index.conditions`). Hits are the best documents among those for which it is true. Statistics stay
+                those of all documents.
+            sort: a field by which hits come in order, in place of their scores: ``"year"``, or ``"year:desc"`` for the largest
+                first. All documents that share a term with the query are in this order, not the best alone. Documents with
+                the same value come by score, those without the field last. ``"_id"`` sorts by id.
+            min_score: the least score of a hit.
+            min_coverage: the least share of the query that a hit covers, from 0 to 1 (:attr:`Explanation.coverage`).
 
         Returns:
             For each query its hits, best first.
@@ -241,9 +262,12 @@ class BM25Index:
                 or the postings are damaged.
             ArgumentError: the queries are no :class:`EncodedQueries`.
             CorpusError: ``among`` names a document that the index does not have.
+            FilterError: the filter cannot be read, or names a field or a value that does not fit.
+            MissingExtraError: a package that filters need is not installed.
             ModelError: a query weight is NaN, infinite or negative.
         """
-        best = self._top(queries, top_k, scoring, exclude, among, approximate)
+        limits: dict[str, Any] = {"where": where, "sort": sort, "min_score": min_score, "min_coverage": min_coverage}
+        best = self._top(queries, top_k, scoring, exclude, among, approximate, **limits)
         return [
             [
                 Hit(self.document_id(document), score, rank, document, self._numbering.span(passage))
@@ -262,14 +286,24 @@ class BM25Index:
         exclude: Sequence[str | None] | None = None,
         among: Among | None = None,
         approximate: bool = False,
+        **limits: Any,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The same as :meth:`search`, as arrays.
+
+        Args:
+            queries: as for :meth:`search`.
+            top_k: likewise, like all that follows.
+            scoring: how to score.
+            exclude: for each query a document that is no hit.
+            among: the only documents that may be hits.
+            approximate: search faster.
+            **limits: ``where``, ``sort``, ``min_score`` and ``min_coverage``.
 
         Returns:
             Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
             the document is -1 and the score 0.
         """
-        best = self._top(queries, top_k, scoring, exclude, among, approximate)
+        best = self._top(queries, top_k, scoring, exclude, among, approximate, **limits)
         return best.documents, best.scores
 
     def explain(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> Explanation:
@@ -375,6 +409,11 @@ class BM25Index:
         return self._commit.passages
 
     @property
+    def fields(self) -> Mapping[str, FieldType]:
+        """Types of the fields that documents have, by name."""
+        return self._fields.types
+
+    @property
     def n_latents(self) -> int:
         """Number of latent terms, the columns of weights."""
         return self.vocabulary.n_terms
@@ -461,7 +500,7 @@ class BM25Index:
     def stored(self, document: int) -> StoredDocument:
         """Id, title and text of a document, by its number (``Hit.document``)."""
         segment, local = self._numbering.place(document)
-        return segment.stored(local)
+        return segment.stored(local, self._shown_fields)
 
     def document_id(self, document: int) -> str:
         """The id of a document, by its number."""
@@ -490,7 +529,7 @@ class BM25Index:
         """All documents, in order, as :meth:`stored` gives them."""
         for segment in self._scorer.segments:
             for document in segment.live_documents():
-                yield segment.stored(document)
+                yield segment.stored(document, self._shown_fields)
 
     def __contains__(self, identifier: str) -> bool:
         return self.find(identifier) is not None
@@ -516,6 +555,16 @@ class BM25Index:
         if self.path is not None:
             verify_files(self.path, self._commit)
 
+    @functools.cached_property
+    def _shown_fields(self) -> Mapping[str, FieldType]:
+        """Types of the fields that documents are read with: none where pyarrow is not installed, which is said once."""
+        if not self.fields or has_arrow():
+            return self.fields
+        logger.warning(
+            "%s has fields, which are not read without the package 'pyarrow'. Run: pip install 'lexite[fields]'", self._name
+        )
+        return {}
+
     @property
     def _name(self) -> object:
         return self.path or "This index"
@@ -528,6 +577,10 @@ class BM25Index:
         exclude: Sequence[str | None] | None,
         among: Among | None,
         approximate: bool,
+        where: Where | None = None,
+        sort: str | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
     ) -> TopDocuments:
         """The rankings of a search; its arguments are those of :meth:`search`."""
         check_top_k(top_k)
@@ -542,7 +595,17 @@ class BM25Index:
             excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
         allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self.n_documents)
-        return top_documents(self._scorer, self._numbering, rows, top_k, scoring, excluded, share, allowed)
+        passing = None if where is None and sort is None else self._fields.passing(where)
+        asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
+        if not top_k or not rows.n_rows:
+            return asked.best(top_k)
+        if sort is not None:
+            sorted_by = self._fields.order(*read_sort(sort))
+            assert passing is not None
+            return asked.in_order(top_k, sorted_by, passing.all_documents, min_score, min_coverage)
+        if min_score is None and min_coverage is None:
+            return asked.best(top_k)
+        return asked.within_limits(top_k, min_score, min_coverage)
 
     def _query_rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
         """The checked weights of queries, with their literal words."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lexite.errors import StorageError
 from lexite.files import fsync_folder, storage_errors
 from lexite.index.config import DocumentLike
+from lexite.index.fields import FIELDS_NAME, FieldBuffer
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths, row_term_type
@@ -60,6 +61,7 @@ class SegmentBuffer:
         self._lengths: list[NDArray[np.float32]] = []
         self._text_bounds = array("q", [0])
         self._store_text = store_text
+        self._fields = FieldBuffer(folder)
         self._files: dict[str, FileWriter] = {}
 
     @property
@@ -98,7 +100,9 @@ class SegmentBuffer:
         self._frequencies = np.concatenate([self._frequencies, np.zeros(n_terms - self.n_terms, dtype=np.int64)])
         self.n_terms = n_terms
 
-    def append(self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, cut: CutBounds, start: int) -> None:
+    def append(
+        self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, cut: CutBounds, start: int, *, with_fields: bool
+    ) -> None:
         """Takes documents.
 
         Args:
@@ -107,6 +111,7 @@ class SegmentBuffer:
             rows: weights of passages.
             cut: which passages belong to which document; document ``start + i`` is ``documents[i]``.
             start: the first document.
+            with_fields: whether to keep their fields, whose types fit those of the documents before.
 
         Raises:
             StorageError: their texts cannot be written.
@@ -118,6 +123,8 @@ class SegmentBuffer:
                 self._files[name] = FileWriter(self.folder / name)
         if self._store_text:
             self._append_texts(self._files["texts.bin"], documents)
+        for document in documents:
+            self._fields.append(document.id, document.fields if with_fields else {})
         passages = cut.bounds[start : start + len(documents) + 1]
         first, last = int(passages[0]), int(passages[-1])
         self._passage_bounds.extend((passages[1:] - first + self._passage_bounds[-1]).tolist())
@@ -155,6 +162,9 @@ class SegmentBuffer:
         files["lengths.npy"] = write_array(self.folder / "lengths.npy", np.concatenate(self._lengths, axis=1))
         files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
         files |= write_ids(self.folder, IdTable.build(self.ids))
+        fields = self._fields.write()
+        if fields is not None:
+            files[FIELDS_NAME] = fields
         n_passages = self._passage_bounds[-1]
         if n_passages > self.n_documents:
             bounds = np.array(self._passage_bounds, dtype=np.int64)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from lexite.corpus.records import FieldValue
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,19 @@ class VocabularyInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """What an index keeps of a document so that it can be shown: empty title and text when it was built without text."""
+    """What an index keeps of a document so that it can be shown.
+
+    Attributes:
+        id: its id.
+        title: its title; empty when the index was built without text.
+        text: its text; likewise.
+        fields: what else is known of it, by name. Times are in UTC.
+    """
 
     id: str
     title: str
     text: str
+    fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)
 
 
 class DocumentLike(Protocol):
@@ -53,4 +64,9 @@ class DocumentLike(Protocol):
     @property
     def text(self) -> str:
         """Its text."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, FieldValue]:
+        """Its fields."""
         ...

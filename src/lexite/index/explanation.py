@@ -60,6 +60,8 @@ class Explanation:
         length: of the document, or of its best passage: the sum of the transformed weights.
         average_length: mean length of the documents, or passages.
         norm: ``k1 · (1 - b + b · length / average_length)``.
+        coverage: the share of the query that the document, or its best passage, covers: from 0 to 1
+            (:func:`lexite.scoring.formula.coverage`).
         terms: the shared terms, the largest part first.
         rounding: what single precision adds or takes: the score less the exact sum of the terms' parts.
     """
@@ -70,6 +72,7 @@ class Explanation:
     length: float
     average_length: float
     norm: float
+    coverage: float
     terms: tuple[ExplainedTerm, ...]
     rounding: float
 
@@ -95,7 +98,8 @@ class Explanation:
     def __str__(self) -> str:
         lines = [
             f"{self.score:.4f}  {escaped(self.id)}",
-            f"        N {counted(self.n_documents)}, length {self.length:.1f}, average length {self.average_length:.1f}",
+            f"        N {counted(self.n_documents)}, length {self.length:.1f}, average length {self.average_length:.1f}, "
+            f"{self.coverage:.0%} of the query",
         ]
         for term in self.terms:
             lines.append(f"  {term.score:.4f}  {term.kind} {one_line(term.label)}")
@@ -149,6 +153,7 @@ def explain_document(scorer: Scorer, query: Rows, passage: int, scoring: BM25Con
         facts.length,
         facts.average_length,
         facts.norm,
+        float(scorer.coverage(query, np.array([passage]), scoring)[0]),
         tuple(terms),
         math.fsum([score, *(-term.score for term in terms)]),
     )

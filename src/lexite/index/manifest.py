@@ -18,6 +18,7 @@ from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import VocabularyInfo
 from lexite.index.dictionary import WordsRecord
+from lexite.index.field_types import FIELD_TYPES, FieldType
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.scoring.config import BM25Config, saved_scoring
@@ -30,7 +31,7 @@ FORMAT_VERSION = 4
 WHOLE_DOCUMENTS = 3  # the format before passages and fields
 LATENT_TERMS_ONLY = 2  # the format before literal words; older ones are read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
-FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin|safetensors|json)")
+FILE_PATTERN = re.compile(r"[a-z_]+(-[0-9]{8})?\.(npy|bin|arrow|safetensors|json)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Commit:
         scoring: how searches score unless told otherwise.
         store_text: whether titles and texts are kept.
         passages: how long texts are cut into passages; None: they are not.
+        fields: types of the fields that documents have, by name; None: fields are not kept.
         segments: in document order.
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
@@ -99,6 +101,7 @@ class Commit:
     words: WordsRecord | None = None
     static: StaticRecord | None = None
     passages: PassageConfig | None = None
+    fields: Mapping[str, FieldType] | None = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -121,6 +124,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "scoring": to_dict(commit.scoring),
         "store_text": commit.store_text,
         "passages": to_dict(commit.passages) if commit.passages else None,
+        "fields": None if commit.fields is None else dict(commit.fields),
         "literal": to_dict(commit.literal) if commit.literal else None,
         "words": dataclasses.asdict(commit.words) if commit.words else None,
         "static": dataclasses.asdict(commit.static) if commit.static else None,
@@ -161,7 +165,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         value = {**value, "literal": None, "words": None}
         value["segments"] = [{**entry, "n_terms": vocabulary.n_terms} for entry in value["segments"]]
     if version <= WHOLE_DOCUMENTS:
-        value["passages"] = None
+        value["passages"], value["fields"] = None, {}
         value["segments"] = [{**entry, "n_passages": entry["n_documents"]} for entry in value["segments"]]
     words, static = value["words"], value.get("static")  # which the first indexes of this format lack
     commit = Commit(
@@ -174,12 +178,20 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
         static=None if static is None else StaticRecord(**{**static, "files": _files(static)}),
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
+        fields=_fields(value["fields"]),
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)
     if strange:
         raise ValueError(f"segment {strange.name} has {strange.n_terms} terms, the index {commit.n_terms}")
     return commit
+
+
+def _fields(value: dict[str, Any] | None) -> dict[str, FieldType] | None:
+    odd = next((kind for kind in (value or {}).values() if kind not in FIELD_TYPES), None)
+    if odd is not None:
+        raise ValueError(f"it names fields of the type {odd!r}")
+    return None if value is None else dict(value)
 
 
 def _segment(entry: dict[str, Any]) -> SegmentRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from lexite.files import storage_errors
 from lexite.index.buffer import close_folder, write_ids, write_passages
+from lexite.index.field_types import FieldType
+from lexite.index.fields import FIELDS_NAME, merge_columns
 from lexite.index.ids import IdTable
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import Segment, row_term_type
@@ -67,7 +69,9 @@ def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     return None
 
 
-def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, store_text: bool) -> SegmentRecord:
+def merge_segments(
+    sources: Sequence[Source], folder: Path, n_terms: int, fields: Mapping[str, FieldType], *, store_text: bool
+) -> SegmentRecord:
     """Writes one segment with the living documents of several, in their order; its posting lists are made afterwards.
 
     The sources' checksums are verified first: damage must not be copied under a new checksum. Memory is a few megabytes and
@@ -77,10 +81,12 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
         sources: neighbouring segments.
         folder: the new segment's folder; it must not exist.
         n_terms: number of terms of the index; no source has more.
+        fields: types of the fields of the index.
         store_text: whether the index keeps titles and texts.
 
     Raises:
         IndexFormatError: a source is damaged.
+        MissingExtraError: documents have fields, and pyarrow is not installed.
         StorageError: the segment cannot be written; the caller removes the files that were begun.
     """
     for source in sources:
@@ -102,6 +108,9 @@ def merge_segments(sources: Sequence[Source], folder: Path, n_terms: int, *, sto
         files |= _merge_passages(sources, folder)
     if store_text:
         files |= _merge_texts(sources, folder)
+    merged = merge_columns(folder / FIELDS_NAME, [(s.segment.fields, _is_living(s.segment)) for s in sources], fields)
+    if merged is not None:
+        files[FIELDS_NAME] = merged
     close_folder(folder)
     return SegmentRecord(folder.name, n_documents, n_passages, int(bounds[-1]), n_terms, files)
 
@@ -110,7 +119,7 @@ def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
     """For each source the new number of every document, -1 for deleted ones."""
     first = 0
     for source in sources:
-        live = np.ones(source.segment.n_documents, dtype=bool) if source.segment.deleted is None else ~source.segment.deleted
+        live = _is_living(source.segment)
         numbers = (np.cumsum(live) - 1 + first).astype(np.int32)
         numbers[~live] = -1
         first += int(live.sum())
@@ -177,6 +186,10 @@ def _merge_passages(sources: Sequence[Source], folder: Path) -> dict[str, FileRe
             spans.append(_living(segment.deleted_passages, segment.passage_spans))
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     return write_passages(folder, bounds, np.concatenate(spans))
+
+
+def _is_living(segment: Segment) -> NDArray[np.bool_]:
+    return np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
 
 
 def _living(deleted: NDArray[np.bool_] | None, values: NDArray[Any]) -> NDArray[Any]:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.index.filtering import Passing
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import Rows
 
+FEW_PASSING = 1 / 50  # a share of all passages: where fewer pass a filter, they are given as numbers, else as masks
 FIRST_DEPTH, MORE_DEPTH = 2, 4  # passages that are looked for, for each document: at first, and times as many again
 
 
@@ -106,6 +108,7 @@ def top_documents(
     excluded: NDArray[np.int64],
     share: float = 1.0,
     among: Sequence[NDArray[np.int64]] | None = None,
+    passing: Passing | None = None,
 ) -> TopDocuments:
     """The best documents of each query; a document scores what its best passage scores.
 
@@ -121,13 +124,19 @@ def top_documents(
         excluded: (n_queries,) a document that is no hit, or -1.
         share: as for ``Scorer.top``.
         among: for each query the only documents that may be hits; None for all.
+        passing: what a filter lets pass; None for all.
     """
+    given, live = None if among is None else _passages_among(numbering, among, passing), None
+    if passing is not None and given is None:
+        if passing.n_passages <= FEW_PASSING * numbering.first_passages[-1]:
+            given = [passing.passages] * queries.n_rows
+        else:
+            live = passing.live
     if not numbering.has_passages:
-        numbers, scores = scorer.top(queries, top_k, scoring, excluded, share, among)
+        numbers, scores = scorer.top(queries, top_k, scoring, excluded, share, given, live)
         return TopDocuments(numbers, scores, numbers)
     shape = (queries.n_rows, top_k)
     best = TopDocuments(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32))
-    given = None if among is None else _passages_among(numbering, among)
     waiting = np.arange(queries.n_rows, dtype=np.int64)
     n_passages = int(numbering.first_passages[-1])
     depth = min(FIRST_DEPTH * top_k + MORE_DEPTH, n_passages) if top_k else 0
@@ -135,7 +144,7 @@ def top_documents(
         asked = _some_rows(queries, waiting)
         nothing = np.full(len(waiting), -1, dtype=np.int64)
         own = None if given is None else [given[query] for query in waiting.tolist()]
-        passages, scores = scorer.top(asked, depth, scoring, nothing, share, own)
+        passages, scores = scorer.top(asked, depth, scoring, nothing, share, own, live)
         unfinished = []
         for row, query in enumerate(waiting.tolist()):
             found = passages[row][passages[row] >= 0].astype(np.int64)
@@ -150,9 +159,16 @@ def top_documents(
     return best
 
 
-def _passages_among(numbering: Numbering, among: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+def _passages_among(
+    numbering: Numbering, among: Sequence[NDArray[np.int64]], passing: Passing | None
+) -> list[NDArray[np.int64]]:
     """The passages of the documents that each query may find; an array that queries share stays shared."""
-    known = {key: numbering.all_passages(np.unique(given)) for key, given in {id(given): given for given in among}.items()}
+
+    def passages(documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        documents = np.unique(documents)
+        return numbering.all_passages(documents if passing is None else documents[passing.all_documents[documents]])
+
+    known = {key: passages(given) for key, given in {id(given): given for given in among}.items()}
     return [known[id(given)] for given in among]
 
 

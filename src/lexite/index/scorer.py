@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from lexite.kernels.threads import ForkSafeLock, parallel_ranges
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
+    coverage,
     impacts,
     inverse_document_frequency,
     length_norms,
@@ -145,6 +147,7 @@ class Scorer:
         excluded: NDArray[np.int64],
         share: float = 1.0,
         among: Sequence[NDArray[np.int64]] | None = None,
+        live: Sequence[NDArray[np.uint8]] | None = None,
     ) -> Arrays:
         """The best hits of each query, on all cores.
 
@@ -164,6 +167,8 @@ class Scorer:
                 kernels, and from the rows, every search is exact.
             among: for each query the numbers of the only passages that may be hits, in any order; None for all.
                 Those of deleted documents are no hits. An array that several queries share is looked at once.
+            live: for each segment, (n_passages,) 1 for the only passages that may be hits, all of them of living documents;
+                None for all.
 
         Returns:
             Passages (n_queries, top_k) int32, -1 where there are no more hits, and their scores, float32.
@@ -176,6 +181,9 @@ class Scorer:
         n_passages = int(self.first[-1])
         chosen = None if among is None else check_among(among, queries.n_rows, n_passages)
         prepared = self._prepared(scoring)
+        if live is not None:
+            rows = tuple(part._replace(live=own) for part, own in zip(prepared.rows, live, strict=True))
+            prepared = dataclasses.replace(prepared, rows=rows)
         factors = self.factors(queries, scoring)
         scores = np.zeros((queries.n_rows, top_k), dtype=np.float32)
         passages = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
@@ -202,6 +210,26 @@ class Scorer:
             found, found_scores = numpy_search.search(parts, query, self.n_terms, top_k)
             passages[row, : len(found)], scores[row, : len(found)] = found, found_scores
         return passages, scores
+
+    def coverage(self, query: Rows, passages: NDArray[np.int64], scoring: BM25Config) -> NDArray[np.float64]:
+        """The share of a query that passages cover; :func:`lexite.scoring.formula.coverage` has the formula.
+
+        Args:
+            query: one query.
+            passages: numbers of passages.
+            scoring: how to score.
+
+        Returns:
+            (n,) from 0 to 1.
+        """
+        factors = np.zeros(self.n_terms)
+        factors[query.terms] = self.factors(query, scoring)
+        homes = np.searchsorted(self.first, passages, side="right") - 1
+        found = np.empty(len(passages))
+        for place, (passage, number) in enumerate(zip(passages.tolist(), homes.tolist(), strict=True)):
+            terms, _ = self.segments[number].row(passage - int(self.first[number]))
+            found[place] = coverage(factors[terms], factors[query.terms])
+        return found
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
         """The posting lists of the segments for a scoring: the lists of the index where they fit it, else new ones."""

@@ -6,7 +6,7 @@ texts and deletions belong to documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
 from lexite.index.config import StoredDocument
+from lexite.index.field_types import FieldType
+from lexite.index.fields import FIELDS_NAME, StoredFields
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, RowReader, open_postings
@@ -55,6 +57,7 @@ class Segment:
         passage_bounds: (n_documents + 1,) int64, the first passage of each document; None where each has one.
         passage_spans: (n_passages, 2) int64, where passages begin and end in the text of their document, in characters, 0
             and 0 for the only passage of a document; None where each document has one.
+        fields: the fields of the documents; None when none has any.
     """
 
     row_bounds: NDArray[np.int64]
@@ -70,6 +73,7 @@ class Segment:
     removed: NDArray[np.int64] | None = None
     passage_bounds: NDArray[np.int64] | None = None
     passage_spans: NDArray[np.int64] | None = None
+    fields: StoredFields | None = None
 
     @property
     def n_documents(self) -> int:
@@ -94,9 +98,11 @@ class Segment:
     @property
     def deleted_passages(self) -> NDArray[np.bool_] | None:
         """(n_passages,) which belong to deleted documents; None when no document is deleted."""
-        if self.deleted is None or self.passage_bounds is None:
-            return self.deleted
-        return np.repeat(self.deleted, np.diff(self.passage_bounds))
+        return None if self.deleted is None else self.of_passages(self.deleted)
+
+    def of_passages(self, documents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is true of documents, (n_documents,), as what is true of their passages, (n_passages,)."""
+        return documents if self.passage_bounds is None else np.repeat(documents, np.diff(self.passage_bounds))
 
     @property
     def document_frequency(self) -> NDArray[np.int64]:
@@ -158,13 +164,19 @@ class Segment:
         """Numbers of the living documents."""
         return (d for d in range(self.n_documents) if self.deleted is None or not self.deleted[d])
 
-    def stored(self, document: int) -> StoredDocument:
-        """Id, title and text of a document."""
+    def stored(self, document: int, types: Mapping[str, FieldType]) -> StoredDocument:
+        """Id, title, text and fields of a document.
+
+        Args:
+            document: its number in the segment.
+            types: of the fields of the index; empty leaves fields out.
+        """
+        fields = self.fields.row(document, types) if types and self.fields is not None else {}
         if self.texts is None or self.text_bounds is None:
-            return StoredDocument(self.ids.id(document), "", "")
+            return StoredDocument(self.ids.id(document), "", "", fields)
         begin, middle, end = self.text_bounds[2 * document : 2 * document + 3]
         title, text = self.texts[begin:middle].tobytes(), self.texts[middle:end].tobytes()
-        return StoredDocument(self.ids.id(document), decode_text(title), decode_text(text))
+        return StoredDocument(self.ids.id(document), decode_text(title), decode_text(text), fields)
 
 
 def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Segment:
@@ -216,6 +228,9 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         removed,
         _checked_bounds(folder, array(BOUNDS_NAME, "<i8", n + 1), n_passages) if n_passages > n else None,
         array(SPANS_NAME, "<i8", n_passages, 2) if n_passages > n else None,
+        StoredFields(folder / FIELDS_NAME, map_bytes(folder / FIELDS_NAME, entry(FIELDS_NAME)), n)
+        if FIELDS_NAME in record.files
+        else None,
     )
 
 

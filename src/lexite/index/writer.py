@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
-from lexite.errors import ArgumentError, CorpusError, IndexFormatError, StorageError
+from lexite.errors import ArgumentError, CorpusError, IndexFormatError, MissingExtraError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
 from lexite.index.config import DocumentLike
 from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
 from lexite.index.document_ids import encode_id, listed_ids
+from lexite.index.field_types import FieldType, joined_schema
+from lexite.index.fields import EXTRA, has_arrow
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.index_folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.lock import WriterLock
@@ -78,6 +80,8 @@ class IndexWriter:
         self._words: GrowingDictionary | None = None
         self._static: StaticTable | None = None
         self._static_is_new = False
+        self._fields = state.fields
+        self._keeps_fields = state.fields is not None
         self._next = self._first_free_number()
         self._buffer = self._new_buffer()
         self._usable = True
@@ -104,6 +108,11 @@ class IndexWriter:
         return self._state.passages
 
     @property
+    def fields(self) -> Mapping[str, FieldType] | None:
+        """Types of the fields that documents have, by name; None: fields are not kept."""
+        return self._fields
+
+    @property
     def n_documents(self) -> int:
         """Documents the index would have if it were committed now."""
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
@@ -127,7 +136,9 @@ class IndexWriter:
             cut: the passages of the documents (:func:`lexite.corpus.passages.cut_documents`), where they have several.
 
         Raises:
-            CorpusError: an id is there already, or twice in ``documents``. Nothing was added.
+            CorpusError: an id is there already, or twice in ``documents``; or a field has a value of another type than in the
+                documents before. Nothing was added.
+            MissingExtraError: documents have fields as the index's have, and pyarrow is not installed. Nothing was added.
             IndexFormatError: the weights have another number of terms.
             ModelError: a weight is NaN, infinite or negative. Nothing was added.
             StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
@@ -146,8 +157,8 @@ class IndexWriter:
             How many documents were replaced.
 
         Raises:
-            CorpusError: an id is twice in ``documents``. Nothing was changed.
-            IndexFormatError, ModelError, StorageError: as :meth:`add`.
+            CorpusError: an id is twice in ``documents``, or a field has a value of another type. Nothing was changed.
+            IndexFormatError, MissingExtraError, ModelError, StorageError: as :meth:`add`.
         """
         return self._take(documents, weights, cut, replace=True)
 
@@ -218,7 +229,7 @@ class IndexWriter:
         try:
             while plan := plan_merge([part.sizes for part in self._parts]):
                 self._merge(*plan)
-        except StorageError as error:
+        except (StorageError, MissingExtraError) as error:
             logger.warning("The index is committed, but its segments could not be merged. %s", error)
 
     def merge(self) -> None:
@@ -270,7 +281,9 @@ class IndexWriter:
         if not replace and any(found):
             first = next(document.id for document, place in zip(documents, found, strict=True) if place)
             raise CorpusError(f"The index has a document '{first}' already. Replace it, or choose another id.")
+        fields = self._joined_fields(documents) if self._keeps_fields else self._fields
         with self._fatal():
+            self._fields = fields
             replaced = self._delete(ids, found)
             if self._state.literal:
                 rows = self._add_words(rows, cut.texts, self._state.literal)
@@ -280,11 +293,31 @@ class IndexWriter:
                 count = self._buffer.fitting(rows, cut.bounds, start)
                 if count:
                     stop = start + count
-                    self._buffer.append(list(documents[start:stop]), ids[start:stop], rows, cut, start)
+                    part = list(documents[start:stop])
+                    self._buffer.append(part, ids[start:stop], rows, cut, start, with_fields=self._keeps_fields)
                     start = stop
                 else:
                     self._flush()
         return replaced
+
+    def _joined_fields(self, documents: Sequence[DocumentLike]) -> Mapping[str, FieldType] | None:
+        """The types of fields with those of more documents. Without pyarrow a new index goes on without fields, and says so."""
+        fields = joined = self._fields or {}
+        for document in documents:
+            if document.fields:
+                joined = joined_schema(joined, document.fields, document.id)
+        if has_arrow() or not any(document.fields for document in documents):
+            return joined
+        if fields:
+            raise MissingExtraError("pyarrow", EXTRA, "Storing the fields of documents")
+        self._keeps_fields = False
+        logger.warning(
+            "The documents have fields (%s), which are left out, since the package 'pyarrow' is not installed. To keep them, "
+            "run: pip install 'lexite[%s]'",
+            ", ".join([*list(joined)[:5], *(["…"] if len(joined) > 5 else [])]),
+            EXTRA,
+        )
+        return fields
 
     def _add_words(self, rows: Rows, texts: Sequence[str], literal: LiteralConfig) -> Rows:
         """The rows with the literal words of their texts."""
@@ -348,7 +381,13 @@ class IndexWriter:
         if self._static_is_new:
             static = None if self._static is None else write_static(self.folder, generation, self._static)
         state = dataclasses.replace(
-            self._state, generation=generation, segments=records, words=words, static=static, format_version=FORMAT_VERSION
+            self._state,
+            generation=generation,
+            segments=records,
+            words=words,
+            static=static,
+            fields=self._fields,
+            format_version=FORMAT_VERSION,
         )
         write_commit(self.folder, state)
         self._state, self._static, self._static_is_new = state, None, False
@@ -412,7 +451,8 @@ class IndexWriter:
         sources = [Source(self._path(part.record), part.record, part.segment) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
-            merged = self._open(merge_segments(sources, target, self.n_terms, store_text=self._state.store_text))
+            store_text = self._state.store_text
+            merged = self._open(merge_segments(sources, target, self.n_terms, self._fields or {}, store_text=store_text))
             self._write_postings_of(merged, self._state.generation + 1, self._impact_scoring())
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)

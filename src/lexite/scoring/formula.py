@@ -32,7 +32,7 @@ each against this module.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,27 @@ def query_factors(weights: NDArray[np.float32], worth: NDArray[np.float64], scor
         (n,).
     """
     return (transform_weights(weights, scoring.query_transform) * worth).astype(np.float32)
+
+
+def coverage(shared: NDArray[Any], asked: NDArray[Any]) -> float:
+    """The share of a query that a document covers: ``sum of f over the shared terms / sum of f over the query's terms``.
+
+    f is what a term's impact is multiplied by: the transformed weight in the query times the worth (:func:`query_factors`).
+    Terms that no document has are worth nothing, so they do not count. A document that has each of the query's known terms
+    covers all of it, 1, however often it has them.
+
+    Args:
+        shared: f of the terms that document and query share.
+        asked: f of the query's terms.
+
+    Returns:
+        From 0 to 1; 0 where the query has no term that is worth something.
+
+    >>> coverage(np.float32([3.0, 1.0]), np.float32([3.0, 1.0, 4.0]))
+    0.5
+    """
+    total = float(asked.sum(dtype=np.float64))
+    return min(float(shared.sum(dtype=np.float64)) / total, 1.0) if total > 0 else 0.0
 
 
 def average_length(lengths: NDArray[np.float32]) -> float:

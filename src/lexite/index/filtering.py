@@ -1,0 +1,112 @@
+"""Filters, counts and orders of an opened index: what its fields say about its documents."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.index.conditions import Condition
+from lexite.index.field_types import FieldType
+from lexite.index.field_values import Facet, FieldOrder, count_values, order_by_field
+from lexite.index.filters import Where, read_filter
+from lexite.index.masks import FieldedDocuments, documents_that_pass
+from lexite.index.segment import Segment
+
+MASKS_KEPT, ORDERS_KEPT = 16, 4
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The documents that a filter lets pass, and their passages, without deleted ones.
+
+    Attributes:
+        documents: for each segment, (n_documents,) which pass.
+        live: for each segment, (n_passages,) uint8, 1 for the passages of these documents: the form that kernels take.
+        n_passages: number of these passages.
+    """
+
+    documents: tuple[NDArray[np.bool_], ...]
+    live: tuple[NDArray[np.uint8], ...]
+    n_passages: int
+
+    @functools.cached_property
+    def passages(self) -> NDArray[np.int64]:
+        """The numbers of these passages, ascending."""
+        return numbers_of(self.live)
+
+    @functools.cached_property
+    def all_documents(self) -> NDArray[np.bool_]:
+        """Which documents pass, numbered through all segments."""
+        return np.concatenate([np.zeros(0, dtype=bool), *self.documents])
+
+
+class DocumentFields:
+    """The fields of an opened index. What filters let pass and how fields sort is kept for the next search.
+
+    Args:
+        segments: of the index.
+        types: of the fields.
+    """
+
+    def __init__(self, segments: Sequence[Segment], types: Mapping[str, FieldType]) -> None:
+        self._segments, self.types = tuple(segments), types
+        self._passing = functools.lru_cache(maxsize=MASKS_KEPT)(self._evaluate)
+        self._order = functools.lru_cache(maxsize=ORDERS_KEPT)(self._sort)
+
+    def passing(self, where: Where | None) -> Passing:
+        """The documents that a filter lets pass; all living ones for None.
+
+        Raises:
+            FilterError: the filter cannot be read, or a field or a value does not fit.
+            MissingExtraError: a package that filters need is not installed.
+            IndexFormatError: a file is damaged.
+        """
+        return self._passing(None if where is None else read_filter(where, self.types))
+
+    def order(self, field: str, descending: bool) -> FieldOrder:
+        """All documents, deleted ones included, in the order of a field.
+
+        Raises:
+            FilterError, MissingExtraError, IndexFormatError: as :func:`lexite.index.field_values.order_by_field`.
+        """
+        return self._order(field, descending)
+
+    def counts(self, field: str, masks: Sequence[NDArray[np.bool_]], n_most: int) -> Facet:
+        """How often the values of a field occur among some documents.
+
+        Args:
+            field: its name.
+            masks: for each segment, the documents that count.
+            n_most: how many values to return at most.
+
+        Raises:
+            FilterError, MissingExtraError, IndexFormatError: as :func:`lexite.index.field_values.count_values`.
+        """
+        return count_values(field, self._fielded(), self.types, masks, n_most)
+
+    def _evaluate(self, condition: Condition | None) -> Passing:
+        living = [np.ones(each.n_documents, dtype=bool) if each.deleted is None else ~each.deleted for each in self._segments]
+        if condition is not None:
+            masks = documents_that_pass(condition, self._fielded(), self.types)
+            living = [mask & alive for mask, alive in zip(masks, living, strict=True)]
+        live = tuple(each.of_passages(mask).view(np.uint8) for each, mask in zip(self._segments, living, strict=True))
+        return Passing(tuple(living), live, sum(int(mask.sum()) for mask in live))
+
+    def _sort(self, field: str, descending: bool) -> FieldOrder:
+        return order_by_field(field, self._fielded(), self.types, descending=descending)
+
+    def _fielded(self) -> list[FieldedDocuments]:
+        return [FieldedDocuments(each.ids, each.fields, each.n_documents) for each in self._segments]
+
+
+def numbers_of(masks: Sequence[NDArray[np.uint8]] | Sequence[NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """The places of what masks let pass, numbered through all of them.
+
+    >>> numbers_of([np.array([True, False]), np.array([True])]).tolist()
+    [0, 2]
+    """
+    return np.flatnonzero(np.concatenate([np.zeros(0, dtype=bool), *(mask.view(np.bool_) for mask in masks)])).astype(np.int64)
