@@ -130,7 +130,7 @@ def test_adding_what_is_there_changes_nothing(tmp_path: Path) -> None:
             writer.add(documents_of(["c", "d"]), weights_of(3, 2))
         for bad in ("", 7):
             with pytest.raises(CorpusError, match="must be text and not empty"):
-                writer.add([SimpleNamespace(id=bad, title="", text="x")], weights_of(1, 2))
+                writer.add([SimpleNamespace(id=bad, title="", text="x", fields={})], weights_of(1, 2))
         assert writer.n_documents == 2 and "a" in writer and "c" not in writer
         writer.commit()
     assert_same_as_reference(BM25Index.open(tmp_path / "i"), ["a", "b"], weights_of(2, 1))
@@ -205,7 +205,7 @@ def test_an_index_without_texts(tmp_path: Path) -> None:
 
 
 def test_odd_texts_come_back_as_they_were(tmp_path: Path) -> None:
-    odd = SimpleNamespace(id="\ud800 /../x", title="", text="a\x00b\n\U0001f600\udfff")
+    odd = SimpleNamespace(id="\ud800 /../x", title="", text="a\x00b\n\U0001f600\udfff", fields={})
     with BM25Index.create(tmp_path / "i", VOCABULARY) as writer:
         writer.add([odd], weights_of(1, 2))
         writer.commit()

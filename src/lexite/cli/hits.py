@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lexite.cli.field_view import shown_value
 from lexite.wording import escaped, one_line
 
 if TYPE_CHECKING:
@@ -14,21 +15,29 @@ if TYPE_CHECKING:
     from lexite.search import SearchHit
 
 
-def print_hits(console: Console, hits: Sequence[SearchHit]) -> None:
-    """Writes hits for people: wrapped on a terminal, a line for each part in a pipe."""
+def print_hits(console: Console, hits: Sequence[SearchHit], fields: Sequence[str] = ()) -> None:
+    """Writes hits for people: wrapped on a terminal, a line for each part in a pipe.
+
+    Args:
+        console: where.
+        hits: of one query.
+        fields: names of the fields that are shown with each document.
+    """
     from rich.text import Text
 
     if not hits:
-        console.print("No document shares a term with the query.")
+        console.print("No document is a hit: none shares a term with the query, or none of those is wanted.")
     for hit in hits:
         title, identifier = one_line(hit.title), escaped(hit.id)
         head = Text.assemble((f"{hit.rank:>3}  ", "dim"), (title or identifier, "bold"), (f"  {hit.score:.2f}", "cyan"))
+        head.append(f"  {hit.coverage:.0%}", "dim")
         if title and title != identifier:
             head.append(f"  {identifier}", "dim")
         console.print(head)
+        known = " · ".join(f"{escaped(name)} {shown_value(hit.fields[name])}" for name in fields if name in hit.fields)
         matched = " · ".join(f"{one_line(term.label)} {term.contribution:.2f}" for term in hit.terms)
         passage = "" if hit.passage is None else one_line(hit.passage.text)
-        for text, style in ((passage, ""), (matched, "green")):
+        for text, style in ((known, "blue"), (passage, ""), (matched, "green")):
             for line in _wrapped(console, text):
                 console.print(Text(f"     {line}", style))
         for found in hit.passages:

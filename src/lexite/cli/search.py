@@ -6,7 +6,7 @@ import gc
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, open_queries, report_skipped
+from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.options import configured, flag
 from lexite.cli.output import WrongUsage, console, print_json, say
@@ -24,6 +25,7 @@ from lexite.scoring.config import BM25Config
 from lexite.search import Searcher
 from lexite.search.indexing import chunks
 from lexite.search.labels import labels_of
+from lexite.search.limits import HitLimits
 from lexite.search.results import describe_hits
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
@@ -44,6 +46,7 @@ PROMPT = "\nquery> "
         "model": (*RUNTIME, "query_prompt"),
         "read": ("id_field", "text_field", "header", "skip_bad"),
     },
+    limits="Filters",
     read="Reading (of --queries)",
     terms="Terms",
     scoring="Scoring (default: what the index says)",
@@ -83,6 +86,18 @@ def search_verb(
     passages_per_hit: Annotated[
         int, typer.Option("--passages-per-hit", help="Whole passages that match to show with each document.", min=0)
     ] = 0,
+    show: Annotated[
+        str | None,
+        typer.Option("--show", help="Fields to show with each document: names with commas between them.", metavar="FIELDS"),
+    ] = None,
+    facets: Annotated[
+        str | None,
+        typer.Option(
+            "--facets",
+            help="Count the values of these fields among all documents that pass --where: names with commas between them.",
+            metavar="FIELDS",
+        ),
+    ] = None,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search faster, and miss a hit now and then; scores stay exact.")
     ] = False,
@@ -90,6 +105,7 @@ def search_verb(
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, each on a line.")] = False,
+    limits: HitLimits,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
@@ -117,18 +133,19 @@ def search_verb(
             f"{index} has no literal words, so --literal-weight has no effect. Leave it out, or build the index with words."
         )
     scored = scoring.over(opened.scoring)
+    shown = FieldView.of(opened, show, facets, limits)
     if terms_file is not None:
-        asked = _TermSearch(opened, terms_file, scored, top_k, approximate)
+        asked = _TermSearch(opened, terms_file, scored, top_k, approximate, limits)
         if run is not None:
             _report_run(asked.write_run(run), run, as_json)
         else:
-            asked.answer(vocabulary, as_json)
+            asked.answer(vocabulary, as_json, shown)
         return
     listed = _listed_queries(query, queries, read)
     searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
-    options = {"top_k": top_k, "approximate": approximate, **terms.values}
-    _ask(Session(searcher, options, snippets, passages_per_hit), listed, run, as_json)
+    options = {"top_k": top_k, "approximate": approximate, **terms.values, **limits.given()}
+    _ask(Session(searcher, options, snippets, passages_per_hit, shown), listed, run, as_json)
 
 
 def _check_place(option: str, idle: Sequence[str]) -> None:
@@ -176,12 +193,14 @@ class Session:
         options: of its searches: ``top_k``, ``approximate`` and so on.
         snippets: whether the best snippet of each document is looked for.
         passages_per_hit: whole passages that are shown with each document.
+        shown: the fields that are shown with each document, and those whose values are counted.
     """
 
     searcher: Searcher
     options: Mapping[str, Any]
     snippets: bool = True
     passages_per_hit: int = 0
+    shown: FieldView = field(default_factory=FieldView)
 
     def search(self, text: str) -> list[SearchHit]:
         """The documents of a query with title, passage and matched terms."""
@@ -196,15 +215,19 @@ class Session:
         for query in queries:
             hits = self.search(query.text)
             if as_json:
-                print_json({"id": query.id, "query": query.text, "hits": [hit.to_json() for hit in hits]})
+                hits_json = [hit.to_json() for hit in hits]
+                print_json({"id": query.id, "query": query.text, "hits": hits_json, **self.shown.to_json()})
                 sys.stdout.flush()
                 continue
             if headings:
                 out.print(Text(f"\n{one_line(query.text)}", "bold magenta"))
-            print_hits(out, hits)
+            print_hits(out, hits, self.shown.names)
+        if not as_json:
+            print_facets(out, self.shown.facets)
 
     def converse(self) -> None:
         """Asks for queries until the input ends."""
+        print_facets(console(), self.shown.facets)
         _enable_line_editing()
         print("Type a query; an empty line ends.", end="")
         while True:
@@ -218,7 +241,7 @@ class Session:
                 continue
             if not text:
                 return
-            print_hits(console(), self.search(text))
+            print_hits(console(), self.search(text), self.shown.names)
 
     def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:
         """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""
@@ -236,14 +259,20 @@ class _TermSearch:
         scoring: what it is searched with.
         top_k: documents per query.
         approximate: whether to search faster, and miss a hit now and then.
+        limits: which hits are wanted.
     """
 
-    def __init__(self, index: BM25Index, path: Path, scoring: BM25Config, top_k: int, approximate: bool) -> None:
+    def __init__(
+        self, index: BM25Index, path: Path, scoring: BM25Config, top_k: int, approximate: bool, limits: HitLimits
+    ) -> None:
         self.index, self.scoring = index, scoring
         self.ids, self.queries = read_term_queries(path, index.n_latents)
-        self.hits = index.search(self.queries, top_k, scoring=scoring, approximate=approximate)
+        options = limits.given()
+        offset = options.pop("offset", 0)
+        found = index.search(self.queries, top_k + offset, scoring=scoring, approximate=approximate, **options)
+        self.hits = [hits[offset:] for hits in found]
 
-    def answer(self, vocabulary: str | None, as_json: bool) -> None:
+    def answer(self, vocabulary: str | None, as_json: bool, view: FieldView) -> None:
         """Prints the hits of the queries."""
         from rich.text import Text
 
@@ -251,11 +280,13 @@ class _TermSearch:
         for identifier, query, hits in zip(self.ids, self.queries, self.hits, strict=True):
             shown = describe_hits(self.index, query, hits, scoring=self.scoring, label=label)
             if as_json:
-                print_json({"id": identifier, "hits": [hit.to_json() for hit in shown]})
+                print_json({"id": identifier, "hits": [hit.to_json() for hit in shown], **view.to_json()})
                 continue
             if len(self.ids) > 1:
                 out.print(Text(f"\n{escaped(identifier)}", "bold magenta"))
-            print_hits(out, shown)
+            print_hits(out, shown, view.names)
+        if not as_json:
+            print_facets(out, view.facets)
 
     def write_run(self, path: Path) -> tuple[int, int]:
         """Writes the rankings as a TREC run; returns how many queries and hits."""

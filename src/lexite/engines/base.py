@@ -26,6 +26,7 @@ class Capabilities:
         live_statistics: whether it counts document frequencies and lengths itself, so that they are right after each change.
         among: whether a search can be limited to some documents.
         exclude: whether a search can leave one document out for each query.
+        fields: whether it keeps the fields of documents, and takes ``where``, ``sort``, ``min_score`` and ``min_coverage``.
         most_terms: terms of a query that it takes at most; None: any number.
     """
 
@@ -33,6 +34,7 @@ class Capabilities:
     live_statistics: bool = True
     among: bool = False
     exclude: bool = False
+    fields: bool = False
     most_terms: int | None = None
 
 

@@ -21,7 +21,8 @@ from lexite.index.dictionary import Dictionary, GrowingDictionary
 from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
 from lexite.index.explanation import Explanation, explain_document
 from lexite.index.field_types import FieldType
-from lexite.index.fields import has_arrow
+from lexite.index.field_values import VALUES_COUNTED, Facet
+from lexite.index.fields import arrow, has_arrow
 from lexite.index.filtering import DocumentFields
 from lexite.index.filters import Where
 from lexite.index.ids import IdTable
@@ -106,6 +107,7 @@ class BM25Index:
         store_text: bool = True,
         literal: LiteralConfig | None = None,
         passages: PassageConfig | None = None,
+        store_fields: bool | None = None,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -119,13 +121,20 @@ class BM25Index:
             literal: whether to index the words of titles and texts beside the latent terms, and how. It is recorded, so that
                 documents that are added later get theirs.
             passages: how long texts are cut, to record it: the writer takes passages as they are given.
+            store_fields: whether to keep the fields of documents. None keeps them where pyarrow is installed, and warns where
+                documents have fields and it is not.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
+            MissingExtraError: ``store_fields`` is True, and pyarrow is not installed.
         """
+        if store_fields:
+            arrow("Storing the fields of documents")
         chosen = literal if literal is not None and literal.literal else None
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
+        if store_fields is False:
+            state = dataclasses.replace(state, fields=None)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -498,7 +507,7 @@ class BM25Index:
         return self._scorer.average_length(transform or self.scoring.document_transform)
 
     def stored(self, document: int) -> StoredDocument:
-        """Id, title and text of a document, by its number (``Hit.document``)."""
+        """Id, title, text and fields of a document, by its number (``Hit.document``)."""
         segment, local = self._numbering.place(document)
         return segment.stored(local, self._shown_fields)
 
@@ -517,7 +526,7 @@ class BM25Index:
         return None if number < 0 else number
 
     def get(self, identifier: str) -> StoredDocument | None:
-        """Id, title and text of the document with this id; None when there is none.
+        """Id, title, text and fields of the document with this id; None when there is none.
 
         Raises:
             ArgumentError: the id is no text.
@@ -541,6 +550,58 @@ class BM25Index:
         words = " and words" if self.literal is not None else ""
         where = str(self.path) if self.path else "in memory"
         return f"BM25Index({where}, {counted(self.n_documents)}, {counted(self.n_latents, 'latent term')}{words})"
+
+    def check_fields(self, *, where: Where | None = None, sort: str | None = None) -> None:
+        """Looks whether a search could filter and sort so, and keeps what it will need. Arguments are those of :meth:`search`.
+
+        Raises:
+            FilterError: the filter cannot be read, or names a field or a value that does not fit; or there is no such field.
+            MissingExtraError: a package that filters need is not installed.
+        """
+        if where is not None:
+            self._fields.passing(where)
+        if sort is not None:
+            self._fields.order(*read_sort(sort))
+
+    def facets(
+        self,
+        fields: str | Sequence[str],
+        *,
+        where: Where | None = None,
+        among: Sequence[int | str] | None = None,
+        n_values: int = VALUES_COUNTED,
+    ) -> list[Facet]:
+        """How often the values of fields occur.
+
+        Args:
+            fields: names of fields, or one name.
+            where: a filter (:meth:`search`): documents that pass it count. None: all do.
+            among: numbers or ids of the only documents that count, such as those of hits; None: all do.
+            n_values: how many values to return for each field, the most frequent first.
+
+        Returns:
+            For each field its values with numbers of documents.
+
+        Raises:
+            FilterError: there is no such field, or the filter cannot be read.
+            CorpusError: ``among`` names a document that the index does not have.
+            MissingExtraError: a package that filters need is not installed.
+
+        >>> from scipy.sparse import csr_array
+        >>> BM25Index.in_memory(csr_array([[1.0]]), ["a"]).facets("year")
+        Traceback (most recent call last):
+        lexite.errors.FilterError: There is no field 'year'. The documents of this index have no fields.
+        """
+        if isinstance(n_values, bool) or not isinstance(n_values, int) or n_values < 1:
+            raise ArgumentError(f"n_values is {n_values!r}, but must be a whole number and at least 1.")
+        masks = list(self._fields.passing(where).documents)
+        if among is not None:
+            chosen = np.zeros(int(self._numbering.first_documents[-1]), dtype=bool)
+            chosen[self.ids.numbers(among)] = True
+            parts = np.split(chosen, self._numbering.first_documents[1:-1])
+            masks = [mask & part for mask, part in zip(masks, parts, strict=False)]
+        names = [fields] if isinstance(fields, str) else list(fields)
+        return [self._fields.counts(name, masks, n_values) for name in names]
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""

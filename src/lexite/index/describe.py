@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lexite.config import to_dict
 from lexite.index.config import VocabularyInfo
+from lexite.index.fields import FIELDS_NAME
 from lexite.index.manifest import Commit
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.words import LiteralConfig
@@ -104,6 +105,7 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         },
         "scoring": to_dict(index.scoring),
         "store_text": commit.store_text,
+        "fields": None if commit.fields is None else dict(commit.fields),
         "n_documents": n_documents,
         "n_passages": index.n_passages,
         "passages": to_dict(commit.passages) if commit.passages else None,
@@ -124,6 +126,7 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
             sum(size for _, size in files) + bytes_words + bytes_static if index.path else index.bytes + index.weight_bytes
         ),
         "bytes_texts": sum(size for name, size in files if name.startswith("text")),
+        "bytes_fields": sum(size for name, size in files if name == FIELDS_NAME),
         "bytes_words": bytes_words,
         "bytes_static": bytes_static,
     }

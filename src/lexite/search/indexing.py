@@ -87,6 +87,7 @@ class Indexer:
         literal: LiteralConfig | None = None,
         passages: PassageConfig | None = None,
         store_text: bool = True,
+        store_fields: bool | None = None,
         static: bool = True,
         overwrite: bool = False,
     ) -> Indexer:
@@ -99,6 +100,7 @@ class Indexer:
             literal: whether words are indexed beside latent terms, and how; None for the defaults, which index them.
             passages: how long texts are cut into passages; None leaves them whole.
             store_text: whether titles and texts are kept.
+            store_fields: whether fields are kept; None keeps them where pyarrow is installed.
             static: whether it gets a table that encodes queries without the model, where the model can have one.
             overwrite: whether an index that is there may be replaced.
 
@@ -120,6 +122,7 @@ class Indexer:
             scoring or encoder.scoring,
             overwrite=overwrite,
             store_text=store_text,
+            store_fields=store_fields,
             literal=words,
             passages=passages,
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lexite.index.explanation import Explanation
+from lexite.index.field_values import json_value
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
+    from lexite.corpus.records import FieldValue
     from lexite.index import EncodedQueries, Hit
     from lexite.scoring.config import BM25Config
     from lexite.search.strategy import Backend
@@ -64,6 +66,9 @@ class SearchHit:
             index keeps no text.
         terms: the five shared terms that add most to BM25's score, the largest part first.
         document: its number in the opened index (``BM25Index.stored``, ``BM25Index.explain``).
+        coverage: the share of the query that it covers, from 0 to 1: what the shared terms are worth of what all terms of the
+            query are worth (:func:`lexite.scoring.formula.coverage`).
+        fields: what else is known of it, by name: year, author, tags.
         passages: whole passages that match, the best first, as many as were asked for (``passages_per_hit``).
     """
 
@@ -74,6 +79,8 @@ class SearchHit:
     passage: Passage | None
     terms: tuple[MatchedTerm, ...]
     document: int
+    coverage: float
+    fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)
     passages: tuple[MatchedPassage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +92,9 @@ class SearchHit:
         ]
         place = {} if self.passage is None else {"start": self.passage.start, "end": self.passage.end}
         snippet = "" if self.passage is None else self.passage.text
-        known = {"rank": self.rank, "id": self.id, "score": round(self.score, 6), "title": self.title, "snippet": snippet}
+        known = {"rank": self.rank, "id": self.id, "score": round(self.score, 6), "coverage": round(self.coverage, 6)}
+        known |= {"title": self.title, "fields": {name: json_value(value) for name, value in self.fields.items()}}
+        known |= {"snippet": snippet}
         passages = [
             {"start": each.start, "end": each.end, "score": round(each.score, 6), "text": each.text} for each in self.passages
         ]
@@ -129,6 +138,8 @@ def describe_hits(
             None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
             matched_terms(explanation, label),
             hit.document,
+            explanation.coverage,
+            document.fields if document else {},
             _passages(index, query, hit, text, scoring, passages_per_hit) if passages_per_hit and text else (),
         )
         for hit, document, text, span, snippet, explanation in zip(hits, stored, texts, spans, best, explanations, strict=True)

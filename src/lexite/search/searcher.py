@@ -43,11 +43,16 @@ from lexite.wording import counted
 if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
     from lexite.index import Explanation
+    from lexite.index.field_values import Facet
     from lexite.terms import LatentTermEncoder
     from lexite.terms.config import Profile
 
 
-OPTIONS = ("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then")
+FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
+OPTIONS = (
+    *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then"),
+    *(*FIELD_OPTIONS, "offset"),
+)
 """Of a search, by name."""
 
 
@@ -103,6 +108,7 @@ class Searcher:
         passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
         static: bool = True,
         store_text: bool = True,
+        store_fields: bool | None = None,
         read: ReadOptions | None = None,
         report: ReadReport | None = None,
         show_progress: bool = True,
@@ -126,6 +132,7 @@ class Searcher:
                 passages of so many, ``"none"`` not at all. Hits are documents in any case.
             static: keep a table that encodes queries without the model, counted from these documents.
             store_text: keep titles and texts, so that hits show them.
+            store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed.
             read: names of fields, and whether bad records are skipped.
             report: filled with counts while documents are read.
             show_progress: show progress on stderr, where that is a terminal.
@@ -160,6 +167,7 @@ class Searcher:
                 literal=literal_of(literal),
                 passages=cutting,
                 store_text=store_text,
+                store_fields=store_fields,
                 static=static,
                 overwrite=overwrite,
             )
@@ -341,7 +349,9 @@ class Searcher:
             top_k: hits for each query.
             **options: ``scoring`` (BM25's numbers, some by name or all), ``exclude``, ``among`` and ``approximate``, as for
                 ``BM25Index.search``; ``k_queries`` and ``floor_queries``, as for :meth:`encode`; ``then``, a list of
-                strategies (:mod:`lexite.search.strategy`) that are called one after the other.
+                strategies (:mod:`lexite.search.strategy`) that are called one after the other; ``where``, ``sort``,
+                ``min_score`` and ``min_coverage``, as for ``BM25Index.search``, which decide what strategies see; ``offset``,
+                how many hits are passed over: the second page of ten has offset 10.
 
         Returns:
             For each query its hits, best first.
@@ -371,19 +381,24 @@ class Searcher:
         k_queries: int | None = None,
         floor_queries: float | None = None,
         then: Sequence[Strategy] | Strategy | None = None,
-        **unknown: Any,
+        offset: int = 0,
+        **others: Any,
     ) -> Answer:
         """Encodes, searches, and runs the strategies."""
-        if unknown:
-            raise ArgumentError(f"A search has no option '{next(iter(unknown))}'. It has {', '.join(OPTIONS)}.")
+        unknown = next((name for name in others if name not in FIELD_OPTIONS), None)
+        if unknown is not None:
+            raise ArgumentError(f"A search has no option '{unknown}'. It has {', '.join(OPTIONS)}.")
         check_top_k(top_k)
+        limits = {name: value for name, value in others.items() if value is not None}
+        _check_limits(index, limits, offset, then)
         strategies = [then] if callable(then) else list(then or ())
         encoded = self._encoded(index, queries, k_queries, floor_queries)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
-        options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate}
-        hits = index.search(encoded, depth_of(strategies, top_k), **options)
-        answer = run_strategies(Answer(encoded, hits, top_k, index, options), strategies)
-        return dataclasses.replace(answer, rankings=[list(ranked[:top_k]) for ranked in answer.rankings])
+        options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
+        wanted = top_k + offset
+        hits = index.search(encoded, depth_of(strategies, wanted), **options)
+        answer = run_strategies(Answer(encoded, hits, wanted, index, options), strategies)
+        return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
 
     def _encoded(
         self,
@@ -420,6 +435,15 @@ class Searcher:
         encoded = self._encoded(index, query, None, None)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
         return index.explain(encoded, document, scoring=chosen).labelled(self.label)
+
+    def facets(self, fields: str | Sequence[str], **options: Any) -> list[Facet]:
+        """How often the values of fields occur among documents; see :meth:`BM25Index.facets`.
+
+        Args:
+            fields: names of fields, or one name.
+            **options: ``where``, ``among`` and ``n_values``.
+        """
+        return self.index.facets(fields, **options)
 
     def add(self, sources: Sources | None = None, *, texts: Iterable[str] | None = None, **options: Any) -> int:
         """Adds documents; all of them, or none.
@@ -522,6 +546,24 @@ class Searcher:
             indexer.commit()
             self.refresh()
         return taken
+
+
+def _check_limits(index: Backend, limits: Mapping[str, Any], offset: int, then: object) -> None:
+    """Refuses options of a search that cannot have their effect."""
+    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+        raise ArgumentError(f"offset is {offset!r}, but must be a whole number and not negative.")
+    for name in ("min_score", "min_coverage"):
+        if name in limits and (isinstance(limits[name], bool) or not isinstance(limits[name], (int, float))):
+            raise ArgumentError(f"{name} is {limits[name]!r}, but must be a number.")
+    capabilities = getattr(index, "capabilities", None)
+    if limits and capabilities is not None and not capabilities.fields:
+        raise ArgumentError(
+            f"{type(index).__name__} keeps no fields, so {next(iter(limits))} can have no effect. Leave it out."
+        )
+    if "sort" in limits and then:
+        raise ArgumentError(
+            "Strategies make a ranking of their own, so sort can have no effect beside then. Leave one of them out."
+        )
 
 
 def _texts(queries: object) -> list[str]:

@@ -23,6 +23,7 @@ from lexite.ranking.hits import Hit, PassageHit
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Explanation, StoredDocument, VocabularyInfo
     from lexite.index.document_ids import Among
+    from lexite.index.filters import Where
     from lexite.scoring.config import BM25Config
     from lexite.scoring.words import LiteralConfig
 
@@ -62,12 +63,19 @@ class Backend(Protocol):
         exclude: Sequence[str | None] | None = None,
         among: Among | None = None,
         approximate: bool = False,
+        where: Where | None = None,
+        sort: str | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
     ) -> list[list[Hit]]:
-        """The best documents for each query; arguments as for ``BM25Index.search``."""
+        """The best documents for each query; arguments as for ``BM25Index.search``.
+
+        An engine whose capabilities do not say ``fields`` is never asked with the last four.
+        """
         ...
 
     def get(self, identifier: str) -> StoredDocument | None:
-        """Id, title and text of a document; None when there is none."""
+        """Id, title, text and fields of a document; None when there is none."""
         ...
 
     def explain(self, query: EncodedQueries, document: str, *, scoring: BM25Config | None = None) -> Explanation:
@@ -88,7 +96,8 @@ class Answer:
         rankings: for each query its hits, best first.
         top_k: hits that are wanted in the end.
         backend: where they were found, for strategies that search again or look at documents.
-        options: of the search: ``scoring``, ``exclude``, ``among``, ``approximate``. :meth:`asked_again` keeps them.
+        options: of the search: ``scoring``, ``exclude``, ``among``, ``approximate``; ``where``, ``min_score`` and
+            ``min_coverage`` where they were given. :meth:`asked_again` keeps them.
     """
 
     queries: EncodedQueries
