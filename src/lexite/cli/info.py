@@ -154,21 +154,22 @@ _KINDS: Mapping[str, Callable[[Path, bool], dict[str, Any]]] = {
 }
 
 
-def _print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+def _print_facts(facts: Mapping[str, Any], indent: str = "", *, names: bool = False) -> None:
+    """Writes facts, one a line. Their keys are lexite's own, or ``names`` that stand as they are."""
     out = console()
     width = max((len(key) for key in facts), default=0)
     for key, value in facts.items():
-        name = escaped(key.replace("_", " "))
-        if isinstance(value, Mapping):
+        name = escaped(key if names else key.replace("_", " "))
+        if isinstance(value, Mapping) and value:
             out.print(f"{indent}{name}", style="bold", markup=False)
-            _print_facts(value, indent + "  ")
+            _print_facts(value, indent + "  ", names=key == "fields")
         else:
             out.print(f"{indent}{name:<{width}}  {_shown(key, value)}", markup=False)
 
 
 def _shown(key: str, value: Any) -> str:
     """A value for people; ``--json`` has it exactly."""
-    if value is None or value == "":
+    if value is None or value in ("", {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

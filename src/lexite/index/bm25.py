@@ -656,7 +656,8 @@ class BM25Index:
             excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
         allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self.n_documents)
-        passing = None if where is None and sort is None else self._fields.passing(where)
+        needed = where is not None or sort is not None or min_coverage is not None
+        passing = self._fields.passing(where) if needed else None
         asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
         if not top_k or not rows.n_rows:
             return asked.best(top_k)

@@ -33,6 +33,21 @@ class Passing:
     live: tuple[NDArray[np.uint8], ...]
     n_passages: int
 
+    @classmethod
+    def of(cls, segments: Sequence[Segment], documents: Sequence[NDArray[np.bool_]]) -> Passing:
+        """Documents with their passages.
+
+        Args:
+            segments: of the index.
+            documents: for each segment, which living documents pass.
+        """
+        live = tuple(each.of_passages(mask).view(np.uint8) for each, mask in zip(segments, documents, strict=True))
+        return cls(tuple(documents), live, sum(int(mask.sum()) for mask in live))
+
+    def restricted(self, segments: Sequence[Segment], documents: Sequence[NDArray[np.bool_]]) -> Passing:
+        """Those of them that are among other documents."""
+        return Passing.of(segments, [own & other for own, other in zip(self.documents, documents, strict=True)])
+
     @functools.cached_property
     def passages(self) -> NDArray[np.int64]:
         """The numbers of these passages, ascending."""
@@ -93,8 +108,7 @@ class DocumentFields:
         if condition is not None:
             masks = documents_that_pass(condition, self._fielded(), self.types)
             living = [mask & alive for mask, alive in zip(masks, living, strict=True)]
-        live = tuple(each.of_passages(mask).view(np.uint8) for each, mask in zip(self._segments, living, strict=True))
-        return Passing(tuple(living), live, sum(int(mask.sum()) for mask in live))
+        return Passing.of(self._segments, living)
 
     def _sort(self, field: str, descending: bool) -> FieldOrder:
         return order_by_field(field, self._fielded(), self.types, descending=descending)

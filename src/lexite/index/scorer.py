@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
-from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
+from lexite.index.postings import DAMAGED_ROWS, LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
 from lexite.kernels.threads import ForkSafeLock, parallel_ranges
@@ -40,6 +40,8 @@ QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so m
 SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
+ENTRIES_WORTH_COMPILING = 50_000_000  # entries of rows that are gone through as fast as the compiled loops are loaded
+PASSAGES_AT_ONCE, TRIFLE = 4096, 1e-6
 FEW_DOCUMENTS = 1 / 64  # a share of all: with fewer that may be hits, lists are hardly read
 EVERYTHING = Among(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 
@@ -222,14 +224,38 @@ class Scorer:
         Returns:
             (n,) from 0 to 1.
         """
-        factors = np.zeros(self.n_terms)
-        factors[query.terms] = self.factors(query, scoring)
+        factors = self._factors_of_terms(query, scoring)
         homes = np.searchsorted(self.first, passages, side="right") - 1
         found = np.empty(len(passages))
         for place, (passage, number) in enumerate(zip(passages.tolist(), homes.tolist(), strict=True)):
             terms, _ = self.segments[number].row(passage - int(self.first[number]))
             found[place] = coverage(factors[terms], factors[query.terms])
         return found
+
+    def covering(self, query: Rows, least: float, scoring: BM25Config) -> list[NDArray[np.bool_]]:
+        """For each segment, which passages cover a share of a query, or a trifle less; :meth:`coverage` has the exact share.
+
+        Args:
+            query: one query.
+            least: the share.
+            scoring: how to score.
+
+        Raises:
+            IndexFormatError: rows are damaged.
+        """
+        factors = self._factors_of_terms(query, scoring)
+        total, found = float(factors.sum()), []
+        for segment in self.segments:
+            known = factors[: segment.n_terms]
+            large = "numba" in sys.modules or len(segment.row_terms) > ENTRIES_WORTH_COMPILING
+            sums = covered_factors(segment, known) if large else covered_factors_plainly(segment, known)
+            found.append(sums >= least * total - TRIFLE * max(total, 1.0))
+        return found
+
+    def _factors_of_terms(self, query: Rows, scoring: BM25Config) -> NDArray[np.float64]:
+        factors = np.zeros(self.n_terms)
+        factors[query.terms] = self.factors(query, scoring)
+        return factors
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
         """The posting lists of the segments for a scoring: the lists of the index where they fit it, else new ones."""
@@ -411,6 +437,32 @@ class Scorer:
         worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
         depends_on = ImpactScoring.of(scoring, average)
         return Prepared(worth, rows, depends_on, depends_on.form)
+
+
+def covered_factors(segment: Segment, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_passages,) the sum of the factors of each passage's terms, by compiled code on all cores."""
+    from lexite.kernels.coverage import sum_factors
+
+    covered, damaged = np.zeros(segment.n_passages), np.zeros(1, dtype=bool)
+    parallel_ranges(sum_factors, segment.n_passages, segment.row_bounds, segment.row_terms, factors, covered, damaged)
+    if damaged[0]:
+        raise IndexFormatError(DAMAGED_ROWS)
+    return covered
+
+
+def covered_factors_plainly(segment: Segment, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What :func:`covered_factors` gives, without compiled code."""
+    covered = np.zeros(segment.n_passages)
+    for first in range(0, segment.n_passages, PASSAGES_AT_ONCE):
+        bounds = segment.row_bounds[first : first + PASSAGES_AT_ONCE + 1]
+        if bounds[0] < 0 or np.any(np.diff(bounds) < 0) or bounds[-1] > len(segment.row_terms):
+            raise IndexFormatError(DAMAGED_ROWS)
+        terms, _ = segment.entries(int(bounds[0]), int(bounds[-1]))
+        if len(terms) and int(terms.max()) >= len(factors):
+            raise IndexFormatError(DAMAGED_ROWS)
+        sums = np.concatenate([[0.0], np.cumsum(factors[terms])])
+        covered[first : first + len(bounds) - 1] = np.diff(sums[bounds - bounds[0]])
+    return covered
 
 
 def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:

@@ -104,6 +104,12 @@ class Segment:
         """What is true of documents, (n_documents,), as what is true of their passages, (n_passages,)."""
         return documents if self.passage_bounds is None else np.repeat(documents, np.diff(self.passage_bounds))
 
+    def of_documents(self, passages: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is true of passages, (n_passages,), as what is true of any passage of documents, (n_documents,)."""
+        if self.passage_bounds is None:
+            return passages
+        return np.logical_or.reduceat(passages, self.passage_bounds[:-1]) if len(passages) else passages
+
     @property
     def document_frequency(self) -> NDArray[np.int64]:
         """(n_terms,) in how many passages of living documents each term occurs."""

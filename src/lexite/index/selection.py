@@ -19,6 +19,7 @@ from lexite.scoring.rows import Rows
 
 FIRST_BATCH = 64  # documents that are scored first of all that are in the order of a field; twice as many follow each time
 DEEPER = 4  # times as many hits are looked for where too few cover enough of the query
+ROUNDING = 1e-9  # of sums in double precision
 
 
 class Limits(NamedTuple):
@@ -41,7 +42,7 @@ class Limits(NamedTuple):
             kept &= best.scores[0] >= self.min_score
         if self.min_coverage is not None:
             places = np.flatnonzero(kept)
-            kept[places] = self.coverage(best.passages[0, places].astype(np.int64)) >= self.min_coverage
+            kept[places] = self.coverage(best.passages[0, places].astype(np.int64)) >= self.min_coverage - ROUNDING
         return np.flatnonzero(kept)
 
 
@@ -81,7 +82,14 @@ class Asked:
         found = []
         for number in range(self.rows.n_rows):
             one = self._one(number)
-            found.append(limited(one.best, top_k, n_documents, one._limits(min_score, min_coverage)))
+            limits = one._limits(min_score, min_coverage)
+            best = one.best(min(DEEPER * top_k, n_documents) if min_coverage is not None else top_k)
+            hits = limits.hits(best)
+            if len(hits) < top_k and min_coverage is not None and best.documents[0, -1] >= 0:
+                covering = one._covering(min_coverage)
+                found.append(limited(covering.best, top_k, n_documents, limits))
+            else:
+                found.append(_padded(best, hits[:top_k], top_k))
         return _stacked(found)
 
     def in_order(
@@ -104,6 +112,8 @@ class Asked:
                 own[one.among[0]] = wanted[one.among[0]]
             if one.excluded[0] >= 0:
                 own[one.excluded[0]] = False
+            if min_coverage is not None:
+                own &= np.concatenate(one._documents_covering(min_coverage))
             found.append(in_field_order(one._among, top_k, order, own, one._limits(min_score, min_coverage)))
         return _stacked(found)
 
@@ -114,6 +124,16 @@ class Asked:
         among = None if self.among is None else [self.among[number]]
         rows, excluded = Rows(np.array([0, len(terms)]), terms, values), self.excluded[number : number + 1]
         return replace(self, rows=rows, excluded=excluded, among=among)
+
+    def _covering(self, min_coverage: float) -> Asked:
+        """The same query among the documents that have a passage which covers so much of it."""
+        assert self.passing is not None
+        return replace(self, passing=self.passing.restricted(self.numbering.segments, self._documents_covering(min_coverage)))
+
+    def _documents_covering(self, min_coverage: float) -> list[NDArray[np.bool_]]:
+        """For each segment, which documents have a passage that covers so much of the query."""
+        masks = self.scorer.covering(self.rows, min_coverage, self.scoring)
+        return [segment.of_documents(mask) for segment, mask in zip(self.numbering.segments, masks, strict=True)]
 
     def _among(self, top_k: int, documents: NDArray[np.int64]) -> TopDocuments:
         return replace(self, among=[documents], passing=None).best(top_k)
