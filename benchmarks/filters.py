@@ -1,10 +1,11 @@
 """Searches with filters, sorting and limits, beside searches without, one query at a time on one core.
 
 Synthetic documents (synthetic.py says how they are made) get five fields: ``part``, a whole number below 10,000 drawn at
-random, ``year``, ``lang``, ``day`` and ``tags``. "part < 100" lets 1% of the documents pass, and so on. Real queries are searched with
-each filter in turn, A B C A B C …, after each was asked once; a ratio is the median over queries of the time with the filter by
-the time without. The ten hits of some queries are compared with the ranking of all documents, filtered afterwards. "First
-mask" is the time from the expression to the documents that pass, with all libraries loaded; it is kept for later searches.
+random, ``year``, ``lang``, ``day`` and ``tags``. "part < 100" lets 1% of the documents pass, and so on. Real queries are
+searched with each filter in turn, A B C A B C …, after each was asked once; a ratio is the median over queries of the time
+with the filter by the time without. The ten hits of some queries are compared with the ranking of all documents, filtered afterwards.
+"First mask" is the time from the expression to the documents that pass, with all libraries loaded; it is kept for later
+searches.
 
     python benchmarks/filters.py [--sizes 57000 1000000] [--queries 40] [--folder DIR] [--cache DIR] [--json FILE]
 """

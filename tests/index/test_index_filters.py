@@ -178,6 +178,7 @@ def test_a_filter_is_text_or_a_tree() -> None:
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse_filter.cache_clear()
     monkeypatch.setitem(sys.modules, "sqlglot", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lexite\[fields\]'"):
         parse_filter("year = 1")

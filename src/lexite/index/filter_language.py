@@ -7,6 +7,7 @@ and nothing is ever run.
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ _TURNED: dict[Operator, Operator] = {"=": "=", "<>": "<>", "<": ">", "<=": ">=",
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
+@functools.lru_cache(maxsize=256)
 def parse_filter(text: str) -> Condition:
     """Makes the tree of an expression. Names of fields and types of values are not checked yet.
 
