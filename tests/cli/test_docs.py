@@ -18,12 +18,14 @@ from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
+from lexite.search.limits import HitLimits
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = {verb: f"{verb}.md" for verb in VERBS} | {"delete": "add.md", "merge": "add.md"}
 CONFIGURATIONS = (
+    HitLimits,
     ReadOptions,
     TermsConfig,
     BM25Config,

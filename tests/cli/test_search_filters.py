@@ -127,4 +127,5 @@ def test_info_lists_fields_with_types(lexite, index: Path) -> None:
 
 
 def test_nothing_found_says_so(lexite, index: Path) -> None:
-    assert lexite("search", index, "milk", "--where", "year = 1000").out.startswith("No document")
+    out = lexite("search", index, "milk", "--where", "year = 1000").out
+    assert out == "No document shares a term with the query and is within the limits that were given.\n"

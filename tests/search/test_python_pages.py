@@ -52,6 +52,21 @@ def test_the_python_guide_runs(notes: Path, capsys: pytest.CaptureFixture[str]) 
     assert names["searcher"].index.get("tides.md").text == "Spring tides follow the new moon."
 
 
+def test_the_page_on_filters_runs(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("sqlglot")
+    names: dict[str, Any] = {}
+    for block in blocks("docs/filters.md", "python"):
+        exec(block, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("leaves.md 2021 0.")
+    assert printed[1:] == [
+        "{'year': 'integer', 'tags': 'list'}",
+        "(('biology', 1), ('moon', 1), ('sea', 1))",
+        "year >= 2020 and 'biology' in tags",
+    ]
+
+
 def test_the_guide_names_every_class_of_errors() -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     classes = {cls.__name__ for cls in LexiteError.__subclasses__() if cls.__module__ == "lexite.errors"}

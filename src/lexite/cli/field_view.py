@@ -25,10 +25,12 @@ class FieldView:
     Attributes:
         names: of the fields that are shown with each hit.
         facets: counts of the values of fields.
+        limited: whether only some documents that match are hits.
     """
 
     names: tuple[str, ...] = ()
     facets: tuple[Facet, ...] = ()
+    limited: bool = False
 
     @classmethod
     def of(cls, index: BM25Index, show: str | None, facets: str | None, limits: HitLimits) -> FieldView:
@@ -48,7 +50,7 @@ class FieldView:
         index.check_fields(where=limits.where, sort=limits.sort)
         shown = tuple(_known(name, index.fields) for name in _listed("--show", show))
         counted = index.facets(_listed("--facets", facets), where=limits.where) if facets else []
-        return cls(shown, tuple(counted))
+        return cls(shown, tuple(counted), bool(limits.given()))
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON values; nothing where none were asked for."""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lexite.cli.field_view import shown_value
+from lexite.cli.field_view import FieldView, shown_value
 from lexite.wording import escaped, one_line
 
 if TYPE_CHECKING:
@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from lexite.search import SearchHit
 
 
-def print_hits(console: Console, hits: Sequence[SearchHit], fields: Sequence[str] = ()) -> None:
+def print_hits(console: Console, hits: Sequence[SearchHit], view: FieldView | None = None) -> None:
     """Writes hits for people: wrapped on a terminal, a line for each part in a pipe.
 
     Args:
         console: where.
         hits: of one query.
-        fields: names of the fields that are shown with each document.
+        view: which fields are shown with each document; None: none are.
     """
     from rich.text import Text
 
     if not hits:
-        console.print("No document is a hit: none shares a term with the query, or none of those is wanted.")
+        limits = " and is within the limits that were given" if view is not None and view.limited else ""
+        console.print(f"No document shares a term with the query{limits}.")
+    names = () if view is None else view.names
     for hit in hits:
         title, identifier = one_line(hit.title), escaped(hit.id)
         head = Text.assemble((f"{hit.rank:>3}  ", "dim"), (title or identifier, "bold"), (f"  {hit.score:.2f}", "cyan"))
@@ -34,7 +36,7 @@ def print_hits(console: Console, hits: Sequence[SearchHit], fields: Sequence[str
         if title and title != identifier:
             head.append(f"  {identifier}", "dim")
         console.print(head)
-        known = " · ".join(f"{escaped(name)} {shown_value(hit.fields[name])}" for name in fields if name in hit.fields)
+        known = " · ".join(f"{escaped(name)} {shown_value(hit.fields[name])}" for name in names if name in hit.fields)
         matched = " · ".join(f"{one_line(term.label)} {term.contribution:.2f}" for term in hit.terms)
         passage = "" if hit.passage is None else one_line(hit.passage.text)
         for text, style in ((known, "blue"), (passage, ""), (matched, "green")):

@@ -221,7 +221,7 @@ class Session:
                 continue
             if headings:
                 out.print(Text(f"\n{one_line(query.text)}", "bold magenta"))
-            print_hits(out, hits, self.shown.names)
+            print_hits(out, hits, self.shown)
         if not as_json:
             print_facets(out, self.shown.facets)
 
@@ -241,7 +241,7 @@ class Session:
                 continue
             if not text:
                 return
-            print_hits(console(), self.search(text), self.shown.names)
+            print_hits(console(), self.search(text), self.shown)
 
     def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:
         """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""
@@ -284,7 +284,7 @@ class _TermSearch:
                 continue
             if len(self.ids) > 1:
                 out.print(Text(f"\n{escaped(identifier)}", "bold magenta"))
-            print_hits(out, shown, view.names)
+            print_hits(out, shown, view)
         if not as_json:
             print_facets(out, view.facets)
 

@@ -79,7 +79,7 @@ class SearchHit:
     passage: Passage | None
     terms: tuple[MatchedTerm, ...]
     document: int
-    coverage: float
+    coverage: float = 0.0
     fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)
     passages: tuple[MatchedPassage, ...] = ()
 
