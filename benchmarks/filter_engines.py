@@ -1,8 +1,8 @@
-"""Which library should evaluate a filter: DuckDB, polars, or sqlglot as the parser of pyarrow.
+"""Which library should evaluate a filter: DuckDB, polars, or pyarrow with sqlglot as its parser.
 
 Each library gets the same columns (a whole number, a text, a number, a date, a list of texts) in an Arrow file that is mapped
 into memory, and gives a mask of the rows that pass. "Import" is the time until the library is there, in a new process that has
-numpy, as a search has. "First" is the first mask in that process, with opening the file; "warm" is a mask of a later call. The
+lexite's index open, as a search has. "First" is the first mask in that process, with opening the file; "warm" is a mask of a later call. The
 masks are compared. "Hostile" expressions name files, variables of the process, statements and subqueries: the column says how
 many of them the library's own parser refuses when it is asked for an expression alone.
 
@@ -40,6 +40,7 @@ HOSTILE = (
     "year in (select year from documents)",
 )
 PACKAGES = {"duckdb": ("duckdb",), "polars": ("polars", "polars-runtime-32"), "sqlglot + pyarrow": ("sqlglot", "pyarrow")}
+TYPES: dict[str, Any] = {"year": "integer", "lang": "text", "price": "number", "day": "date", "tags": "list"}
 TAGS = ("law", "art", "sea", "tax", "war", "sun", "oil", "ice")
 STARTS, CALLS = 5, 9
 
@@ -50,17 +51,18 @@ def write_columns(path: Path, n_rows: int) -> None:
     random = np.random.default_rng(0)
     bounds = np.concatenate([[0], np.cumsum(random.integers(0, 4, n_rows))]).astype(np.int32)
     days = np.datetime64("2000-01-01") + random.integers(0, 9000, n_rows)
+    text = pa.large_string()
     table = pa.table(
         {
             "year": random.integers(1990, 2026, n_rows),
-            "lang": random.choice(["en", "de", "fr", "da"], n_rows),
+            "lang": pa.array(random.choice(["en", "de", "fr", "da"], n_rows), text),
             "price": random.exponential(20.0, n_rows),
             "day": pa.array(days),
-            "tags": pa.ListArray.from_arrays(bounds, pa.array(random.choice(TAGS, bounds[-1]))),
+            "tags": pa.ListArray.from_arrays(bounds, pa.array(random.choice(TAGS, bounds[-1]), text)),
         }
     )
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, 16384)
 
 
 def duckdb_engine(path: str) -> Callable[[str], Any]:
@@ -95,39 +97,17 @@ def polars_engine(path: str) -> Callable[[str], Any]:
 
 
 def arrow_engine(path: str) -> Callable[[str], Any]:
-    import datetime
+    """What lexite does: sqlglot parses, lexite checks, pyarrow evaluates."""
+    from lexite.index.fields import StoredFields
+    from lexite.index.filters import read_filter
+    from lexite.index.ids import IdTable
+    from lexite.index.masks import FieldedDocuments, documents_that_pass
 
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from sqlglot import exp, parse_one
-
-    table = pa.ipc.open_file(pa.memory_map(path)).read_all()
-    compared = {exp.EQ: pc.equal, exp.GTE: pc.greater_equal, exp.LT: pc.less}
-
-    def value_of(node: Any, column: Any) -> Any:
-        value = node.to_py()
-        return datetime.date.fromisoformat(value) if pa.types.is_date(column.type) else value
-
-    def evaluated(node: Any) -> Any:
-        if isinstance(node, (exp.And, exp.Or)):
-            join = pc.and_kleene if isinstance(node, exp.And) else pc.or_kleene
-            return join(evaluated(node.this), evaluated(node.expression))
-        if isinstance(node, exp.In):
-            lists = table[node.args["field"].name].combine_chunks()
-            hits = pc.equal(lists.flatten(), node.this.to_py())
-            found = np.zeros(len(lists), dtype=bool)
-            found[pc.filter(pc.list_parent_indices(lists), hits).to_numpy()] = True
-            return pa.array(found)
-        column = table[node.this.name]
-        if isinstance(node, exp.Between):
-            low, high = (value_of(node.args[side], column) for side in ("low", "high"))
-            return pc.and_kleene(pc.greater_equal(column, low), pc.less_equal(column, high))
-        if isinstance(node, exp.Like):
-            return pc.match_like(column, node.expression.to_py())
-        return compared[type(node)](column, value_of(node.expression, column))
+    content, n_rows = np.memmap(path, dtype=np.uint8, mode="r"), int(Path(path).stem)
+    segments = [FieldedDocuments(IdTable.build([]), StoredFields(Path(path), content, n_rows), n_rows)]
 
     def mask(expression: str) -> Any:
-        return pc.fill_null(evaluated(parse_one(expression, into=exp.Condition)), False).to_numpy(zero_copy_only=False)
+        return documents_that_pass(read_filter(expression, TYPES), segments, TYPES)[0]
 
     return mask
 
@@ -139,7 +119,8 @@ IMPORTS = {"duckdb": "duckdb, pyarrow", "polars": "polars", "sqlglot + pyarrow":
 def cold(engine: str, path: Path) -> tuple[float, float]:
     """Seconds of the import and of the first mask in a new process: the median of some."""
     code = (
-        f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r}); import numpy, filter_engines as f\n"
+        f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import lexite.index.filters, lexite.index.masks, filter_engines as f\n"
         f"a = time.perf_counter(); import {IMPORTS[engine]}; b = time.perf_counter()\n"
         f"f.ENGINES[{engine!r}]({str(path)!r})(f.EXPRESSIONS['all']); print(b - a, time.perf_counter() - b)"
     )

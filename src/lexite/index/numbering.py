@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -57,8 +58,19 @@ class Numbering:
         """The passages of documents that exist, in their order."""
         if not self.has_passages:
             return documents
-        ranges = [np.arange(*self.passages(document), dtype=np.int64) for document in documents.tolist()]
-        return np.concatenate([np.empty(0, dtype=np.int64), *ranges])
+        begins, ends = self._bounds[documents], self._bounds[documents + 1]
+        sizes = ends - begins
+        before = np.cumsum(sizes) - sizes
+        return np.arange(int(sizes.sum()), dtype=np.int64) + np.repeat(begins - before, sizes)
+
+    @functools.cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """(n_documents + 1,) the first passage of each document."""
+        parts = [
+            first + (np.arange(segment.n_documents) if segment.passage_bounds is None else segment.passage_bounds[:-1])
+            for first, segment in zip(self.first_passages, self.segments, strict=False)
+        ]
+        return np.concatenate([*parts, self.first_passages[-1:]]).astype(np.int64)
 
     def documents_of(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """The documents that passages belong to."""
