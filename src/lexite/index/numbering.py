@@ -15,7 +15,7 @@ from lexite.index.segment import Segment
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import Rows
 
-FEW_PASSING = 1 / 50  # a share of all passages: where fewer pass a filter, they are given as numbers, else as masks
+FEW_PASSING = 1 / 15  # a share of all passages: where fewer pass a filter, they are given as numbers, else as masks
 FIRST_DEPTH, MORE_DEPTH = 2, 4  # passages that are looked for, for each document: at first, and times as many again
 
 

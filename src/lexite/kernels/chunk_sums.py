@@ -72,7 +72,6 @@ class Scratch(NamedTuple):
 
     Attributes:
         sums: (CHUNK,) int32, the sum of each document.
-        permitted: (CHUNK,) uint8, 1 for documents that may be hits, where some may not.
         most: the most that each term can add to a score in this chunk.
         cost: the time that reading each term's list takes, 0 where there is none.
         worth: the order of reading follows it: most by cost.
@@ -86,7 +85,6 @@ class Scratch(NamedTuple):
     """
 
     sums: NDArray[np.int32]
-    permitted: NDArray[np.uint8]
     most: NDArray[np.float64]
     cost: NDArray[np.float64]
     worth: NDArray[np.float64]
@@ -104,7 +102,6 @@ def new_scratch(longest: int, n_terms: int) -> Scratch:
     """Memory for queries of up to ``longest`` terms against a segment that knows ``n_terms``."""
     return Scratch(
         np.empty(CHUNK, np.int32),
-        np.empty(CHUNK, np.uint8),
         np.empty(longest),
         np.empty(longest),
         np.empty(longest),
@@ -238,23 +235,24 @@ def left_out(
 
 
 @njit(cache=True, nogil=True)
-def kth_largest_at_least(sums: Any, k: int, counts: Any) -> int:
+def kth_largest_at_least(sums: Any, k: int, lowered: bool, counts: Any) -> int:
     """A number that at least k positive sums reach, near the largest such one; 1 when there are fewer.
 
-    It is -1 when a sum is negative, which only a damaged list that names a document many times can do.
+    Sums of documents that may not be hits are negative, where there are such documents (``lowered``). Without them it is -1
+    when a sum is negative, which only a damaged list that names a document many times can do.
     """
     largest, smallest = np.int32(0), np.int32(0)
     for j in range(sums.shape[0]):
         largest = max(largest, sums[j])
         smallest = min(smallest, sums[j])
-    if smallest < 0:
+    if smallest < 0 and not lowered:
         return -1
     shift = 0
     while (largest >> shift) >= BINS:
         shift += 1
     counts[:] = 0
     for j in range(sums.shape[0]):
-        counts[sums[j] >> shift] += 1
+        counts[max(sums[j], np.int32(0)) >> shift] += 1
     reached = 0
     for place in range(BINS - 1, 0, -1):
         reached += counts[place]

@@ -127,11 +127,12 @@ def _score_given(
 @njit(cache=True, nogil=True)
 def _score_reaching(
     least: Any, end: Any, least_looked_up: Any, n_full: int, chunk: Chunk, lists: Any, rows: SegmentRows, query: Query,
-    unwanted: int, form: ImpactForm, top: Top, size: int, limits: Limits, masked: bool, scratch: Scratch,
+    unwanted: int, form: ImpactForm, top: Top, size: int, limits: Limits, masked: bool,
+    permitted: Any, scratch: Scratch,
 ) -> int:  # fmt: skip
     # Scores the documents exactly whose sums are from ``least`` to below ``end``, and puts them into the heap. Once that is
     # full, the limits rise with its worst hit. Returns the heap's size, -1 when something is damaged.
-    sums, permitted, best, k = scratch.sums, scratch.permitted, top.scores, top.scores.shape[0]
+    sums, best, k = scratch.sums, top.scores, top.scores.shape[0]
     starts, units, most_from = scratch.starts, scratch.units, scratch.most_from
     for block in range(0, chunk.n_documents, BLOCK):
         block_end = min(block + BLOCK, chunk.n_documents)
@@ -159,16 +160,15 @@ def _score_reaching(
 
 
 @njit(cache=True, nogil=True)
-def _permit(chunk: Chunk, rows: SegmentRows, restricted: bool, given: Any, permitted: Any) -> bool:
-    # Marks the documents of the chunk that may be hits. False: all of them may, and nothing is marked.
-    live, begin = rows.live, chunk.begin
-    has_deleted = live.shape[0] > 0
-    for j in range(chunk.n_documents if restricted or has_deleted else 0):
-        permitted[j] = 0 if restricted else live[begin + j]
+def _begin_sums(sums: Any, chunk: Chunk, rows: SegmentRows, restricted: bool, given: Any) -> None:
+    # Sets the sums to where lists are added to. Those of documents that are not given, or deleted, begin so low that they
+    # neither reach anything nor are counted.
+    live, has_deleted = rows.live, rows.live.shape[0] > 0
+    sums[:] = NEVER if restricted else np.int32(0)
     for i in range(given.shape[0]):
         document = given[i] - rows.first
-        permitted[document - begin] = live[document] if has_deleted else 1
-    return bool(restricted or has_deleted)
+        if not has_deleted or live[document]:
+            sums[document - chunk.begin] = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -202,17 +202,14 @@ def _search_chunk(
     unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
     if not unit > 0.0:  # only terms of idf 0
         unit = 1.0
-    sums, permitted = scratch.sums[: chunk.n_documents], scratch.permitted
-    masked = _permit(chunk, rows, restricted, given, permitted)
-    sums[:] = 0
-    if masked:
-        for j in range(chunk.n_documents):
-            sums[j] = np.int32(0) if permitted[j] else NEVER
+    sums, masked = scratch.sums[: chunk.n_documents], rows.live.shape[0] > 0 and not restricted
+    permitted = rows.live[chunk.begin : chunk.begin + chunk.n_documents] if masked else rows.live
+    _begin_sums(sums, chunk, rows, restricted, given)
     stopped, above, below = read_lists(chunk, postings, query, sums, unit, worst, total, time, share, row_cost, scratch)
     if stopped < 0:
         return -1
     n_full, rest, uncertain = left_out(stopped, chunk, postings, query, unit, share, scratch)
-    if masked:
+    if masked and not full:
         for j in range(chunk.n_documents):
             sums[j] *= permitted[j]
     if 0 <= unwanted - chunk.begin < chunk.n_documents:
@@ -223,7 +220,7 @@ def _search_chunk(
     spare, end = 0.0 if full else rounding, NO_END
     for step in range(1 if full else 0, 2):
         if step == 0:  # the best k of this chunk first: they tell how little the others have to reach
-            least, least_looked_up = np.int64(kth_largest_at_least(sums, k, scratch.counts)), np.int64(0)
+            least, least_looked_up = np.int64(kth_largest_at_least(sums, k, restricted, scratch.counts)), np.int64(0)
             if least < 0:
                 return -1
         else:
@@ -231,7 +228,7 @@ def _search_chunk(
             least_looked_up = np.int64(sum_of_score(worst - above - uncertain - spare, unit))
         size = _score_reaching(
             least, end, least_looked_up, n_full, chunk, postings.lists, rows, query, unwanted, form, top, size, limits, masked,
-            scratch,
+            permitted, scratch,
         )  # fmt: skip
         if size < 0:
             return -1
