@@ -2,9 +2,9 @@
 
 Each library gets the same columns (a whole number, a text, a number, a date, a list of texts) in an Arrow file that is mapped
 into memory, and gives a mask of the rows that pass. "Import" is the time until the library is there, in a new process that has
-lexite's index open, as a search has. "First" is the first mask in that process, with opening the file; "warm" is a mask of a later call. The
+what searches import. "First" is the first mask in that process, with opening the file; "warm" is a mask of a later call. The
 masks are compared. "Hostile" expressions name files, variables of the process, statements and subqueries: the column says how
-many of them the library's own parser refuses when it is asked for an expression alone.
+many of them are refused by the library's own parser when it is asked for an expression alone.
 
     python benchmarks/filter_engines.py [--rows 57000 1000000] [--json FILE]
 """

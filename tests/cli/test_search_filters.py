@@ -115,6 +115,16 @@ def test_a_wrong_field_is_one_line_before_a_model_is_loaded(
     assert words in lexite("search", index, "milk", option, value).error
 
 
+def test_control_characters_in_fields_are_shown_not_carried_out(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    odd = Document("a", "The cow gives milk.", fields={"note": "two\nlines\x1b]0;title\x07", "tags": ["\u202etxt"]})
+    Searcher.build([odd], tmp_path / "i", vocabulary=LatentTermEncoder.from_pretrained(tiny_vocabulary), show_progress=False)
+    out = lexite("search", tmp_path / "i", "milk", "--show", "note,tags", "--facets", "note,tags").out
+    assert "     note two lines\\x1b]0;title\\x07 · tags \\u202etxt" in out and "note, 1 document: two lines\\x1b" in out
+    assert "\x1b" not in out and "\u202e" not in out
+    (hit,) = hits(lexite("search", tmp_path / "i", "milk", "--json"))
+    assert hit["fields"] == odd.fields
+
+
 def test_limits_are_checked(lexite, index: Path) -> None:
     for words in (["--min-coverage", "2"], ["--offset", "-1"], ["--min-score", "much"]):
         assert lexite("search", index, "milk", *words).status == 2

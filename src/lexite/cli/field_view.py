@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lexite.errors import ConfigError
+from lexite.wording import counted, escaped, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +66,7 @@ def shown_value(value: FieldValue) -> str:
     """
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ", ".join(value) if isinstance(value, (list, tuple)) else " ".join(str(value).split())
+    return one_line(", ".join(value) if isinstance(value, (list, tuple)) else str(value))
 
 
 def print_facets(console: Console, facets: Sequence[Facet]) -> None:
@@ -78,7 +79,7 @@ def print_facets(console: Console, facets: Sequence[Facet]) -> None:
         rest = [f"{more:,} more values"] if more else []
         rest += [f"none {facet.n_without:,}"] if facet.n_without else []
         listed = " · ".join(filter(None, [counts, *rest]))
-        console.print(Text.assemble((f"\n{facet.field}", "bold"), f", {facet.n_documents:,} documents: {listed}"))
+        console.print(Text.assemble((f"\n{escaped(facet.field)}", "bold"), f", {counted(facet.n_documents)}: {listed}"))
 
 
 def _listed(option: str, names: str | None) -> list[str]:

@@ -58,10 +58,10 @@ class Numbering:
         """The passages of documents that exist, in their order."""
         if not self.has_passages:
             return documents
-        begins, ends = self._bounds[documents], self._bounds[documents + 1]
-        sizes = ends - begins
+        begins, sizes = self._bounds[documents], np.diff(self._bounds)[documents]
         before = np.cumsum(sizes) - sizes
-        return np.arange(int(sizes.sum()), dtype=np.int64) + np.repeat(begins - before, sizes)
+        passages: NDArray[np.int64] = np.arange(int(sizes.sum()), dtype=np.int64) + np.repeat(begins - before, sizes)
+        return passages
 
     @functools.cached_property
     def _bounds(self) -> NDArray[np.int64]:
@@ -70,7 +70,8 @@ class Numbering:
             first + (np.arange(segment.n_documents) if segment.passage_bounds is None else segment.passage_bounds[:-1])
             for first, segment in zip(self.first_passages, self.segments, strict=False)
         ]
-        return np.concatenate([*parts, self.first_passages[-1:]]).astype(np.int64)
+        bounds: NDArray[np.int64] = np.concatenate([*parts, self.first_passages[-1:]]).astype(np.int64)
+        return bounds
 
     def documents_of(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """The documents that passages belong to."""
