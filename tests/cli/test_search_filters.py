@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,42 @@ def test_a_wrong_field_is_one_line_before_a_model_is_loaded(
 ) -> None:
     monkeypatch.setattr("lexite.cli.search.Searcher", None)
     assert words in lexite("search", index, "milk", option, value).error
+
+
+def test_fields_come_from_files_and_follow_every_change(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    def written(name: str, records: list[dict[str, Any]]) -> Path:
+        (tmp_path / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+        return tmp_path / name
+
+    first = [
+        {"_id": "a", "text": "The cow gives milk.", "year": 2019, "tags": ["farm"]},
+        {"_id": "b", "text": "Milk and bread.", "year": 2021, "tags": []},
+    ]
+    path = tmp_path / "i"
+    assert lexite("index", written("1.jsonl", first), "-o", path, "--vocabulary", tiny_vocabulary).status == 0
+    search = ["search", path, "milk", "cow", "bread", "--json", "--sort", "_id"]
+    assert ids(lexite(*search, "--where", "year > 2020 or 'farm' in tags")) == ["a", "b"]
+    second = [{"_id": "b", "text": "Milk and cheese.", "year": 2022}, {"_id": "c", "text": "A cow.", "lang": "en"}]
+    assert lexite("add", path, written("2.jsonl", second), "--replace").status == 0
+    assert [hit["fields"] for hit in hits(lexite(*search))] == [
+        {"year": 2019, "tags": ["farm"]},
+        {"year": 2022},
+        {"lang": "en"},
+    ]
+    wrong = lexite("add", path, written("3.jsonl", [{"_id": "d", "text": "Milk.", "year": "soon"}]))
+    assert "Document 'd', field 'year': 'soon' is text, but the field holds whole numbers" in wrong.error
+    assert "--field-type year=text" in wrong.error
+    assert lexite("delete", path, "b").status == 0 and lexite("merge", path).status == 0
+    assert ids(lexite(*search, "--where", "year is null or year = 2019")) == ["a", "c"]
+    assert ids(lexite(*search, "--where", "year = 2022")) == []
+
+
+def test_named_fields_need_pyarrow(lexite, tiny_vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_text('{"_id": "a", "text": "milk", "year": 2019}\n')
+    words = ["index", tmp_path / "a.jsonl", "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary]
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "pip install 'lexite[fields]'" in lexite(*words, "--fields", "year").error
+    assert not (tmp_path / "i").exists()
 
 
 def test_control_characters_in_fields_are_shown_not_carried_out(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def index_verb(
         literal=words,
         passages=cutting,
         store_text=text,
+        store_fields=read.asks_for_fields or None,
         static=static,
         overwrite=overwrite,
     )

@@ -34,6 +34,11 @@ class ReadOptions:
     file_seconds: float = option(60.0, "Seconds in which the text of one file (PDF, HTML, …) must be found.", minimum=0.1)
     file_memory: int = option(1024, "MiB of memory that finding the text of one file may take.", minimum=16)
 
+    @property
+    def asks_for_fields(self) -> bool:
+        """Whether further fields were named, so that an index which cannot keep them is a mistake."""
+        return bool(self.field_type) or self.fields not in ("all", "none")
+
     def for_texts(self) -> ReadOptions:
         """The same, for those who read ids and texts alone."""
         return replace(self, fields="none", field_type=())

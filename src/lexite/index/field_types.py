@@ -149,7 +149,8 @@ def joined_schema(
             assert have is not None
             raise CorpusError(
                 f"Document '{document}', field '{name}': {_shown(value)} is {_singular(kind)}, but the field holds "
-                f"{noun(have)} in documents before it. Give the field one type everywhere, or another name."
+                f"{noun(have)} in documents before it. Give the field one type everywhere (--field-type {name}=text), or leave it "
+                "out (--fields)."
             )
         if wanted != have:
             found = {**found, name: wanted}
@@ -200,7 +201,10 @@ def _check_name(name: object, document: str, n_fields: int) -> None:
             f"{where}: {_shown(name)} is no name of a field. A name is text of 1 to {LONGEST_NAME} printable characters."
         )
     if name in RESERVED:
-        raise CorpusError(f"{where}: a field cannot be called '{name}', which has a meaning of its own. Give it another name.")
+        raise CorpusError(
+            f"{where}: a field cannot be called '{name}', which has a meaning of its own. Give it another name, or leave it "
+            "out (--fields)."
+        )
     if n_fields >= MOST_FIELDS:
         raise CorpusError(f"{where}: '{name}' is one field too many. An index has {MOST_FIELDS:,} at most.")
 

@@ -132,7 +132,8 @@ class Searcher:
                 passages of so many, ``"none"`` not at all. Hits are documents in any case.
             static: keep a table that encodes queries without the model, counted from these documents.
             store_text: keep titles and texts, so that hits show them.
-            store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed.
+            store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed, and
+                insists on it where ``read`` names some.
             read: names of fields, and whether bad records are skipped.
             report: filled with counts while documents are read.
             show_progress: show progress on stderr, where that is a terminal.
@@ -167,7 +168,7 @@ class Searcher:
                 literal=literal_of(literal),
                 passages=cutting,
                 store_text=store_text,
-                store_fields=store_fields,
+                store_fields=True if store_fields is None and read is not None and read.asks_for_fields else store_fields,
                 static=static,
                 overwrite=overwrite,
             )
