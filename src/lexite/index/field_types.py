@@ -149,8 +149,8 @@ def joined_schema(
             assert have is not None
             raise CorpusError(
                 f"Document '{document}', field '{name}': {_shown(value)} is {_singular(kind)}, but the field holds "
-                f"{noun(have)} in documents before it. Give the field one type everywhere (--field-type {name}=text), or leave it "
-                "out (--fields)."
+                f"{noun(have)} in documents before it. Give the field one type everywhere (--field-type {name}=text), or leave "
+                "it out (--fields)."
             )
         if wanted != have:
             found = {**found, name: wanted}
