@@ -207,3 +207,23 @@ def test_damaged_rows_are_noticed() -> None:
     scorer = Scorer([damaged], N_TERMS)
     with pytest.raises(IndexFormatError, match="damaged"):
         scorer.top(checked(rows[:1]), 3, BM25Config(), np.array([-1]), among=[np.array([3])])
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.6, 1.0])
+def test_masks_find_what_numbers_find(
+    large: tuple[csr_array, NDArray[np.bool_], Scorer], share: float, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, dead, scorer = large
+    generator = np.random.default_rng(11)
+    wanted = (generator.random(rows.shape[0]) < share) & ~dead
+    queries = random_rows(2, 0.8, generator)
+    if not loaded:
+        without_numba(monkeypatch)
+    among = [np.flatnonzero(wanted)] * 2
+    excluded = np.array([-1, among[0][0] if len(among[0]) else -1])
+    for top_k in (1, 12, 400):
+        expected = expected_hits(rows, dead, queries, BM25Config(), top_k, [among[0], np.setdiff1d(among[1], excluded)])
+        live = [wanted.view(np.uint8)]
+        assert_equal(scorer.top(checked(queries), top_k, BM25Config(), excluded, live=live), expected)
+        assert_equal(scorer.top(checked(queries), top_k, BM25Config(), excluded, among=among), expected)
