@@ -23,7 +23,7 @@ from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
-PAGES = {verb: f"{verb}.md" for verb in VERBS} | {"delete": "add.md", "merge": "add.md"}
+PAGES = {verb: f"{verb}.md" for verb in VERBS} | {"delete": "add.md", "merge": "add.md", "list": "get.md"}
 CONFIGURATIONS = (
     HitLimits,
     ReadOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from lexite.cli.arguments import (
     RUNTIME_HEADING,
     JsonFlag,
     Sources,
+    WaitOption,
     begun,
     need_sources,
     open_documents,
@@ -37,6 +38,7 @@ def add_verb(
     sources: Sources = None,
     *,
     replace: Annotated[bool, typer.Option("--replace", help="Let documents take the place of those with the same id.")] = False,
+    wait: WaitOption = 0.0,
     vocabulary: Annotated[
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
@@ -55,7 +57,7 @@ def add_verb(
     from lexite.search.queries import encoder_of
 
     sources = need_sources(sources, f"add {quoted(index)}")
-    with BM25Index.writer(index) as writer:  # a lock, and ids that are there already, are found before the model is loaded
+    with BM25Index.writer(index, wait=wait) as writer:  # a lock and ids that are there are found before the model is loaded
         documents, report = open_documents(sources, read, taken=writer, held=writer.n_documents)
         new = (
             documents
@@ -64,15 +66,17 @@ def add_verb(
         )
         encoder = encoder_of(BM25Index.open(index).vocabulary, vocabulary, **model.values)
         indexer = Indexer.change(writer, encoder)
-        added, _ = index_documents(indexer, new, replace=replace, show_progress=not is_quiet())
+        taken, replaced = index_documents(indexer, new, replace=replace, show_progress=not is_quiet())
         indexer.commit()
     report_skipped(report)
     total = BM25Index.open(index).n_documents
     if as_json:
-        counts = {"index": str(index), "added": added, **skipped_to_json(report), "documents": total}
+        counts: dict[str, Any] = {"index": str(index), "added": taken - replaced, "replaced": replaced}
+        counts |= {**skipped_to_json(report), "documents": total}
         print_json({**counts, **indexer.unread.to_json()})
     else:
-        say(f"{counted(added)} added; {index} holds {total:,}.")
+        also = f", {replaced:,} replaced" if replace else ""
+        say(f"{counted(taken - replaced)} added{also}; {index} holds {total:,}.")
 
 
 def _skip(report: ReadReport) -> Callable[[str], None]:

@@ -45,6 +45,9 @@ Sources = Annotated[
 VocabularyOption = Annotated[
     str, typer.Option("--vocabulary", help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="NAME")
 ]
+WaitOption = Annotated[
+    float, typer.Option("--wait", help="Seconds to wait while another process writes the index.", min=0.0, metavar="SECONDS")
+]
 PassagesOption = Annotated[
     str,
     typer.Option(

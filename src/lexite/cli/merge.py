@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexite.cli.arguments import JsonFlag
+from lexite.cli.arguments import JsonFlag, WaitOption
 from lexite.cli.options import configured
 from lexite.cli.output import print_json, say
 from lexite.wording import counted
@@ -17,6 +17,7 @@ from lexite.wording import counted
 def merge_verb(
     index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
     *,
+    wait: WaitOption = 0.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring an index into one segment, without what was deleted.
@@ -25,7 +26,7 @@ def merge_verb(
     """
     from lexite.index import BM25Index
 
-    with BM25Index.writer(index) as writer:
+    with BM25Index.writer(index, wait=wait) as writer:
         writer.merge()
     merged = BM25Index.open(index)
     if as_json:

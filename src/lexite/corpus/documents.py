@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,6 +102,30 @@ def read_files(
             yield from _checked(reading, ids, reading.of_entry(entry, entry.id, one_of_many=True), keep_empty=False)
 
 
+def read_each(
+    entries: Sequence[FileEntry],
+    options: ReadOptions,
+    report: ReadReport,
+    taken: Callable[[FileEntry], Container[str]],
+) -> Iterator[tuple[FileEntry, Iterator[Document]]]:
+    """The documents of some files, file by file. Each file's must be gone through before the next file is asked for.
+
+    Args:
+        entries: files that :func:`lexite.corpus.files.list_files` found.
+        options: as for :func:`read_documents`.
+        report: filled with counts. A file that cannot be read, or is empty, is counted.
+        taken: gives the ids that records without an id in a file do not get.
+
+    Raises:
+        CorpusError: a record of a table is bad and bad records are not skipped, or an id occurs twice.
+    """
+    ids = IdSet()
+    with _Reading(options, report, HINT, FieldTypes(options, report), Numbering()) as reading:
+        for entry in entries:
+            reading.numbering = Numbering(taken(entry), ids)
+            yield entry, _checked(reading, ids, reading.of_entry(entry, entry.id, one_of_many=True), keep_empty=False)
+
+
 def iterate_documents(
     sources: Sequence[Source],
     options: ReadOptions,
@@ -155,7 +179,7 @@ class _Reading:
     """What the sources of one reading share: settings, counts, types of fields, numbers for ids, the worker."""
 
     def __init__(self, options: ReadOptions, report: ReadReport, hint: str, types: FieldTypes, numbering: Numbering) -> None:
-        self._options, self._types, self._numbering = options, types, numbering
+        self._options, self._types, self.numbering = options, types, numbering
         self.guard = Guard(options.skip_bad, report, hint)
         self._extractor = Extractor(options)
 
@@ -213,7 +237,7 @@ class _Reading:
         begun = False
         for number, record in read_rows(source, fields, self.guard, further):
             try:
-                id, text, title = fields.read(record, self._numbering)
+                id, text, title = fields.read(record, self.numbering)
                 if further is not None and not begun:
                     further.ignore(fields.names or ())
                     begun = True

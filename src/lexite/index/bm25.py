@@ -23,6 +23,7 @@ from lexite.index.explanation import Explanation, explain_document
 from lexite.index.field_types import FieldType
 from lexite.index.field_values import VALUES_COUNTED, Facet
 from lexite.index.fields import arrow, has_arrow
+from lexite.index.file_table import KnownFile, read_file_table
 from lexite.index.filtering import DocumentFields
 from lexite.index.filters import Where
 from lexite.index.ids import IdTable
@@ -138,19 +139,26 @@ class BM25Index:
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
-    def writer(path: str | Path, *, vocabulary: str | None = None, segment_postings: int = SEGMENT_POSTINGS) -> IndexWriter:
+    def writer(
+        path: str | Path,
+        *,
+        vocabulary: str | None = None,
+        segment_postings: int = SEGMENT_POSTINGS,
+        wait: float = 0.0,
+    ) -> IndexWriter:
         """Opens an index to change it.
 
         Args:
             path: its folder.
             vocabulary: fingerprint of the vocabulary that will make the weights. It must be the index's own.
             segment_postings: as in :meth:`create`.
+            wait: seconds to wait for another writer.
 
         Raises:
             IndexFormatError: there is no index, it is damaged, or it was made with another vocabulary.
             StorageError: it cannot be written, or is being written by another process.
         """
-        return open_writer(path, vocabulary, segment_postings)
+        return open_writer(path, vocabulary, segment_postings, wait)
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> BM25Index:
@@ -439,6 +447,14 @@ class BM25Index:
             IndexError: the term is a latent, or does not exist.
         """
         return self._words.word(term - self.n_latents)
+
+    def files(self) -> dict[str, KnownFile]:
+        """The files that documents came from, where the index is kept in step with files (``lexite sync``); empty otherwise.
+
+        Raises:
+            IndexFormatError: the table is damaged.
+        """
+        return {} if self.path is None else read_file_table(self.path, self._commit.files)
 
     @property
     def has_static(self) -> bool:

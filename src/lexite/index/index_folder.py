@@ -10,9 +10,13 @@ from pathlib import Path
 
 from lexite.files import check_output_folder, fsync_folder, storage_errors
 from lexite.index.dictionary import WORDS_NAME
+from lexite.index.file_table import FILES_NAME
 from lexite.index.lock import LOCK_NAME, WriterLock
 from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit, read_commit
 from lexite.index.static import STATIC_NAME
+
+PLACES = (WORDS_NAME, STATIC_NAME, FILES_NAME)
+"""Folders of an index beside its segments."""
 
 UNFINISHED_COMMIT = f".{COMMIT_NAME}.*.tmp"  # left when a process is killed inside files.write_json
 _FILE_OF_COMMIT = re.compile(r"[a-z_]+-([0-9]{8})\.[a-z]+")
@@ -31,7 +35,8 @@ def remove_stale(folder: Path, state: Commit | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
             continue
         _remove_others(path, named[path.name])
-    for name, record in ((WORDS_NAME, state and state.words), (STATIC_NAME, state and state.static)):
+    for name in PLACES:
+        record = state and {WORDS_NAME: state.words, STATIC_NAME: state.static, FILES_NAME: state.files}[name]
         if record:
             _remove_others(folder / name, record.files)
         else:
@@ -49,8 +54,8 @@ def _remove_others(folder: Path, named: Container[str]) -> None:
 
 
 def last_generation(folder: Path) -> int:
-    """The largest commit number in the names of an index's files of words and static tables; 0 when it has none."""
-    places = [place for place in (folder / WORDS_NAME, folder / STATIC_NAME) if place.is_dir()]
+    """The largest commit number in the names of an index's files outside its segments; 0 when it has none."""
+    places = [folder / name for name in PLACES if (folder / name).is_dir()]
     found = [_FILE_OF_COMMIT.fullmatch(path.name) for place in places for path in place.iterdir()]
     return max((int(match[1]) for match in found if match), default=0)
 
@@ -67,16 +72,24 @@ def check_index_folder(path: str | Path, *, overwrite: bool = False) -> Path:
     folder = Path(path)
     if (folder / LOCK_NAME).is_file():
         names = {entry.name for entry in folder.iterdir()} - {leftover.name for leftover in folder.glob(UNFINISHED_COMMIT)}
-        if names <= {LOCK_NAME, SEGMENTS_NAME, WORDS_NAME, STATIC_NAME}:
+        if names <= {LOCK_NAME, SEGMENTS_NAME, *PLACES}:
             return folder
     return check_output_folder(folder, COMMIT_NAME, overwrite=overwrite)
 
 
-def lock_folder(folder: Path) -> WriterLock:
-    """Makes the folder of an index where there is none, and locks it for one writer; raises StorageError."""
+def lock_folder(folder: Path, wait: float = 0.0) -> WriterLock:
+    """Makes the folder of an index where there is none, and locks it for one writer.
+
+    Args:
+        folder: of the index.
+        wait: seconds to wait for another writer.
+
+    Raises:
+        StorageError: another writer holds it all the while, or it cannot be written.
+    """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = WriterLock(folder)
+        lock = WriterLock(folder, wait)
         try:
             (folder / SEGMENTS_NAME).mkdir(exist_ok=True)
             fsync_folder(folder)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 from lexite.errors import StorageError
 from lexite.files import storage_errors
 
 LOCK_NAME = "write.lock"
+ASK_AGAIN = 0.1  # seconds between two tries
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,21 +40,29 @@ class WriterLock:
 
     Args:
         folder: the index; it must exist.
+        wait: seconds to wait for another writer.
 
     Raises:
-        StorageError: another writer holds it, or the folder cannot be written.
+        StorageError: another writer holds it all the while, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wait: float = 0.0) -> None:
         path = folder / LOCK_NAME
         with storage_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        until = time.monotonic() + wait
         try:
-            _lock(descriptor)
-        except OSError:
-            holder = _holder(descriptor)
+            while True:
+                try:
+                    _lock(descriptor)
+                    break
+                except OSError:
+                    if time.monotonic() >= until:
+                        raise StorageError(_busy(folder, _holder(descriptor), wait)) from None
+                time.sleep(min(ASK_AGAIN, max(until - time.monotonic(), 0.0)))
+        except BaseException:
             os.close(descriptor)
-            raise StorageError(_busy(folder, holder)) from None
+            raise
         self._descriptor: int | None = descriptor
         self._process = os.getpid()
         with contextlib.suppress(OSError):  # the number serves the message alone; a full disk must not stop a writer here
@@ -84,7 +94,7 @@ def _holder(descriptor: int) -> int | None:
     return None
 
 
-def _busy(folder: Path, holder: int | None) -> str:
+def _busy(folder: Path, holder: int | None, waited: float) -> str:
     """The message for somebody who finds the index locked: who holds the lock, and what to do."""
     if holder == os.getpid():
         return (
@@ -92,4 +102,5 @@ def _busy(folder: Path, holder: int | None) -> str:
             "call its rollback()."
         )
     process = "" if holder is None else f" (process {holder})"
-    return f"{folder} is being written by another process{process}. Wait until it is done."
+    advice = f"It was not done in {waited:g} seconds." if waited else "Wait until it is done (--wait SECONDS)."
+    return f"{folder} is being written by another process{process}. {advice}"

@@ -19,6 +19,7 @@ from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import VocabularyInfo
 from lexite.index.dictionary import WordsRecord
 from lexite.index.field_types import FIELD_TYPES, FieldType
+from lexite.index.file_table import FilesRecord
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.scoring.config import BM25Config, saved_scoring
@@ -85,6 +86,7 @@ class Commit:
         store_text: whether titles and texts are kept.
         passages: how long texts are cut into passages; None: they are not.
         fields: types of the fields that documents have, by name; None: fields are not kept.
+        files: the table of the files that documents came from; None when there is none.
         segments: in document order.
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
@@ -102,6 +104,7 @@ class Commit:
     static: StaticRecord | None = None
     passages: PassageConfig | None = None
     fields: Mapping[str, FieldType] | None = field(default_factory=dict)
+    files: FilesRecord | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -128,6 +131,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "literal": to_dict(commit.literal) if commit.literal else None,
         "words": dataclasses.asdict(commit.words) if commit.words else None,
         "static": dataclasses.asdict(commit.static) if commit.static else None,
+        "files": dataclasses.asdict(commit.files) if commit.files else None,
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
     write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
@@ -167,7 +171,11 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     if version <= WHOLE_DOCUMENTS:
         value["passages"], value["fields"] = None, {}
         value["segments"] = [{**entry, "n_passages": entry["n_documents"]} for entry in value["segments"]]
-    words, static = value["words"], value.get("static")  # which the first indexes of this format lack
+    words, files, static = (
+        value["words"],
+        value.get("files"),
+        value.get("static"),
+    )  # which the first indexes of this format lack
     commit = Commit(
         generation=int(value["generation"]),
         vocabulary=vocabulary,
@@ -177,6 +185,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         literal=None if value["literal"] is None else saved_literal(value["literal"], str(path)),
         words=None if words is None else WordsRecord(**{**words, "files": _files(words)}),
         static=None if static is None else StaticRecord(**{**static, "files": _files(static)}),
+        files=None if files is None else FilesRecord(**{**files, "files": _files(files)}),
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
         fields=_fields(value["fields"]),
         format_version=version,

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from lexite.errors import IndexFormatError
 from lexite.index.dictionary import open_words, verify_words
+from lexite.index.file_table import verify_file_table
 from lexite.index.ids import IdTable
 from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.segment import Segment, open_segment
@@ -79,6 +80,8 @@ def verify_files(folder: Path, commit: Commit) -> None:
             verify_words(folder, commit.words)
         if commit.static:
             verify_static(folder, commit.static)
+        if commit.files:
+            verify_file_table(folder, commit.files)
     except IndexFormatError as error:
         if read_commit(folder) != commit:
             raise IndexFormatError(f"{folder} was changed since it was opened. Open it again to verify it.") from error

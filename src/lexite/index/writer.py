@@ -24,6 +24,7 @@ from lexite.index.dictionary import GrowingDictionary, open_words, verify_words,
 from lexite.index.document_ids import encode_id, listed_ids
 from lexite.index.field_types import FieldType, joined_schema
 from lexite.index.fields import EXTRA, has_arrow
+from lexite.index.file_table import FileTable, KnownFile, read_file_table, write_file_table
 from lexite.index.ids import decode_text, encode_text, hash_ids
 from lexite.index.index_folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
 from lexite.index.lock import WriterLock
@@ -82,6 +83,7 @@ class IndexWriter:
         self._static_is_new = False
         self._fields = state.fields
         self._keeps_fields = state.fields is not None
+        self._new_files: FileTable | None = None
         self._next = self._first_free_number()
         self._buffer = self._new_buffer()
         self._usable = True
@@ -210,6 +212,20 @@ class IndexWriter:
         if table is not None:
             check_static(table, self.n_latents)
         self._static, self._static_is_new = table, True
+        self._has_changes = True
+
+    def files(self) -> dict[str, KnownFile]:
+        """The files that documents came from, as :func:`lexite.search.syncing.sync_index` left them in the last commit.
+
+        Raises:
+            IndexFormatError: the table is damaged.
+        """
+        return read_file_table(self.folder, self._state.files)
+
+    def set_files(self, table: FileTable) -> None:
+        """Gives the index another table of files with the next commit."""
+        self._check_usable()
+        self._new_files = table
         self._has_changes = True
 
     def commit(self) -> None:
@@ -380,6 +396,9 @@ class IndexWriter:
             words = write_words(self.folder, generation, self._words.committed())
         if self._static_is_new:
             static = None if self._static is None else write_static(self.folder, generation, self._static)
+        files = self._state.files
+        if self._new_files is not None:
+            files = write_file_table(self.folder, generation, self._new_files) if self._new_files else None
         state = dataclasses.replace(
             self._state,
             generation=generation,
@@ -387,10 +406,11 @@ class IndexWriter:
             words=words,
             static=static,
             fields=self._fields,
+            files=files,
             format_version=FORMAT_VERSION,
         )
         write_commit(self.folder, state)
-        self._state, self._static, self._static_is_new = state, None, False
+        self._state, self._static, self._static_is_new, self._new_files = state, None, False, None
         self._has_changes = False
         remove_stale(self.folder, state)
 
@@ -529,11 +549,11 @@ def create_index(path: str | Path, state: Commit, segment_postings: int, *, over
         raise
 
 
-def open_writer(path: str | Path, vocabulary: str | None, segment_postings: int) -> IndexWriter:
+def open_writer(path: str | Path, vocabulary: str | None, segment_postings: int, wait: float = 0.0) -> IndexWriter:
     """A writer that goes on from the last commit; see ``BM25Index.writer``."""
     folder = Path(path)
     read_commit(folder)  # before the lock file is made, lest it appears in a folder that is no index
-    lock = lock_folder(folder)
+    lock = lock_folder(folder, wait)
     try:
         state = read_commit(folder)
         check_vocabulary(folder, state.vocabulary, vocabulary)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
     from lexite.index import Explanation
     from lexite.index.field_values import Facet
+    from lexite.search.syncing import SyncReport
     from lexite.terms import LatentTermEncoder
     from lexite.terms.config import Profile
 
@@ -452,7 +453,8 @@ class Searcher:
         Args:
             sources: as for :meth:`build`.
             texts: likewise.
-            **options: ``read``, ``report`` and ``show_progress``, as for :meth:`build`.
+            **options: ``read``, ``report`` and ``show_progress``, as for :meth:`build`; ``wait``, the seconds to wait
+                for another writer.
 
         Returns:
             How many were added.
@@ -468,12 +470,51 @@ class Searcher:
         """Adds documents that take the place of those with the same ids; as :meth:`add`."""
         return self._take(sources, texts, replace=True, **options)
 
-    def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
+    def sync(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        read: ReadOptions | None = None,
+        dry_run: bool = False,
+        wait: float = 0.0,
+        show_progress: bool = True,
+    ) -> SyncReport:
+        """Brings the index in step with files: new ones are added, changed ones replaced, vanished ones deleted.
+
+        Documents of other sources stay. Every 30 seconds what was done so far is committed.
+
+        Args:
+            sources: files, folders and patterns.
+            read: how files are read.
+            dry_run: only count; nothing is changed.
+            wait: seconds to wait for another writer.
+            show_progress: show progress on stderr, where that is a terminal.
+
+        Raises:
+            CorpusError: a source does not exist, or a record of a table is bad.
+            ArgumentError: the searcher was opened with ``static``, and so has no model.
+            StorageError: the index cannot be written, or another writer changes it.
+        """
+        from lexite.search.syncing import sync_index
+
+        def encoder() -> LatentTermEncoder:
+            return self._model_queries().of_newer(BM25Index.open(self._folder())).encoder
+
+        self._model_queries()
+        with self._changing:
+            done = sync_index(
+                self._folder(), sources, encoder, read=read, dry_run=dry_run, wait=wait, show_progress=show_progress
+            )
+            self.refresh()
+        return done
+
+    def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False, wait: float = 0.0) -> int:
         """Deletes documents; all of them, or none.
 
         Args:
             ids: their ids, or one id.
             missing_ok: whether ids that the index does not have are passed over.
+            wait: seconds to wait for another writer.
 
         Returns:
             How many were deleted.
@@ -482,7 +523,7 @@ class Searcher:
             CorpusError: the index has no such document.
             StorageError: the index cannot be written, or another writer changes it.
         """
-        with self._changing, BM25Index.writer(self._folder()) as writer:
+        with self._changing, BM25Index.writer(self._folder(), wait=wait) as writer:
             deleted = writer.delete(ids, missing_ok=missing_ok)
             writer.commit()
             self.refresh()
@@ -515,6 +556,12 @@ class Searcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _model_queries(self) -> ModelQueries:
+        """What encodes documents too."""
+        if not isinstance(self.queries, ModelQueries):
+            raise ArgumentError("Documents are encoded by the model, which a static searcher has not. Open it without static.")
+        return self.queries
+
     def _folder(self) -> Path:
         folder: Path | None = getattr(self.backend, "path", None)
         if folder is None:
@@ -533,15 +580,16 @@ class Searcher:
         read: ReadOptions | None = None,
         report: ReadReport | None = None,
         show_progress: bool = True,
+        wait: float = 0.0,
     ) -> int:
-        if not isinstance(self.queries, ModelQueries):
-            raise ArgumentError("Documents are encoded by the model, which a static searcher has not. Open it without static.")
+        self._model_queries()
         if replace and texts is not None:
             raise ArgumentError("Texts have no ids, so they can replace nothing. Give documents: [Document(id, text)].")
-        with self._changing, BM25Index.writer(self._folder(), vocabulary=self.queries.fingerprint) as writer:
+        fingerprint = self.queries.fingerprint
+        with self._changing, BM25Index.writer(self._folder(), vocabulary=fingerprint, wait=wait) as writer:
             self.refresh()  # what is written now follows what is recorded now
             documents = documents_of(sources, texts, read, report, taken=writer, held=writer.n_documents)
-            indexer = Indexer.change(writer, self.queries.encoder)
+            indexer = Indexer.change(writer, self._model_queries().encoder)
             new = documents if replace else only_new(documents, writer)
             taken, _ = index_documents(indexer, new, replace=replace, show_progress=show_progress)
             indexer.commit()

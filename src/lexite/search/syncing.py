@@ -1,0 +1,354 @@
+"""Bringing an index in step with the files that its documents come from."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexite.backbone.base import TEXTS_PER_CHUNK
+from lexite.corpus.documents import read_each
+from lexite.corpus.files import FileEntry, list_files
+from lexite.corpus.options import ReadOptions, ReadReport
+from lexite.files import sha256_file
+from lexite.index import BM25Index, IndexWriter
+from lexite.index.file_table import KnownFile
+from lexite.progress import progress
+from lexite.search.indexing import Indexer
+from lexite.search.unread import UnreadDocuments
+
+if TYPE_CHECKING:
+    from lexite.corpus import Document
+    from lexite.corpus.records import FieldValue
+    from lexite.index.config import StoredDocument
+    from lexite.terms import LatentTermEncoder
+
+SECONDS_PER_COMMIT = 30.0
+CLOCK = 2_000_000_000  # nanoseconds: file systems keep times to two seconds at worst
+EMPTY = "empty"
+
+
+@dataclass
+class SyncReport:
+    """What a synchronisation found and did.
+
+    Attributes:
+        new: files that the index did not know.
+        changed: files with other bytes than before.
+        unchanged: files with the same bytes.
+        vanished: files that are gone.
+        added: documents that were added.
+        replaced: documents that took the place of one of the same id.
+        same: documents of new and changed files that the index has already, word for word.
+        deleted: documents that were deleted.
+        read: what was read and left out, with reasons.
+        unread: documents that the vocabulary cannot read.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    vanished: int = 0
+    added: int = 0
+    replaced: int = 0
+    same: int = 0
+    deleted: int = 0
+    read: ReadReport = field(default_factory=ReadReport)
+    unread: UnreadDocuments = field(default_factory=UnreadDocuments)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, as JSON values."""
+        names = ("new", "changed", "unchanged", "vanished")
+        files = {"files": {name: getattr(self, name) for name in names}}
+        return {**files, **{name: getattr(self, name) for name in ("added", "replaced", "same", "deleted")}}
+
+
+@dataclass(frozen=True)
+class SyncPlan:
+    """What is to be done.
+
+    Attributes:
+        read: files to read, new ones and changed ones, in the order of the sources.
+        keep: files of which only the time is other than before.
+        gone: names of files that vanished.
+        digests: SHA-256 of the files to read.
+    """
+
+    read: tuple[FileEntry, ...]
+    keep: dict[str, KnownFile]
+    gone: tuple[str, ...]
+    digests: dict[str, str]
+
+
+def plan_sync(
+    sources: Sequence[str | Path] | str | Path, known: dict[str, KnownFile], report: SyncReport, show_progress: bool = False
+) -> SyncPlan:
+    """Compares files with what an index knows: their size and time first, their bytes where these tell nothing.
+
+    Args:
+        sources: files, folders and patterns.
+        known: what the index knows.
+        report: gets the counts of files.
+        show_progress: whether progress is shown on stderr.
+
+    Raises:
+        CorpusError: a source does not exist, or is neither file nor folder.
+    """
+    listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    entries = list_files(listed, report.read)
+    read: list[FileEntry] = []
+    keep: dict[str, KnownFile] = {}
+    digests: dict[str, str] = {}
+    with progress("Comparing", len(entries), "files", show_progress) as bar:
+        for entry in entries:
+            before = known.get(entry.id)
+            same = before is not None and before.path == _absolute(entry.path)
+            status = _status(entry.path)
+            bar.advance(1)
+            if status is None:  # reading says why
+                read.append(entry)
+                continue
+            if before is not None and not same and os.path.exists(before.path) and not _is_meant(before.path, listed):
+                advice = "Sync both at once, so that their names tell them apart."
+                message = f"{entry.path}: the index has '{entry.id}' from {before.path}. {advice}"
+                report.read.skip(message, "id occurred before")
+                continue
+            if before is not None and same and _surely_unchanged(before, status):
+                report.unchanged += 1
+                continue
+            looked = time.time_ns()
+            digest = _digest(entry.path)
+            if before is not None and same and digest == before.sha256:
+                report.unchanged += 1
+                documents = before.documents
+                keep[entry.id] = KnownFile(before.path, status.st_size, status.st_mtime_ns, looked, digest, documents)
+                continue
+            if before is None:
+                report.new += 1
+            else:
+                report.changed += 1
+            digests[entry.id] = digest
+            read.append(entry)
+    names = {entry.id for entry in entries}
+    gone = tuple(name for name, file in known.items() if name not in names and _is_meant(file.path, listed))
+    report.vanished = len(gone)
+    return SyncPlan(tuple(read), keep, gone, digests)
+
+
+def sync_index(
+    path: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    encoder: Callable[[], LatentTermEncoder],
+    *,
+    read: ReadOptions | None = None,
+    dry_run: bool = False,
+    wait: float = 0.0,
+    show_progress: bool = False,
+) -> SyncReport:
+    """Brings an index in step with files: new ones are added, changed ones replaced, vanished ones deleted.
+
+    Documents of other sources stay. Every 30 seconds what was done so far is committed, so that a process that is killed is
+    gone on with by the next one. A file that cannot be read stops nothing: its documents stay as they were.
+
+    Args:
+        path: folder of the index.
+        sources: files, folders and patterns; ids are as :func:`lexite.read_documents` gives them.
+        encoder: loads the index's vocabulary; called when there is something to encode.
+        read: how files are read.
+        dry_run: only count files; nothing is changed, and no model is loaded.
+        wait: seconds to wait for another writer.
+        show_progress: whether progress is shown on stderr.
+
+    Raises:
+        CorpusError: a source does not exist, or a record of a table is bad and bad ones are not skipped.
+        StorageError: the index cannot be written, or is being written by another process.
+    """
+    report = SyncReport()
+    if dry_run:
+        index = BM25Index.open(path)
+        plan = plan_sync(sources, index.files(), report, show_progress)
+        report.deleted = sum(len(index.files()[name].documents) for name in plan.gone)
+        return report
+    with BM25Index.writer(path, wait=wait) as writer:
+        known = writer.files()
+        plan = plan_sync(sources, known, report, show_progress)
+        if not (plan.read or plan.keep or plan.gone):
+            return report
+        taking = _Taking(writer, BM25Index.open(path), known, plan, report, encoder)
+        taking.drop_vanished()
+        options = read or ReadOptions()
+        with progress("Syncing", len(plan.read), "files", show_progress) as bar:
+            for entry, documents in read_each(plan.read, options, report.read, taking.others):
+                taking.take(entry, documents)
+                bar.advance(1)
+        taking.commit()
+    report.unread.tell()
+    return report
+
+
+class _Others:
+    """The ids of an index but for some, which records without an id may get again."""
+
+    def __init__(self, writer: IndexWriter, own: Sequence[str]) -> None:
+        self._writer, self._own = writer, frozenset(own)
+
+    def __contains__(self, identifier: object) -> bool:
+        return identifier not in self._own and identifier in self._writer
+
+
+class _Taking:
+    """Takes the documents of files one after the other, and commits now and then."""
+
+    def __init__(
+        self,
+        writer: IndexWriter,
+        index: BM25Index,
+        known: dict[str, KnownFile],
+        plan: SyncPlan,
+        report: SyncReport,
+        encoder: Callable[[], LatentTermEncoder],
+    ) -> None:
+        self._writer, self._index, self._report, self._encoder = writer, index, report, encoder
+        self._known, self._plan = known, plan
+        self._table = {name: file for name, file in known.items() if name not in plan.gone} | plan.keep
+        self._owners = {id: name for name, file in self._table.items() for id in file.documents}
+        self._indexer: Indexer | None = None
+        self._waiting: list[Document] = []
+        self._finished: dict[str, KnownFile] = {}  # files whose documents are taken, or wait
+        self._deleted: list[str] = []
+        self._last_commit = time.monotonic()
+
+    def drop_vanished(self) -> None:
+        """Deletes the documents of files that are gone."""
+        self._delete([id for name in self._plan.gone for id in self._known[name].documents if id not in self._owners])
+
+    def others(self, entry: FileEntry) -> _Others:
+        """The ids that records of a file do not get by counting."""
+        before = self._known.get(entry.id)
+        return _Others(self._writer, () if before is None else before.documents)
+
+    def take(self, entry: FileEntry, documents: Iterator[Document]) -> None:
+        """Takes the documents of one file."""
+        looked, status, reasons = time.time_ns(), _status(entry.path), Counter(self._report.read.reasons)
+        before = self._known.get(entry.id)
+        ids = []
+        for document in documents:
+            if self._owners.get(document.id, entry.id) != entry.id:
+                owner = self._owners[document.id]
+                self._report.read.skip(
+                    f"{entry.path}: '{owner}' has a document of the id '{document.id}' too.", "id occurred before"
+                )
+                continue
+            ids.append(document.id)
+            self._owners[document.id] = entry.id
+            self._take_document(document)
+        failed = self._report.read.reasons - reasons
+        if status is None or (not ids and set(failed) - {EMPTY}):
+            return  # what could not be read is as it was
+        gone = [id for id in (() if before is None else before.documents) if id not in ids]
+        for id in gone:
+            self._owners.pop(id, None)
+        self._delete(gone)
+        digest = self._plan.digests.get(entry.id, "")
+        self._finished[entry.id] = KnownFile(
+            _absolute(entry.path), status.st_size, status.st_mtime_ns, looked, digest, tuple(ids)
+        )
+        if time.monotonic() - self._last_commit > SECONDS_PER_COMMIT:
+            self.commit()
+
+    def commit(self) -> None:
+        """Commits what was taken so far."""
+        self._take_waiting()
+        self._table |= self._finished
+        self._finished.clear()
+        self._writer.set_files(self._table)
+        if self._indexer is not None:
+            self._indexer.commit()
+        else:
+            self._writer.commit()
+        self._last_commit = time.monotonic()
+
+    def _take_document(self, document: Document) -> None:
+        stored = self._index.get(document.id)
+        if stored is not None and _is_stored(stored, document):
+            self._report.same += 1
+            return
+        if stored is None:
+            self._report.added += 1
+        else:
+            self._report.replaced += 1
+        self._waiting.append(document)
+        if len(self._waiting) >= TEXTS_PER_CHUNK:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        if self._waiting:
+            if self._indexer is None:
+                self._indexer = Indexer.change(self._writer, self._encoder())
+                self._report.unread = self._indexer.unread
+            self._indexer.take(self._waiting, replace=True)
+            self._waiting = []
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        self._report.deleted += self._writer.delete(ids, missing_ok=True)
+
+
+def _is_stored(stored: StoredDocument, document: Document) -> bool:
+    """Whether an index has a document word for word and field for field; one that keeps no texts cannot tell."""
+    same = bool(stored.text or stored.title) and (stored.title, stored.text) == (document.title, document.text)
+    given = {name: _comparable(value) for name, value in document.fields.items() if value is not None}
+    return same and given == {name: _comparable(value) for name, value in stored.fields.items()}
+
+
+def _comparable(value: FieldValue) -> object:
+    """A value of a field as it compares with what an index gives back: lists and times come in two forms."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo is None else value.astimezone(timezone.utc).replace(tzinfo=None)
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; nothing for one that cannot be read, which differs from every digest."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
+
+
+def _surely_unchanged(before: KnownFile, status: os.stat_result) -> bool:
+    """Whether size and time are as before, and the time is so old that a later change would show."""
+    same = (before.size, before.modified) == (status.st_size, status.st_mtime_ns)
+    return same and before.modified < before.looked - CLOCK
+
+
+def _is_meant(path: str, sources: Sequence[str | Path]) -> bool:
+    """Whether a file that is not among those of the sources was one of them: it lies in a folder that was named, or is gone."""
+    for source in sources:
+        place = _absolute(Path(source))
+        if os.path.isdir(place):
+            if path.startswith(os.path.join(place, "")):
+                return True
+        elif path == place:
+            return True
+        elif glob.has_magic(str(source)) and not os.path.exists(path):
+            fixed = str(source)[: min(str(source).find(sign) for sign in "*?[" if sign in str(source))]
+            if path.startswith(_absolute(Path(fixed or "."))):
+                return True
+    return False
