@@ -144,6 +144,15 @@ def test_fields_come_from_files_and_follow_every_change(lexite, tiny_vocabulary:
     assert ids(lexite(*search, "--where", "year = 2022")) == []
 
 
+def test_columns_with_names_that_no_field_can_have_are_left_out(lexite, tiny_vocabulary: Path, tmp_path: Path) -> None:
+    record = {"pid": "a", "text": "milk", "_id": "other", "_score": 3, "two\nlines": 1, "year": 2019}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n")
+    words = ["-o", tmp_path / "i", "--vocabulary", tiny_vocabulary, "--id-field", "pid"]
+    done = lexite("index", tmp_path / "a.jsonl", *words)
+    assert done.status == 0 and "'_id' is left out: the name has a meaning of its own" in done.err
+    assert [hit["fields"] for hit in hits(lexite("search", tmp_path / "i", "milk", "--json"))] == [{"year": 2019}]
+
+
 def test_named_fields_need_pyarrow(lexite, tiny_vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jsonl").write_text('{"_id": "a", "text": "milk", "year": 2019}\n')
     words = ["index", tmp_path / "a.jsonl", "-o", tmp_path / "i", "--vocabulary", tiny_vocabulary]

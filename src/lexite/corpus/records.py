@@ -10,6 +10,24 @@ FieldValue = str | int | float | bool | datetime.date | datetime.datetime | list
 """What a field of a document holds: text, a number, true or false, a date, a date with a time, or a list of texts."""
 
 
+RESERVED_FIELDS = ("_id", "_score")
+"""What filters and sorting call the id of a document and the score of a hit, so that no field can be called so."""
+LONGEST_FIELD_NAME = 200
+
+
+def unusable_name(name: str) -> str | None:
+    r"""Why a field cannot have a name; None where it can.
+
+    >>> unusable_name("year"), unusable_name("_id"), unusable_name("a\nb")
+    (None, 'the name has a meaning of its own', 'its name is not 1 to 200 printable characters')
+    """
+    if name in RESERVED_FIELDS:
+        return "the name has a meaning of its own"
+    if not name or not name.isprintable() or len(name) > LONGEST_FIELD_NAME:
+        return f"its name is not 1 to {LONGEST_FIELD_NAME} printable characters"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document.

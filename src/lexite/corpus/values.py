@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from lexite.corpus.options import BadRecord, ReadOptions, ReadReport
-from lexite.corpus.records import FieldValue
+from lexite.corpus.records import FieldValue, unusable_name
 from lexite.errors import ConfigError
 
 FieldType = Literal["text", "integer", "number", "boolean", "date", "datetime", "list"]
@@ -137,6 +137,10 @@ class SourceFields:
         if name in self._kept:
             return True
         if name in self._ignored or not self._types.wants(name):
+            self._ignored.add(name)
+            return False
+        if (problem := unusable_name(name)) is not None:
+            self._types.leave_out(self._where, name, problem)
             self._ignored.add(name)
             return False
         self._kept.add(name)

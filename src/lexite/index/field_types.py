@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from lexite.corpus.records import RESERVED_FIELDS, unusable_name
 from lexite.errors import CorpusError, FilterError
 
 if TYPE_CHECKING:
@@ -18,13 +19,9 @@ if TYPE_CHECKING:
 FieldType = Literal["text", "integer", "number", "boolean", "date", "datetime", "list"]
 """Text; a whole number of 64 bits; a number in double precision; true or false; a date; a date with a time; a list of text."""
 FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
-ID_FIELD = "_id"
+ID_FIELD = RESERVED_FIELDS[0]
 """What filters and sorting call the id of a document. No field has this name."""
-SCORE_FIELD = "_score"
-"""What sorting calls the score of a hit. No field has this name."""
-RESERVED = (ID_FIELD, SCORE_FIELD)
 MOST_FIELDS = 1000
-LONGEST_NAME = 200
 NAMES_SHOWN = 30
 
 _NOUNS = {
@@ -196,14 +193,10 @@ def listed_fields(schema: Mapping[str, FieldType]) -> str:
 
 def _check_name(name: object, document: str, n_fields: int) -> None:
     where = f"Document '{document}'"
-    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > LONGEST_NAME:
+    problem = unusable_name(name) if isinstance(name, str) else "its name is no text"
+    if problem is not None:
         raise CorpusError(
-            f"{where}: {_shown(name)} is no name of a field. A name is text of 1 to {LONGEST_NAME} printable characters."
-        )
-    if name in RESERVED:
-        raise CorpusError(
-            f"{where}: a field cannot be called '{name}', which has a meaning of its own. Give it another name, or leave it "
-            "out (--fields)."
+            f"{where}: the field {_shown(name)} cannot be kept: {problem}. Give it another name, or leave it out."
         )
     if n_fields >= MOST_FIELDS:
         raise CorpusError(f"{where}: '{name}' is one field too many. An index has {MOST_FIELDS:,} at most.")
