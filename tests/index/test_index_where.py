@@ -268,7 +268,7 @@ def test_what_is_said_of_an_index_names_its_fields(library: BM25Index) -> None:
 
 def test_masks_are_kept_for_the_next_search(library: BM25Index, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids_of(library, where="year = 2003") == ["d3"]
-    monkeypatch.setattr("lexite.index.filtering.documents_that_pass", None)
+    monkeypatch.setattr("lexite.index.masks.documents_that_pass", None)
     assert ids_of(library, where="year=2003") == ["d3"]
 
 

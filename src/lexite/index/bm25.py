@@ -20,12 +20,10 @@ from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary, GrowingDictionary
 from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
 from lexite.index.explanation import Explanation, explain_document
-from lexite.index.field_types import FieldType
-from lexite.index.field_values import VALUES_COUNTED, Facet
+from lexite.index.field_types import VALUES_COUNTED, FieldType
 from lexite.index.fields import arrow, has_arrow
 from lexite.index.file_table import KnownFile, read_file_table
 from lexite.index.filtering import DocumentFields
-from lexite.index.filters import Where
 from lexite.index.ids import IdTable
 from lexite.index.manifest import Commit
 from lexite.index.numbering import Numbering, TopDocuments, top_documents
@@ -45,6 +43,8 @@ from lexite.wording import counted
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from lexite.index.field_values import Facet
+    from lexite.index.filters import Where
     from lexite.terms.static import StaticTable
 
 logger = logging.getLogger("lexite")

@@ -22,6 +22,7 @@ FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
 ID_FIELD = RESERVED_FIELDS[0]
 """What filters and sorting call the id of a document. No field has this name."""
 MOST_FIELDS = 1000
+VALUES_COUNTED = 10  # of each field, unless told otherwise
 NAMES_SHOWN = 30
 
 _NOUNS = {
@@ -104,6 +105,16 @@ def plain_value(value: object) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def json_value(value: FieldValue) -> Any:
+    """A value of a field in JSON: dates become text as in ISO 8601.
+
+    >>> import datetime
+    >>> json_value(datetime.date(2020, 1, 31)), json_value(["law"])
+    ('2020-01-31', ['law'])
+    """
+    return value if isinstance(value, (str, int, float, list, tuple)) else value.isoformat()
 
 
 def joined_type(have: FieldType, new: FieldType) -> FieldType | None:

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import FilterError
-from lexite.index.field_types import ID_FIELD, FieldType, known_field, listed_fields
+from lexite.index.field_types import ID_FIELD, VALUES_COUNTED, FieldType, json_value, known_field, listed_fields
 from lexite.index.fields import arrow, arrow_type, boolean_array
 from lexite.index.masks import FieldedDocuments, id_column, true_values, whole_numbers
 
 if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
-
-VALUES_COUNTED = 10
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,6 @@ class FieldOrder:
 
     documents: NDArray[np.int64]
     groups: NDArray[np.int64]
-
-
-def json_value(value: FieldValue) -> Any:
-    """A value of a field in JSON: dates become text as in ISO 8601.
-
-    >>> import datetime
-    >>> json_value(datetime.date(2020, 1, 31)), json_value(["law"])
-    ('2020-01-31', ['law'])
-    """
-    return value if isinstance(value, (str, int, float, list, tuple)) else value.isoformat()
 
 
 def count_values(

@@ -1,20 +1,26 @@
-"""Filters, counts and orders of an opened index: what its fields say about its documents."""
+"""Filters, counts and orders of an opened index: what its fields say about its documents.
+
+What evaluates them is imported when it is needed, so that other searches do not wait for it.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.conditions import Condition
 from lexite.index.field_types import FieldType
-from lexite.index.field_values import Facet, FieldOrder, count_values, order_by_field
-from lexite.index.filters import Where, read_filter
-from lexite.index.masks import FieldedDocuments, documents_that_pass
 from lexite.index.segment import Segment
+
+if TYPE_CHECKING:
+    from lexite.index.conditions import Condition
+    from lexite.index.field_values import Facet, FieldOrder
+    from lexite.index.filters import Where
+    from lexite.index.masks import FieldedDocuments
 
 MASKS_KEPT, ORDERS_KEPT = 16, 4
 
@@ -80,7 +86,11 @@ class DocumentFields:
             MissingExtraError: a package that filters need is not installed.
             IndexFormatError: a file is damaged.
         """
-        return self._passing(None if where is None else read_filter(where, self.types))
+        if where is None:
+            return self._passing(None)
+        from lexite.index.filters import read_filter
+
+        return self._passing(read_filter(where, self.types))
 
     def order(self, field: str, descending: bool) -> FieldOrder:
         """All documents, deleted ones included, in the order of a field.
@@ -101,19 +111,27 @@ class DocumentFields:
         Raises:
             FilterError, MissingExtraError, IndexFormatError: as :func:`lexite.index.field_values.count_values`.
         """
+        from lexite.index.field_values import count_values
+
         return count_values(field, self._fielded(), self.types, masks, n_most)
 
     def _evaluate(self, condition: Condition | None) -> Passing:
         living = [np.ones(each.n_documents, dtype=bool) if each.deleted is None else ~each.deleted for each in self._segments]
         if condition is not None:
+            from lexite.index.masks import documents_that_pass
+
             masks = documents_that_pass(condition, self._fielded(), self.types)
             living = [mask & alive for mask, alive in zip(masks, living, strict=True)]
         return Passing.of(self._segments, living)
 
     def _sort(self, field: str, descending: bool) -> FieldOrder:
+        from lexite.index.field_values import order_by_field
+
         return order_by_field(field, self._fielded(), self.types, descending=descending)
 
     def _fielded(self) -> list[FieldedDocuments]:
+        from lexite.index.masks import FieldedDocuments
+
         return [FieldedDocuments(each.ids, each.fields, each.n_documents) for each in self._segments]
 
 

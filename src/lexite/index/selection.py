@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import FilterError
-from lexite.index.field_values import FieldOrder
 from lexite.index.filtering import Passing
 from lexite.index.numbering import Numbering, TopDocuments, top_documents
 from lexite.index.scorer import Scorer
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import Rows
+
+if TYPE_CHECKING:
+    from lexite.index.field_values import FieldOrder
 
 FIRST_BATCH = 64  # documents that are scored first of all that are in the order of a field; twice as many follow each time
 DEEPER = 4  # times as many hits are looked for where too few cover enough of the query

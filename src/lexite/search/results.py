@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lexite.index.explanation import Explanation
-from lexite.index.field_values import json_value
+from lexite.index.field_types import json_value
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
