@@ -56,6 +56,15 @@ PassagesOption = Annotated[
         metavar="auto|none|N",
     ),
 ]
+FieldWeightOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field-weight",
+        help="Encode title, headings and body apart, and let one count so much: title=2. Can be given for each of them.",
+        metavar="FIELD=N",
+        show_default=False,
+    ),
+]
 PrefixOption = Annotated[
     int | None,
     typer.Option(

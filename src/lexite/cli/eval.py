@@ -15,6 +15,7 @@ from lexite.cli.arguments import (
     RUNTIME,
     RUNTIME_HEADING,
     WORDS_HEADING,
+    FieldWeightOption,
     PassagesOption,
     PrefixOption,
     ProfileOption,
@@ -26,6 +27,7 @@ from lexite.cli.output import WrongUsage, console, is_quiet, write_json
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
+from lexite.corpus.text_fields import field_weights_of
 from lexite.errors import ConfigError, StorageError
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
@@ -73,6 +75,7 @@ def eval_verb(
         typer.Option("--static/--no-static", help="Search the same index with static queries too, through its own table."),
     ] = False,
     passages: PassagesOption = "auto",
+    field_weight: FieldWeightOption = None,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
@@ -88,7 +91,7 @@ def eval_verb(
     from lexite.evaluation import BASELINES, evaluate_collections
     from lexite.evaluation.evaluate import LEAST_TOP_K
 
-    cutting = passages_of(passages)
+    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     if not collections:
         raise WrongUsage("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
@@ -105,6 +108,7 @@ def eval_verb(
         scoring=scoring.values,
         literal=words,
         passages=cutting,
+        field_weights=weights,
         static=static,
         top_k=top_k,
         split=split,

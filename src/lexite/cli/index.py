@@ -15,6 +15,7 @@ from lexite.cli.arguments import (
     RUNTIME,
     RUNTIME_HEADING,
     WORDS_HEADING,
+    FieldWeightOption,
     JsonFlag,
     Overwrite,
     PassagesOption,
@@ -34,6 +35,7 @@ from lexite.cli.output import is_quiet, print_json, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
+from lexite.corpus.text_fields import field_weights_of
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
@@ -67,6 +69,7 @@ def index_verb(
         ),
     ] = True,
     passages: PassagesOption = "auto",
+    field_weight: FieldWeightOption = None,
     as_json: JsonFlag = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
@@ -85,7 +88,7 @@ def index_verb(
     from lexite.search.indexing import Indexer, index_documents
 
     sources, output = need_sources(sources, "index"), need_output(output)
-    cutting = passages_of(passages)
+    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started = time.monotonic()
@@ -96,6 +99,7 @@ def index_verb(
         scoring=scoring.over(encoder.scoring),
         literal=words,
         passages=cutting,
+        field_weights=weights,
         store_text=text,
         store_fields=read.asks_for_fields or None,
         static=static,

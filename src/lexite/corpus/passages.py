@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.text_fields import FieldCollector, FieldTexts, FieldWeights
 from lexite.errors import ConfigError
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
@@ -148,28 +149,45 @@ class CutDocuments:
         texts: of all passages, as they are encoded: title and headings before the passage.
         bounds: (n_documents + 1,) int64; document i has the passages ``bounds[i]`` to below ``bounds[i + 1]``.
         spans: (n_passages, 2) int64, where each begins and ends in the text of its document, in characters.
+        fields: title, headings and body of each passage, to be encoded apart in place of ``texts``; None: they are not.
     """
 
     texts: list[str]
     bounds: NDArray[np.int64]
     spans: NDArray[np.int64]
+    fields: FieldTexts | None = None
+
+    @property
+    def encoded_texts(self) -> list[str]:
+        """What is encoded: the passages, or their fields."""
+        return self.texts if self.fields is None else self.fields.texts
+
+    @property
+    def encoded_bounds(self) -> NDArray[np.int64]:
+        """(n_documents + 1,) the first of these texts of each document."""
+        return self.bounds if self.fields is None else self.fields.text_bounds
 
     def part(self, start: int, stop: int) -> CutDocuments:
         """The documents from ``start`` to below ``stop``."""
         first, last = int(self.bounds[start]), int(self.bounds[stop])
-        return CutDocuments(self.texts[first:last], self.bounds[start : stop + 1] - first, self.spans[first:last])
+        fields = None if self.fields is None else self.fields.part(start, stop, first, last)
+        return CutDocuments(self.texts[first:last], self.bounds[start : stop + 1] - first, self.spans[first:last], fields)
 
 
-def cut_documents(documents: Sequence[TextOfDocument], config: PassageConfig | None) -> CutDocuments:
+def cut_documents(
+    documents: Sequence[TextOfDocument], config: PassageConfig | None, weights: FieldWeights | None = None
+) -> CutDocuments:
     """The passages of documents.
 
     Args:
         documents: the documents.
         config: how long texts are cut; None leaves all whole.
+        weights: of title, headings and body, which are then apart; None leaves them together.
     """
     texts: list[str] = []
     spans: list[tuple[int, int]] = []
     bounds = [0]
+    collector = None if weights is None else FieldCollector(weights)
     for document in documents:
         cuts = [Cut(0, len(document.text))] if config is None else cut_text(document.text, config)
         for cut in cuts:
@@ -177,7 +195,62 @@ def cut_documents(documents: Sequence[TextOfDocument], config: PassageConfig | N
             texts.append(" ".join(part for part in parts if part).strip() if any(parts[:-1]) else parts[-1])
             spans.append((cut.start, cut.end))
         bounds.append(len(texts))
-    return CutDocuments(texts, np.array(bounds, dtype=np.int64), np.array(spans, dtype=np.int64).reshape(-1, 2))
+        if collector is not None:
+            _collect_fields(collector, document, cuts)
+    fields = None if collector is None else collector.collected()
+    return CutDocuments(texts, np.array(bounds, dtype=np.int64), np.array(spans, dtype=np.int64).reshape(-1, 2), fields)
+
+
+def _collect_fields(collector: FieldCollector, document: TextOfDocument, cuts: Sequence[Cut]) -> None:
+    """Takes title, headings and body of each passage of a document."""
+    collector.begin_document()
+    headings = heading_lines(document.text)
+    for cut in cuts:
+        own = [heading for heading in headings if cut.start <= heading.start and heading.end <= cut.end]
+        body = text_without(document.text, own, cut.start, cut.end)
+        collector.add(document.title, [*cut.headings, *(heading.words for heading in own)], body)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadingLine:
+    """A heading in a text.
+
+    Attributes:
+        start: where its line begins, in characters.
+        end: where the line ends.
+        level: 1 for the outermost, to 6.
+        words: what it says.
+    """
+
+    start: int
+    end: int
+    level: int
+    words: str
+
+
+def heading_lines(text: str) -> list[HeadingLine]:
+    r"""The headings of a text: lines at the beginning of a paragraph that begin with ``#``.
+
+    >>> [(line.level, line.words) for line in heading_lines("# Boiler\n\n## Winter\nDrain it.\n# no heading")]
+    [(1, 'Boiler'), (2, 'Winter')]
+    """
+    if "#" not in text:
+        return []
+    found = []
+    for place, end in _between(text, _BLANK_LINE, 0, len(text)):
+        while heading := _HEADING.match(text, place, end):
+            found.append(HeadingLine(place, place + len(heading[0].rstrip()), len(heading[1]), heading[2]))
+            place = heading.end()
+    return found
+
+
+def text_without(text: str, headings: Sequence[HeadingLine], start: int, end: int) -> str:
+    """A part of a text without the headings that lie in it, which are given in order."""
+    if not headings:
+        return text[start:end]
+    begins, ends = [start, *(heading.end for heading in headings)], [*(heading.start for heading in headings), end]
+    parts = (text[begin:stop].strip() for begin, stop in zip(begins, ends, strict=True))
+    return "\n\n".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import BackboneError, LexiteError
 from lexite.evaluation.judged import JudgedCollection, TextDigest, digest_texts
 from lexite.files import check_output_folder, read_json, replace_folder, sha256_file, storage_errors, write_json
@@ -67,25 +68,26 @@ class StateCache:
         return store.iterate(_texts_per_chunk(store))
 
     def documents(
-        self, collection: JudgedCollection, passages: PassageConfig | None = None
+        self, collection: JudgedCollection, passages: PassageConfig | None = None, weights: FieldWeights | None = None
     ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
         """The collection's documents, in order, some at a time, with the token states of their passages, from the disk.
 
         Args:
             collection: the collection.
             passages: how long texts are cut into passages; None leaves them whole.
+            weights: of title, headings and body, whose states come in place of those of passages; None: passages.
         """
-        digest, n_passages = TextDigest(), 0
-        for text in _passage_texts(collection, passages):
+        digest, n_texts = TextDigest(), 0
+        for text in _encoded_texts(collection, passages, weights):
             digest.add(text)
-            n_passages += 1
-        texts = _passage_texts(collection, passages)
-        store = self._store(collection, "document", digest.hexdigest(), n_passages, texts)
+            n_texts += 1
+        texts = _encoded_texts(collection, passages, weights)
+        store = self._store(collection, "document", digest.hexdigest(), n_texts, texts)
         place = 0
         for some in chunks(collection.read(), _texts_per_chunk(store)):
-            cut = cut_documents(some, passages)
-            yield some, cut, store.read(place, place + len(cut.texts))
-            place += len(cut.texts)
+            cut = cut_documents(some, passages, weights)
+            yield some, cut, store.read(place, place + len(cut.encoded_texts))
+            place += len(cut.encoded_texts)
 
     def _store(self, collection: JudgedCollection, kind: Kind, digest: str, n_texts: int, texts: Iterable[str]) -> StateStore:
         """The store of some texts, made when it is not there or damaged."""
@@ -187,8 +189,8 @@ def _texts_per_chunk(store: StateStore) -> int:
     return min(TEXTS_PER_CHUNK, max(TOKENS_PER_CHUNK // per_text, 1))
 
 
-def _passage_texts(collection: JudgedCollection, passages: PassageConfig | None) -> Iterator[str]:
-    return (text for some in chunks(collection.read()) for text in cut_documents(some, passages).texts)
+def _encoded_texts(collection: JudgedCollection, passages: PassageConfig | None, weights: FieldWeights | None) -> Iterator[str]:
+    return (text for some in chunks(collection.read()) for text in cut_documents(some, passages, weights).encoded_texts)
 
 
 def _digest(collection: JudgedCollection, kind: Kind) -> str:

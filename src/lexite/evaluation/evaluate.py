@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lexite.config import to_dict
 from lexite.corpus import ReadOptions
 from lexite.corpus.passages import PassageConfig
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError
 from lexite.evaluation.cache import StateCache
 from lexite.evaluation.dense import DenseSystem
@@ -61,6 +62,7 @@ def evaluate_collections(
     literal: LiteralConfig | None = None,
     static: bool = False,
     passages: PassageConfig | None = AUTO,
+    field_weights: FieldWeights | None = None,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -86,6 +88,8 @@ def evaluate_collections(
         static: whether the same index is also searched with static queries, through a table of its documents as
             ``lexite index`` keeps it: the system ``static``, or ``static+words``.
         passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole. Baselines do.
+        field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as all
+            baselines do.
 
     Raises:
         ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name, or static queries of a
@@ -102,16 +106,21 @@ def evaluate_collections(
     encoder = encoder() if not isinstance(encoder, LatentTermEncoder) else encoder
     scoring = scoring_of(scoring, encoder.scoring)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
-    tested = LatentSystem(encoder, scoring, k_documents, k_queries, states, show_progress, literal, static, passages)
+    tested = LatentSystem(
+        encoder, scoring, k_documents, k_queries, states, show_progress, literal, static, passages, field_weights
+    )
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
     results: dict[str, dict[str, _Result]] = {}
     for collection in collections:
         results[collection.name] = _evaluate(systems, collection, top_k, folder)
-    cut = None if passages is None else to_dict(passages)
+    texts = {
+        "passages": None if passages is None else to_dict(passages),
+        "field_weights": None if field_weights is None else to_dict(field_weights),
+    }
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
     return _report(
-        encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static, "passages": cut}
+        encoder, results, {**settings, **to_dict(literal or LiteralConfig(literal=False)), "static": static, **texts}
     )
 
 

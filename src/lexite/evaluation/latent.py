@@ -14,6 +14,7 @@ from scipy.sparse import vstack
 
 from lexite.corpus import Document
 from lexite.corpus.passages import CutDocuments, PassageConfig
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.systems import Costs, SystemResult
@@ -22,7 +23,7 @@ from lexite.index import BM25Index, EncodedQueries
 from lexite.progress import progress
 from lexite.ranking.rankings import Ranking
 from lexite.scoring.words import LiteralConfig
-from lexite.search.indexing import Indexer, index_documents
+from lexite.search.indexing import Indexer, index_documents, summed_fields
 from lexite.search.queries import configured_encoder, static_queries_of
 from lexite.terms.static import counter_for
 
@@ -40,9 +41,9 @@ class KeptStates(Protocol):
         ...
 
     def documents(
-        self, collection: JudgedCollection, passages: PassageConfig | None = None
+        self, collection: JudgedCollection, passages: PassageConfig | None = None, weights: FieldWeights | None = None
     ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
-        """The collection's documents, in order, some at a time, with the token states of their passages."""
+        """The collection's documents, in order, some at a time, with the token states of their passages or fields."""
         ...
 
 
@@ -59,6 +60,8 @@ class LatentSystem:
         literal: whether literal words are indexed and searched too, and how.
         static: whether the index is searched with static queries too. It then has a table, counted from its documents as they
             are encoded, as `lexite index` makes it.
+        passages: how long texts are cut into passages; None leaves them whole.
+        field_weights: how much title, headings and body count, encoded apart; None encodes them together.
 
     Raises:
         ConfigError: a k below 1 or above the number of latents, or a backbone that cannot have a static table.
@@ -75,8 +78,9 @@ class LatentSystem:
         literal: LiteralConfig | None = None,
         static: bool = False,
         passages: PassageConfig | None = None,
+        field_weights: FieldWeights | None = None,
     ) -> None:
-        self.passages = passages
+        self.passages, self.field_weights = passages, field_weights
         self.literal = literal if literal is not None and literal.literal else None
         k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
         self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
@@ -121,6 +125,7 @@ class LatentSystem:
             scoring=self.scoring,
             literal=self.literal or LiteralConfig(literal=False),
             passages=self.passages,
+            field_weights=self.field_weights,
             store_text=False,
             static=self.static,
         )
@@ -137,9 +142,10 @@ class LatentSystem:
     def _take_states(self, indexer: Indexer, collection: JudgedCollection, cache: KeptStates, title: str) -> None:
         """Takes documents whose token states are kept."""
         with progress(title, len(collection.document_ids), show=self.show_progress) as bar:
-            for documents, cut, states in cache.documents(collection, self.passages):
-                rows = self.encoder.encode_states(states, "document", static=indexer.counter)
-                indexer.take(documents, rows, cut)
+            for documents, cut, states in cache.documents(collection, self.passages, self.field_weights):
+                floor = None if cut.fields is None else 0.0
+                rows = self.encoder.encode_states(states, "document", floor=floor, static=indexer.counter)
+                indexer.take(documents, summed_fields(self.encoder, rows, cut), cut)
                 bar.advance(len(documents))
 
     def _queries(self, collection: JudgedCollection) -> EncodedQueries:

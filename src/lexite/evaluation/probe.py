@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lexite.corpus import Document, ReadOptions
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import BackboneError
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
@@ -124,7 +125,7 @@ class _CollectionStates:
 
     def __post_init__(self) -> None:
         self._backbone: Backbone | None = None
-        self._chunks: dict[Kind | PassageConfig | None, list[TokenStates]] = {}
+        self._chunks: dict[Kind | tuple[PassageConfig | None, FieldWeights | None], list[TokenStates]] = {}
 
     @property
     def backbone(self) -> Backbone:
@@ -144,21 +145,23 @@ class _CollectionStates:
         return iter(self._kept(kind, encode))
 
     def documents(
-        self, collection: JudgedCollection, passages: PassageConfig | None = None
+        self, collection: JudgedCollection, passages: PassageConfig | None = None, weights: FieldWeights | None = None
     ) -> Iterator[tuple[list[Document], CutDocuments, TokenStates]]:
-        """The collection's documents, in order, some at a time, with the states of their passages."""
+        """The collection's documents, in order, some at a time, with the states of their passages or fields."""
         from lexite.backbone import iterate_states
         from lexite.backbone.states import concatenate
 
         def encode() -> Iterator[TokenStates]:
             for some in chunks(collection.read()):
-                texts = cut_documents(some, passages).texts
+                texts = cut_documents(some, passages, weights).encoded_texts
                 yield concatenate(list(iterate_states(self.backbone, texts, "document")))
 
-        for some, states in zip(chunks(collection.read()), self._kept(passages, encode), strict=True):
-            yield some, cut_documents(some, passages), states
+        for some, states in zip(chunks(collection.read()), self._kept((passages, weights), encode), strict=True):
+            yield some, cut_documents(some, passages, weights), states
 
-    def _kept(self, what: Kind | PassageConfig | None, encode: Callable[[], Iterator[TokenStates]]) -> list[TokenStates]:
+    def _kept(
+        self, what: Kind | tuple[PassageConfig | None, FieldWeights | None], encode: Callable[[], Iterator[TokenStates]]
+    ) -> list[TokenStates]:
         """States that are encoded once."""
         if what not in self._chunks:
             logger.info(

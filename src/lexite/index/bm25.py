@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError, CorpusError, ModelError
 from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
@@ -109,6 +110,7 @@ class BM25Index:
         literal: LiteralConfig | None = None,
         passages: PassageConfig | None = None,
         store_fields: bool | None = None,
+        field_weights: FieldWeights | None = None,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -124,6 +126,8 @@ class BM25Index:
             passages: how long texts are cut, to record it: the writer takes passages as they are given.
             store_fields: whether to keep the fields of documents. None keeps them where pyarrow is installed, and warns where
                 documents have fields and it is not.
+            field_weights: how much title, headings and body count, to record it. The writer takes weights of latents as they
+                are given, and counts literal words so.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
@@ -136,6 +140,7 @@ class BM25Index:
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
         if store_fields is False:
             state = dataclasses.replace(state, fields=None)
+        state = dataclasses.replace(state, field_weights=field_weights)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -429,6 +434,11 @@ class BM25Index:
     def fields(self) -> Mapping[str, FieldType]:
         """Types of the fields that documents have, by name."""
         return self._fields.types
+
+    @property
+    def field_weights(self) -> FieldWeights | None:
+        """How much title, headings and body count, encoded apart; None: they are encoded together."""
+        return self._commit.field_weights
 
     @property
     def n_latents(self) -> int:

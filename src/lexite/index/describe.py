@@ -109,6 +109,7 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         "n_documents": n_documents,
         "n_passages": index.n_passages,
         "passages": to_dict(commit.passages) if commit.passages else None,
+        "field_weights": to_dict(commit.field_weights) if commit.field_weights else None,
         "n_deleted": sum(segment.n_deleted for segment in commit.segments),
         "n_segments": index.n_segments,
         "n_terms": index.n_terms,

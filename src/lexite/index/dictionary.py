@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.text_fields import FieldTexts
 from lexite.errors import IndexFormatError
 from lexite.index.ids import IdTable, encode_text, hash_ids
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
@@ -120,16 +121,19 @@ class GrowingDictionary:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def add_to(self, rows: Rows, n_latents: int, texts: Sequence[str], literal: LiteralConfig) -> Rows:
+    def add_to(
+        self, rows: Rows, n_latents: int, texts: Sequence[str], literal: LiteralConfig, fields: FieldTexts | None = None
+    ) -> Rows:
         """Rows of documents with the words of their texts, which are taken in where they are new.
 
         Args:
             rows: weights of latent terms.
             n_latents: number of latent terms.
-            texts: of the documents.
+            texts: of the documents, or of their fields.
             literal: how words are taken and weighed.
+            fields: how the words of fields are added up; None: each text is that of a row.
         """
-        words, owners, values = _entries(texts, literal)
+        words, owners, values = _entries(texts, literal, fields)
         known = self._numbers
         numbers = np.array([known.setdefault(word, len(known)) for word in words], dtype=np.int64)
         return _with_words(rows, n_latents, owners, numbers, (values * literal.literal_weight_documents).astype(np.float32))
@@ -204,9 +208,13 @@ def verify_words(folder: Path, record: WordsRecord) -> None:
         verify_file(folder / WORDS_NAME / name, file)
 
 
-def _entries(texts: Sequence[str], literal: LiteralConfig) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
-    """The words of each text, the text of each, and how often it occurs there."""
-    counts = [literal.words_of(text) for text in texts]
+def _entries(
+    texts: Sequence[str], literal: LiteralConfig, fields: FieldTexts | None = None
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+    """The words of each text, or of each sum of fields, the number of that, and how often the word occurs there."""
+    counts: Sequence[Mapping[str, float]] = [literal.words_of(text) for text in texts]
+    if fields is not None:
+        counts = fields.summed_counts(counts)
     owners = np.repeat(np.arange(len(counts)), np.array([len(count) for count in counts], dtype=np.int64))
     values = np.array([n for count in counts for n in count.values()], dtype=np.float64)
     return [word for count in counts for word in count], owners, values

@@ -14,6 +14,7 @@ from typing import Any
 
 from lexite.config import from_dict, to_dict
 from lexite.corpus.passages import PassageConfig
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError, IndexFormatError
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index.config import VocabularyInfo
@@ -87,6 +88,7 @@ class Commit:
         passages: how long texts are cut into passages; None: they are not.
         fields: types of the fields that documents have, by name; None: fields are not kept.
         files: the table of the files that documents came from; None when there is none.
+        field_weights: how much title, headings and body count, encoded apart; None: they are encoded together.
         segments: in document order.
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
@@ -105,6 +107,7 @@ class Commit:
     passages: PassageConfig | None = None
     fields: Mapping[str, FieldType] | None = field(default_factory=dict)
     files: FilesRecord | None = None
+    field_weights: FieldWeights | None = None
     format_version: int = FORMAT_VERSION
 
     @property
@@ -128,6 +131,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "store_text": commit.store_text,
         "passages": to_dict(commit.passages) if commit.passages else None,
         "fields": None if commit.fields is None else dict(commit.fields),
+        "field_weights": to_dict(commit.field_weights) if commit.field_weights else None,
         "literal": to_dict(commit.literal) if commit.literal else None,
         "words": dataclasses.asdict(commit.words) if commit.words else None,
         "static": dataclasses.asdict(commit.static) if commit.static else None,
@@ -171,10 +175,11 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     if version <= WHOLE_DOCUMENTS:
         value["passages"], value["fields"] = None, {}
         value["segments"] = [{**entry, "n_passages": entry["n_documents"]} for entry in value["segments"]]
-    words, files, static = (
+    words, files, static, weights = (
         value["words"],
         value.get("files"),
         value.get("static"),
+        value.get("field_weights"),
     )  # which the first indexes of this format lack
     commit = Commit(
         generation=int(value["generation"]),
@@ -188,6 +193,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         files=None if files is None else FilesRecord(**{**files, "files": _files(files)}),
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
         fields=_fields(value["fields"]),
+        field_weights=None if weights is None else from_dict(FieldWeights, weights, str(path)),
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError, MissingExtraError, StorageError
 from lexite.index.buffer import SegmentBuffer, close_folder
 from lexite.index.checks import check_vocabulary, check_weights
@@ -113,6 +114,11 @@ class IndexWriter:
     def fields(self) -> Mapping[str, FieldType] | None:
         """Types of the fields that documents have, by name; None: fields are not kept."""
         return self._fields
+
+    @property
+    def field_weights(self) -> FieldWeights | None:
+        """How much title, headings and body count, encoded apart; None: they are encoded together."""
+        return self._state.field_weights
 
     @property
     def n_documents(self) -> int:
@@ -283,7 +289,7 @@ class IndexWriter:
     def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None, *, replace: bool) -> int:
         self._check_usable()
         ids = _encode_ids(documents)
-        cut = cut_documents(documents, None) if cut is None else cut
+        cut = cut_documents(documents, None, self.field_weights) if cut is None else cut
 
         def place(row: int) -> str:
             return f"document '{documents[int(np.searchsorted(cut.bounds, row, side='right')) - 1].id}'"
@@ -302,7 +308,7 @@ class IndexWriter:
             self._fields = fields
             replaced = self._delete(ids, found)
             if self._state.literal:
-                rows = self._add_words(rows, cut.texts, self._state.literal)
+                rows = self._add_words(rows, cut, self._state.literal)
                 self._buffer.grow(self.n_terms)
             start = 0
             while start < len(documents):
@@ -335,14 +341,14 @@ class IndexWriter:
         )
         return fields
 
-    def _add_words(self, rows: Rows, texts: Sequence[str], literal: LiteralConfig) -> Rows:
-        """The rows with the literal words of their texts."""
+    def _add_words(self, rows: Rows, cut: CutDocuments, literal: LiteralConfig) -> Rows:
+        """The rows with the literal words of their passages."""
         if self._words is None:
             record = self._state.words
             if record is not None:
                 verify_words(self.folder, record)  # damage must not be copied under a new checksum
             self._words = GrowingDictionary(None if record is None else open_words(self.folder, record))
-        return self._words.add_to(rows, self.n_latents, texts, literal)
+        return self._words.add_to(rows, self.n_latents, cut.encoded_texts, literal, cut.fields)
 
     def _find(self, ids: list[bytes]) -> list[tuple[ChangedSegment | None, int] | None]:
         """Where each id lives: a segment and a document, no segment for the buffer, None when it is nowhere."""

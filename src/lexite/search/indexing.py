@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
+from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import CorpusError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo
 from lexite.index.manifest import COMMIT_NAME
 from lexite.progress import progress
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import SparseRows
+from lexite.scoring.transform import drop_small
 from lexite.scoring.words import LiteralConfig
 from lexite.search.unread import UnreadDocuments
 from lexite.terms.piece_counts import PieceCounts
@@ -86,6 +88,7 @@ class Indexer:
         scoring: BM25Config | None = None,
         literal: LiteralConfig | None = None,
         passages: PassageConfig | None = None,
+        field_weights: FieldWeights | None = None,
         store_text: bool = True,
         store_fields: bool | None = None,
         static: bool = True,
@@ -99,6 +102,7 @@ class Indexer:
             scoring: how searches score unless told otherwise; None takes the vocabulary's.
             literal: whether words are indexed beside latent terms, and how; None for the defaults, which index them.
             passages: how long texts are cut into passages; None leaves them whole.
+            field_weights: how much title, headings and body count, encoded apart; None encodes them together.
             store_text: whether titles and texts are kept.
             store_fields: whether fields are kept; None keeps them where pyarrow is installed.
             static: whether it gets a table that encodes queries without the model, where the model can have one.
@@ -125,6 +129,7 @@ class Indexer:
             store_fields=store_fields,
             literal=words,
             passages=passages,
+            field_weights=field_weights,
         )
 
         def finish(counted: StaticCounter) -> None:
@@ -176,12 +181,14 @@ class Indexer:
             How many documents were replaced.
         """
         if cut is None:
-            cut = cut_documents(documents, self.writer.passages)
+            cut = cut_documents(documents, self.writer.passages, self.writer.field_weights)
         counts = None
         if rows is None:
             counts = PieceCounts(self.encoder.components.unread_pieces)
-            rows = self.encoder.encode_documents(cut.texts, static=self.counter, pieces=counts)
-        self.unread.note(documents, rows, counts, self.writer.literal, cut.bounds)
+            floor = None if cut.fields is None else 0.0  # of sums of fields it is taken afterwards
+            encoded = self.encoder.encode_documents(cut.encoded_texts, floor=floor, static=self.counter, pieces=counts)
+            rows = summed_fields(self.encoder, encoded, cut)
+        self.unread.note(documents, rows, counts, self.writer.literal, cut.bounds, cut.encoded_bounds)
         if replace:
             return self.writer.replace(documents, rows, cut)
         self.writer.add(documents, rows, cut)
@@ -200,6 +207,19 @@ class Indexer:
         self.writer.__exit__(kind, error, trace)
         if self._new_folder is not None and not (self._new_folder / COMMIT_NAME).exists():
             shutil.rmtree(self._new_folder, ignore_errors=True)
+
+
+def summed_fields(encoder: LatentTermEncoder, rows: SparseRows, cut: CutDocuments) -> SparseRows:
+    """Raw weights of passages from those of their fields, which were encoded without a floor: it is taken of the sums.
+
+    Args:
+        encoder: the vocabulary.
+        rows: raw weights of ``cut.encoded_texts``; where these are passages, they are what is given back.
+        cut: the passages.
+    """
+    if cut.fields is None:
+        return rows
+    return drop_small(cut.fields.summed(rows), encoder.floor_for("document"))
 
 
 def index_documents(

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lexite.corpus.passages import PassageConfig, passages_of
+from lexite.corpus.text_fields import FieldWeights, field_weights_of
 from lexite.errors import ArgumentError, ConfigError
 from lexite.files import storage_errors
 from lexite.index import BM25Index
@@ -107,6 +108,7 @@ class Searcher:
         scoring: BM25Config | Mapping[str, Any] | None = None,
         literal: LiteralConfig | bool = True,
         passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
+        field_weights: FieldWeights | Mapping[str, float] | None = None,
         static: bool = True,
         store_text: bool = True,
         store_fields: bool | None = None,
@@ -131,6 +133,8 @@ class Searcher:
             literal: whether words are indexed beside latent terms, or how.
             passages: how texts of more than 250 words are cut: ``"auto"`` into passages of about 160 words, a number into
                 passages of so many, ``"none"`` not at all. Hits are documents in any case.
+            field_weights: encode title, headings and body apart, and count them so: ``{"title": 2.0}``; None encodes them
+                together. ``docs/fields-of-text.md``.
             static: keep a table that encodes queries without the model, counted from these documents.
             store_text: keep titles and texts, so that hits show them.
             store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed, and
@@ -150,7 +154,7 @@ class Searcher:
         from lexite.index import check_index_folder
         from lexite.terms import LatentTermEncoder
 
-        cutting = passages_of(passages)
+        cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
         documents = documents_of(sources, texts, read, report)
@@ -168,6 +172,7 @@ class Searcher:
                 scoring=scoring_of(scoring, encoder.scoring),
                 literal=literal_of(literal),
                 passages=cutting,
+                field_weights=weights,
                 store_text=store_text,
                 store_fields=True if store_fields is None and read is not None and read.asks_for_fields else store_fields,
                 static=static,

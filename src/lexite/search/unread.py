@@ -41,22 +41,25 @@ class UnreadDocuments:
         counts: PieceCounts | None,
         literal: LiteralConfig | None,
         bounds: NDArray[np.int64] | None = None,
+        text_bounds: NDArray[np.int64] | None = None,
     ) -> None:
         """Looks at documents that an index takes.
 
         Args:
             documents: the documents.
             rows: raw weights of latent terms, a row for each document or for each of its parts.
-            counts: the word pieces of each row; None where they were not counted.
+            counts: the word pieces of each text that was encoded; None where they were not counted.
             literal: how words are indexed; None: they are not.
             bounds: (n_documents + 1,) the rows of each document; None: one each.
+            text_bounds: (n_documents + 1,) the encoded texts of each document; None: those of its rows.
         """
         bounds = np.arange(len(documents) + 1) if bounds is None else bounds
         terms = np.diff(np.asarray(rows.indptr)[bounds])
         without = [i for i in np.flatnonzero(terms == 0).tolist() if not (literal and literal.words_of(documents[i].full_text))]
         self.without_terms += [documents[i].id for i in without]
         if counts is not None:
-            sums = [np.concatenate([[0], np.cumsum(part)])[bounds] for part in (counts.pieces, counts.not_read)]
+            owned = bounds if text_bounds is None else text_bounds
+            sums = [np.concatenate([[0], np.cumsum(part)])[owned] for part in (counts.pieces, counts.not_read)]
             pieces, not_read = (np.diff(part) for part in sums)
             unknown = set(np.flatnonzero(not_read > MOST * pieces).tolist()).difference(without)
             self.mostly_unknown += [documents[i].id for i in sorted(unknown)]
