@@ -40,6 +40,10 @@ class FilterError(LexiteError):
     """A filter cannot be read, or names a field or a value that the documents of the index do not have."""
 
 
+class QueryError(LexiteError):
+    """A query asks for what the index cannot tell, or for nothing."""
+
+
 class StorageError(LexiteError):
     """A file or folder cannot be written: full disk, missing permission, or something else is in its place."""
 

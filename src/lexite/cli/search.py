@@ -20,18 +20,21 @@ from lexite.cli.options import configured, flag
 from lexite.cli.output import WrongUsage, console, print_json, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.errors import ConfigError, CorpusError
+from lexite.errors import ConfigError, CorpusError, QueryError
 from lexite.scoring.config import BM25Config
 from lexite.search import Searcher
 from lexite.search.indexing import chunks
 from lexite.search.labels import labels_of
 from lexite.search.limits import HitLimits
+from lexite.search.operators import missing_words, parse_query
 from lexite.search.results import describe_hits
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
 from lexite.wording import counted, escaped, one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lexite.corpus import Query
     from lexite.index import BM25Index
     from lexite.ranking.hits import Hit
@@ -101,6 +104,14 @@ def search_verb(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search faster, and miss a hit now and then; scores stay exact.")
     ] = False,
+    operators: Annotated[
+        bool | None,
+        typer.Option(
+            "--operators/--no-operators",
+            help='Whether +word and "a phrase" must be in a document, and -word must not. Default: in queries that are typed.',
+            show_default=False,
+        ),
+    ] = None,
     vocabulary: Annotated[
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
@@ -123,6 +134,8 @@ def search_verb(
         raise WrongUsage("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries or static):
         raise WrongUsage("--terms takes the place of words, of --queries and of --static. Give one of them.")
+    if terms_file is not None and operators:
+        raise WrongUsage("--terms holds terms, in which there are no operators. Leave --operators out.")
     if terms_file is not None:
         _check_place("--terms", (*terms.values, *model.values))
     elif static:
@@ -144,7 +157,9 @@ def search_verb(
     listed = _listed_queries(query, queries, read)
     searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
-    options = {"top_k": top_k, "approximate": approximate, **terms.values, **limits.given()}
+    typed = queries is None and (bool(query) or sys.stdin.isatty())
+    reads = {"operators": typed if operators is None else operators}
+    options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given()}
     _ask(Session(searcher, options, snippets, passages_per_hit, shown), listed, run, as_json)
 
 
@@ -214,16 +229,35 @@ class Session:
         out = console()
         for query in queries:
             hits = self.search(query.text)
+            missing = self.missing(query.text, hits)
             if as_json:
-                hits_json = [hit.to_json() for hit in hits]
-                print_json({"id": query.id, "query": query.text, "hits": hits_json, **self.shown.to_json()})
+                found: dict[str, Any] = {"hits": [hit.to_json() for hit in hits], **({"missing": missing} if missing else {})}
+                print_json({"id": query.id, "query": query.text, **found, **self.shown.to_json()})
                 sys.stdout.flush()
                 continue
             if headings:
                 out.print(Text(f"\n{one_line(query.text)}", "bold magenta"))
-            print_hits(out, hits, self.shown)
+            self.show(out, query.text, hits, missing)
         if not as_json:
             print_facets(out, self.shown.facets)
+
+    def missing(self, text: str, hits: Sequence[SearchHit]) -> list[str]:
+        """The required words of a query that no document has, where it has no hits."""
+        return missing_words(self.searcher.index, text) if self.options["operators"] and not hits else []
+
+    def show(self, out: Console, text: str, hits: Sequence[SearchHit], missing: Sequence[str]) -> None:
+        """Prints hits; where there are none, which required words no document has."""
+        from rich.text import Text
+
+        if hits or not (self.options["operators"] and parse_query(text).has_operators):
+            print_hits(out, hits, self.shown)
+        elif missing:
+            named = " or ".join(f"'{one_line(words)}'" for words in missing)
+            out.print(Text(f"No document has {named}, which the query requires."))
+        else:
+            out.print(
+                Text("No document that shares a term with the query has all that it requires and nothing that it excludes.")
+            )
 
     def converse(self) -> None:
         """Asks for queries until the input ends."""
@@ -241,7 +275,11 @@ class Session:
                 continue
             if not text:
                 return
-            print_hits(console(), self.search(text), self.shown)
+            try:
+                hits = self.search(text)
+                self.show(console(), text, hits, self.missing(text, hits))
+            except QueryError as error:
+                console().print(one_line(str(error)), markup=False)
 
     def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:
         """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""

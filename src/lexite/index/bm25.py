@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
-from lexite.errors import ArgumentError, CorpusError, ModelError
+from lexite.errors import ArgumentError, CorpusError, ModelError, QueryError
 from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
@@ -33,6 +33,7 @@ from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment, segment_in_memory
 from lexite.index.selection import Asked, read_sort
 from lexite.index.static import StoredStatic
+from lexite.index.word_conditions import WordConditions
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, Transform, scoring_of
@@ -263,8 +264,8 @@ class BM25Index:
             top_k: how many hits to return for each at most.
             scoring: how to score; None takes what the index was made with.
             exclude: for each query the id of a document that is no hit (BEIR leaves out a document with the query's own id).
-            among: ids of the only documents that may be hits: a list for all queries, or a list for each. Statistics stay
-                those of all documents.
+            among: ids of the only documents that may be hits: a list for all queries, or a list for each; or for each an array
+                of numbers, such as :meth:`documents_with` gives. Statistics stay those of all documents.
             approximate: search faster and miss a hit now and then: of what frequent terms could add to a score only a part
                 is counted on (``APPROXIMATE_SHARE``). Scores are exact. ``docs/results/performance.md`` has the measured loss.
             where: a filter over the fields of documents, as in SQL's WHERE (``"year >= 2020 and 'law' in tags"``), or its tree
@@ -377,6 +378,34 @@ class BM25Index:
             for passage, score in zip(found.tolist(), scores.tolist(), strict=True)
             if passage >= 0
         ]
+
+    def documents_with(self, required: Sequence[str] = (), excluded: Sequence[str] = ()) -> NDArray[np.int64]:
+        """The numbers of the documents that have all of some words and phrases and none of others, ascending.
+
+        A text of several words is a phrase: the document has them side by side, in this order. Words are cut and folded as
+        literal words are. All passages of a document count, and its title.
+
+        Args:
+            required: words and phrases that a document must have.
+            excluded: words and phrases that it must not have.
+
+        Raises:
+            QueryError: the index has no literal words; or it keeps no texts, in which alone a phrase can be looked for.
+            IndexFormatError: postings are damaged.
+        """
+        return self._word_conditions().passing(required, excluded)
+
+    def missing_words(self, required: Sequence[str]) -> list[str]:
+        """Those among words and phrases that no document has; errors are those of :meth:`documents_with`."""
+        return self._word_conditions().missing(required)
+
+    def _word_conditions(self) -> WordConditions:
+        if self.literal is None:
+            raise QueryError(
+                f"{self._name} has no literal words, so words cannot be required or excluded. Search with --no-operators, or "
+                "build it again without --no-literal."
+            )
+        return WordConditions(self._numbering, self._words, self.n_latents, self.literal, self.field_weights)
 
     def rows(self, documents: Iterable[int | str] | None = None) -> csr_array[np.float32]:
         """Raw weights of documents, as the index keeps them; of a document with several passages, the sum of theirs.

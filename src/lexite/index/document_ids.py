@@ -13,8 +13,8 @@ from lexite.index.ids import encode_text, hash_ids
 from lexite.index.segment import Segment
 from lexite.wording import counted
 
-Among = Sequence[str] | Sequence[Sequence[str]]
-"""Ids of the only documents that may be hits: a list for all queries, or a list for each."""
+Among = Sequence[str] | Sequence[Sequence[str]] | Sequence[NDArray[np.int64]]
+"""Ids of the only documents that may be hits: a list for all queries, or a list for each; or an array of numbers for each."""
 
 
 class DocumentIds(Collection[str]):
@@ -88,6 +88,10 @@ class DocumentIds(Collection[str]):
             return [self.numbers(given)] * n_queries
         if len(given) != n_queries:
             raise ModelError(f"Documents to search among are given for {len(given)} queries, but {n_queries} are asked.")
+        if given and all(isinstance(entry, np.ndarray) and entry.dtype.kind == "i" for entry in given):
+            for number in (number for entry in given if len(entry) for number in (entry.min(), entry.max())):
+                self._checked(number)
+            return given
         lists = [listed_ids(entry) for entry in given]
         different = list(dict.fromkeys(identifier for ids in lists for identifier in ids))
         for identifier in different:

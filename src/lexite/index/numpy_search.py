@@ -165,6 +165,35 @@ def _bounds_of_scores(
     return np.where(matched, low, 0.0), np.where(matched, high, 0.0)
 
 
+def passages_with(segment: Segment, term: int) -> NDArray[np.int64]:
+    """The passages of a segment that have a term, ascending; those of deleted documents are among them.
+
+    Raises:
+        IndexFormatError: the list is damaged.
+    """
+    if term >= segment.n_terms:
+        return np.empty(0, np.int64)
+    postings = segment.postings
+    if postings is None:  # of an index in memory
+        return np.searchsorted(segment.row_bounds, np.flatnonzero(segment.row_terms == term), side="right") - 1
+    n_chunks, found = n_chunks_of(segment.n_passages), [np.empty(0, np.int64)]
+    for chunk in range(n_chunks):
+        place, first = term * n_chunks + chunk, chunk * CHUNK
+        begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
+        size = min(CHUNK, segment.n_passages - first)
+        if not 0 <= begin <= end <= len(postings.lists):
+            raise IndexFormatError(DAMAGED_ROWS)
+        kind, part = int(postings.kinds[place]), postings.lists[begin:end]
+        if kind == FULL and len(part) in (0, size):
+            found.append(np.flatnonzero(part) + first)
+            continue
+        local, impacts = _decode(part, kind)
+        if len(local) and not 0 <= int(local.min()) <= int(local.max()) < size:
+            raise IndexFormatError(DAMAGED_ROWS)
+        found.append(local[impacts > 0] + first)
+    return np.concatenate(found)
+
+
 def _decode(data: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Documents within the chunk, and impacts, of a list that is not full."""
     if kind == SPARSE and len(data) % 3 == 0:

@@ -32,15 +32,47 @@ def words_in_pairs(text: str) -> list[str]:
     >>> words_in_pairs("東京へ 7月, हिन्दी"), words_in_pairs("seven")
     (['東京', '京へ', '東', '京', '7', '月', 'हिन्दी'], ['seven'])
     """
+    runs, has_paired = _runs(text)
+    return [word for run in runs for word in _words_of_run(run)] if has_paired else runs
+
+
+def units_in_order(text: str) -> list[str]:
+    """The same text one unit after the other: each character of a script without blanks, runs of letters and digits elsewhere.
+
+    Args:
+        text: after normalisation and case folding.
+
+    >>> units_in_order("東京へ 7月, हिन्दी")
+    ['東', '京', 'へ', '7', '月', 'हिन्दी']
+    """
+    runs, has_paired = _runs(text)
+    return [unit for run in runs for unit in _units_of_run(run)] if has_paired else runs
+
+
+def _runs(text: str) -> tuple[list[str], bool]:
+    """Runs of letters and digits with their marks, and whether one has characters of a script without blanks."""
     letters = [letter for letter in set(text) if letter > "\u02ff"]
     marks = {letter for letter in letters if unicodedata.category(letter) in ("Mn", "Mc")}
     if any(map(_SELECTORS.match, marks)):
         text = _SELECTORS.sub("", text)
     inside = "".join(map(re.escape, sorted(marks)))
     runs = re.findall(rf"[^\W_]+(?:[{inside}]+[^\W_]*)*" if inside else r"[^\W_]+", text)
-    if not any(map(_PAIRED.match, letters)):
-        return runs
-    return [word for run in runs for word in _words_of_run(run)]
+    return runs, any(map(_PAIRED.match, letters))
+
+
+def _units_of_run(run: str) -> list[str]:
+    if not _PAIRED.search(run):
+        return [run]
+    units: list[str] = []
+    goes_on = False
+    for character in _characters(run):
+        paired = bool(_PAIRED.match(character))
+        if goes_on and not paired:
+            units[-1] += character
+        else:
+            units.append(character)
+        goes_on = not paired
+    return units
 
 
 def _words_of_run(run: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from lexite.config import from_dict, option
 from lexite.errors import ConfigError
 from lexite.scoring.compounds import german_analyser, german_parts
-from lexite.scoring.unspaced import words_in_pairs
+from lexite.scoring.unspaced import units_in_order, words_in_pairs
 
 StopWords = Literal["english", "none"]
 Unspaced = Literal["pairs", "whole"]
@@ -127,6 +127,20 @@ def literal_words(
         for word in ENGLISH_STOP_WORDS.intersection(words):
             del words[word]
     return words
+
+
+def words_in_order(text: str, unspaced: Unspaced = "pairs") -> list[str]:
+    """The words of a text one after the other, also those that indexes leave out: stop words and long ones.
+
+    Args:
+        text: any text.
+        unspaced: as for :func:`literal_words`; with ``pairs``, each character of scripts without blanks comes alone.
+
+    >>> words_in_order("The B12-level"), words_in_order("東京へ")
+    (['the', 'b12', 'level'], ['東', '京', 'へ'])
+    """
+    folded = _folded(text)
+    return _WORD.findall(folded) if unspaced == "whole" or folded.isascii() else units_in_order(folded)
 
 
 def _folded(text: str) -> str:

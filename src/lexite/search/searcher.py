@@ -24,6 +24,7 @@ from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig, literal_of
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
+from lexite.search.operators import without_operators
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
@@ -44,6 +45,7 @@ from lexite.wording import counted
 if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
     from lexite.index import Explanation
+    from lexite.index.document_ids import Among
     from lexite.index.field_values import Facet
     from lexite.search.syncing import SyncReport
     from lexite.terms import LatentTermEncoder
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
 OPTIONS = (
     *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then"),
-    *(*FIELD_OPTIONS, "offset"),
+    *(*FIELD_OPTIONS, "offset", "operators"),
 )
 """Of a search, by name."""
 
@@ -358,7 +360,9 @@ class Searcher:
                 ``BM25Index.search``; ``k_queries`` and ``floor_queries``, as for :meth:`encode`; ``then``, a list of
                 strategies (:mod:`lexite.search.strategy`) that are called one after the other; ``where``, ``sort``,
                 ``min_score`` and ``min_coverage``, as for ``BM25Index.search``, which decide what strategies see; ``offset``,
-                how many hits are passed over: the second page of ten has offset 10.
+                how many hits are passed over: the second page of ten has offset 10; ``operators``, whether
+                ``+word``, ``-word`` and ``"a phrase"`` in texts say what a hit must and must not have
+                (:mod:`lexite.search.operators`): no unless told so, for texts of programs mean what they say.
 
         Returns:
             For each query its hits, best first.
@@ -366,6 +370,7 @@ class Searcher:
         Raises:
             ArgumentError: an option that there is not, or queries that are no text.
             IndexFormatError: encoded queries of another vocabulary, or encoded in another way than recorded and without texts.
+            QueryError: operators that the index cannot answer.
         """
         return [list(hits) for hits in self._answer(self.backend, queries, top_k, **options).rankings]
 
@@ -383,12 +388,13 @@ class Searcher:
         *,
         scoring: BM25Config | Mapping[str, Any] | None = None,
         exclude: Sequence[str | None] | None = None,
-        among: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        among: Among | None = None,
         approximate: bool = False,
         k_queries: int | None = None,
         floor_queries: float | None = None,
         then: Sequence[Strategy] | Strategy | None = None,
         offset: int = 0,
+        operators: bool = False,
         **others: Any,
     ) -> Answer:
         """Encodes, searches, and runs the strategies."""
@@ -399,6 +405,10 @@ class Searcher:
         limits = {name: value for name, value in others.items() if value is not None}
         _check_limits(index, limits, offset, then)
         strategies = [then] if callable(then) else list(then or ())
+        if operators:
+            if isinstance(queries, EncodedQueries):
+                raise ArgumentError("These queries are encoded already, so operators can have no effect. Give texts.")
+            queries, among = without_operators(index, _texts(queries), among)
         encoded = self._encoded(index, queries, k_queries, floor_queries)
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
         options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}

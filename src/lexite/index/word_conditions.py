@@ -1,0 +1,136 @@
+"""Which documents have words and phrases: the words by the posting lists of their terms, phrases by the stored texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.corpus.passages import heading_lines, text_without
+from lexite.corpus.text_fields import FieldWeights
+from lexite.errors import QueryError
+from lexite.index.config import StoredDocument
+from lexite.index.dictionary import Dictionary
+from lexite.index.numbering import Numbering
+from lexite.index.numpy_search import passages_with
+from lexite.scoring.words import LiteralConfig, words_in_order
+
+Mask = NDArray[np.bool_]
+
+
+class Phrase(NamedTuple):
+    """A word or a phrase, as an index can look for it.
+
+    Attributes:
+        typed: what a person wrote.
+        words: in order, all of them.
+        indexed: those that indexes have as terms; stop words are none.
+    """
+
+    typed: str
+    words: tuple[str, ...]
+    indexed: tuple[str, ...]
+
+    @property
+    def is_a_term(self) -> bool:
+        """Whether it is a single word that indexes have as a term, so that posting lists alone tell who has it."""
+        return self.words == self.indexed and len(self.words) == 1
+
+
+class WordConditions:
+    """Evaluates which documents have words and phrases.
+
+    Args:
+        numbering: of the index's documents.
+        dictionary: its words.
+        n_latents: number of its latent terms.
+        literal: how its words were taken.
+        weights: of the fields of its texts; one that has none is not looked at. None: all are.
+    """
+
+    def __init__(
+        self,
+        numbering: Numbering,
+        dictionary: Dictionary,
+        n_latents: int,
+        literal: LiteralConfig,
+        weights: FieldWeights | None = None,
+    ) -> None:
+        self._numbering, self._dictionary, self._n_latents = numbering, dictionary, n_latents
+        self._literal, self._weights = literal, weights or FieldWeights()
+
+    def passing(self, required: Sequence[str], excluded: Sequence[str]) -> NDArray[np.int64]:
+        """The living documents that have all of some words and phrases and none of others, ascending."""
+        wanted = [(phrase, True) for phrase in self._phrases(required)]
+        wanted += [(phrase, False) for phrase in self._phrases(excluded)]
+        found = self._living()
+        for phrase, has in sorted(wanted, key=lambda condition: not condition[0].is_a_term):  # what is quick comes first
+            having = self._having(phrase, found)
+            found &= having if has else ~having
+        return np.flatnonzero(found)
+
+    def missing(self, required: Sequence[str]) -> list[str]:
+        """Those among words and phrases that no living document has."""
+        return [phrase.typed for phrase in self._phrases(required) if not self._having(phrase, self._living()).any()]
+
+    def _phrases(self, texts: Sequence[str]) -> Iterator[Phrase]:
+        """What is looked for; a text without a letter or digit asks for nothing."""
+        for text in texts:
+            words = tuple(self._in_order(text))
+            if words:  # the parts of a compound are no words of a phrase
+                indexed = dataclasses.replace(self._literal, literal_compounds="none").words_of(text)
+                yield Phrase(text, words, tuple(indexed))
+
+    def _in_order(self, text: str) -> list[str]:
+        return words_in_order(text, self._literal.literal_unspaced)
+
+    def _living(self) -> Mask:
+        parts = [
+            np.ones(each.n_documents, bool) if each.deleted is None else ~each.deleted for each in self._numbering.segments
+        ]
+        return np.concatenate([np.empty(0, bool), *parts])
+
+    def _having(self, phrase: Phrase, among: Mask) -> Mask:
+        """Which of some documents have a phrase."""
+        found = among.copy()
+        for term in self._dictionary.find(phrase.indexed).tolist():
+            found &= self._with_term(term)
+        if not phrase.is_a_term:
+            wanted = f" {' '.join(phrase.words)} "
+            for document in np.flatnonzero(found).tolist():
+                texts = self._texts(document, phrase)
+                found[document] = any(wanted in f" {' '.join(self._in_order(text))} " for text in texts)
+        return found
+
+    def _with_term(self, word: int) -> Mask:
+        """Which documents have a word, by its number; -1 for a word that no document ever had."""
+        found = np.zeros(int(self._numbering.first_documents[-1]), dtype=bool)
+        if word >= 0:
+            for segment, first in zip(self._numbering.segments, self._numbering.first_documents, strict=False):
+                found[segment.documents_of(passages_with(segment, self._n_latents + word)) + first] = True
+        return found
+
+    def _texts(self, document: int, phrase: Phrase) -> list[str]:
+        """The texts of a document in which a phrase is looked for."""
+        segment, local = self._numbering.place(document)
+        if segment.texts is None:
+            raise QueryError(
+                f"The index keeps no texts (--no-text), so it cannot tell which documents have the phrase '{phrase.typed}'. "
+                "Require or exclude single words."
+            )
+        stored, weights = segment.stored(local), self._weights
+        title = [stored.title] if weights.title else []
+        return [*title, *_texts_of(stored, weights)]
+
+
+def _texts_of(stored: StoredDocument, weights: FieldWeights) -> list[str]:
+    """The parts of a document's text whose fields have a weight."""
+    if weights.headings and weights.body:
+        return [stored.text]
+    headings = heading_lines(stored.text)
+    if weights.headings:
+        return [heading.words for heading in headings]
+    return [text_without(stored.text, headings, 0, len(stored.text))] if weights.body else []
