@@ -70,7 +70,9 @@ def test_sums_are_those_of_dense_matrices(sizes: list[list[float]], seed: int) -
     n_texts, entries = 5, [weight for own in sizes for weight in own]
     parts = generator.integers(0, n_texts, len(entries))
     bounds = np.cumsum([0, *map(len, sizes)]).astype(np.int64)
-    fields = FieldTexts(["x"] * n_texts, bounds, parts.astype(np.int64), np.array(entries, dtype=np.float32))
+    fields = FieldTexts(
+        ["x"] * n_texts, bounds, parts.astype(np.int64), np.array(entries, dtype=np.float32), np.array([0, n_texts])
+    )
     dense = (generator.random((n_texts, 7)) * (generator.random((n_texts, 7)) < 0.5)).astype(np.float32)
     expected = np.zeros((len(sizes), 7))
     for row, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):

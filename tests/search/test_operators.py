@@ -235,6 +235,22 @@ def test_what_cannot_be_read_is_refused(colours: Searcher) -> None:
         colours.search([7], operators=True)  # type: ignore[list-item]
 
 
+def test_scripts_without_blanks_and_compounds(tmp_path: Path) -> None:
+    documents = [
+        Document("tokyo", "私は東京へ行く。"),
+        Document("kyoto", "京都は東にある。"),
+        Document("korean", "한국에서 왔다."),
+        Document("thai", "ภาษาไทยง่าย"),
+    ]
+    searcher = build(tmp_path / "i", documents)
+    assert ids(searcher, "行く +東京") == {"tokyo"} and ids(searcher, "東 -東京") == {"kyoto"}
+    assert ids(searcher, "+東") == {"tokyo", "kyoto"} and ids(searcher, '"京都"') == {"kyoto"}
+    assert ids(searcher, '"東京へ行く"') == {"tokyo"} and ids(searcher, '"京東"') == set()
+    assert ids(searcher, "+한국") == {"korean"} and ids(searcher, "+ภาษาไทย") == {"thai"}
+    whole = build(tmp_path / "whole", documents, literal=LiteralConfig(literal_unspaced="whole"))
+    assert ids(whole, "+東京") == set() and ids(whole, "+京都は東にある") == {"kyoto"}
+
+
 def test_an_index_in_memory_is_asked_for_words_too() -> None:
     texts = ["red house", "red roof", "green house"]
     weights = csr_array((3, N_LATENTS), dtype=np.float32)

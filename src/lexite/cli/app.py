@@ -170,7 +170,10 @@ def _usage_error(wrong: typer.TyperException, verb: str) -> int:
     if not text or text.lstrip().startswith("Usage:"):  # no verb was given: the help is the message, or was shown already
         print(escaped(wrong.format_message().rstrip(), lines=True), file=sys.stderr, end="\n" if text else "")
         return wrong.exit_code
-    return _fail(f"{text}{'' if text.endswith(('.', '?', ')')) else '.'} {_hint(verb)}", wrong.exit_code)
+    text += "" if text.endswith((".", "?", ")")) else "."
+    if verb == "search" and re.match("No such option: -[^-]", text):
+        text += ' A query that excludes a word is one argument: "jaguar -car".'
+    return _fail(f"{text} {_hint(verb)}", wrong.exit_code)
 
 
 def _hint(verb: str) -> str:
