@@ -17,6 +17,8 @@ from lexite.corpus.records import Document
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError, QueryError
 from lexite.index import BM25Index, LiteralConfig, VocabularyInfo
+from lexite.index.word_conditions import phrase_finder
+from lexite.scoring.words import words_in_order
 from lexite.search import Searcher
 from lexite.search.operators import ParsedQuery, missing_words, parse_query
 from lexite.terms.queries import EncodedQueries
@@ -151,6 +153,16 @@ def test_hits_are_the_best_among_what_passes(data: st.DataObject, tmp_path_facto
     among = data.draw(st.lists(st.sampled_from([each.id for each in living]), unique=True)) if living else []
     (found,) = searcher.rank([query], 1000, operators=True, among=[among])
     assert [(hit.id, hit.score) for hit in found] == [hit for hit in ranked if hit[0] in among]
+
+
+@given(
+    words=st.lists(st.text("abé1", min_size=1, max_size=2), min_size=1, max_size=3),
+    text=st.text("aAbB1é _-.\n", max_size=12) | st.text("aAbB1 _-.\n", max_size=12),
+)
+def test_phrases_are_found_as_by_cutting_all_words(words: list[str], text: str) -> None:
+    in_order = words_in_order(text)
+    expected = any(in_order[n : n + len(words)] == words for n in range(len(in_order) - len(words) + 1))
+    assert phrase_finder(words, words_in_order)(text) == expected
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,28 @@ class Phrase(NamedTuple):
     def is_a_term(self) -> bool:
         """Whether it is a single word that indexes have as a term, so that posting lists alone tell who has it."""
         return self.words == self.indexed and len(self.words) == 1
+
+
+def phrase_finder(words: Sequence[str], in_order: Callable[[str], Sequence[str]]) -> Callable[[str], bool]:
+    """What tells whether words follow one another in a text.
+
+    Args:
+        words: the words.
+        in_order: cuts a text into its words.
+
+    >>> stands_in = phrase_finder(["shut", "off"], words_in_order)
+    >>> stands_in("The shut-off valve"), stands_in("Shut it off")
+    (True, False)
+    """
+    wanted = f" {' '.join(words)} "
+    plain = re.compile(rf"(?<![a-z0-9]){'[^a-z0-9]+'.join(words)}(?![a-z0-9])") if wanted.isascii() else None
+
+    def stands_in(text: str) -> bool:
+        if text.isascii():  # the same, some ten times as fast
+            return plain is not None and plain.search(text.lower()) is not None
+        return wanted in f" {' '.join(in_order(text))} "
+
+    return stands_in
 
 
 class WordConditions:
@@ -99,10 +122,9 @@ class WordConditions:
         for term in self._dictionary.find(phrase.indexed).tolist():
             found &= self._with_term(term)
         if not phrase.is_a_term:
-            wanted = f" {' '.join(phrase.words)} "
+            stands_in = phrase_finder(phrase.words, self._in_order)
             for document in np.flatnonzero(found).tolist():
-                texts = self._texts(document, phrase)
-                found[document] = any(wanted in f" {' '.join(self._in_order(text))} " for text in texts)
+                found[document] = any(map(stands_in, self._texts(document, phrase)))
         return found
 
     def _with_term(self, word: int) -> Mask:
