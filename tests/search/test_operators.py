@@ -263,6 +263,16 @@ def test_scripts_without_blanks_and_compounds(tmp_path: Path) -> None:
     assert ids(whole, "+東京") == set() and ids(whole, "+京都は東にある") == {"kyoto"}
 
 
+def test_parts_of_compounds_are_words_but_no_part_of_phrases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"heizungsventil": ("heizung", "ventil")}
+    monkeypatch.setattr("lexite.scoring.words.german_parts", lambda word: parts.get(word, ()))
+    documents = [Document("a", "Das alte Heizungsventil."), Document("b", "Das alte Ventil.")]
+    searcher = build(tmp_path / "i", documents, literal=LiteralConfig(literal_compounds="german"))
+    assert ids(searcher, "+ventil") == {"a", "b"} and ids(searcher, "+heizungsventil") == {"a"}
+    assert ids(searcher, '"alte ventil"') == {"b"} and ids(searcher, '"alte heizungsventil"') == {"a"}
+    assert ids(searcher, "alte -heizung") == {"b"}
+
+
 def test_an_index_in_memory_is_asked_for_words_too() -> None:
     texts = ["red house", "red roof", "green house"]
     weights = csr_array((3, N_LATENTS), dtype=np.float32)

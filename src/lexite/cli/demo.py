@@ -79,7 +79,7 @@ def demo_verb(
     The documents are the docstrings of the standard library of the Python that runs: modules, classes, functions and methods,
     some 4,700 documents. The index is kept in the user's cache folder, so that the next demo starts at once.
     """
-    session = Session(_searcher(load_vocabulary(vocabulary, model), fresh), {"top_k": top_k})
+    session = Session(_searcher(load_vocabulary(vocabulary, model), fresh), {"top_k": top_k, "operators": True})
     asked = [Query(str(number), text) for number, text in enumerate(QUESTIONS[:questions], start=1)]
     session.answer(asked, as_json, headings=True)
     if as_json:

@@ -243,13 +243,13 @@ class Session:
 
     def missing(self, text: str, hits: Sequence[SearchHit]) -> list[str]:
         """The required words of a query that no document has, where it has no hits."""
-        return missing_words(self.searcher.index, text) if self.options["operators"] and not hits else []
+        return missing_words(self.searcher.index, text) if self.options.get("operators") and not hits else []
 
     def show(self, out: Console, text: str, hits: Sequence[SearchHit], missing: Sequence[str]) -> None:
         """Prints hits; where there are none, which required words no document has."""
         from rich.text import Text
 
-        if hits or not (self.options["operators"] and parse_query(text).has_operators):
+        if hits or not (self.options.get("operators") and parse_query(text).has_operators):
             print_hits(out, hits, self.shown)
         elif missing:
             named = " or ".join(f"'{one_line(words)}'" for words in missing)
