@@ -209,6 +209,22 @@ def test_several_queries_have_their_own_operators(colours: Searcher) -> None:
     assert colours.rank(["red"], operators=True) == colours.rank(["red"])
 
 
+def test_operators_and_filters_together(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    documents = [
+        Document(f"d{n}", f"red {'house' if n % 2 else 'roof'} " * (1 + n % 3), fields={"year": 2000 + n}) for n in range(12)
+    ]
+    searcher = build(tmp_path / "i", documents)
+    options = {"operators": True, "where": "year >= 2005"}
+    expected = {f"d{n}" for n in range(5, 12) if n % 2}
+    assert ids(searcher, "red +house", where="year >= 2005", top_k=20) == expected
+    assert ids(searcher, "red -roof", where="year >= 2005", top_k=20) == expected
+    (ordered,) = searcher.rank("red +house", 3, sort="year:desc", **options)
+    assert [hit.id for hit in ordered] == ["d11", "d9", "d7"]
+    (second,) = searcher.rank("red +house", 2, sort="year", offset=2, **options)
+    assert [hit.id for hit in second] == ["d9", "d11"]
+
+
 def test_words_that_no_document_has(colours: Searcher) -> None:
     assert ids(colours, "red +zebra") == set()
     assert missing_words(colours.index, 'red +zebra +house "blue house" -unicorn') == ["zebra", "blue house"]

@@ -143,7 +143,7 @@ class WordConditions:
                 f"The index keeps no texts (--no-text), so it cannot tell which documents have the phrase '{phrase.typed}'. "
                 "Require or exclude single words."
             )
-        stored, weights = segment.stored(local), self._weights
+        stored, weights = segment.stored(local, {}), self._weights
         title = [stored.title] if weights.title else []
         return [*title, *_texts_of(stored, weights)]
 
