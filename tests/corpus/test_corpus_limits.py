@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lexite.corpus import ReadOptions, ReadReport, extraction, read_documents
+from lexite.corpus import ReadOptions, ReadReport, extraction, read_documents, read_queries, streams
 from lexite.errors import CorpusError
 
 pytest.importorskip("selectolax")
@@ -92,6 +92,19 @@ def test_bombs(tmp_path: Path):
     assert report.skipped == 3 and set(report.reasons) <= {"too large", "broken", "malformed"}
     assert {Path(message.split(":")[0]).name for message in report.messages} == {"a.html.gz", "b.txt.gz", "d.docx"}
     assert any("takes more than 128 MiB of memory (--file-memory)" in message for message in report.messages)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "txt"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_line_longer_than_any_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, before: int):
+    monkeypatch.setattr(streams, "LONGEST_LINE", 40)
+    path = tmp_path / f"a.{ending}"
+    lines = ["text"] * (ending in ("csv", "tsv"))
+    lines += [f'{{"text": "{text}"}}' if ending == "jsonl" else text for text in ["fine"] * before + ["x" * 100, "fine"]]
+    path.write_text("\n".join(lines))
+    with pytest.raises(CorpusError) as caught:
+        list(read_queries(path) if ending == "txt" else read_documents(path))
+    assert str(caught.value).startswith(f"{path}, line {len(lines) - 1}: the line is longer than 40 bytes.")
 
 
 def test_a_library_that_breaks_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[Any]):

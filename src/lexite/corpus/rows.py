@@ -15,7 +15,7 @@ from lexite.corpus.fields import FieldReader
 from lexite.corpus.json_values import is_spread_out, read_values
 from lexite.corpus.options import DamagedSource, Guard
 from lexite.corpus.sources import Source
-from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, open_stream
+from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, numbered_lines, open_stream
 from lexite.corpus.values import SourceFields
 
 Row = tuple[int, Mapping[str, object]]
@@ -71,7 +71,7 @@ def decoded_lines(source: Source, file: IO[bytes], guard: Guard) -> Iterator[tup
     """The lines of a file with their numbers, without line ends; undecodable lines go to the guard."""
     number = 0
     try:
-        for number, line in enumerate(file, 1):
+        for number, line in numbered_lines(file, source.at):
             try:
                 yield number, line.decode().rstrip("\r\n")
             except UnicodeDecodeError as problem:
@@ -84,7 +84,7 @@ def _read_jsonl(source: Source, stream: Stream, guard: Guard) -> Iterator[Row]:
     loads, surrogate = json.loads, _SURROGATE.search
     number = 0
     try:
-        for number, line in enumerate(stream.file, 1):
+        for number, line in numbered_lines(stream.file, source.at):
             try:
                 record = loads(line.decode())
             except (ValueError, RecursionError) as problem:

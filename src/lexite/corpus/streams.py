@@ -10,6 +10,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -35,6 +36,8 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd
 _BZIP2 = re.compile(rb"BZh[1-9](1A|\x17r)")  # the first block follows the name, which alone could begin a text
 _LONGEST_MAGIC = 6
 _HEAD = 8192
+LONGEST_LINE = 1 << 27
+"""Bytes of a line of records; what does not end before is no record."""
 _BUFFER = 1 << 18
 
 
@@ -93,6 +96,22 @@ def damaged(name: str, line: int | None, error: BaseException) -> DamagedSource:
         return DamagedSource(f"{place}: the compressed data ends too early; the file is truncated.")
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return DamagedSource(f"{place}: cannot be read ({reason.rstrip('.')}); the file may be damaged.")
+
+
+def numbered_lines(file: IO[bytes], at: Callable[[int], str]) -> Iterator[tuple[int, bytes]]:
+    """The lines of a stream with their numbers, from 1.
+
+    Args:
+        file: the stream.
+        at: how messages name a line.
+
+    Raises:
+        DamagedSource: a line is longer than any record, so that memory would not hold it.
+    """
+    for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), 1):
+        if len(line) > LONGEST_LINE:
+            raise DamagedSource(f"{at(number)}: the line is longer than {LONGEST_LINE:,} bytes. Write one record a line.")
+        yield number, line
 
 
 def not_utf8(problem: UnicodeDecodeError) -> str:

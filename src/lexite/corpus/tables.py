@@ -12,12 +12,13 @@ from typing import IO, NamedTuple
 from lexite.corpus.fields import FieldReader, is_known
 from lexite.corpus.options import DamagedSource, Guard
 from lexite.corpus.sources import Source
-from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8
+from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, numbered_lines
 from lexite.corpus.values import ROWS_LOOKED_AT, Cells, SourceFields
 from lexite.errors import CorpusError
 
 # Longer than any document: reaching it means a quote that was never closed, and ends the search for its end.
 LONGEST_FIELD = 1 << 27
+_ENDS: tuple[type[Exception], ...] = (*DAMAGE, DamagedSource)
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -33,14 +34,14 @@ class _Line(NamedTuple):
 class _TableLines:
     """Counted lines for the csv module, which joins those of a quoted field; one that does not decode is remembered."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, source: Source, file: IO[bytes]) -> None:
+        self._source, self._file = source, file
         self.number = 0
         self.problem: UnicodeDecodeError | None = None
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._file:
-            self.number += 1
+        for number, line in numbered_lines(self._file, self._source.at):
+            self.number = number
             try:
                 yield line.decode()
             except UnicodeDecodeError as problem:
@@ -58,7 +59,7 @@ def read_table(
             whether there is a header.
         DamagedSource: the header or the file cannot be read.
     """
-    lines = _TableLines(stream.file)
+    lines = _TableLines(source, stream.file)
     try:
         rows = _numbered(source, lines, stream.head)
         first = next(rows, None)
@@ -75,6 +76,8 @@ def read_table(
         if further is not None:
             further.ignore(names)
             further.infer(header, [line.cells for line in ahead])
+        if damage and not ahead:
+            raise damage
         for line in itertools.chain(ahead, rows):
             if line.problem:
                 guard.bad(f"{source.at(line.number)}: {line.problem}", line.cause, reason="malformed record")
@@ -94,7 +97,7 @@ def _looked_ahead(rows: Iterator[_Line]) -> tuple[list[_Line], Exception | None]
     ahead: list[_Line] = []
     try:
         ahead.extend(itertools.islice(rows, ROWS_LOOKED_AT))
-    except DAMAGE as error:
+    except _ENDS as error:
         return ahead, error
     return ahead, None
 
