@@ -7,6 +7,8 @@ import datetime
 import gzip
 import io
 import mailbox
+import re
+import zipfile
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -279,6 +281,26 @@ def test_pptx(tmp_path: Path):
     assert document.title == "The boiler"
     assert document.text == "It is in\nthe cellar.\n\n## Valves\n\nRed ones.\n\nMention the key."
     assert document.fields["slides"] == 2
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.pptx"])
+def test_office_files_without_properties_get_none(tmp_path: Path, name: str):
+    library = pytest.importorskip(name[2:])
+    made = library.Document() if name == "a.docx" else library.Presentation()
+    if name == "a.docx":
+        made.add_paragraph("It is in the cellar.")
+    else:
+        made.slides.add_slide(made.slide_layouts[0]).placeholders[1].text = "It is in the cellar."
+    made.save(str(tmp_path / f"whole-{name}"))
+    with zipfile.ZipFile(tmp_path / f"whole-{name}") as whole, zipfile.ZipFile(tmp_path / name, "w") as bare:
+        for part in whole.namelist():
+            if part != "docProps/core.xml":
+                data = whole.read(part)
+                related = rb'<Relationship [^>]*metadata/core-properties"[^>]*>'
+                bare.writestr(part, re.sub(related, b"", data) if part == "_rels/.rels" else data)
+    document = read(tmp_path / name)
+    assert (document.title, document.text) == ("", "It is in the cellar.")
+    assert set(document.fields) <= {"slides"}
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.pptx"])

@@ -18,7 +18,7 @@ def extract(file: IO[bytes], name: str) -> Iterator[Extracted]:
     import docx
 
     document = opened(docx.Document, file, "DOCX")
-    title, fields = described(document.core_properties)
+    title, fields = described(document)
     blocks: list[str] = []
     listed = False
     for part in document.iter_inner_content():

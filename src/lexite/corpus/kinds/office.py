@@ -10,6 +10,8 @@ from typing import IO, Any
 from lexite.corpus.kinds.decoding import one_line
 from lexite.corpus.options import BadFile
 
+_PROPERTIES = "http://schemas.openxmlformats.org/package/2006/relationships/metadata/core-properties"
+
 
 def opened(open_file: Callable[[IO[bytes]], Any], file: IO[bytes], kind: str) -> Any:
     """A file opened by a library.
@@ -29,9 +31,14 @@ def opened(open_file: Callable[[IO[bytes]], Any], file: IO[bytes], kind: str) ->
         raise BadFile(f"not a readable {kind} file ({reason[:200].rstrip('.')}).", "malformed") from None
 
 
-def described(properties: Any) -> tuple[str, dict[str, object]]:
-    """Title and fields out of the properties of a file. What is wrong with one of them counts as absent."""
+def described(file: Any) -> tuple[str, dict[str, object]]:
+    """Title and fields out of the properties of an opened file. What is wrong with one of them counts as absent."""
     fields: dict[str, object] = {}
+    try:
+        file.part.package.part_related_by(_PROPERTIES)
+    except (KeyError, ValueError):  # of a file without properties, the libraries invent some
+        return "", fields
+    properties = file.core_properties
     for name, key in (("author", "author"), ("created", "created"), ("modified", "modified"), ("keywords", "keywords")):
         value = _property(properties, key)
         if isinstance(value, datetime.datetime):

@@ -15,7 +15,7 @@ def extract(file: IO[bytes], name: str) -> Iterator[Extracted]:
     import pptx
 
     show = opened(pptx.Presentation, file, "PPTX")
-    title, fields = described(show.core_properties)
+    title, fields = described(show)
     title = "" if title.lower() in ("powerpoint presentation", "presentation") else title
     fields["slides"] = len(show.slides)
     blocks: list[str] = []
