@@ -61,6 +61,16 @@ def test_bad_front_matter_is_told_and_the_text_still_read(tmp_path: Path, yaml: 
     assert report.skipped == 0
 
 
+@pytest.mark.parametrize(
+    "yaml", ["date: '2024-01-02'", "datetime: '2024-01-02T10:00'", "date: 2024-01-02", "a: {date: '2024-01-02'}"]
+)
+def test_a_compressed_file_has_the_same_fields(tmp_path: Path, yaml: str):
+    data = f"---\n{yaml}\n---\nText.".encode()
+    (tmp_path / "a.md").write_bytes(data)
+    (tmp_path / "b.md.gz").write_bytes(gzip.compress(data))
+    assert read(tmp_path / "b.md.gz").fields == read(tmp_path / "a.md").fields
+
+
 @pytest.mark.parametrize("text", ["---\nA text between rules.\n---\nMore.", "---\nno end", "--- a dash\ntext"])
 def test_what_is_no_front_matter_is_text(tmp_path: Path, text: str):
     (tmp_path / "a.md").write_text(text)

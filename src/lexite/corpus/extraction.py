@@ -140,7 +140,9 @@ class _Worker:
             clock.cancel()
         if not line.endswith(b"\n"):
             return None
-        found: dict[str, Any] = json.loads(line, object_hook=_with_dates)
+        found: dict[str, Any] = json.loads(line)
+        for name in found.get("dates", ()):
+            found["fields"][name] = _date(found["fields"][name])
         return found
 
     def _time_is_up(self) -> None:
@@ -176,12 +178,8 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _with_dates(value: dict[str, Any]) -> object:
-    if len(value) == 1:
-        (name, written) = next(iter(value.items()))
-        with contextlib.suppress(ValueError, TypeError):
-            if name == "datetime":
-                return datetime.datetime.fromisoformat(written)
-            if name == "date":
-                return datetime.date.fromisoformat(written)
-    return value
+def _date(written: dict[str, str]) -> datetime.date:
+    """A date, or a date with a time, as the worker writes it."""
+    if "datetime" in written:
+        return datetime.datetime.fromisoformat(written["datetime"])
+    return datetime.date.fromisoformat(written["date"])

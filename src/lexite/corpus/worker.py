@@ -49,7 +49,9 @@ def _answer(path: Path, kind: str, name: str, answers: IO[str], memory: int, sec
             chosen = next(one for one in KINDS if one.name == kind)
             for found in chosen.extract(stream.file, name):
                 fields = {str(key): value for key, value in found.fields.items()}
-                put({"text": found.text, "title": found.title, "fields": fields, "part": found.part, "notes": found.notes})
+                dates = [name for name, value in fields.items() if isinstance(value, datetime.date)]
+                answer = {"text": found.text, "title": found.title, "fields": fields, "dates": dates}
+                put({**answer, "part": found.part, "notes": found.notes})
                 _restart_clock(seconds)
     except BadFile as problem:
         put({"bad": f"{name}: {problem}", "reason": problem.reason})
@@ -72,7 +74,7 @@ def _answer(path: Path, kind: str, name: str, answers: IO[str], memory: int, sec
 
 
 def _plain(value: object) -> object:
-    """Dates as lists, which no field is, and anything else as what it is called."""
+    """Dates under their type, and anything else as what it is called."""
     if isinstance(value, datetime.datetime):
         return {"datetime": value.isoformat()}
     if isinstance(value, datetime.date):
