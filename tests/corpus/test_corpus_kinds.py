@@ -13,8 +13,11 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lexite.corpus import Document, ReadOptions, ReadReport, read_documents
+from lexite.corpus.kinds import markdown
 from lexite.errors import CorpusError, MissingExtraError
 
 
@@ -59,6 +62,48 @@ def test_bad_front_matter_is_told_and_the_text_still_read(tmp_path: Path, yaml: 
     assert (document.title, document.text) == ("Title", "Text.")
     assert "the front matter is not valid YAML" in report.notes[0] and str(tmp_path / "a.md") in report.notes[0]
     assert report.skipped == 0
+
+
+_BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "reason"),
+    [
+        (_BOMB, "line 3: .*aliases are not read"),
+        ("a: " + "[" * 60_000, "nested too deeply"),
+        ("- " * 30_000 + "x", "nested too deeply"),
+        ("year: !!int ''", "a value does not fit its tag"),
+        ("year: !!float ''", ""),
+        ("draft: !!bool foo", "a value does not fit its tag"),
+        ("date: !!timestamp foo", "a value does not fit its tag"),
+    ],
+)
+def test_front_matter_cannot_end_what_reads_it(tmp_path: Path, yaml: str, reason: str):
+    (tmp_path / "a.md").write_text(f"---\n{yaml}\n---\n# Title\n\nText.")
+    report = ReadReport()
+    (document,) = read_documents([tmp_path / "a.md"], report=report)
+    assert (document.title, document.text, document.fields) == ("Title", "Text.", {})
+    assert re.search(reason, report.notes[0]) and "the front matter is not valid YAML" in report.notes[0]
+
+
+@given(st.text("a# \t", max_size=12), st.sampled_from(["", "\nText."]))
+def test_a_title_is_its_heading_without_marks_at_the_end(line: str, rest: str):
+    text = "# " + (line.strip() or "a") + rest
+    (found,) = markdown.extract(io.BytesIO(text.encode()), "a.md")
+    plain = re.match(r"\s*#[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)", text)  # the rule in one pattern, slow on long lines
+    assert plain and (found.title, found.text) == (plain[1], rest.strip())
+
+
+def test_a_heading_of_blanks_is_read_at_once(tmp_path: Path):
+    heading = f"a{' ' * 50_000}b"
+    (tmp_path / "a.md").write_text(f"# {heading}\nText.")
+    assert read(tmp_path / "a.md").text == "Text."
+
+
+def test_line_ends_of_old_macs(tmp_path: Path):
+    (tmp_path / "a.md").write_bytes(b"---\ryear: 2024\r---\r# Boiler\r\rIt is old.\rVery.")
+    assert read(tmp_path / "a.md") == Document("a.md", "It is old.\nVery.", "Boiler", fields={"year": 2024})
 
 
 @pytest.mark.parametrize(

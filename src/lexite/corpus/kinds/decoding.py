@@ -34,7 +34,7 @@ def decoded(data: bytes, declared: str | None = None) -> tuple[str, tuple[str, .
 
 
 def decoded_strictly(data: bytes) -> str:
-    """The text of a file that has to be UTF-8.
+    r"""The text of a file that has to be UTF-8, with ``\n`` for line ends of any system.
 
     Raises:
         BadFile: it is not, or it is binary.
@@ -44,7 +44,7 @@ def decoded_strictly(data: bytes) -> str:
     if b"\0" in data[:8192]:
         raise BadFile("this is a binary file, not text.", "binary")
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as problem:
         raise _not_utf8(data, problem) from None
 

@@ -12,8 +12,11 @@ from lexite.corpus.kinds.decoding import decoded_strictly, one_line
 LONGEST_FRONT_MATTER = 1 << 16
 """Characters. What is longer is a text that begins with a line of three dashes."""
 
+DEEPEST_FRONT_MATTER = 50
+"""Lists and objects within each other."""
+
 _FRONT = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r"\s*#[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)")
+_HEADING = re.compile(r"\s*#[ \t]+([^ \t\n][^\n]*)(?:\n|\Z)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _NO_HEADING = re.compile(r"\s*([-*+>|#]|\d+[.)]\s|$)|    |\t")
@@ -28,9 +31,15 @@ def extract(file: IO[bytes], name: str) -> Iterator[Extracted]:
     title = fields.pop("title", None)
     chosen = one_line(str(title)) if isinstance(title, (str, int, float)) and not isinstance(title, bool) else ""
     found = _HEADING.match(text)
-    if found and (not chosen or one_line(found[1]) == chosen):
-        chosen, text = found[1], text[found.end() :]
+    heading = _without_closing(found[1]) if found else ""
+    if found and (not chosen or one_line(heading) == chosen):
+        chosen, text = heading, text[found.end() :]
     yield Extracted(text.strip(), chosen, fields, notes=notes)
+
+
+def _without_closing(heading: str) -> str:
+    """A heading without blanks and marks at its end; one of marks alone is a single mark."""
+    return heading.rstrip(" \t").rstrip("#").rstrip(" \t") or heading[:1]
 
 
 def _front_matter(text: str) -> tuple[dict[str, object], str, tuple[str, ...]]:
@@ -42,10 +51,11 @@ def _front_matter(text: str) -> tuple[dict[str, object], str, tuple[str, ...]]:
 
     rest = text[found.end() :].lstrip("\n")
     try:
-        values: Any = yaml.load(found[1], Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        values = _loaded(found[1])
+    except Exception as error:  # PyYAML fails in any way on values that do not fit their tags
         mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        told = str(error) if isinstance(error, (yaml.YAMLError, ValueError, RecursionError)) else "a value does not fit its tag"
+        reason = getattr(error, "problem", None) or (told.splitlines() or [type(error).__name__])[0]
         place = f"line {mark.line + 2}: " if mark else ""
         return {}, rest, (f"{place}the front matter is not valid YAML ({reason}); the text is read without it",)
     if values is None:
@@ -53,6 +63,22 @@ def _front_matter(text: str) -> tuple[dict[str, object], str, tuple[str, ...]]:
     if not isinstance(values, dict):
         return {}, text, ()  # a text between two rules
     return {str(key): _listed(str(key), value) for key, value in values.items() if value != ""}, rest, ()
+
+
+def _loaded(written: str) -> Any:
+    """The value of a text in YAML, without what could end this process."""
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0  # deep nesting overflows libyaml's stack, and a few lines of aliases and merge keys take all memory there is
+    for event in yaml.parse(written, Loader=loader):
+        mark: Any = event.start_mark
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not read", problem_mark=mark)
+        if depth > DEEPEST_FRONT_MATTER:
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+    return yaml.load(written, Loader=loader)
 
 
 def _listed(key: str, value: object) -> object:
