@@ -107,7 +107,7 @@ def test_skipped_records_are_counted_and_named(lexite, tiny_vocabulary: Path, tm
 def test_add_appends_and_is_found_at_once(lexite, own_index: Path, tmp_path: Path) -> None:
     source = jsonl(tmp_path / "new.jsonl", {"_id": "n1", "text": "a virus in a cell"}, {"_id": "n2", "text": "horse"})
     done = lexite("add", own_index, source, "--json")
-    assert done.json == {"index": str(own_index), "added": 2, **LEFT_OUT, "documents": 8, **UNREAD}
+    assert done.json == {"index": str(own_index), "added": 2, "replaced": 0, **LEFT_OUT, "documents": 8, **UNREAD}
     hits = json.loads(lexite("search", own_index, "a virus in a cell", "--json", "--top-k", "1").out)["hits"]
     assert [hit["id"] for hit in hits] == ["n1"]
 
@@ -243,7 +243,7 @@ def test_add_skips_known_ids_on_request(lexite, own_index: Path, tmp_path: Path)
     done = lexite("add", own_index, source, "--skip-bad", "--json")
     message, reason = "The index has a document 'd2' already.", "in the index already"
     left_out = {**LEFT_OUT, "skipped": 1, "skipped_reasons": {reason: 1}, "skipped_messages": [message]}
-    assert done.json == {"index": str(own_index), "added": 1, **left_out, "documents": 7, **UNREAD}
+    assert done.json == {"index": str(own_index), "added": 1, "replaced": 0, **left_out, "documents": 7, **UNREAD}
     assert "has a document 'd2' already" in done.err and "1 was skipped (in the index already 1), 1 read" in done.err
 
 

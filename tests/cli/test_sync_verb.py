@@ -30,8 +30,8 @@ def index(lexite, notes: Path, tiny_vocabulary: Path, tmp_path: Path) -> Path:
 def test_sync_says_what_it_found_and_did(lexite, index: Path, notes: Path) -> None:
     first = lexite("sync", index, notes)
     assert first.out.splitlines() == [
-        "Files: 3 new, 0 changed, 0 unchanged, 0 vanished.",
-        f"Documents: 0 added, 0 replaced, 0 deleted, 3 as they were; {index} holds 3.",
+        "Files: 0 new, 0 changed, 3 unchanged, 0 vanished.",
+        f"Documents: 0 added, 0 replaced, 0 deleted; {index} holds 3.",
     ]
     (notes / "a.md").write_text("# Cats\n\nThe cat sleeps.")
     (notes / "b.md").unlink()
@@ -41,6 +41,10 @@ def test_sync_says_what_it_found_and_did(lexite, index: Path, notes: Path) -> No
     dry = lexite("sync", index, notes, "--dry-run")
     assert dry.out.splitlines() == [
         "Files: 2 new, 1 changed, 1 unchanged, 1 vanished.",
+        "+ d.md",
+        "+ e.md",
+        "~ a.md",
+        "- b.md",
         f"Nothing was changed; {index} holds 3 documents.",
     ]
     done = lexite("sync", index, notes, "--json")

@@ -99,6 +99,19 @@ def test_headings_are_carried_into_the_passages_below_them() -> None:
     assert within == [("House", "Boiler")] * 3 + [("House", "Roof"), ("Garden",)]
 
 
+def test_headings_need_no_blank_lines_around_them() -> None:
+    text = "# House\n" + paragraph("the valve", 40) + "\n## Roof ##\n" + paragraph("tiles", 40)
+    starts = [(text[cut.start :].split("\n")[0][:8], cut.headings) for cut in cut_text(text)]
+    assert ("## Roof ", ("House",)) in starts and starts[-1][1] == ("House", "Roof")
+
+
+def test_a_heading_of_many_words_is_a_paragraph() -> None:
+    text = "# " + "word " * 300 + "\n\n" + paragraph("tea", 100)
+    cuts = cut_text(text)
+    assert all(cut.headings == () for cut in cuts)
+    assert max(count_words(text[cut.start : cut.end]) for cut in cuts) <= PassageConfig().longest
+
+
 def test_a_heading_is_not_left_at_the_end_of_a_passage() -> None:
     text = "\n\n".join(part for n in range(30) for part in (f"## Section {n}", paragraph(f"topic {n}", 8)))
     for cut in cut_text(text):
@@ -132,6 +145,8 @@ def test_settings_are_checked() -> None:
 
 
 def test_a_huge_text_takes_time_in_proportion() -> None:
+    assert len(cut_text("# a" + " " * 20_000 + "b\n" + "word " * 300)) == 2
+    assert len(cut_text("a\n" * 50_000)) > 200
     headings = "# a\n" * 50_000
     assert sum(count_words(headings[cut.start : cut.end]) for cut in cut_text(headings)) == 100_000
     text = paragraph("tea", 60_000)

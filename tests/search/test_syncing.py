@@ -121,7 +121,7 @@ def test_what_an_index_was_built_of_is_not_encoded_again(loaded: LatentTermEncod
         (tmp_path / "notes" / f"{n}.md").write_text(text(n))
     searcher = Searcher.build([tmp_path / "notes"], tmp_path / "i", vocabulary=loaded, show_progress=False)
     done = sync(searcher, tmp_path / "notes")
-    assert (done.new, done.same, done.added, done.replaced) == (3, 3, 0, 0)
+    assert (done.unchanged, done.new, done.same, done.added, done.replaced) == (3, 0, 0, 0, 0)
     (tmp_path / "notes" / "1.md").unlink()
     assert sync(searcher, tmp_path / "notes").deleted == 1 and list(searcher.index.ids) == ["0.md", "2.md"]
 
@@ -306,3 +306,134 @@ def test_a_field_that_changed_replaces_its_document(loaded: LatentTermEncoder, t
     done = sync(searcher, file)
     assert (done.replaced, done.same) == (1, 2)
     assert searcher.index.get("t1").fields["year"] == 1999  # type: ignore[union-attr]
+
+
+def jsonl(path: Path, **records: int) -> None:
+    """A table of records: ids, and seeds of their texts."""
+    path.write_text("".join(json.dumps({"_id": name, "text": text(seed)}) + "\n" for name, seed in records.items()))
+
+
+def test_records_that_move_between_tables_stay(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    a, b = tables / "a.jsonl", tables / "b.jsonl"
+    jsonl(a, r1=1, r2=2)
+    searcher = empty_index(tmp_path / "i", loaded)
+    sync(searcher, tables)
+    a.rename(b)
+    moved = sync(searcher, tables)
+    assert (moved.new, moved.vanished, moved.same, moved.added, moved.deleted) == (1, 1, 2, 0, 0)
+    jsonl(a, r1=1)
+    jsonl(b, r2=2, r3=3)
+    assert sync(searcher, tables).read.skipped == 0
+    assert sorted(searcher.index.ids) == ["by hand", "r1", "r2", "r3"]
+    jsonl(a, r1=1, r2=2, r3=3)
+    jsonl(b, r4=4)
+    sync(searcher, tables)
+    assert sorted(searcher.index.ids) == ["by hand", "r1", "r2", "r3", "r4"]
+    jsonl(a, r4=4)
+    jsonl(b, r1=1, r2=2, r3=3)
+    assert (sync(searcher, tables).deleted, len(searcher)) == (0, 5)
+    time.sleep(0.01)
+    assert sync(searcher, tables).unchanged == 2
+    jsonl(b, r1=1)
+    assert sync(searcher, tables).deleted == 2 and sorted(searcher.index.ids) == ["by hand", "r1", "r4"]
+
+
+def test_records_without_ids_of_an_index_are_known_again(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("text\none cat\ntwo dogs\nthree ships\n")
+    searcher = Searcher.build([file], tmp_path / "i", vocabulary=loaded, show_progress=False)
+    first = sync(searcher, file)
+    assert (first.same, first.added, len(searcher)) == (3, 0, 3)
+    file.write_text("text\none cat\nthree ships\n")
+    assert sync(searcher, file).deleted == 1
+    assert sorted(document.text for document in searcher.index) == ["one cat", "three ships"]
+
+
+def test_files_of_one_size_and_time_that_change_places(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, content in {"a.md": "one cat", "b.md": "two dog"}.items():
+        (notes / name).write_text(content)
+        os.utime(notes / name, ns=(10**18, 10**18))
+    searcher = empty_index(tmp_path / "i", loaded)
+    sync(searcher, notes)
+    (notes / "a.md").rename(notes / "x")
+    (notes / "b.md").rename(notes / "a.md")
+    (notes / "x").rename(notes / "b.md")
+    assert sync(searcher, notes).changed == 2
+    assert searcher.index.get("a.md").text == "two dog"  # type: ignore[union-attr]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    loaded: LatentTermEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("one cat")
+    searcher = empty_index(tmp_path / "i", loaded)
+    plan = syncing.plan_sync
+
+    def planned(*given: object, **options: object) -> syncing.SyncPlan:
+        made = plan(*given, **options)  # type: ignore[arg-type]
+        (notes / "a.md").write_text("two dog")
+        return made
+
+    monkeypatch.setattr(syncing, "plan_sync", planned)
+    sync(searcher, notes)
+    monkeypatch.setattr(syncing, "plan_sync", plan)
+    (notes / "a.md").write_text("one cat")
+    sync(searcher, notes)
+    assert searcher.index.get("a.md").text == "one cat"  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_pipe_in_a_folder_is_named(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("one cat")
+    os.mkfifo(notes / "b.md")
+    searcher = empty_index(tmp_path / "i", loaded)
+    assert sync(searcher, notes).read.reasons == {"no regular file": 1} and "a.md" in searcher
+
+
+def test_a_file_whose_name_another_folder_has_is_not_deleted(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        (folder / "z.md").write_text(f"The cat of {folder.name}.")
+    searcher = empty_index(tmp_path / "i", loaded)
+    sync(searcher, one, two)
+    sync(searcher, one)
+    done = sync(searcher, two)
+    assert (done.deleted, done.read.skipped) == (0, 1)
+    assert sorted(searcher.index.ids) == ["by hand", "two/z.md", "z.md"]
+
+
+def test_what_vanished_between_a_build_and_the_first_sync_is_deleted(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for n in range(3):
+        (notes / f"{n}.md").write_text(text(n))
+    searcher = Searcher.build([notes], tmp_path / "i", vocabulary=loaded, show_progress=False)
+    assert set(searcher.index.files()) == {"0.md", "1.md", "2.md"}
+    (notes / "1.md").unlink()
+    (notes / "2.md").rename(notes / "3.md")
+    done = sync(searcher, notes)
+    assert (done.new, done.vanished, done.deleted) == (1, 2, 2) and list(searcher.index.ids) == ["0.md", "3.md"]
+    searcher.delete("0.md")
+    assert sync(searcher, notes).added == 1 and "0.md" in searcher  # a folder's file belongs to its index
+
+
+def test_values_are_read_as_the_index_has_them(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("---\nyear: 2020\nday: 2024-01-02\n---\nA cat.")
+    read = ReadOptions(field_type=("day=datetime",))
+    searcher = Searcher.build([notes], tmp_path / "i", vocabulary=loaded, read=read, show_progress=False)
+    (notes / "b.md").write_text("---\nyear: MMXX\nday: 2024-01-03\n---\nA dog.")
+    done = sync(searcher, notes)
+    assert done.added == 1 and "year" in done.read.notes[0]
+    assert set(searcher.index.get("b.md").fields) == {"day"}  # type: ignore[union-attr]

@@ -58,7 +58,8 @@ def add_verb(
 
     sources = need_sources(sources, f"add {quoted(index)}")
     with BM25Index.writer(index, wait=wait) as writer:  # a lock and ids that are there are found before the model is loaded
-        documents, report = open_documents(sources, read, taken=writer, held=writer.n_documents)
+        types = BM25Index.open(index).fields
+        documents, report = open_documents(sources, read, taken=writer, held=writer.n_documents, field_types=types)
         new = (
             documents
             if replace

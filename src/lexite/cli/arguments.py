@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -163,7 +163,12 @@ def skipped_to_json(report: ReadReport) -> dict[str, Any]:
 
 
 def open_documents(
-    sources: Sequence[str], options: ReadOptions, *, taken: Container[str] = (), held: int = 0
+    sources: Sequence[str],
+    options: ReadOptions,
+    *,
+    taken: Container[str] = (),
+    held: int = 0,
+    field_types: Mapping[str, str] | None = None,
 ) -> tuple[Iterator[Document], ReadReport]:
     """A stream of documents and the report that fills while it is read. The first is read at once, to fail early.
 
@@ -172,11 +177,12 @@ def open_documents(
         options: how they are read.
         taken: ids of documents that are in an index already, which records without an id do not get.
         held: how many these are.
+        field_types: types of the fields that the index has.
     """
     from lexite.corpus import ReadReport, read_documents
 
     report = ReadReport()
-    return begun(read_documents(sources, options, report, taken=taken, held=held)), report
+    return begun(read_documents(sources, options, report, taken=taken, held=held, field_types=field_types)), report
 
 
 def open_queries(sources: Sequence[str], options: ReadOptions) -> tuple[Iterator[Query], ReadReport]:

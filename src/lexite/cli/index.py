@@ -86,12 +86,13 @@ def index_verb(
     """
     from lexite.index import BM25Index, check_index_folder
     from lexite.search.indexing import Indexer, index_documents
+    from lexite.search.syncing import files_of_build
 
     sources, output = need_sources(sources, "index"), need_output(output)
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
-    started = time.monotonic()
+    started, began = time.monotonic(), time.time_ns()
     encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
     indexer = Indexer.create(
         output,
@@ -107,6 +108,7 @@ def index_verb(
     )
     with indexer:
         added, _ = index_documents(indexer, documents, show_progress=not is_quiet())
+        indexer.writer.set_files(files_of_build(sources, indexer.writer, began))
         indexer.commit()
     report_skipped(report)
     index = BM25Index.open(output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ from lexite.cli.options import configured
 from lexite.cli.output import is_quiet, print_json, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.wording import counted
+from lexite.wording import counted, escaped
 
 if TYPE_CHECKING:
     from lexite.terms import LatentTermEncoder
@@ -64,14 +64,18 @@ def sync_verb(
     report_skipped(done.read)
     total = BM25Index.open(index).n_documents
     if as_json:
-        counts = {"index": str(index), "dry_run": dry_run, **done.to_json(), **skipped_to_json(done.read)}
+        counts: dict[str, Any] = {"index": str(index), "dry_run": dry_run, **done.to_json(), **skipped_to_json(done.read)}
+        counts |= {"names": done.names} if dry_run else {}
         print_json({**counts, **done.unread.to_json(), "documents": total})
         return
     say(f"Files: {done.new:,} new, {done.changed:,} changed, {done.unchanged:,} unchanged, {done.vanished:,} vanished.")
     if dry_run:
+        for sign, what in (("+", "new"), ("~", "changed"), ("-", "vanished")):
+            for name in done.names[what]:
+                say(f"{sign} {escaped(name)}")
         say(f"Nothing was changed; {index} holds {counted(total)}.")
         return
     same = f", {done.same:,} as they were" if done.same else ""
-    print(
+    say(
         f"Documents: {done.added:,} added, {done.replaced:,} replaced, {done.deleted:,} deleted{same}; {index} holds {total:,}."
     )

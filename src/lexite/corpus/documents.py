@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ def read_documents(
     *,
     taken: Container[str] = (),
     held: int = 0,
+    field_types: Mapping[str, str] | None = None,
 ) -> Iterator[Document]:
     r"""Reads documents from sources, in order, once, in bounded memory.
 
@@ -42,6 +43,7 @@ def read_documents(
         report: filled with counts while the iterator runs.
         taken: ids that records without an id do not get, such as those of an index.
         held: how many documents ``taken`` has, so that numbers need not be tried one by one.
+        field_types: types of the fields that an index has already (``BM25Index.fields``); values are read as these.
 
     Returns:
         An iterator. That all sources exist is checked before it is returned; records are checked as they are read.
@@ -63,7 +65,7 @@ def read_documents(
     if sum(source.format == "pipe" and source.path is None for source in found) > 1:
         raise CorpusError("Standard input ('-') was named twice, but can be read only once.")
     options, report = options or ReadOptions(), report or ReadReport()
-    types = FieldTypes(options, report)
+    types = FieldTypes(options, report, field_types)
     return iterate_documents(found, options, report, HINT, types=types, taken=taken, held=held)
 
 
@@ -107,6 +109,7 @@ def read_each(
     options: ReadOptions,
     report: ReadReport,
     taken: Callable[[FileEntry], Container[str]],
+    field_types: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[FileEntry, Iterator[Document]]]:
     """The documents of some files, file by file. Each file's must be gone through before the next file is asked for.
 
@@ -115,12 +118,13 @@ def read_each(
         options: as for :func:`read_documents`.
         report: filled with counts. A file that cannot be read, or is empty, is counted.
         taken: gives the ids that records without an id in a file do not get.
+        field_types: types of the fields that an index has already.
 
     Raises:
         CorpusError: a record of a table is bad and bad records are not skipped, or an id occurs twice.
     """
     ids = IdSet()
-    with _Reading(options, report, HINT, FieldTypes(options, report), Numbering()) as reading:
+    with _Reading(options, report, HINT, FieldTypes(options, report, field_types), Numbering()) as reading:
         for entry in entries:
             reading.numbering = Numbering(taken(entry), ids)
             yield entry, _checked(reading, ids, reading.of_entry(entry, entry.id, one_of_many=True), keep_empty=False)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from lexite.corpus.text_fields import FieldCollector, FieldTexts, FieldWeights
 from lexite.errors import ConfigError
 
-_BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)")
+_PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*|\n(?=#{1,6}[ \t])")
+_HEADING = re.compile(r"(#{1,6})[ \t]+([^\n]*)(?:\n|\Z)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]?\s+|(?<=[。！？])|\n")
 _WITHOUT_BLANKS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_WITHOUT_BLANKS}]{{1,2}}|[^\s{_WITHOUT_BLANKS}]{{1,30}}")
 _BEFORE_HEADING, _WITHIN_PARAGRAPH, _WITHIN_SENTENCE = -0.3, 0.4, 1.0  # what a cut there costs, beside :func:`_error`
 _AFTER_HEADING = 100.0  # a heading stays with what follows
+_PIECES = 16  # of a passage; shorter pieces are joined
 _LONGEST_HEADINGS = 50  # words by which headings may make a passage longer than the longest
 
 
@@ -117,7 +118,7 @@ def cut_text(text: str, config: PassageConfig | None = None) -> list[Cut]:
     config = config or PassageConfig()
     if len(text) <= config.longest_whole or count_words(text) <= config.longest_whole:  # a word has a character at least
         return [Cut(0, len(text))]
-    pieces = list(_pieces(text, config.longest))
+    pieces = list(_joined(_pieces(text, config.longest), config.words // _PIECES))
     if not pieces:
         return [Cut(0, len(text))]
     firsts = _first_pieces([piece.words for piece in pieces], [piece.cost for piece in pieces], config)
@@ -229,18 +230,19 @@ class HeadingLine:
 
 
 def heading_lines(text: str) -> list[HeadingLine]:
-    r"""The headings of a text: lines at the beginning of a paragraph that begin with ``#``.
+    r"""The headings of a text: lines that begin with ``#``, as in Markdown.
 
-    >>> [(line.level, line.words) for line in heading_lines("# Boiler\n\n## Winter\nDrain it.\n# no heading")]
+    >>> [(line.level, line.words) for line in heading_lines("# Boiler\n## Winter ##\nDrain it.\n    # no heading")]
     [(1, 'Boiler'), (2, 'Winter')]
     """
     if "#" not in text:
         return []
     found = []
-    for place, end in _between(text, _BLANK_LINE, 0, len(text)):
-        while heading := _HEADING.match(text, place, end):
-            found.append(HeadingLine(place, place + len(heading[0].rstrip()), len(heading[1]), heading[2]))
-            place = heading.end()
+    for place, end in _between(text, _PARAGRAPH_END, 0, len(text)):
+        while heading := _heading(text, place, end):
+            level, words, after = heading
+            found.append(HeadingLine(place, place + len(text[place:after].rstrip()), level, words))
+            place = after
     return found
 
 
@@ -268,22 +270,46 @@ def _pieces(text: str, longest: int) -> Iterator[_Piece]:
     """The pieces of a text, with the headings that are above each."""
     stack: list[tuple[int, str]] = []
     cost = 0.0
-    for begin, end in _between(text, _BLANK_LINE, 0, len(text)):
+    for begin, end in _between(text, _PARAGRAPH_END, 0, len(text)):
         place = begin
-        while (place == 0 or text[place - 1] == "\n") and (heading := _HEADING.match(text, place, end)):  # not in indented code
-            level = len(heading[1])
+        while heading := _heading(text, place, end):
+            level, words, after = heading
             while stack and stack[-1][0] >= level:
                 stack.pop()
-            above = tuple(words for _, words in stack)
-            yield _Piece(place, place + len(heading[0].rstrip()), count_words(heading[0]), cost + _BEFORE_HEADING, above)
-            stack.append((level, heading[2]))
-            place, cost = heading.end(), _AFTER_HEADING
+            above = tuple(other for _, other in stack)
+            length = len(text[place:after].rstrip())
+            yield _Piece(place, place + length, count_words(text[place:after]), cost + _BEFORE_HEADING, above)
+            stack.append((level, words))
+            place, cost = after, _AFTER_HEADING
         above = tuple(words for _, words in stack)
         for start, stop in _between(text, _SENTENCE_END, place, end):
             for piece in _parts(text, start, stop, longest, cost, above):
                 yield piece
                 cost = _WITHIN_PARAGRAPH
         cost = _AFTER_HEADING if place >= end and stack else 0.0
+
+
+def _heading(text: str, place: int, end: int) -> tuple[int, str, int] | None:
+    """Level, words and end of the heading that begins at a place; None where there is none, as in indented code."""
+    found = _HEADING.match(text, place, end) if place == 0 or text[place - 1] == "\n" else None
+    words = "" if found is None else found[2].strip(" \t").rstrip("#").rstrip(" \t")
+    if found is None or not words or count_words(words) > _LONGEST_HEADINGS:  # which is a paragraph, for all its signs
+        return None
+    return len(found[1]), words, found.end()
+
+
+def _joined(pieces: Iterator[_Piece], least: int) -> Iterator[_Piece]:
+    """The pieces, those of a few words with the next: there are fewer of them then, in a list of short lines."""
+    last: _Piece | None = None
+    for piece in pieces:
+        if last is not None and last.words < least and last.cost >= 0.0 and 0.0 <= piece.cost < _AFTER_HEADING - 1.0:
+            last = _Piece(last.start, piece.end, last.words + piece.words, last.cost, last.headings)
+            continue
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield last
 
 
 def _between(text: str, divider: re.Pattern[str], begin: int, end: int) -> Iterator[tuple[int, int]]:

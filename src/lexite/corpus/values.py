@@ -59,19 +59,20 @@ class FieldTypes:
     Args:
         options: ``fields`` and ``field_type``.
         report: takes the notes.
+        held: types of the fields that an index has already; values are read as these.
 
     Raises:
         ConfigError: ``field_type`` names no type.
     """
 
-    def __init__(self, options: ReadOptions, report: ReadReport) -> None:
+    def __init__(self, options: ReadOptions, report: ReadReport, held: Mapping[str, str] | None = None) -> None:
         self._report = report
         wanted = options.fields.strip()
         self.none = wanted == "none"
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         self._wanted = None if wanted in ("all", "none") else names
         self._seen: set[str] = set()
-        self.given = dict(map(_parsed_type, options.field_type))
+        self.given = {**(held or {}), **dict(map(_parsed_type, options.field_type))}
         self._types: dict[str, str] = {}
         self._left_out: dict[tuple[str, str], int] = {}
 

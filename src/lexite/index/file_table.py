@@ -24,7 +24,8 @@ class KnownFile:
     Attributes:
         path: where it is, from the root.
         size: bytes.
-        modified: when it was last changed, in nanoseconds.
+        modified: when its bytes were last changed, in nanoseconds.
+        changed: when anything of it was last changed, its name and time included, in nanoseconds.
         looked: when it was read, in nanoseconds.
         sha256: SHA-256 of its bytes, in hexadecimal.
         documents: ids of its documents in the index.
@@ -33,6 +34,7 @@ class KnownFile:
     path: str
     size: int
     modified: int
+    changed: int
     looked: int
     sha256: str
     documents: tuple[str, ...]

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -154,8 +155,10 @@ class Searcher:
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
         from lexite.index import check_index_folder
+        from lexite.search.syncing import files_of_build
         from lexite.terms import LatentTermEncoder
 
+        began = time.time_ns()
         cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
@@ -182,6 +185,7 @@ class Searcher:
             )
             with indexer:
                 index_documents(indexer, documents, show_progress=show_progress)
+                indexer.writer.set_files(files_of_build(_names(sources), indexer.writer, began))
                 indexer.commit()
             searcher = cls(BM25Index.open(indexer.writer.folder), ModelQueries(encoder), encoder.label)
         except BaseException:
@@ -603,7 +607,8 @@ class Searcher:
         fingerprint = self.queries.fingerprint
         with self._changing, BM25Index.writer(self._folder(), vocabulary=fingerprint, wait=wait) as writer:
             self.refresh()  # what is written now follows what is recorded now
-            documents = documents_of(sources, texts, read, report, taken=writer, held=writer.n_documents)
+            types = self.index.fields
+            documents = documents_of(sources, texts, read, report, taken=writer, held=writer.n_documents, field_types=types)
             indexer = Indexer.change(writer, self._model_queries().encoder)
             new = documents if replace else only_new(documents, writer)
             taken, _ = index_documents(indexer, new, replace=replace, show_progress=show_progress)
@@ -628,6 +633,12 @@ def _check_limits(index: Backend, limits: Mapping[str, Any], offset: int, then: 
         raise ArgumentError(
             "Strategies make a ranking of their own, so sort can have no effect beside then. Leave one of them out."
         )
+
+
+def _names(sources: Sources | None) -> list[str | Path]:
+    """Sources that are files and folders; none where they are documents, or a stream that was read."""
+    listed = [sources] if isinstance(sources, (str, Path)) else sources if isinstance(sources, (list, tuple)) else []
+    return [each for each in listed if isinstance(each, (str, Path))]
 
 
 def _texts(queries: object) -> list[str]:

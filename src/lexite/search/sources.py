@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ def documents_of(
     report: ReadReport | None = None,
     taken: Container[str] = (),
     held: int = 0,
+    field_types: Mapping[str, str] | None = None,
 ) -> Iterator[Document]:
     """A stream of documents. The first is read at once, so that a wrong source is found before a model is loaded.
 
@@ -36,6 +37,7 @@ def documents_of(
         report: filled with counts while documents are read.
         taken: ids that texts and records without an id do not get.
         held: how many documents ``taken`` has.
+        field_types: types of the fields that an index has already.
 
     Raises:
         ArgumentError: both or neither are given, or something is of another kind.
@@ -62,7 +64,14 @@ def documents_of(
         raise ArgumentError(f"Sources are files, folders or documents, all of one kind, not a {type(strange).__name__}.")
     _refuse_texts([name for name in names if isinstance(name, str)])
     return _begun(
-        read_documents([name for name in names if isinstance(name, (str, Path))], read, report, taken=taken, held=held)
+        read_documents(
+            [name for name in names if isinstance(name, (str, Path))],
+            read,
+            report,
+            taken=taken,
+            held=held,
+            field_types=field_types,
+        )
     )
 
 

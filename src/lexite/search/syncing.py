@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import glob
+import hashlib
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.documents import read_each
 from lexite.corpus.files import FileEntry, list_files
 from lexite.corpus.options import ReadOptions, ReadReport
+from lexite.errors import CorpusError
 from lexite.files import sha256_file
 from lexite.index import BM25Index, IndexWriter
 from lexite.index.file_table import KnownFile
@@ -49,6 +52,7 @@ class SyncReport:
         deleted: documents that were deleted.
         read: what was read and left out, with reasons.
         unread: documents that the vocabulary cannot read.
+        names: of new, changed and vanished files.
     """
 
     new: int = 0
@@ -61,6 +65,7 @@ class SyncReport:
     deleted: int = 0
     read: ReadReport = field(default_factory=ReadReport)
     unread: UnreadDocuments = field(default_factory=UnreadDocuments)
+    names: dict[str, list[str]] = field(default_factory=lambda: {"new": [], "changed": [], "vanished": []})
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as JSON values."""
@@ -87,14 +92,19 @@ class SyncPlan:
 
 
 def plan_sync(
-    sources: Sequence[str | Path] | str | Path, known: dict[str, KnownFile], report: SyncReport, show_progress: bool = False
+    sources: Sequence[str | Path] | str | Path,
+    known: dict[str, KnownFile],
+    report: SyncReport,
+    held: BM25Index,
+    show_progress: bool = False,
 ) -> SyncPlan:
     """Compares files with what an index knows: their size and time first, their bytes where these tell nothing.
 
     Args:
         sources: files, folders and patterns.
         known: what the index knows.
-        report: gets the counts of files.
+        report: gets the counts and names of files.
+        held: the index. A file one of whose documents was deleted is read again.
         show_progress: whether progress is shown on stderr.
 
     Raises:
@@ -105,9 +115,11 @@ def plan_sync(
     read: list[FileEntry] = []
     keep: dict[str, KnownFile] = {}
     digests: dict[str, str] = {}
+    refused: set[str] = set()  # which stay as they are under the name that they had
     with progress("Comparing", len(entries), "files", show_progress) as bar:
         for entry in entries:
             before = known.get(entry.id)
+            whole = before is not None and all(id in held for id in before.documents)
             same = before is not None and before.path == _absolute(entry.path)
             status = _status(entry.path)
             bar.advance(1)
@@ -118,27 +130,60 @@ def plan_sync(
                 advice = "Sync both at once, so that their names tell them apart."
                 message = f"{entry.path}: the index has '{entry.id}' from {before.path}. {advice}"
                 report.read.skip(message, "id occurred before")
+                refused.add(_absolute(entry.path))
                 continue
-            if before is not None and same and _surely_unchanged(before, status):
+            if before is not None and same and whole and _surely_unchanged(before, status):
                 report.unchanged += 1
                 continue
             looked = time.time_ns()
             digest = _digest(entry.path)
-            if before is not None and same and digest == before.sha256:
+            if before is not None and same and whole and digest and digest == before.sha256:
                 report.unchanged += 1
                 documents = before.documents
-                keep[entry.id] = KnownFile(before.path, status.st_size, status.st_mtime_ns, looked, digest, documents)
+                times = (status.st_mtime_ns, status.st_ctime_ns, looked)
+                keep[entry.id] = KnownFile(before.path, status.st_size, *times, digest, documents)
                 continue
             if before is None:
                 report.new += 1
             else:
                 report.changed += 1
+            report.names["new" if before is None else "changed"].append(entry.id)
             digests[entry.id] = digest
             read.append(entry)
     names = {entry.id for entry in entries}
-    gone = tuple(name for name, file in known.items() if name not in names and _is_meant(file.path, listed))
+    gone = tuple(
+        name for name, file in known.items() if name not in names and file.path not in refused and _is_meant(file.path, listed)
+    )
     report.vanished = len(gone)
+    report.names["vanished"].extend(gone)
     return SyncPlan(tuple(read), keep, gone, digests)
+
+
+def files_of_build(sources: Sequence[str | Path], held: IndexWriter, started: int) -> dict[str, KnownFile]:
+    """The table of files of an index that was just built, so that the first :func:`sync_index` knows what vanished.
+
+    Tables are left out: which records came from which is not known. Where a source is no file or folder, there is no table.
+
+    Args:
+        sources: what it was built of.
+        held: its writer.
+        started: when the build began, in nanoseconds: a file that changed since is read again.
+    """
+    if not sources:
+        return {}
+    try:
+        entries = list_files(list(sources))
+    except CorpusError:
+        return {}
+    table = {}
+    for entry in entries:
+        status = _status(entry.path)
+        if entry.kind is None or status is None or entry.id not in held:
+            continue
+        digest = _digest(entry.path) if max(status.st_mtime_ns, status.st_ctime_ns) < started else ""
+        times = (status.st_mtime_ns, status.st_ctime_ns, started)
+        table[entry.id] = KnownFile(_absolute(entry.path), status.st_size, *times, digest, (entry.id,))
+    return table
 
 
 def sync_index(
@@ -172,22 +217,21 @@ def sync_index(
     report = SyncReport()
     if dry_run:
         index = BM25Index.open(path)
-        plan = plan_sync(sources, index.files(), report, show_progress)
+        plan = plan_sync(sources, index.files(), report, index, show_progress)
         report.deleted = sum(len(index.files()[name].documents) for name in plan.gone)
         return report
     with BM25Index.writer(path, wait=wait) as writer:
-        known = writer.files()
-        plan = plan_sync(sources, known, report, show_progress)
+        index, known = BM25Index.open(path), writer.files()
+        plan = plan_sync(sources, known, report, index, show_progress)
         if not (plan.read or plan.keep or plan.gone):
             return report
-        taking = _Taking(writer, BM25Index.open(path), known, plan, report, encoder)
-        taking.drop_vanished()
+        taking = _Taking(writer, index, known, plan, report, encoder)
         options = read or ReadOptions()
         with progress("Syncing", len(plan.read), "files", show_progress) as bar:
-            for entry, documents in read_each(plan.read, options, report.read, taking.others):
+            for entry, documents in read_each(plan.read, options, report.read, taking.others, index.fields):
                 taking.take(entry, documents)
                 bar.advance(1)
-        taking.commit()
+        taking.finish()
     report.unread.tell()
     return report
 
@@ -203,7 +247,11 @@ class _Others:
 
 
 class _Taking:
-    """Takes the documents of files one after the other, and commits now and then."""
+    """Takes the documents of files one after the other, and commits now and then.
+
+    Nothing is deleted before all files are read, for a document may have moved from one file to another. Until then the table
+    keeps the files as they were whose documents may yet be deleted; a sync that goes on after a kill reads them again.
+    """
 
     def __init__(
         self,
@@ -216,17 +264,14 @@ class _Taking:
     ) -> None:
         self._writer, self._index, self._report, self._encoder = writer, index, report, encoder
         self._known, self._plan = known, plan
-        self._table = {name: file for name, file in known.items() if name not in plan.gone} | plan.keep
-        self._owners = {id: name for name, file in self._table.items() for id in file.documents}
+        self._table = known | plan.keep
+        moving = {entry.id for entry in plan.read}.union(plan.gone)
+        self._owners = {id: name for name, file in self._table.items() if name not in moving for id in file.documents}
+        self._left: dict[str, None] = dict.fromkeys(id for name in plan.gone for id in known[name].documents)
         self._indexer: Indexer | None = None
         self._waiting: list[Document] = []
-        self._finished: dict[str, KnownFile] = {}  # files whose documents are taken, or wait
-        self._deleted: list[str] = []
+        self._finished: dict[str, KnownFile] = {}  # whose documents are taken, or wait
         self._last_commit = time.monotonic()
-
-    def drop_vanished(self) -> None:
-        """Deletes the documents of files that are gone."""
-        self._delete([id for name in self._plan.gone for id in self._known[name].documents if id not in self._owners])
 
     def others(self, entry: FileEntry) -> _Others:
         """The ids that records of a file do not get by counting."""
@@ -237,42 +282,77 @@ class _Taking:
         """Takes the documents of one file."""
         looked, status, reasons = time.time_ns(), _status(entry.path), Counter(self._report.read.reasons)
         before = self._known.get(entry.id)
-        ids = []
-        for document in documents:
-            if self._owners.get(document.id, entry.id) != entry.id:
-                owner = self._owners[document.id]
-                self._report.read.skip(
-                    f"{entry.path}: '{owner}' has a document of the id '{document.id}' too.", "id occurred before"
-                )
+        old = () if before is None else before.documents
+        ids: dict[str, None] = {}
+        for read in documents:
+            document = self._adopted(read) if before is None and entry.kind is None else read
+            owner = self._owners.get(document.id)
+            if owner is not None:
+                message = f"{entry.path}: '{owner}' has a document of the id '{document.id}' too."
+                self._report.read.skip(message, "id occurred before")
                 continue
-            ids.append(document.id)
-            self._owners[document.id] = entry.id
+            ids[document.id] = None
             self._take_document(document)
         failed = self._report.read.reasons - reasons
-        if status is None or (not ids and set(failed) - {EMPTY}):
-            return  # what could not be read is as it was
-        gone = [id for id in (() if before is None else before.documents) if id not in ids]
-        for id in gone:
-            self._owners.pop(id, None)
-        self._delete(gone)
+        unread = status is None or (not ids and set(failed) - {EMPTY})
+        self._owners |= dict.fromkeys(ids, entry.id)
+        if unread:  # what could not be read is as it was
+            if before is None and entry.id in self._plan.digests:
+                self._report.new -= 1
+            self._owners = dict.fromkeys(old, entry.id) | self._owners
+            return
+        self._left |= dict.fromkeys(id for id in old if id not in ids)
+        assert status is not None
         digest = self._plan.digests.get(entry.id, "")
-        self._finished[entry.id] = KnownFile(
-            _absolute(entry.path), status.st_size, status.st_mtime_ns, looked, digest, tuple(ids)
-        )
+        digest = digest if _digest(entry.path) == digest else ""  # it changed meanwhile: the next sync reads it again
+        times = (status.st_mtime_ns, status.st_ctime_ns, looked)
+        self._finished[entry.id] = KnownFile(_absolute(entry.path), status.st_size, *times, digest, tuple(ids))
         if time.monotonic() - self._last_commit > SECONDS_PER_COMMIT:
             self.commit()
+
+    def finish(self) -> None:
+        """Deletes the documents that no file has any more, and commits."""
+        self._take_waiting()
+        gone = [id for id in self._left if id not in self._owners]
+        self._report.deleted = self._writer.delete(gone, missing_ok=True)
+        self._table = {name: file for name, file in self._table.items() if name not in self._plan.gone} | self._finished
+        self._commit()
 
     def commit(self) -> None:
         """Commits what was taken so far."""
         self._take_waiting()
-        self._table |= self._finished
-        self._finished.clear()
+        sure = {
+            name: file
+            for name, file in self._finished.items()
+            if name not in self._known or set(self._known[name].documents) <= set(file.documents)
+        }
+        self._table = self._table | sure
+        self._commit()
+
+    def _commit(self) -> None:
         self._writer.set_files(self._table)
         if self._indexer is not None:
             self._indexer.commit()
         else:
             self._writer.commit()
         self._last_commit = time.monotonic()
+
+    def _adopted(self, document: Document) -> Document:
+        """A record that was numbered: under the number that it has in the index already, where that belongs to no file."""
+        if not document.id.isdigit() or document.id in self._index:
+            return document
+        numbers = self._numbered.get(_content(document))
+        return replace(document, id=numbers.pop(0)) if numbers else document
+
+    @functools.cached_property
+    def _numbered(self) -> dict[bytes, list[str]]:
+        """Numbers of documents in the index that belong to no file, by what they say."""
+        held = {id for file in self._known.values() for id in file.documents}
+        found: dict[bytes, list[str]] = {}
+        for stored in self._index:
+            if stored.id.isdigit() and stored.id not in held and (stored.text or stored.title):
+                found.setdefault(_content(stored), []).append(stored.id)
+        return found
 
     def _take_document(self, document: Document) -> None:
         stored = self._index.get(document.id)
@@ -295,8 +375,10 @@ class _Taking:
             self._indexer.take(self._waiting, replace=True)
             self._waiting = []
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        self._report.deleted += self._writer.delete(ids, missing_ok=True)
+
+def _content(document: Document | StoredDocument) -> bytes:
+    """A digest of title and text."""
+    return hashlib.sha256(f"{document.title}\0{document.text}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _is_stored(stored: StoredDocument, document: Document) -> bool:
@@ -325,16 +407,16 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file; nothing for one that cannot be read, which differs from every digest."""
+    """SHA-256 of a file; nothing for one that cannot be read, or is no file, such as a pipe."""
     try:
-        return sha256_file(path)
+        return sha256_file(path) if path.is_file() else ""
     except OSError:
         return ""
 
 
 def _surely_unchanged(before: KnownFile, status: os.stat_result) -> bool:
-    """Whether size and time are as before, and the time is so old that a later change would show."""
-    same = (before.size, before.modified) == (status.st_size, status.st_mtime_ns)
+    """Whether size and times are as before, and the times are so old that a later change would show."""
+    same = (before.size, before.modified, before.changed) == (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return same and before.modified < before.looked - CLOCK
 
 
