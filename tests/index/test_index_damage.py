@@ -129,7 +129,7 @@ def test_damage_never_reaches_other_memory(index_path: Path, name: str, loaded: 
     begin = 128 + 4 if file.name.endswith(".npy") else 0
     file.write_bytes(content[:begin] + DAMAGED[name] * (len(content) - begin))
     index = BM25Index.open(index_path)
-    with pytest.raises(IndexFormatError, match="--verify"):
+    with pytest.raises(IndexFormatError, match=rf"{index_path}/segments.*--verify"):
         index.search(EncodedQueries(weights_of(1, 1, density=1.0)))
 
 
@@ -168,8 +168,17 @@ def test_damaged_texts_are_no_crash(index_path: Path) -> None:
     for name in ("ids.bin", "texts.bin"):
         file = next(file for file in files(index_path) if file.name == name)
         file.write_bytes(b"\xff" * file.stat().st_size)
-        with pytest.raises(IndexFormatError, match="An id or a text in the index is damaged"):
+        with pytest.raises(IndexFormatError, match=f"{file.parent}: an id or a text in the index is damaged"):
             BM25Index.open(index_path).stored(4)
+
+
+@pytest.mark.parametrize("number", [-7, 17, 1 << 30])
+def test_an_order_of_ids_that_names_no_document(index_path: Path, number: int) -> None:
+    file = next(file for file in files(index_path) if file.name == "id_order.npy")
+    count = (file.stat().st_size - 128) // 4
+    file.write_bytes(file.read_bytes()[:128] + np.full(count, number, "<i4").tobytes())
+    with pytest.raises(IndexFormatError, match=f"The ids of {file.parent} are damaged.*--verify"):
+        BM25Index.open(index_path).ids.find(IDS)
 
 
 def test_damage_is_not_merged(index_path: Path) -> None:

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from lexite.corpus.text_fields import FieldTexts
 from lexite.errors import IndexFormatError
-from lexite.index.ids import IdTable, encode_text, hash_ids
+from lexite.index.ids import VERIFY, IdTable, encode_text, hash_ids
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
 from lexite.scoring.rows import Rows
 from lexite.scoring.words import LiteralConfig
 
 WORDS_NAME = "words"
-DAMAGED_WORDS = "The literal words of the index are damaged. Run 'lexite info --verify' on it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,10 @@ class Dictionary:
         """
         encoded = [encode_text(word) for word in words]
         try:
-            found = self.table.find(encoded, hash_ids(encoded), None)
-        except IndexError:
-            raise IndexFormatError(DAMAGED_WORDS) from None
-        if np.any(found < -1) or np.any(found >= len(self)):
-            raise IndexFormatError(DAMAGED_WORDS)
-        return found
+            return self.table.find(encoded, hash_ids(encoded), None)
+        except IndexFormatError:
+            place = self.table.place or "the index"
+            raise IndexFormatError(f"The literal words of {place} are damaged. {VERIFY}") from None
 
     def add_to(self, rows: Rows, n_latents: int, texts: Sequence[str], literal: LiteralConfig) -> Rows:
         """Rows of queries with the words of their texts; a word that is not here is dropped.
@@ -199,6 +196,7 @@ def open_words(folder: Path, record: WordsRecord) -> IdTable:
         map_array(place / names[1], files[names[1]], "<i8", (n + 1,)),
         map_array(place / names[2], files[names[2]], "<u8", (n,)),
         map_array(place / names[3], files[names[3]], "<i4", (n,)),
+        place,
     )
 
 

@@ -10,11 +10,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
+
+VERIFY = "Run 'lexite info --verify' on the index."
 
 
 def encode_text(text: str) -> bytes:
@@ -22,12 +25,18 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def decode_text(data: bytes) -> str:
-    """The inverse of :func:`encode_text`; raises :class:`IndexFormatError` when the bytes cannot have come from it."""
+def decode_text(data: bytes, place: Path | None = None) -> str:
+    """The inverse of :func:`encode_text`; raises :class:`IndexFormatError` when the bytes cannot have come from it.
+
+    Args:
+        data: the bytes.
+        place: the folder that they come from, for the message.
+    """
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise IndexFormatError("An id or a text in the index is damaged. Run 'lexite info --verify' on the index.") from None
+        where = f"{place}: an" if place else "An"
+        raise IndexFormatError(f"{where} id or a text in the index is damaged. {VERIFY}") from None
 
 
 def hash_ids(ids: Sequence[bytes]) -> NDArray[np.uint64]:
@@ -49,12 +58,14 @@ class IdTable:
         bounds: (n + 1,) int64, where each begins.
         hashes: (n,) uint64, ascending; equal ones in document order.
         order: (n,) int32, the document of each hash.
+        place: the folder with the files; None in memory.
     """
 
     data: NDArray[np.uint8]
     bounds: NDArray[np.int64]
     hashes: NDArray[np.uint64]
     order: NDArray[np.int32]
+    place: Path | None = None
 
     @classmethod
     def build(cls, ids: Sequence[bytes]) -> IdTable:
@@ -71,7 +82,7 @@ class IdTable:
 
     def id(self, document: int) -> str:
         """The id of a document."""
-        return decode_text(self.encoded(document))
+        return decode_text(self.encoded(document), self.place)
 
     def find(self, ids: Sequence[bytes], hashes: NDArray[np.uint64], deleted: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """The living document of each encoded id, or -1; (n,).
@@ -80,22 +91,33 @@ class IdTable:
             ids: encoded ids.
             hashes: their hashes.
             deleted: (n_documents,) which documents do not count; None when none is deleted.
+
+        Raises:
+            IndexFormatError: the order names documents that do not exist.
         """
         found = np.full(len(ids), -1, dtype=np.int64)
         first = np.searchsorted(self.hashes, hashes, side="left")
         last = np.searchsorted(self.hashes, hashes, side="right")
         alone = np.flatnonzero(last - first == 1)
-        documents = self.order[first[alone]]
+        documents = self._checked(self.order[first[alone]])
         same = self._has_ids(documents, [ids[i] for i in alone.tolist()])
         if deleted is not None:
             same &= ~deleted[documents]
         found[alone[same]] = documents[same]
         for i in np.flatnonzero(last - first > 1).tolist():  # ids whose hashes are equal, and deleted documents of the same id
-            for place in range(first[i], last[i]):
-                document = int(self.order[place])
+            for document in self._checked(self.order[first[i] : last[i]]).tolist():
                 if self.encoded(document) == ids[i] and (deleted is None or not deleted[document]):
                     found[i] = document
         return found
+
+    def damaged(self) -> IndexFormatError:
+        """The error for numbers that cannot be, with the folder where they are."""
+        return IndexFormatError(f"The ids of {self.place or 'the index'} are damaged. {VERIFY}")
+
+    def _checked(self, documents: NDArray[np.int32]) -> NDArray[np.int32]:
+        if np.any(documents < 0) or np.any(documents >= len(self.bounds) - 1):
+            raise self.damaged()
+        return documents
 
     def _has_ids(self, documents: NDArray[np.int32], ids: Sequence[bytes]) -> NDArray[np.bool_]:
         """Whether each of some documents has the id that stands at its place in ``ids``, (n,)."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import IndexFormatError
-from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, n_chunks_of
+from lexite.index.postings import ImpactScoring, Postings, damaged_rows, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, SPARSE
 from lexite.scoring.formula import impacts
@@ -141,7 +140,7 @@ def _bounds_of_scores(
             place = term * n_chunks + chunk
             begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
             if not 0 <= begin <= end <= len(postings.lists):
-                raise IndexFormatError(DAMAGED_ROWS)
+                raise damaged_rows(part.segment.place)
             if begin == end:
                 continue
             unit = factor * levels[postings.tops[place]] / 255.0
@@ -153,9 +152,9 @@ def _bounds_of_scores(
                 sums[first : first + size] += part_of_list * unit
                 matched[first : first + size] |= part_of_list > 0
                 continue
-            local, impacts = _decode(part_of_list, kind)
+            local, impacts = _decode(part_of_list, kind, part.segment)
             if not len(local) or int(local.max()) >= size or int(local.min()) < 0:
-                raise IndexFormatError(DAMAGED_ROWS)
+                raise damaged_rows(part.segment.place)
             sums[first + local] += impacts * unit
             matched[first + local[impacts > 0]] = True
     drift = postings.scoring.drift(part.impacts) or 1.0
@@ -182,19 +181,19 @@ def passages_with(segment: Segment, term: int) -> NDArray[np.int64]:
         begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
         size = min(CHUNK, segment.n_passages - first)
         if not 0 <= begin <= end <= len(postings.lists):
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(segment.place)
         kind, part = int(postings.kinds[place]), postings.lists[begin:end]
         if kind == FULL and len(part) in (0, size):
             found.append(np.flatnonzero(part) + first)
             continue
-        local, impacts = _decode(part, kind)
+        local, impacts = _decode(part, kind, segment)
         if len(local) and not 0 <= int(local.min()) <= int(local.max()) < size:
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(segment.place)
         found.append(local[impacts > 0] + first)
     return np.concatenate(found)
 
 
-def _decode(data: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _decode(data: NDArray[np.uint8], kind: int, segment: Segment) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Documents within the chunk, and impacts, of a list that is not full."""
     if kind == SPARSE and len(data) % 3 == 0:
         triples = data.reshape(-1, 3)
@@ -202,7 +201,7 @@ def _decode(data: NDArray[np.uint8], kind: int) -> tuple[NDArray[np.int64], NDAr
     if kind == GAPS and len(data) % 2 == 0:
         pairs = data.reshape(-1, 2)
         return np.cumsum(pairs[:, 0], dtype=np.int64) - 1, pairs[:, 1]
-    raise IndexFormatError(DAMAGED_ROWS)
+    raise damaged_rows(segment.place)
 
 
 def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[np.int64], query: SingleQuery) -> Ranking:
@@ -210,14 +209,14 @@ def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[n
     segment = part.segment
     begins, ends = segment.row_bounds[documents], segment.row_bounds[documents + 1]
     if np.any(begins < 0) or np.any(ends < begins) or np.any(ends > len(segment.row_terms)):
-        raise IndexFormatError(DAMAGED_ROWS)
+        raise damaged_rows(segment.place)
     if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # a range of rows, read in one piece
         terms, weights = segment.entries(int(begins[0]), int(ends[-1]))
     else:
         entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])
         terms, weights = segment.row_terms[entries], segment.row_weights[entries]
     if len(terms) and int(terms.max()) >= segment.n_terms:
-        raise IndexFormatError(DAMAGED_ROWS)
+        raise damaged_rows(segment.place)
     asked = slots[terms]
     shared = asked >= 0
     owners = np.repeat(np.arange(len(documents)), ends - begins)[shared]

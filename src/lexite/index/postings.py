@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
+from lexite.index.ids import VERIFY
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
 from lexite.kernels.posting_lists import CHUNK, ImpactForm, PostingLists
 from lexite.scoring.config import BM25Config, Transform
@@ -31,7 +32,6 @@ LARGEST_DRIFT = 1.05  # impacts are used while average lengths differ by less th
 SPILL_BYTES = 64 << 20  # more encoded lists than this wait on the disk for the other chunks
 MERGE_BYTES = 32 << 20
 MOST_THREADS = 4  # each takes about 16 bytes for every posting of a chunk
-DAMAGED_ROWS = "The rows of the index are damaged. Run 'lexite info --verify' on it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,17 @@ class RowReader:
     Attributes:
         bounds: (n_documents + 1,) int64.
         read: terms and weights of the entries from the first to before the second argument.
+        place: the folder of the segment; None in memory.
     """
 
     bounds: NDArray[np.int64]
     read: Callable[[int, int], tuple[NDArray[Any], NDArray[np.float32]]]
+    place: Path | None = None
+
+
+def damaged_rows(place: Path | None) -> IndexFormatError:
+    """The error for rows or lists that cannot be, with the folder of their segment; None in memory."""
+    return IndexFormatError(f"The rows of {place or 'the index'} are damaged. {VERIFY}")
 
 
 @functools.cache
@@ -310,12 +317,12 @@ def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
         bounds = rows.bounds[begin : end + 1]
         terms, weights = rows.read(low, high)
         if np.any(np.diff(bounds) < 0) or len(terms) != high - low:
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(rows.place)
         out = np.empty(int(MAX_BYTES_PER_POSTING * (high - low)) + 1, dtype=np.uint8)
         sizes, kinds, tops = np.empty(n_terms, np.int64), np.empty(n_terms, np.uint8), np.empty(n_terms, np.uint8)
         count = encode_chunk(bounds, terms, weights, norms[begin:end], scoring.form, levels, out, sizes, kinds, tops)
         if count < 0:
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(rows.place)
         return _Chunk(0, out[:count].copy(), sizes, kinds, tops)
 
     begins = range(0, len(norms), CHUNK)

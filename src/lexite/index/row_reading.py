@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lexite.errors import ArgumentError, IndexFormatError
+from lexite.errors import ArgumentError
 from lexite.index.numbering import Numbering
-from lexite.index.postings import DAMAGED_ROWS
+from lexite.index.postings import damaged_rows
 from lexite.index.segment import Segment
 
 ROWS_PER_CHUNK = 4096
@@ -57,7 +57,7 @@ def read_passages(numbering: Numbering, n_terms: int, passages: NDArray[np.int64
         part = slice(bounds[place], bounds[place + 1])
         terms[part], weights[part] = segments[number].row(passage - int(first[number]))
     if len(terms) and int(terms.max()) >= n_terms:
-        raise IndexFormatError(DAMAGED_ROWS)
+        raise damaged_rows(next((each.place for each in segments), None))
     return csr_array((weights, terms, bounds), shape=(len(passages), n_terms))
 
 
@@ -77,5 +77,5 @@ def iterate_rows(
 def _lengths(segment: Segment, passages: NDArray[np.int64]) -> NDArray[np.int64]:
     lengths = segment.row_bounds[passages + 1] - segment.row_bounds[passages]
     if np.any(lengths < 0):
-        raise IndexFormatError(DAMAGED_ROWS)
+        raise damaged_rows(segment.place)
     return lengths

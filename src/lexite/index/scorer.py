@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
-from lexite.index.postings import DAMAGED_ROWS, LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
+from lexite.index.ids import VERIFY
+from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, damaged_rows, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
 from lexite.kernels.threads import ForkSafeLock, parallel_ranges
@@ -126,7 +127,7 @@ class Scorer:
         for segment in self.segments:
             total[: segment.n_terms] += segment.document_frequency
         if np.any(total < 0) or np.any(total > self.n_passages):
-            raise IndexFormatError("The term frequencies of the index are damaged. Run 'lexite info --verify' on it.")
+            raise self._damaged("term frequencies")
         return total
 
     def average_length(self, transform: Transform) -> float:
@@ -313,7 +314,12 @@ class Scorer:
             parallel_ranges(search_part, n_parts, smallest=1)
             _merge_rankings(parts, heaps)
         if damaged:
-            raise IndexFormatError("The postings of the index are damaged. Run 'lexite info --verify' on it.")
+            raise self._damaged("postings")
+
+    def _damaged(self, what: str) -> IndexFormatError:
+        """The error for numbers that cannot be in one of the segments, with the folder that these are in."""
+        places = [segment.place.parent for segment in self.segments if segment.place]
+        return IndexFormatError(f"The {what} of {places[0] if places else 'the index'} are damaged. {VERIFY}")
 
     def _search_of(
         self,
@@ -446,7 +452,7 @@ def covered_factors(segment: Segment, factors: NDArray[np.float64]) -> NDArray[n
     covered, damaged = np.zeros(segment.n_passages), np.zeros(1, dtype=bool)
     parallel_ranges(sum_factors, segment.n_passages, segment.row_bounds, segment.row_terms, factors, covered, damaged)
     if damaged[0]:
-        raise IndexFormatError(DAMAGED_ROWS)
+        raise damaged_rows(segment.place)
     return covered
 
 
@@ -456,10 +462,10 @@ def covered_factors_plainly(segment: Segment, factors: NDArray[np.float64]) -> N
     for first in range(0, segment.n_passages, PASSAGES_AT_ONCE):
         bounds = segment.row_bounds[first : first + PASSAGES_AT_ONCE + 1]
         if bounds[0] < 0 or np.any(np.diff(bounds) < 0) or bounds[-1] > len(segment.row_terms):
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(segment.place)
         terms, _ = segment.entries(int(bounds[0]), int(bounds[-1]))
         if len(terms) and int(terms.max()) >= len(factors):
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(segment.place)
         sums = np.concatenate([[0.0], np.cumsum(factors[terms])])
         covered[first : first + len(bounds) - 1] = np.diff(sums[bounds - bounds[0]])
     return covered

@@ -20,7 +20,7 @@ from lexite.index.field_types import FieldType
 from lexite.index.fields import FIELDS_NAME, StoredFields
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.postings import DAMAGED_ROWS, ImpactScoring, Postings, RowReader, open_postings
+from lexite.index.postings import ImpactScoring, Postings, RowReader, damaged_rows, open_postings
 from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
@@ -58,6 +58,7 @@ class Segment:
         passage_spans: (n_passages, 2) int64, where passages begin and end in the text of their document, in characters, 0
             and 0 for the only passage of a document; None where each document has one.
         fields: the fields of the documents; None when none has any.
+        place: the folder with the files; None in memory.
     """
 
     row_bounds: NDArray[np.int64]
@@ -74,6 +75,7 @@ class Segment:
     passage_bounds: NDArray[np.int64] | None = None
     passage_spans: NDArray[np.int64] | None = None
     fields: StoredFields | None = None
+    place: Path | None = None
 
     @property
     def n_documents(self) -> int:
@@ -147,12 +149,12 @@ class Segment:
         """
         low, high = int(self.row_bounds[passage]), int(self.row_bounds[passage + 1])
         if not 0 <= low <= high <= len(self.row_terms):
-            raise IndexFormatError(DAMAGED_ROWS)
+            raise damaged_rows(self.place)
         return self.row_terms[low:high], self.row_weights[low:high]
 
     def reader(self) -> RowReader:
         """Access to the rows, for building posting lists from them."""
-        return RowReader(self.row_bounds, self.entries)
+        return RowReader(self.row_bounds, self.entries, self.place)
 
     def entries(self, low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Terms and raw weights of a range of entries. The system is asked to read them from the disk in one piece."""
@@ -182,7 +184,7 @@ class Segment:
             return StoredDocument(self.ids.id(document), "", "", fields)
         begin, middle, end = self.text_bounds[2 * document : 2 * document + 3]
         title, text = self.texts[begin:middle].tobytes(), self.texts[middle:end].tobytes()
-        return StoredDocument(self.ids.id(document), decode_text(title), decode_text(text), fields)
+        return StoredDocument(self.ids.id(document), decode_text(title, self.place), decode_text(text, self.place), fields)
 
 
 def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Segment:
@@ -211,6 +213,7 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         array("id_bounds.npy", "<i8", n + 1),
         array("id_hashes.npy", "<u8", n),
         array("id_order.npy", "<i4", n),
+        folder,
     )
     deleted = removed = postings = None
     if record.deletions is not None:
@@ -237,6 +240,7 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         StoredFields(folder / FIELDS_NAME, map_bytes(folder / FIELDS_NAME, entry(FIELDS_NAME)), n)
         if FIELDS_NAME in record.files
         else None,
+        folder,
     )
 
 
