@@ -153,3 +153,16 @@ def test_a_traceback_on_request_is_safe(tmp_path: Path) -> None:
         program, capture_output=True, text=True, env={"LEXITE_TRACEBACK": "1", "PYTHONPATH": ":".join(sys.path)}
     )
     assert done.returncode == 1 and "Traceback" in done.stderr and is_safe(done.stderr)
+
+
+def test_listed_ids_are_exact_in_a_pipe_and_safe_on_a_terminal(lexite, evil_index: Path, monkeypatch) -> None:
+    broken, bare = lexite("list", evil_index, "--ids").out.split("\n")[:2]
+    assert broken == rf"id {SHOWN}\n1" and bare == f"bare{EVIL}"
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        shown = lexite("list", evil_index, "--ids").out
+    assert is_safe(shown) and f"bare{SHOWN}" in shown
+    names = evil_index.parent / "names"
+    names.write_text(bare + "\n", encoding="utf-8")
+    assert lexite("delete", evil_index, "--from", names).status == 0
+    assert lexite("list", evil_index, "--ids").out == broken + "\n"

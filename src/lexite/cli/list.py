@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from lexite.cli.arguments import JsonFlag
 from lexite.cli.documents import fields_to_json, print_heading
 from lexite.cli.field_view import FieldView
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, console, print_json, say
+from lexite.cli.output import WrongUsage, console, print_json
 from lexite.search.limits import HitLimits
 from lexite.wording import escaped
 
@@ -51,10 +52,19 @@ def list_verb(
     out = console()
     for number in numbers[offset:stop].tolist():
         if ids_only:
-            say(escaped(opened.document_id(number)))
+            _print_id(opened.document_id(number))
             continue
         document = opened.stored(number)
         if as_json:
             print_json({"id": document.id, "title": document.title, "fields": fields_to_json(document.fields)})
         else:
             print_heading(out, document, view.names)
+
+
+def _print_id(identifier: str) -> None:
+    """Writes an id on one line: as it is for another program, safe to look at on a terminal.
+
+    An id with a line break is escaped everywhere, since its parts might be ids of other documents.
+    """
+    as_it_is = not sys.stdout.isatty() and "\n" not in identifier and "\r" not in identifier
+    print(identifier if as_it_is else escaped(identifier))
