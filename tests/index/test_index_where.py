@@ -361,3 +361,13 @@ def test_a_commit_point_with_unknown_types_is_damaged(library: BM25Index) -> Non
     write_json(place, {**value, "sha256": json_checksum(value)})
     with pytest.raises(IndexFormatError, match="fields of the type 'colour'"):
         BM25Index.open(library.path)
+
+
+def test_scores_are_an_order_too(library: BM25Index) -> None:
+    for sort in ("_score", "_score:desc"):
+        assert ids_of(library, sort=sort) == ids_of(library)
+        library.check_fields(sort=sort)
+    with pytest.raises(FilterError, match="best first only"):
+        ids_of(library, sort="_score:asc")
+    with pytest.raises(FilterError, match="only as hits of a query"):
+        library.select(sort="_score")

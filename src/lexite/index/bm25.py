@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
-from lexite.errors import ArgumentError, CorpusError, ModelError, QueryError
+from lexite.errors import ArgumentError, CorpusError, FilterError, ModelError, QueryError
 from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
@@ -273,7 +273,8 @@ class BM25Index:
                 those of all documents.
             sort: a field by which hits come in order, in place of their scores: ``"year"``, or ``"year:desc"`` for the largest
                 first. All documents that share a term with the query are in this order, not the best alone. Documents with
-                the same value come by score, those without the field last. ``"_id"`` sorts by id.
+                the same value come by score, those without the field last. ``"_id"`` sorts by id,
+                ``"_score"`` by score as without ``sort``.
             min_score: the least score of a hit.
             min_coverage: the least share of the query that a hit covers, from 0 to 1 (:attr:`Explanation.coverage`).
 
@@ -615,8 +616,8 @@ class BM25Index:
         """
         if where is not None:
             self._fields.passing(where)
-        if sort is not None:
-            self._fields.order(*read_sort(sort))
+        if sort is not None and (by := read_sort(sort)):
+            self._fields.order(*by)
 
     def select(self, where: Where | None = None, *, sort: str | None = None) -> NDArray[np.int64]:
         """The numbers of all documents that pass a filter, whatever a query says.
@@ -632,7 +633,12 @@ class BM25Index:
         passing = self._fields.passing(where).all_documents
         if sort is None:
             return np.flatnonzero(passing).astype(np.int64)
-        order = self._fields.order(*read_sort(sort)).documents
+        by = read_sort(sort)
+        if by is None:
+            raise FilterError(
+                "Documents have a score only as hits of a query, so they cannot be sorted by it. Sort by a field."
+            )
+        order = self._fields.order(*by).documents
         return order[passing[order]]
 
     def facets(
@@ -733,8 +739,8 @@ class BM25Index:
         asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
         if not top_k or not rows.n_rows:
             return asked.best(top_k)
-        if sort is not None:
-            sorted_by = self._fields.order(*read_sort(sort))
+        if sort is not None and (by := read_sort(sort)):
+            sorted_by = self._fields.order(*by)
             assert passing is not None
             return asked.in_order(top_k, sorted_by, passing.all_documents, min_score, min_coverage)
         if min_score is None and min_coverage is None:

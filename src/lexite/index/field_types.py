@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FieldType = Literal["text", "integer", "number", "boolean", "date", "datetime", "list"]
 """Text; a whole number of 64 bits; a number in double precision; true or false; a date; a date with a time; a list of text."""
 FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
-ID_FIELD = RESERVED_FIELDS[0]
-"""What filters and sorting call the id of a document. No field has this name."""
+ID_FIELD, SCORE_FIELD = RESERVED_FIELDS
+"""What filters and sorting call the id of a document, and sorting the score of a hit. No field has these names."""
 MOST_FIELDS = 1000
 VALUES_COUNTED = 10  # of each field, unless told otherwise
 NAMES_SHOWN = 30
