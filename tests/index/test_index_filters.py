@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from lexite.errors import ArgumentError, FilterError, LexiteError, MissingExtraError
 from lexite.index.conditions import Both, Comparison, Contains, IsNull, Like, Negation, OneOf
 from lexite.index.field_types import FieldType
-from lexite.index.filter_language import parse_filter
+from lexite.index.filter_language import DEEPEST, date_of, parse_filter
 from lexite.index.filters import read_filter
 from lexite.index.masks import documents_that_pass
 
@@ -40,6 +40,39 @@ def test_a_filter_is_true_where_a_plain_evaluation_is(documents: list[Row], cond
         assert passing(text, segments) == expected, text
         again = str(read_filter(text, SCHEMA))  # the tree in words is the same filter
         assert passing(again, segments) == expected, again
+
+
+def test_zero_is_zero_whatever_its_sign(tmp_path: Path) -> None:
+    segments = segments_of(tmp_path, [{"price": -0.0}, {"price": 0.0}, {"price": 1.0}, {}], [])
+    for text in ("price = 0", "price in (0)", "price in (-0.0)", "price in (0, 2)"):
+        assert np.flatnonzero(passing(text, segments)).tolist() == [0, 1], text
+    assert np.flatnonzero(passing("price not in (0)", segments)).tolist() == [2]
+
+
+def nested(form: str, depth: int) -> str:
+    text = "year = 1"
+    for _ in range(depth):
+        text = form.format(text)
+    return text
+
+
+@pytest.mark.parametrize("form", ["({})", "not ({})", "not {}", "(draft or {})", "(draft and not ({} or draft))"])
+def test_filters_are_as_deep_as_is_promised(form: str) -> None:
+    def asked(frames: int, text: str) -> None:
+        if frames:  # a caller that is deep in calls itself
+            return asked(frames - 1, text)
+        parse_filter(text)
+
+    levels = form.count("(") + form.count("not")
+    asked(100, nested(form, DEEPEST // levels))
+    with pytest.raises(FilterError, match=f"more than {DEEPEST} deep"):
+        parse_filter(nested(form, DEEPEST // levels + 1))
+
+
+@pytest.mark.parametrize("text", ["2020-W01-3", "20200101  ", "2020-1-001", "２０２０-01-01"])
+def test_dates_have_one_form(text: str) -> None:
+    with pytest.raises(FilterError, match="is no date"):
+        date_of(text)
 
 
 def test_numbers_at_the_ends_of_64_bits_compare_as_they_are(tmp_path: Path) -> None:

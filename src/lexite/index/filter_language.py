@@ -31,11 +31,12 @@ from lexite.index.conditions import (
 from lexite.index.field_types import in_utc
 
 LONGEST = 200_000  # characters
-DEEPEST = 60  # parentheses, nots and signs within one another
+DEEPEST = 30  # parentheses, nots and signs within one another; a parser takes up to 30 calls for each, of Python's 1,000
 MOST_CONDITIONS = 2_000
 EXAMPLE = "Write conditions as in SQL, such as: year >= 2020 and lang = 'en' and 'law' in tags"
 _COMPARISONS: dict[str, Operator] = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 _TURNED: dict[Operator, Operator] = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -228,7 +229,7 @@ def date_of(text: str) -> datetime.date:
     datetime.date(2020, 2, 29)
     """
     try:
-        if len(text) != 10:
+        if not _DAY.fullmatch(text):  # fromisoformat also reads weeks from Python 3.11 on
             raise ValueError(text)
         return datetime.date.fromisoformat(text)
     except ValueError:
@@ -293,12 +294,18 @@ def _escaped(pattern: str, escape: str) -> str:
 
 def _check_depth(tokens: list[Any]) -> None:
     """Refuses what would make parsers call themselves too often; tokens are told apart without recursion."""
-    parentheses = run = 0
+    opened: list[int] = []  # of each open parenthesis, how deep it was outside
+    outside = depth = 0
     for token in tokens:
         kind = token.token_type.name
-        parentheses += (kind in ("L_PAREN", "L_BRACKET", "L_BRACE")) - (kind in ("R_PAREN", "R_BRACKET", "R_BRACE"))
-        run = run + 1 if kind in ("NOT", "DASH", "PLUS", "TILDE", "CASE") else 0
-        if parentheses > DEEPEST or run > DEEPEST:
+        if kind in ("L_PAREN", "L_BRACKET", "L_BRACE"):
+            opened.append(outside)
+            outside = depth = depth + 1
+        elif kind in ("R_PAREN", "R_BRACKET", "R_BRACE"):
+            outside = depth = opened.pop() if opened else 0
+        else:
+            depth = depth + 1 if kind in ("NOT", "DASH", "PLUS", "TILDE", "CASE") else outside
+        if depth > DEEPEST:
             raise FilterError(f"The filter is nested more than {DEEPEST} deep. Write lists as: field in ('a', 'b', …)")
 
 

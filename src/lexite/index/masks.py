@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import IndexFormatError
 from lexite.index.conditions import (
     Between,
     Both,
@@ -116,7 +115,7 @@ def id_column(segment: FieldedDocuments, pa: Any) -> Any:
     table = segment.ids
     bounds = np.ascontiguousarray(table.bounds)
     if not 0 == bounds[0] <= bounds[-1] <= len(table.data) or np.any(np.diff(bounds) < 0):
-        raise IndexFormatError("The ids of the index are damaged. Run 'lexite info --verify' on it.")
+        raise table.damaged()
     buffers = [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(table.data))]
     return pa.Array.from_buffers(pa.large_string(), segment.n_documents, buffers)
 
@@ -183,6 +182,8 @@ class _Evaluation:
             values = [int(value) for value in values if not isinstance(whole_comparison("=", value), bool)]
         elif kind == "number":
             values = [rounded(value) for value in values]
+            if 0.0 in values:  # is_in tells 0.0 from -0.0, which are equal
+                values += [0.0, -0.0]
         found = true_values(self._compute.is_in(column, value_set=self._array(values, kind)))
         return boolean_array(found, self._pa, ~true_values(self._compute.is_null(column)))
 
