@@ -294,6 +294,13 @@ def test_a_static_searcher_cannot_sync(loaded: LatentTermEncoder, tmp_path: Path
         sync(Searcher.open(tmp_path / "i", static=True), tmp_path)
 
 
+def test_fields_that_an_index_does_not_keep_change_nothing(loaded: LatentTermEncoder, tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text(json.dumps({"_id": "a", "text": "A cat.", "year": 2020}) + "\n")
+    searcher = Searcher.build([file], tmp_path / "i", vocabulary=loaded, store_fields=False, show_progress=False)
+    assert (sync(searcher, file).same, len(searcher)) == (1, 1)
+
+
 def test_a_field_that_changed_replaces_its_document(loaded: LatentTermEncoder, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     file = tmp_path / "tickets.jsonl"

@@ -91,6 +91,11 @@ class IndexWriter:
         self._has_changes = False
 
     @property
+    def keeps_fields(self) -> bool:
+        """Whether the fields of documents are kept: not where the index says so, nor where pyarrow is not installed."""
+        return self._keeps_fields and has_arrow()
+
+    @property
     def literal(self) -> LiteralConfig | None:
         """How literal words are indexed; None: they are not."""
         return self._state.literal

@@ -356,7 +356,7 @@ class _Taking:
 
     def _take_document(self, document: Document) -> None:
         stored = self._index.get(document.id)
-        if stored is not None and _is_stored(stored, document):
+        if stored is not None and _is_stored(stored, document, self._writer.keeps_fields):
             self._report.same += 1
             return
         if stored is None:
@@ -381,9 +381,11 @@ def _content(document: Document | StoredDocument) -> bytes:
     return hashlib.sha256(f"{document.title}\0{document.text}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _is_stored(stored: StoredDocument, document: Document) -> bool:
+def _is_stored(stored: StoredDocument, document: Document, with_fields: bool) -> bool:
     """Whether an index has a document word for word and field for field; one that keeps no texts cannot tell."""
     same = bool(stored.text or stored.title) and (stored.title, stored.text) == (document.title, document.text)
+    if not with_fields:
+        return same
     given = {name: _comparable(value) for name, value in document.fields.items() if value is not None}
     return same and given == {name: _comparable(value) for name, value in stored.fields.items()}
 
