@@ -122,6 +122,7 @@ def test_info_of_the_installation(lexite) -> None:
             "int8",
             "plots",
             "eval",
+            "fields",
             "german",
         }
     )

@@ -55,8 +55,8 @@ def test_without_weights_texts_stay_as_they_were() -> None:
     assert apart.encoded_texts != plain.texts
 
 
-def test_headings_stand_at_the_beginning_of_paragraphs() -> None:
-    text = "intro\n# no\n\n# yes\n## too\nbody # no\n\n   \n###### six\n\n####### seven\n\n#tag"
+def test_headings_stand_at_the_beginning_of_lines() -> None:
+    text = "intro\n # no\n# yes\n## too\nbody # no\n\n   \n###### six\n\n####### seven\n\n#tag"
     assert [(line.level, line.words) for line in heading_lines(text)] == [(1, "yes"), (2, "too"), (6, "six")]
     assert [text[line.start : line.end] for line in heading_lines(text)] == ["# yes", "## too", "###### six"]
 

@@ -168,7 +168,7 @@ def test_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
     content = file.read_bytes()
     for number in (b"\xfe\xff\xff\xff", b"\xff\xff\xff\x7f"):
         file.write_bytes(content[:128] + number * ((len(content) - 128) // 4))
-        with pytest.raises(IndexFormatError, match=r"literal words of the index are damaged.*--verify"):
+        with pytest.raises(IndexFormatError, match=r"literal words of .* are damaged.*--verify"):
             BM25Index.open(index_path).search(EncodedQueries(weights_of(20, 1), TEXTS))
 
 

@@ -140,7 +140,7 @@ def test_skipped_records_are_reported(make, tiny_model: Path, tmp_path: Path, ca
     (tmp_path / "t.jsonl").write_text('{"_id": "1", "text": "the cat"}\nno json\n')
     folder, config = write_saelens(make(), tmp_path / "sae"), BackboneConfig(model=str(tiny_model), overlap=4)
     import_vocabulary(folder, tmp_path / "v", backbone=config, sources=[tmp_path / "t.jsonl"], read=ReadOptions(skip_bad=True))
-    assert "1 bad records were skipped" in caplog.text and "line 2" in caplog.text
+    assert "1 bad record was skipped" in caplog.text and "line 2" in caplog.text
 
 
 def test_states_are_no_model(make, backbone, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Cells(dict[str, str]):
     """A record of a table of text: name of the column -> cell."""
 
 
+_WIDENING = ("integer", "number")  # types of one field, of which the second may follow the first
 _NOUNS = {
     "text": "text",
     "integer": "a whole number",
@@ -72,8 +73,10 @@ class FieldTypes:
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         self._wanted = None if wanted in ("all", "none") else names
         self._seen: set[str] = set()
-        self.given = {**(held or {}), **dict(map(_parsed_type, options.field_type))}
-        self._types: dict[str, str] = {}
+        self.held = dict(held or {})
+        asked = dict(map(_parsed_type, options.field_type))
+        self.given = {name: kind for name, kind in self.held.items() if kind not in _WIDENING} | asked
+        self._types = {name: kind for name, kind in self.held.items() if kind in _WIDENING}  # 2.5 may follow 2 there too
         self._left_out: dict[tuple[str, str], int] = {}
 
     def of_source(self, where: str) -> SourceFields:
@@ -243,6 +246,8 @@ class SourceFields:
 
     def _problem(self, name: str, value: object, kind: str) -> str:
         shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+        if name in self._types.held:
+            return f"the field {name!r} is {shown}, but must be {_NOUNS[kind]}, as in the index."
         if self._types.type_given(name):
             return f"the field {name!r} is {shown}, but must be {_NOUNS[kind]} (--field-type {name}={kind})."
         before = f"the first {ROWS_LOOKED_AT:,} rows hold" if name in self._inferred else "it held"
