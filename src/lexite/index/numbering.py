@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ class Numbering:
         self.segments = tuple(segments)
         self.first_documents = _sums([segment.n_documents for segment in segments])
         self.first_passages = _sums([segment.n_passages for segment in segments])
+        self._document_bounds = self.first_documents.tolist()  # bisect takes a tenth of the time of numpy's search here
+        self._passage_bounds = self.first_passages.tolist()
         self.has_passages = any(segment.passage_bounds is not None for segment in segments)
 
     def place(self, document: int) -> tuple[Segment, int]:
@@ -38,10 +41,11 @@ class Numbering:
         Raises:
             IndexError: there is no such document.
         """
-        if not 0 <= document < self.first_documents[-1]:
-            raise IndexError(f"There is no document number {document}; the index has {self.first_documents[-1]}.")
-        number = int(np.searchsorted(self.first_documents, document, side="right")) - 1
-        return self.segments[number], document - int(self.first_documents[number])
+        bounds = self._document_bounds
+        if not 0 <= document < bounds[-1]:
+            raise IndexError(f"There is no document number {document}; the index has {bounds[-1]}.")
+        number = bisect_right(bounds, document) - 1
+        return self.segments[number], document - bounds[number]
 
     def passages(self, document: int) -> tuple[int, int]:
         """The first passage of a document, and the end of its passages.
@@ -50,7 +54,7 @@ class Numbering:
             IndexError: there is no such document.
         """
         segment, local = self.place(document)
-        first = int(self.first_passages[np.searchsorted(self.first_documents, document, side="right") - 1])
+        first = self._passage_bounds[bisect_right(self._document_bounds, document) - 1]
         begin, end = segment.passages(local)
         return first + begin, first + end
 
@@ -94,8 +98,8 @@ class Numbering:
         """Where a passage lies in the text of its document, in characters; None where it is all of it."""
         if not self.has_passages:
             return None
-        number = int(np.searchsorted(self.first_passages, passage, side="right")) - 1
-        return self.segments[number].span(passage - int(self.first_passages[number]))
+        number = bisect_right(self._passage_bounds, passage) - 1
+        return self.segments[number].span(passage - self._passage_bounds[number])
 
 
 class TopDocuments(NamedTuple):
