@@ -410,6 +410,9 @@ def test_a_long_text_is_found_by_what_one_of_its_passages_says(tiny_vocabulary: 
     assert cut.index.n_passages == len(cut) == 10
     whole = Searcher.build(documents, vocabulary=tiny_vocabulary, passages="none", show_progress=False)
     assert whole.index.n_passages == 10 and whole.search("valve of the boiler", passages_per_hit=1)[0].passages[0].text == long
+    for wrong in (-1, True, 1.5):
+        with pytest.raises(ArgumentError, match="passages_per_hit is"):
+            cut.search("valve", passages_per_hit=wrong)
     with pytest.raises(ConfigError, match="'auto', 'none'"):
         Searcher.build(documents, vocabulary=tiny_vocabulary, passages="some", show_progress=False)  # type: ignore[arg-type]
 

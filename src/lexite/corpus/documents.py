@@ -259,6 +259,8 @@ def _is_empty(document: Document) -> bool:
 
 def _nothing_read(sources: Sequence[Source], report: ReadReport) -> CorpusError:
     names = ", ".join(source.name for source in sources[:3]) + (" …" if len(sources) > 3 else "")
+    if report.skipped == 1:
+        return CorpusError(f"There is one record in {names}, and it is bad: {report.messages[0]}")
     if report.skipped:
         return CorpusError(f"All {report.skipped:,} records of {names} are bad. The first: {report.messages[0]}")
     return CorpusError(f"The corpus is empty: there is no document in {names}.")

@@ -169,7 +169,7 @@ def _format(path: Path) -> Format:
     if suffix in RECORDS:
         raise CorpusError(f"{path}: Parquet compresses by itself. Decompress the file first.")
     if suffix in BY_SUFFIX:
-        return "text" if BY_SUFFIX[suffix].module in ("plain", "markdown") else "document"
+        return "document" if BY_SUFFIX[suffix].apart else "text"
     known = ", ".join([*RECORDS, *(kind_suffix for kind_suffix in BY_SUFFIX if BY_SUFFIX[kind_suffix].name != "code")])
     raise CorpusError(
         f"{path}: the file name does not end in a known format ({known}; source code; also with .gz, .bz2, .xz, .zst)."

@@ -337,6 +337,8 @@ class Searcher:
         """
         index = self.backend
         answer = self._answer(index, queries, top_k, **options)
+        if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
+            raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
         weighing = self._weighing(index) if passages else None
         scoring = options.get("scoring")
         chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)

@@ -82,9 +82,9 @@ CODE = (
 ).split()
 
 KINDS: tuple[Kind, ...] = (
-    Kind("text", "plain", (".txt", ".text"), apart=False),
+    Kind("text", "text", (".txt", ".text"), apart=False),
     Kind("Markdown", "markdown", (".md", ".markdown"), apart=False),
-    Kind("code", "plain", tuple(CODE), apart=False),
+    Kind("code", "text", tuple(CODE), apart=False),
     Kind("HTML", "html", (".html", ".htm", ".xhtml"), needs="selectolax"),
     Kind("reStructuredText", "rst", (".rst", ".rest"), needs="docutils"),
     Kind("PDF", "pdf", (".pdf",), needs="pypdfium2"),
