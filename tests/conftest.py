@@ -13,6 +13,9 @@ from hypothesis import settings
 # The first call of a compiled kernel takes a second, so single examples have no deadline.
 settings.register_profile("lexite", deadline=None)
 settings.load_profile("lexite")
+# What a terminal or a CI job says of colours and width must not decide what a test sees.
+for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

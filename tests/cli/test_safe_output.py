@@ -119,7 +119,9 @@ def test_colours_of_rich_itself_stay(monkeypatch: pytest.MonkeyPatch, capsys: py
     from lexite.cli.safe_console import SafeConsole
 
     file = StringIO()
-    SafeConsole(file=file, force_terminal=True, color_system="standard", width=60).print(Text(f"a{EVIL}", "bold red"))
+    SafeConsole(file=file, force_terminal=True, color_system="standard", no_color=False, width=60).print(
+        Text(f"a{EVIL}", "bold red")
+    )
     assert file.getvalue().startswith("\x1b[1;31ma\\x1b]0;mine") and file.getvalue().count("\x1b") == 2
 
 
