@@ -420,7 +420,7 @@ class Searcher:
         options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
         wanted = top_k + offset
         hits = index.search(encoded, depth_of(strategies, wanted), **options)
-        answer = run_strategies(Answer(encoded, hits, wanted, index, options), strategies)
+        answer = run_strategies(Answer(encoded, hits, wanted, index, options, self.queries, self.label), strategies)
         return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
 
     def _encoded(

@@ -13,7 +13,7 @@ searched again. It may be a plain function. A class is only for its settings.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from lexite.index.filters import Where
     from lexite.scoring.config import BM25Config
     from lexite.scoring.words import LiteralConfig
+    from lexite.search.queries import QueryEncoder
 
 CANDIDATES = 100
 """Hits that a first stage hands to a strategy that does not say how many it wants."""
+NEEDS = ("vectors", "token_codes", "model")
+"""What a strategy may say that it needs: dense vectors of the passages, the codes of their tokens, and queries that are encoded
+by the model rather than by a static table."""
 
 
 class Backend(Protocol):
@@ -98,6 +102,8 @@ class Answer:
         backend: where they were found, for strategies that search again or look at documents.
         options: of the search: ``scoring``, ``exclude``, ``among``, ``approximate``; ``where``, ``min_score`` and
             ``min_coverage`` where they were given. :meth:`asked_again` keeps them.
+        encoder: what encodes queries: a model, or a static table; None where nobody gave one.
+        label: words for a latent term; None where nobody gave them.
     """
 
     queries: EncodedQueries
@@ -105,6 +111,8 @@ class Answer:
     top_k: int
     backend: Backend
     options: Mapping[str, Any] = field(default_factory=dict)
+    encoder: QueryEncoder | None = None
+    label: Callable[[int], str] | None = None
 
     def with_rankings(self, rankings: Sequence[Sequence[Hit]]) -> Answer:
         """The same question with other hits: their order counts, and they are ranked from 1 again.
@@ -132,7 +140,11 @@ class Answer:
 
 
 class Strategy(Protocol):
-    """A function from an answer to a better one. An attribute ``candidates``, where it has one, says how many hits it wants."""
+    """A function from an answer to a better one.
+
+    It may have two attributes: ``candidates`` says how many hits it wants to see, and ``needs`` what it cannot do without
+    (:data:`NEEDS`), so that a search that lacks it is refused before anything is searched.
+    """
 
     def __call__(self, answer: Answer, /) -> Answer:
         """Gives the better answer."""
