@@ -308,7 +308,7 @@ def test_without_pyarrow_fields_are_left_out_and_that_is_said_once(
 ) -> None:
     for module in (fields_module, writer_module):
         monkeypatch.setattr(module, "has_arrow", lambda: False)
-    monkeypatch.setattr("lexite.index.bm25.has_arrow", lambda: False)
+    monkeypatch.setattr("lexite.index.filtering.has_arrow", lambda: False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     caplog.set_level(logging.WARNING, "lexite")
     logging.getLogger("lexite").propagate = True

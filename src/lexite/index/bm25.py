@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,30 +12,29 @@ from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
-from lexite.errors import ArgumentError, CorpusError, FilterError, ModelError, QueryError
-from lexite.index.checks import check_queries, check_top_k, check_weights
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
-from lexite.index.dictionary import Dictionary, GrowingDictionary
-from lexite.index.document_ids import Among, DocumentIds, encode_id, listed_ids
-from lexite.index.explanation import Explanation, explain_document
+from lexite.index.dictionary import Dictionary
+from lexite.index.document_ids import Among, DocumentIds
+from lexite.index.explanation import Explanation
 from lexite.index.field_types import VALUES_COUNTED, FieldType
-from lexite.index.fields import arrow, has_arrow
+from lexite.index.fields import arrow
 from lexite.index.file_table import KnownFile, read_file_table
 from lexite.index.filtering import DocumentFields
 from lexite.index.ids import IdTable
+from lexite.index.in_memory import indexed_in_memory
 from lexite.index.manifest import Commit
-from lexite.index.numbering import Numbering, TopDocuments, top_documents
+from lexite.index.numbering import Numbering
 from lexite.index.opening import OpenedFiles, open_newest, verify_files
+from lexite.index.ranker import Ranker
 from lexite.index.scorer import Scorer
-from lexite.index.segment import Segment, segment_in_memory
-from lexite.index.selection import Asked, read_sort
+from lexite.index.segment import Segment
 from lexite.index.static import StoredStatic
 from lexite.index.word_conditions import WordConditions
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
-from lexite.scoring.config import BM25Config, Transform, scoring_of
-from lexite.scoring.rows import Rows, SparseRows, as_rows
+from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
@@ -48,9 +45,6 @@ if TYPE_CHECKING:
     from lexite.index.field_values import Facet
     from lexite.index.filters import Where
     from lexite.terms.static import StaticTable
-
-logger = logging.getLogger("lexite")
-APPROXIMATE_SHARE = 0.6
 
 
 class BM25Index:
@@ -98,7 +92,8 @@ class BM25Index:
         self._numbering = Numbering(segments)
         self.ids = DocumentIds(self._scorer.segments)
         self._n_documents = len(self.ids)
-        self._fields = DocumentFields(segments, commit.fields or {})
+        self._fields = DocumentFields(segments, commit.fields or {}, self._name)
+        self._ranker = Ranker(self._name, commit, self._words, self._scorer, self._numbering, self.ids, self._fields)
 
     @staticmethod
     def create(
@@ -139,9 +134,7 @@ class BM25Index:
             arrow("Storing the fields of documents")
         chosen = literal if literal is not None and literal.literal else None
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
-        if store_fields is False:
-            state = dataclasses.replace(state, fields=None)
-        state = dataclasses.replace(state, field_weights=field_weights)
+        state = dataclasses.replace(state, field_weights=field_weights, fields=None if store_fields is False else {})
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -212,23 +205,8 @@ class BM25Index:
             ModelError: a weight is NaN, infinite or negative.
             CorpusError: an id is there twice, or not one for each row, or there is not a text for each id.
         """
-        weights, ids = as_rows(weights, "Weights"), listed_ids(ids)
-        n_latents, encoded = int(weights.shape[1]), [encode_id(identifier) for identifier in ids]
-        rows = check_weights(weights, n_latents, lambda row: f"document '{ids[row]}'")
-        if len(ids) != rows.n_rows or len(set(ids)) != len(ids):
-            raise CorpusError(f"{rows.n_rows} documents need as many different ids; there are {len(set(ids))}.")
-        words = GrowingDictionary()
-        settings = None if texts is None else dataclasses.replace(literal or LiteralConfig(), literal=True)
-        if texts is not None and settings is not None:
-            if any(not isinstance(text, str) for text in texts):
-                raise ArgumentError("A text of the documents is no text. Give a text for each id, empty where there is none.")
-            if len(texts) != len(ids):
-                raise CorpusError(f"There are {len(ids)} documents, but {len(texts)} texts.")
-            rows = words.add_to(rows, n_latents, texts, settings)
-        made_by = vocabulary or VocabularyInfo("", "", n_latents)
-        commit = Commit(0, made_by, scoring or BM25Config(), store_text=False, literal=settings)
-        segment = segment_in_memory(rows, n_latents + len(words), encoded)
-        return cls(commit, [segment], None, words.committed())
+        made = indexed_in_memory(weights, ids, scoring, vocabulary, texts, literal)
+        return cls(made.commit, made.segments, None, made.words)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the path, so that another process opens the newest commit there; or the arrays of an index in memory."""
@@ -290,16 +268,8 @@ class BM25Index:
             MissingExtraError: a package that filters need is not installed.
             ModelError: a query weight is NaN, infinite or negative.
         """
-        limits: dict[str, Any] = {"where": where, "sort": sort, "min_score": min_score, "min_coverage": min_coverage}
-        best = self._top(queries, top_k, scoring, exclude, among, approximate, **limits)
-        return [
-            [
-                Hit(self.document_id(document), score, rank, document, self._numbering.span(passage))
-                for rank, (document, score, passage) in enumerate(zip(*(row.tolist() for row in rows), strict=True), start=1)
-                if document >= 0
-            ]
-            for rows in zip(*best, strict=True)
-        ]
+        best = self._ranker.top(queries, top_k, scoring, exclude, among, approximate, where, sort, min_score, min_coverage)
+        return self._ranker.hits(best)
 
     def search_arrays(
         self,
@@ -312,22 +282,13 @@ class BM25Index:
         approximate: bool = False,
         **limits: Any,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The same as :meth:`search`, as arrays.
-
-        Args:
-            queries: as for :meth:`search`.
-            top_k: likewise, like all that follows.
-            scoring: how to score.
-            exclude: for each query a document that is no hit.
-            among: the only documents that may be hits.
-            approximate: search faster.
-            **limits: ``where``, ``sort``, ``min_score`` and ``min_coverage``.
+        """The same as :meth:`search`, with its arguments and errors, as arrays.
 
         Returns:
             Document numbers and scores, both ``(n_queries, min(top_k, n_documents))``, best first. Where a query has fewer hits
             the document is -1 and the score 0.
         """
-        best = self._top(queries, top_k, scoring, exclude, among, approximate, **limits)
+        best = self._ranker.top(queries, top_k, scoring, exclude, among, approximate, **limits)
         return best.documents, best.scores
 
     def explain(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> Explanation:
@@ -343,42 +304,14 @@ class BM25Index:
             CorpusError: the index has no document of this id.
             IndexError: it has none of this number.
         """
-        scoring = scoring_of(scoring, self.scoring)
-        rows = self._query_rows(query, scoring)
-        if rows.n_rows != 1:
-            raise ArgumentError(f"One query is needed to explain a hit, not {rows.n_rows}.")
-        number = self.ids.numbers([document])
-        passage, end = self._numbering.passages(int(number[0]))
-        if end - passage > 1:  # the one that the score is of; the first where none shares a term
-            nothing = np.array([-1])
-            best = top_documents(self._scorer, self._numbering, rows, 1, scoring, nothing, among=[number])
-            passage = max(int(best.passages[0, 0]), passage)
-        return explain_document(self._scorer, rows, passage, scoring, self.word)
+        return self._ranker.explain(query, document, scoring, self.word)
 
     def passages(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> list[PassageHit]:
         """The passages of a document that share a term with a query, best first; a search takes the first one's score.
 
-        Args:
-            query: one query.
-            document: the document's number (``Hit.document``) or its id.
-            scoring: as in :meth:`search`.
-
-        Raises:
-            ArgumentError: more than one query.
-            CorpusError: the index has no document of this id.
-            IndexError: it has none of this number.
+        Arguments and errors are those of :meth:`explain`.
         """
-        scoring = scoring_of(scoring, self.scoring)
-        rows = self._query_rows(query, scoring)
-        if rows.n_rows != 1:
-            raise ArgumentError(f"One query is needed to rank the passages of a document, not {rows.n_rows}.")
-        own = np.arange(*self._numbering.passages(int(self.ids.numbers([document])[0])), dtype=np.int64)
-        (found,), (scores,) = self._scorer.top(rows, len(own), scoring, np.array([-1]), among=[own])
-        return [
-            PassageHit(score, self._numbering.span(passage))
-            for passage, score in zip(found.tolist(), scores.tolist(), strict=True)
-            if passage >= 0
-        ]
+        return self._ranker.passages(query, document, scoring)
 
     def documents_with(self, required: Sequence[str] = (), excluded: Sequence[str] = ()) -> NDArray[np.int64]:
         """The numbers of the documents that have all of some words and phrases and none of others, ascending.
@@ -394,19 +327,11 @@ class BM25Index:
             QueryError: the index has no literal words; or it keeps no texts, in which alone a phrase can be looked for.
             IndexFormatError: postings are damaged.
         """
-        return self._word_conditions().passing(required, excluded)
+        return self._word_conditions.passing(required, excluded)
 
     def missing_words(self, required: Sequence[str]) -> list[str]:
         """Those among words and phrases that no document has; errors are those of :meth:`documents_with`."""
-        return self._word_conditions().missing(required)
-
-    def _word_conditions(self) -> WordConditions:
-        if self.literal is None:
-            raise QueryError(
-                f"{self._name} has no literal words, so words cannot be required or excluded. Search with --no-operators, or "
-                "build it again without --no-literal."
-            )
-        return WordConditions(self._numbering, self._words, self.n_latents, self.literal, self.field_weights)
+        return self._word_conditions.missing(required)
 
     def rows(self, documents: Iterable[int | str] | None = None) -> csr_array[np.float32]:
         """Raw weights of documents, as the index keeps them; of a document with several passages, the sum of theirs.
@@ -565,12 +490,11 @@ class BM25Index:
     def stored(self, document: int) -> StoredDocument:
         """Id, title, text and fields of a document, by its number (``Hit.document``)."""
         segment, local = self._numbering.place(document)
-        return segment.stored(local, self._shown_fields)
+        return segment.stored(local, self._fields.shown)
 
     def document_id(self, document: int) -> str:
         """The id of a document, by its number."""
-        segment, local = self._numbering.place(document)
-        return segment.ids.id(local)
+        return self._numbering.id(document)
 
     def find(self, identifier: str) -> int | None:
         """The number of the document with this id; None when there is none.
@@ -582,11 +506,7 @@ class BM25Index:
         return None if number < 0 else number
 
     def get(self, identifier: str) -> StoredDocument | None:
-        """Id, title, text and fields of the document with this id; None when there is none.
-
-        Raises:
-            ArgumentError: the id is no text.
-        """
+        """The document with this id, as :meth:`stored` gives it; None when there is none. Errors are those of :meth:`find`."""
         number = self.find(identifier)
         return None if number is None else self.stored(number)
 
@@ -594,7 +514,7 @@ class BM25Index:
         """All documents, in order, as :meth:`stored` gives them."""
         for segment in self._scorer.segments:
             for document in segment.live_documents():
-                yield segment.stored(document, self._shown_fields)
+                yield segment.stored(document, self._fields.shown)
 
     def __contains__(self, identifier: str) -> bool:
         return self.find(identifier) is not None
@@ -608,16 +528,11 @@ class BM25Index:
         return f"BM25Index({where}, {counted(self.n_documents)}, {counted(self.n_latents, 'latent term')}{words})"
 
     def check_fields(self, *, where: Where | None = None, sort: str | None = None) -> None:
-        """Looks whether a search could filter and sort so, and keeps what it will need. Arguments are those of :meth:`search`.
+        """Looks whether a search could filter and sort so, and keeps what it will need.
 
-        Raises:
-            FilterError: the filter cannot be read, or names a field or a value that does not fit; or there is no such field.
-            MissingExtraError: a package that filters need is not installed.
+        Arguments are those of :meth:`search`, and errors those that it raises for them.
         """
-        if where is not None:
-            self._fields.passing(where)
-        if sort is not None and (by := read_sort(sort)):
-            self._fields.order(*by)
+        self._fields.check(where, sort)
 
     def select(self, where: Where | None = None, *, sort: str | None = None) -> NDArray[np.int64]:
         """The numbers of all documents that pass a filter, whatever a query says.
@@ -630,16 +545,7 @@ class BM25Index:
             FilterError: the filter cannot be read, or names a field or a value that does not fit; or there is no such field.
             MissingExtraError: a package that filters need is not installed.
         """
-        passing = self._fields.passing(where).all_documents
-        if sort is None:
-            return np.flatnonzero(passing).astype(np.int64)
-        by = read_sort(sort)
-        if by is None:
-            raise FilterError(
-                "Documents have a score only as hits of a query, so they cannot be sorted by it. Sort by a field."
-            )
-        order = self._fields.order(*by).documents
-        return order[passing[order]]
+        return self._fields.select(where, sort)
 
     def facets(
         self,
@@ -670,16 +576,8 @@ class BM25Index:
         Traceback (most recent call last):
         lexite.errors.FilterError: There is no field 'year'. The documents of this index have no fields.
         """
-        if isinstance(n_values, bool) or not isinstance(n_values, int) or n_values < 1:
-            raise ArgumentError(f"n_values is {n_values!r}, but must be a whole number and at least 1.")
-        masks = list(self._fields.passing(where).documents)
-        if among is not None:
-            chosen = np.zeros(int(self._numbering.first_documents[-1]), dtype=bool)
-            chosen[self.ids.numbers(among)] = True
-            parts = np.split(chosen, self._numbering.first_documents[1:-1])
-            masks = [mask & part for mask, part in zip(masks, parts, strict=False)]
-        names = [fields] if isinstance(fields, str) else list(fields)
-        return [self._fields.counts(name, masks, n_values) for name in names]
+        numbers = None if among is None else self.ids.numbers(among)
+        return self._fields.facets(fields, where, numbers, n_values)
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""
@@ -694,63 +592,10 @@ class BM25Index:
         if self.path is not None:
             verify_files(self.path, self._commit)
 
-    @functools.cached_property
-    def _shown_fields(self) -> Mapping[str, FieldType]:
-        """Types of the fields that documents are read with: none where pyarrow is not installed, which is said once."""
-        if not self.fields or has_arrow():
-            return self.fields
-        logger.warning(
-            "%s has fields, which are not read without the package 'pyarrow'. Run: pip install 'lexite[fields]'", self._name
-        )
-        return {}
+    @property
+    def _word_conditions(self) -> WordConditions:
+        return WordConditions(self._name, self._commit, self._numbering, self._words)
 
     @property
     def _name(self) -> object:
         return self.path or "This index"
-
-    def _top(
-        self,
-        queries: EncodedQueries,
-        top_k: int,
-        scoring: BM25Config | None,
-        exclude: Sequence[str | None] | None,
-        among: Among | None,
-        approximate: bool,
-        where: Where | None = None,
-        sort: str | None = None,
-        min_score: float | None = None,
-        min_coverage: float | None = None,
-    ) -> TopDocuments:
-        """The rankings of a search; its arguments are those of :meth:`search`."""
-        check_top_k(top_k)
-        scoring = scoring_of(scoring, self.scoring)
-        rows = self._query_rows(queries, scoring)
-        excluded = np.full(rows.n_rows, -1, dtype=np.int64)
-        if exclude is not None:
-            left_out = [exclude] if isinstance(exclude, str) else list(exclude)
-            if len(left_out) != rows.n_rows:
-                raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
-            wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
-            excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
-        allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
-        share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self.n_documents)
-        needed = where is not None or sort is not None or min_coverage is not None
-        passing = self._fields.passing(where) if needed else None
-        asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
-        if not top_k or not rows.n_rows:
-            return asked.best(top_k)
-        if sort is not None and (by := read_sort(sort)):
-            sorted_by = self._fields.order(*by)
-            assert passing is not None
-            return asked.in_order(top_k, sorted_by, passing.all_documents, min_score, min_coverage)
-        if min_score is None and min_coverage is None:
-            return asked.best(top_k)
-        return asked.within_limits(top_k, min_score, min_coverage)
-
-    def _query_rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
-        """The checked weights of queries, with their literal words."""
-        check_queries(self._name, self.vocabulary, queries)
-        rows = check_weights(queries.rows, self.n_latents, lambda row: f"query number {row + 1}")
-        if queries.texts is None or self.literal is None or not scoring.literal_weight:
-            return rows
-        return self._words.add_to(rows, self.n_latents, queries.texts, self.literal)

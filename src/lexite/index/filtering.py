@@ -6,6 +6,7 @@ What evaluates them is imported when it is needed, so that other searches do not
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.field_types import FieldType
+from lexite.errors import ArgumentError, FilterError
+from lexite.index.field_types import SCORE_FIELD, FieldType
+from lexite.index.fields import has_arrow
 from lexite.index.segment import Segment
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from lexite.index.filters import Where
     from lexite.index.masks import FieldedDocuments
 
+logger = logging.getLogger("lexite")
 MASKS_KEPT, ORDERS_KEPT = 16, 4
 
 
@@ -71,12 +75,23 @@ class DocumentFields:
     Args:
         segments: of the index.
         types: of the fields.
+        name: of the index, for messages.
     """
 
-    def __init__(self, segments: Sequence[Segment], types: Mapping[str, FieldType]) -> None:
-        self._segments, self.types = tuple(segments), types
+    def __init__(self, segments: Sequence[Segment], types: Mapping[str, FieldType], name: object) -> None:
+        self._segments, self.types, self._name = tuple(segments), types, name
         self._passing = functools.lru_cache(maxsize=MASKS_KEPT)(self._evaluate)
         self._order = functools.lru_cache(maxsize=ORDERS_KEPT)(self._sort)
+
+    @functools.cached_property
+    def shown(self) -> Mapping[str, FieldType]:
+        """Types of the fields that documents are read with: none where pyarrow is not installed, which is said once."""
+        if not self.types or has_arrow():
+            return self.types
+        logger.warning(
+            "%s has fields, which are not read without the package 'pyarrow'. Run: pip install 'lexite[fields]'", self._name
+        )
+        return {}
 
     def passing(self, where: Where | None) -> Passing:
         """The documents that a filter lets pass; all living ones for None.
@@ -115,6 +130,40 @@ class DocumentFields:
 
         return count_values(field, self._fielded(), self.types, masks, n_most)
 
+    def check(self, where: Where | None, sort: str | None) -> None:
+        """Looks whether a search could filter and sort so; see ``BM25Index.check_fields``."""
+        if where is not None:
+            self.passing(where)
+        if sort is not None and (by := read_sort(sort)):
+            self.order(*by)
+
+    def select(self, where: Where | None, sort: str | None) -> NDArray[np.int64]:
+        """The numbers of all documents that pass a filter, in order; see ``BM25Index.select``."""
+        passing = self.passing(where).all_documents
+        if sort is None:
+            return np.flatnonzero(passing).astype(np.int64)
+        by = read_sort(sort)
+        if by is None:
+            raise FilterError(
+                "Documents have a score only as hits of a query, so they cannot be sorted by it. Sort by a field."
+            )
+        order = self.order(*by).documents
+        return order[passing[order]]
+
+    def facets(
+        self, fields: str | Sequence[str], where: Where | None, among: NDArray[np.int64] | None, n_values: int
+    ) -> list[Facet]:
+        """How often the values of fields occur; see ``BM25Index.facets``. ``among`` holds numbers of documents."""
+        if isinstance(n_values, bool) or not isinstance(n_values, int) or n_values < 1:
+            raise ArgumentError(f"n_values is {n_values!r}, but must be a whole number and at least 1.")
+        masks = list(self.passing(where).documents)
+        if among is not None:
+            chosen = np.zeros(sum(len(mask) for mask in masks), dtype=bool)
+            chosen[among] = True
+            parts = np.split(chosen, np.cumsum([len(mask) for mask in masks])[:-1])
+            masks = [mask & part for mask, part in zip(masks, parts, strict=False)]
+        return [self.counts(name, masks, n_values) for name in ([fields] if isinstance(fields, str) else fields)]
+
     def _evaluate(self, condition: Condition | None) -> Passing:
         living = [np.ones(each.n_documents, dtype=bool) if each.deleted is None else ~each.deleted for each in self._segments]
         if condition is not None:
@@ -133,6 +182,25 @@ class DocumentFields:
         from lexite.index.masks import FieldedDocuments
 
         return [FieldedDocuments(each.ids, each.fields, each.n_documents) for each in self._segments]
+
+
+def read_sort(sort: str) -> tuple[str, bool] | None:
+    """The field that a person wants hits sorted by, and whether the largest values come first; None for the order of scores.
+
+    Raises:
+        FilterError: it is no field with a direction.
+
+    >>> read_sort("year:desc"), read_sort("year"), read_sort("_score")
+    (('year', True), ('year', False), None)
+    """
+    if not isinstance(sort, str) or not sort:
+        raise FilterError(f"Hits are sorted by the name of a field, such as 'year' or 'year:desc', not by {sort!r}.")
+    if sort in (SCORE_FIELD, f"{SCORE_FIELD}:desc"):
+        return None
+    if sort == f"{SCORE_FIELD}:asc":
+        raise FilterError(f"Hits are sorted by score with the best first only. Write '{SCORE_FIELD}', or leave the sort out.")
+    field, _, direction = sort.rpartition(":")
+    return (field, direction == "desc") if field and direction in ("asc", "desc") else (sort, False)
 
 
 def numbers_of(masks: Sequence[NDArray[np.uint8]] | Sequence[NDArray[np.bool_]]) -> NDArray[np.int64]:

@@ -47,6 +47,11 @@ class Numbering:
         number = bisect_right(bounds, document) - 1
         return self.segments[number], document - bounds[number]
 
+    def id(self, document: int) -> str:
+        """The id of a document; errors as for :meth:`place`."""
+        segment, local = self.place(document)
+        return segment.ids.id(local)
+
     def passages(self, document: int) -> tuple[int, int]:
         """The first passage of a document, and the end of its passages.
 

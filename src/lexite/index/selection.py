@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import FilterError
-from lexite.index.field_types import SCORE_FIELD
 from lexite.index.filtering import Passing
 from lexite.index.numbering import Numbering, TopDocuments, top_documents
 from lexite.index.scorer import Scorer
@@ -143,25 +141,6 @@ class Asked:
 
     def _limits(self, min_score: float | None, min_coverage: float | None) -> Limits:
         return Limits(min_score, min_coverage, lambda passages: self.scorer.coverage(self.rows, passages, self.scoring))
-
-
-def read_sort(sort: str) -> tuple[str, bool] | None:
-    """The field that a person wants hits sorted by, and whether the largest values come first; None for the order of scores.
-
-    Raises:
-        FilterError: it is no field with a direction.
-
-    >>> read_sort("year:desc"), read_sort("year"), read_sort("_score")
-    (('year', True), ('year', False), None)
-    """
-    if not isinstance(sort, str) or not sort:
-        raise FilterError(f"Hits are sorted by the name of a field, such as 'year' or 'year:desc', not by {sort!r}.")
-    if sort in (SCORE_FIELD, f"{SCORE_FIELD}:desc"):
-        return None
-    if sort == f"{SCORE_FIELD}:asc":
-        raise FilterError(f"Hits are sorted by score with the best first only. Write '{SCORE_FIELD}', or leave the sort out.")
-    field, _, direction = sort.rpartition(":")
-    return (field, direction == "desc") if field and direction in ("asc", "desc") else (sort, False)
 
 
 def limited(ask: Callable[[int], TopDocuments], top_k: int, n_documents: int, limits: Limits) -> TopDocuments:

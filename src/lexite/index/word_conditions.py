@@ -15,9 +15,10 @@ from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import QueryError
 from lexite.index.config import StoredDocument
 from lexite.index.dictionary import Dictionary
+from lexite.index.manifest import Commit
 from lexite.index.numbering import Numbering
 from lexite.index.numpy_search import passages_with
-from lexite.scoring.words import LiteralConfig, words_in_order
+from lexite.scoring.words import words_in_order
 
 Mask = NDArray[np.bool_]
 
@@ -67,23 +68,23 @@ class WordConditions:
     """Evaluates which documents have words and phrases.
 
     Args:
-        numbering: of the index's documents.
+        name: of the index, for messages.
+        commit: says how its words were taken, and which fields of its texts have a weight: others are not looked at.
+        numbering: of its documents.
         dictionary: its words.
-        n_latents: number of its latent terms.
-        literal: how its words were taken.
-        weights: of the fields of its texts; one that has none is not looked at. None: all are.
+
+    Raises:
+        QueryError: the index has no literal words.
     """
 
-    def __init__(
-        self,
-        numbering: Numbering,
-        dictionary: Dictionary,
-        n_latents: int,
-        literal: LiteralConfig,
-        weights: FieldWeights | None = None,
-    ) -> None:
-        self._numbering, self._dictionary, self._n_latents = numbering, dictionary, n_latents
-        self._literal, self._weights = literal, weights or FieldWeights()
+    def __init__(self, name: object, commit: Commit, numbering: Numbering, dictionary: Dictionary) -> None:
+        if commit.literal is None:
+            raise QueryError(
+                f"{name} has no literal words, so words cannot be required or excluded. Search with --no-operators, or "
+                "build it again without --no-literal."
+            )
+        self._numbering, self._dictionary, self._n_latents = numbering, dictionary, commit.vocabulary.n_terms
+        self._literal, self._weights = commit.literal, commit.field_weights or FieldWeights()
 
     def passing(self, required: Sequence[str], excluded: Sequence[str]) -> NDArray[np.int64]:
         """The living documents that have all of some words and phrases and none of others, ascending."""

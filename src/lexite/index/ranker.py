@@ -1,0 +1,148 @@
+"""Answers to encoded queries over an opened index: rankings of documents, passages of a document, reasons for a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lexite.errors import ArgumentError, ModelError
+from lexite.index.checks import check_queries, check_top_k, check_weights
+from lexite.index.dictionary import Dictionary
+from lexite.index.document_ids import Among, DocumentIds
+from lexite.index.explanation import Explanation, explain_document
+from lexite.index.filtering import DocumentFields, read_sort
+from lexite.index.manifest import Commit
+from lexite.index.numbering import Numbering, TopDocuments, top_documents
+from lexite.index.scorer import Scorer
+from lexite.index.selection import Asked
+from lexite.ranking.hits import Hit, PassageHit
+from lexite.scoring.config import BM25Config, scoring_of
+from lexite.scoring.rows import Rows
+from lexite.terms.queries import EncodedQueries
+
+if TYPE_CHECKING:
+    from lexite.index.filters import Where
+
+APPROXIMATE_SHARE = 0.6
+
+
+class Ranker:
+    """Checks encoded queries, and answers them. Its arguments are those of the methods of ``BM25Index``.
+
+    Args:
+        name: of the index, for messages.
+        commit: says how the index was made.
+        words: its literal words.
+        scorer: of its passages.
+        numbering: which passage belongs to which document.
+        ids: of its documents.
+        fields: of its documents.
+    """
+
+    def __init__(
+        self,
+        name: object,
+        commit: Commit,
+        words: Dictionary,
+        scorer: Scorer,
+        numbering: Numbering,
+        ids: DocumentIds,
+        fields: DocumentFields,
+    ) -> None:
+        self._name, self._commit, self._words = name, commit, words
+        self._scorer, self._numbering, self._ids, self._fields = scorer, numbering, ids, fields
+        self._n_documents = len(ids)
+
+    def top(
+        self,
+        queries: EncodedQueries,
+        top_k: int,
+        scoring: BM25Config | None,
+        exclude: Sequence[str | None] | None,
+        among: Among | None,
+        approximate: bool,
+        where: Where | None = None,
+        sort: str | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
+    ) -> TopDocuments:
+        """The rankings of ``BM25Index.search``."""
+        check_top_k(top_k)
+        scoring = scoring_of(scoring, self._commit.scoring)
+        rows = self._rows(queries, scoring)
+        excluded = np.full(rows.n_rows, -1, dtype=np.int64)
+        if exclude is not None:
+            left_out = [exclude] if isinstance(exclude, str) else list(exclude)
+            if len(left_out) != rows.n_rows:
+                raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
+            wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
+            excluded[[i for i, _ in wanted]] = self._ids.find([identifier for _, identifier in wanted])
+        allowed = None if among is None else self._ids.allowed(among, rows.n_rows)
+        share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self._n_documents)
+        needed = where is not None or sort is not None or min_coverage is not None
+        passing = self._fields.passing(where) if needed else None
+        asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
+        if not top_k or not rows.n_rows:
+            return asked.best(top_k)
+        if sort is not None and (by := read_sort(sort)):
+            sorted_by = self._fields.order(*by)
+            assert passing is not None
+            return asked.in_order(top_k, sorted_by, passing.all_documents, min_score, min_coverage)
+        if min_score is None and min_coverage is None:
+            return asked.best(top_k)
+        return asked.within_limits(top_k, min_score, min_coverage)
+
+    def hits(self, best: TopDocuments) -> list[list[Hit]]:
+        """The hits of rankings, best first."""
+        numbering = self._numbering
+        return [
+            [
+                Hit(numbering.id(document), score, rank, document, numbering.span(passage))
+                for rank, (document, score, passage) in enumerate(zip(*(row.tolist() for row in rows), strict=True), start=1)
+                if document >= 0
+            ]
+            for rows in zip(*best, strict=True)
+        ]
+
+    def explain(
+        self, query: EncodedQueries, document: int | str, scoring: BM25Config | None, word: Callable[[int], str]
+    ) -> Explanation:
+        """Which terms made the score of a document; ``word`` gives the literal word of a term."""
+        scoring = scoring_of(scoring, self._commit.scoring)
+        rows = self._one_row(query, scoring, "explain a hit")
+        number = self._ids.numbers([document])
+        passage, end = self._numbering.passages(int(number[0]))
+        if end - passage > 1:  # the one that the score is of; the first where none shares a term
+            nothing = np.array([-1])
+            best = top_documents(self._scorer, self._numbering, rows, 1, scoring, nothing, among=[number])
+            passage = max(int(best.passages[0, 0]), passage)
+        return explain_document(self._scorer, rows, passage, scoring, word)
+
+    def passages(self, query: EncodedQueries, document: int | str, scoring: BM25Config | None) -> list[PassageHit]:
+        """The passages of a document that share a term with a query, best first."""
+        scoring = scoring_of(scoring, self._commit.scoring)
+        rows = self._one_row(query, scoring, "rank the passages of a document")
+        own = np.arange(*self._numbering.passages(int(self._ids.numbers([document])[0])), dtype=np.int64)
+        (found,), (scores,) = self._scorer.top(rows, len(own), scoring, np.array([-1]), among=[own])
+        return [
+            PassageHit(score, self._numbering.span(passage))
+            for passage, score in zip(found.tolist(), scores.tolist(), strict=True)
+            if passage >= 0
+        ]
+
+    def _one_row(self, query: EncodedQueries, scoring: BM25Config, purpose: str) -> Rows:
+        rows = self._rows(query, scoring)
+        if rows.n_rows != 1:
+            raise ArgumentError(f"One query is needed to {purpose}, not {rows.n_rows}.")
+        return rows
+
+    def _rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
+        """The checked weights of queries, with their literal words."""
+        made_by, literal = self._commit.vocabulary, self._commit.literal
+        check_queries(self._name, made_by, queries)
+        rows = check_weights(queries.rows, made_by.n_terms, lambda row: f"query number {row + 1}")
+        if queries.texts is None or literal is None or not scoring.literal_weight:
+            return rows
+        return self._words.add_to(rows, made_by.n_terms, queries.texts, literal)
