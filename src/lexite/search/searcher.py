@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,50 +13,37 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lexite.corpus.passages import PassageConfig, passages_of
 from lexite.corpus.text_fields import FieldWeights, field_weights_of
-from lexite.errors import ArgumentError, ConfigError
-from lexite.files import storage_errors
-from lexite.index import BM25Index
-from lexite.index.checks import check_top_k, differing_settings
+from lexite.errors import ArgumentError
+from lexite.index import BM25Index, check_index_folder
 from lexite.kernels.threads import ForkSafeLock
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig, literal_of
+from lexite.search.answering import answered, encoded_for, scoring_for, texts_of
+from lexite.search.building import build, encoder_to_build_with, remove_own, temporary_folder
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
-from lexite.search.operators import without_operators
+from lexite.search.opening import queries_and_labels
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
     StaticQueries,
-    check_made_by,
-    configured_encoder,
-    encoder_of,
-    load_encoder,
     static_queries_of,
 )
 from lexite.search.results import SearchHit, describe_hits
 from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
-from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
-from lexite.terms.queries import SETTINGS, EncodedQueries
+from lexite.search.strategy import Backend
+from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
 
 if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
     from lexite.index import Explanation
-    from lexite.index.document_ids import Among
     from lexite.index.field_values import Facet
     from lexite.search.syncing import SyncReport
     from lexite.terms import LatentTermEncoder
     from lexite.terms.config import Profile
-
-
-FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
-OPTIONS = (
-    *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then"),
-    *(*FIELD_OPTIONS, "offset", "operators"),
-)
-"""Of a search, by name."""
 
 
 class Searcher:
@@ -154,25 +139,15 @@ class Searcher:
             StorageError: the folder holds something else, or cannot be written.
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
-        from lexite.index import check_index_folder
-        from lexite.search.syncing import files_of_build
-        from lexite.terms import LatentTermEncoder
-
         began = time.time_ns()
         cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
         documents = documents_of(sources, texts, read, report)
-        if isinstance(vocabulary, LatentTermEncoder):
-            if model:
-                raise ConfigError(f"The encoder is loaded already, so {', '.join(model)} can have no effect. Leave it out.")
-            encoder = configured_encoder(vocabulary, prefix=prefix, profile=profile, terms=terms)
-        else:
-            encoder = load_encoder(vocabulary, prefix=prefix, profile=profile, terms=terms, **model)
-        folder = _temporary_folder() if path is None else None
-        try:
+        encoder = encoder_to_build_with(vocabulary, prefix=prefix, profile=profile, terms=terms, **model)
+        with temporary_folder() if path is None else contextlib.nullcontext() as own:
             indexer = Indexer.create(
-                Path(folder) / "index" if folder else str(path),
+                str(path) if own is None else own / "index",
                 encoder,
                 scoring=scoring_of(scoring, encoder.scoring),
                 literal=literal_of(literal),
@@ -183,17 +158,10 @@ class Searcher:
                 static=static,
                 overwrite=overwrite,
             )
-            with indexer:
-                index_documents(indexer, documents, show_progress=show_progress)
-                indexer.writer.set_files(files_of_build(_names(sources), indexer.writer, began))
-                indexer.commit()
-            searcher = cls(BM25Index.open(indexer.writer.folder), ModelQueries(encoder), encoder.label)
-        except BaseException:
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        if folder:
-            searcher._remove_folder = weakref.finalize(searcher, _remove_own, folder, os.getpid())
+            index = build(indexer, documents, sources, began, show_progress=show_progress)
+            searcher = cls(index, ModelQueries(encoder), encoder.label)
+        if own is not None:
+            searcher._remove_folder = weakref.finalize(searcher, remove_own, own, os.getpid())
         return searcher
 
     @classmethod
@@ -225,16 +193,8 @@ class Searcher:
             raise ArgumentError(f"An index is opened by the path of its folder, not by a {type(path).__name__}.")
         index = path if isinstance(path, BM25Index) else BM25Index.open(path)
         chosen = None if scoring is None else scoring_of(scoring, index.scoring)
-        if static:
-            if model:
-                raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")
-            if isinstance(getattr(vocabulary, "fingerprint", None), str):
-                check_made_by(index.vocabulary, getattr(vocabulary, "name", ""), getattr(vocabulary, "fingerprint", ""))
-            place = str(getattr(vocabulary, "source", vocabulary) or "") or None
-            return cls(index, static_queries_of(index, place), labels_of(index, place), chosen)
-        encoder = encoder_of(index.vocabulary, vocabulary, **model)
-        queries = ModelQueries(encoder, frozenset(model).intersection(SETTINGS))
-        return cls(index, queries, encoder.label if encoder.vocabulary else None, chosen)
+        queries, label = queries_and_labels(index, static, vocabulary, model)
+        return cls(index, queries, label, chosen)
 
     @property
     def backend(self) -> Backend:
@@ -301,8 +261,7 @@ class Searcher:
             k_queries: latents kept per token, where that is meant to be other than recorded.
             floor_queries: the share of a query's heaviest term below which terms are dropped; likewise.
         """
-        texts = _texts(queries)
-        return self.queries.encode(texts, k_queries=k_queries, floor_queries=floor_queries)
+        return self.queries.encode(texts_of(queries), k_queries=k_queries, floor_queries=floor_queries)
 
     @overload
     def search(self, queries: str, top_k: int = 10, **options: Any) -> list[SearchHit]: ...
@@ -336,18 +295,17 @@ class Searcher:
             ArgumentError, IndexFormatError: as :meth:`rank`.
         """
         index = self.backend
-        answer = self._answer(index, queries, top_k, **options)
+        answer = answered(index, self.queries, self.label, self.scoring, queries, top_k, **options)
         if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
             raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
         weighing = self._weighing(index) if passages else None
-        scoring = options.get("scoring")
-        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
+        scoring = scoring_for(index, self.scoring, options.get("scoring"))
         found = [
             describe_hits(
                 index,
                 query,
                 hits,
-                scoring=chosen,
+                scoring=scoring,
                 label=self.label,
                 weighing=weighing,
                 passages_per_hit=passages_per_hit,
@@ -378,66 +336,14 @@ class Searcher:
             IndexFormatError: encoded queries of another vocabulary, or encoded in another way than recorded and without texts.
             QueryError: operators that the index cannot answer.
         """
-        return [list(hits) for hits in self._answer(self.backend, queries, top_k, **options).rankings]
+        answer = answered(self.backend, self.queries, self.label, self.scoring, queries, top_k, **options)
+        return [list(hits) for hits in answer.rankings]
 
     def _weighing(self, index: Backend) -> Weighing:
         """What chooses the snippets of hits; the static table of an index sifts those of long texts."""
         if not isinstance(self.queries, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
             return Weighing(self.queries.encode_passages)
         return Weighing(self.queries.encode_passages, lambda texts: static_queries_of(index).encode_passages(texts))
-
-    def _answer(
-        self,
-        index: Backend,
-        queries: str | Sequence[str] | EncodedQueries,
-        top_k: int,
-        *,
-        scoring: BM25Config | Mapping[str, Any] | None = None,
-        exclude: Sequence[str | None] | None = None,
-        among: Among | None = None,
-        approximate: bool = False,
-        k_queries: int | None = None,
-        floor_queries: float | None = None,
-        then: Sequence[Strategy] | Strategy | None = None,
-        offset: int = 0,
-        operators: bool = False,
-        **others: Any,
-    ) -> Answer:
-        """Encodes, searches, and runs the strategies."""
-        unknown = next((name for name in others if name not in FIELD_OPTIONS), None)
-        if unknown is not None:
-            raise ArgumentError(f"A search has no option '{unknown}'. It has {', '.join(OPTIONS)}.")
-        check_top_k(top_k)
-        limits = {name: value for name, value in others.items() if value is not None}
-        _check_limits(index, limits, offset, then)
-        strategies = [then] if callable(then) else list(then or ())
-        if operators:
-            if isinstance(queries, EncodedQueries):
-                raise ArgumentError("These queries are encoded already, so operators can have no effect. Give texts.")
-            queries, among = without_operators(index, _texts(queries), among)
-        encoded = self._encoded(index, queries, k_queries, floor_queries)
-        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
-        options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
-        wanted = top_k + offset
-        hits = index.search(encoded, depth_of(strategies, wanted), **options)
-        answer = run_strategies(Answer(encoded, hits, wanted, index, options, self.queries, self.label), strategies)
-        return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
-
-    def _encoded(
-        self,
-        index: Backend,
-        queries: str | Sequence[str] | EncodedQueries,
-        k_queries: int | None,
-        floor_queries: float | None,
-    ) -> EncodedQueries:
-        """Queries as the index recorded; those that were encoded in another way are encoded again from their texts."""
-        if not isinstance(queries, EncodedQueries):
-            return self.encode(queries, k_queries=k_queries, floor_queries=floor_queries)
-        if k_queries is not None or floor_queries is not None:
-            raise ArgumentError("These queries are encoded already, so k_queries and floor_queries can have no effect.")
-        if queries.texts is not None and differing_settings(index.vocabulary, queries):
-            return self.encode(queries.texts)
-        return queries
 
     def explain(
         self, query: str | EncodedQueries, document: str, *, scoring: BM25Config | Mapping[str, Any] | None = None
@@ -455,8 +361,7 @@ class Searcher:
         index = self.backend
         if not isinstance(document, str):
             raise ArgumentError(f"A document is named by its id, which is text, not by a {type(document).__name__}.")
-        encoded = self._encoded(index, query, None, None)
-        chosen = self.scoring if scoring is None else scoring_of(scoring, self.scoring or index.scoring)
+        encoded, chosen = encoded_for(index, self.queries, query), scoring_for(index, self.scoring, scoring)
         return index.explain(encoded, document, scoring=chosen).labelled(self.label)
 
     def facets(self, fields: str | Sequence[str], **options: Any) -> list[Facet]:
@@ -617,47 +522,3 @@ class Searcher:
             indexer.commit()
             self.refresh()
         return taken
-
-
-def _check_limits(index: Backend, limits: Mapping[str, Any], offset: int, then: object) -> None:
-    """Refuses options of a search that cannot have their effect."""
-    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
-        raise ArgumentError(f"offset is {offset!r}, but must be a whole number and not negative.")
-    for name in ("min_score", "min_coverage"):
-        if name in limits and (isinstance(limits[name], bool) or not isinstance(limits[name], (int, float))):
-            raise ArgumentError(f"{name} is {limits[name]!r}, but must be a number.")
-    capabilities = getattr(index, "capabilities", None)
-    if limits and capabilities is not None and not capabilities.fields:
-        raise ArgumentError(
-            f"{type(index).__name__} keeps no fields, so {next(iter(limits))} can have no effect. Leave it out."
-        )
-    if "sort" in limits and then:
-        raise ArgumentError(
-            "Strategies make a ranking of their own, so sort can have no effect beside then. Leave one of them out."
-        )
-
-
-def _names(sources: Sources | None) -> list[str | Path]:
-    """Sources that are files and folders; none where they are documents, or a stream that was read."""
-    listed = [sources] if isinstance(sources, (str, Path)) else sources if isinstance(sources, (list, tuple)) else []
-    return [each for each in listed if isinstance(each, (str, Path))]
-
-
-def _texts(queries: object) -> list[str]:
-    """Queries as a list of texts."""
-    if isinstance(queries, str):
-        return [queries]
-    if isinstance(queries, bytes) or not isinstance(queries, Iterable):
-        raise ArgumentError(f"A query is text, or several are a list of texts, not a {type(queries).__name__}.")
-    return list(queries)
-
-
-def _remove_own(folder: str, process: int) -> None:
-    """Removes a temporary folder, in the process that made it: a forked child leaves its parent's alone."""
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _temporary_folder() -> str:
-    with storage_errors(tempfile.gettempdir()):
-        return tempfile.mkdtemp(prefix="lexite-")

@@ -1,0 +1,119 @@
+"""From a question to an answer: its options are checked, its queries encoded and searched, and its strategies run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lexite.errors import ArgumentError
+from lexite.index.checks import check_top_k, differing_settings
+from lexite.scoring.config import BM25Config, scoring_of
+from lexite.search.operators import without_operators
+from lexite.search.queries import QueryEncoder
+from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
+from lexite.terms.queries import EncodedQueries
+
+if TYPE_CHECKING:
+    from lexite.index.document_ids import Among
+
+FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
+OPTIONS = (
+    *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then"),
+    *(*FIELD_OPTIONS, "offset", "operators"),
+)
+"""Of a search, by name."""
+
+
+def answered(
+    index: Backend,
+    encoder: QueryEncoder,
+    label: Callable[[int], str],
+    own_scoring: BM25Config | None,
+    queries: str | Sequence[str] | EncodedQueries,
+    top_k: int,
+    /,
+    *,
+    scoring: BM25Config | Mapping[str, Any] | None = None,
+    exclude: Sequence[str | None] | None = None,
+    among: Among | None = None,
+    approximate: bool = False,
+    k_queries: int | None = None,
+    floor_queries: float | None = None,
+    then: Sequence[Strategy] | Strategy | None = None,
+    offset: int = 0,
+    operators: bool = False,
+    **others: Any,
+) -> Answer:
+    """Encodes, searches, and runs the strategies.
+
+    An index or an engine is asked, with what encodes its queries, words for its latent terms, and the scoring of the searcher,
+    None for what the index says. All other arguments, and the errors, are those of ``Searcher.rank``.
+    """
+    unknown = next((name for name in others if name not in FIELD_OPTIONS), None)
+    if unknown is not None:
+        raise ArgumentError(f"A search has no option '{unknown}'. It has {', '.join(OPTIONS)}.")
+    check_top_k(top_k)
+    limits = {name: value for name, value in others.items() if value is not None}
+    _check_limits(index, limits, offset, then)
+    strategies = [then] if callable(then) else list(then or ())
+    if operators:
+        if isinstance(queries, EncodedQueries):
+            raise ArgumentError("These queries are encoded already, so operators can have no effect. Give texts.")
+        queries, among = without_operators(index, texts_of(queries), among)
+    encoded = encoded_for(index, encoder, queries, k_queries, floor_queries)
+    chosen = scoring_for(index, own_scoring, scoring)
+    options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
+    wanted = top_k + offset
+    hits = index.search(encoded, depth_of(strategies, wanted), **options)
+    answer = run_strategies(Answer(encoded, hits, wanted, index, options, encoder, label), strategies)
+    return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
+
+
+def encoded_for(
+    index: Backend,
+    encoder: QueryEncoder,
+    queries: str | Sequence[str] | EncodedQueries,
+    k_queries: int | None = None,
+    floor_queries: float | None = None,
+) -> EncodedQueries:
+    """Queries as the index recorded; those that were encoded in another way are encoded again from their texts."""
+    if not isinstance(queries, EncodedQueries):
+        return encoder.encode(texts_of(queries), k_queries=k_queries, floor_queries=floor_queries)
+    if k_queries is not None or floor_queries is not None:
+        raise ArgumentError("These queries are encoded already, so k_queries and floor_queries can have no effect.")
+    if queries.texts is not None and differing_settings(index.vocabulary, queries):
+        return encoder.encode(list(queries.texts))
+    return queries
+
+
+def scoring_for(index: Backend, own: BM25Config | None, scoring: BM25Config | Mapping[str, Any] | None) -> BM25Config | None:
+    """The scoring of a search, of which some numbers may be given: over the searcher's own, else over the index's."""
+    return own if scoring is None else scoring_of(scoring, own or index.scoring)
+
+
+def texts_of(queries: object) -> list[str]:
+    """Queries as a list of texts."""
+    if isinstance(queries, str):
+        return [queries]
+    if isinstance(queries, bytes) or not isinstance(queries, Iterable):
+        raise ArgumentError(f"A query is text, or several are a list of texts, not a {type(queries).__name__}.")
+    return list(queries)
+
+
+def _check_limits(index: Backend, limits: Mapping[str, Any], offset: int, then: object) -> None:
+    """Refuses options of a search that cannot have their effect."""
+    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+        raise ArgumentError(f"offset is {offset!r}, but must be a whole number and not negative.")
+    for name in ("min_score", "min_coverage"):
+        if name in limits and (isinstance(limits[name], bool) or not isinstance(limits[name], (int, float))):
+            raise ArgumentError(f"{name} is {limits[name]!r}, but must be a number.")
+    capabilities = getattr(index, "capabilities", None)
+    if limits and capabilities is not None and not capabilities.fields:
+        raise ArgumentError(
+            f"{type(index).__name__} keeps no fields, so {next(iter(limits))} can have no effect. Leave it out."
+        )
+    if "sort" in limits and then:
+        raise ArgumentError(
+            "Strategies make a ranking of their own, so sort can have no effect beside then. Leave one of them out."
+        )

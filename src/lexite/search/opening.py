@@ -1,0 +1,32 @@
+"""What encodes the queries of an index that is opened: its vocabulary with the model, or a static table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexite.errors import ArgumentError
+from lexite.search.labels import labels_of
+from lexite.search.queries import ModelQueries, QueryEncoder, check_made_by, encoder_of, static_queries_of
+from lexite.terms.queries import SETTINGS
+
+if TYPE_CHECKING:
+    from lexite.index import BM25Index
+    from lexite.terms import LatentTermEncoder
+
+
+def queries_and_labels(
+    index: BM25Index, static: bool, vocabulary: str | Path | LatentTermEncoder | None, model: dict[str, Any]
+) -> tuple[QueryEncoder, Callable[[int], str] | None]:
+    """What encodes the queries of an index, and words for its latent terms; arguments and errors as for ``Searcher.open``."""
+    if static:
+        if model:
+            raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")
+        if isinstance(getattr(vocabulary, "fingerprint", None), str):
+            check_made_by(index.vocabulary, getattr(vocabulary, "name", ""), getattr(vocabulary, "fingerprint", ""))
+        place = str(getattr(vocabulary, "source", vocabulary) or "") or None
+        return static_queries_of(index, place), labels_of(index, place)
+    encoder = encoder_of(index.vocabulary, vocabulary, **model)
+    queries = ModelQueries(encoder, frozenset(model).intersection(SETTINGS))
+    return queries, encoder.label if encoder.vocabulary else None
