@@ -217,7 +217,7 @@ def test_odd_texts_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_equal_hashes_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("ids", "writer", "document_ids"):
+    for module in ("ids", "segment_changes", "document_ids"):
         monkeypatch.setattr(f"lexite.index.{module}.hash_ids", lambda ids: np.zeros(len(ids), dtype=np.uint64))
     with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
         writer.add(documents_of("abcdef"), weights_of(6, 2))

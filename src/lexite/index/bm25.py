@@ -31,7 +31,8 @@ from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment
 from lexite.index.static import StoredStatic
 from lexite.index.word_conditions import WordConditions
-from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter, create_index, open_writer
+from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter
+from lexite.index.writer_opening import create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.rows import SparseRows

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ArgumentError, CorpusError, ModelError
+from lexite.index.config import DocumentLike
 from lexite.index.ids import encode_text, hash_ids
 from lexite.index.segment import Segment
 from lexite.wording import counted
@@ -116,6 +117,27 @@ def encode_id(identifier: object) -> bytes:
     if not isinstance(identifier, str):
         raise ArgumentError(f"Ids are text, but {identifier!r} is a {type(identifier).__name__}. Write '{identifier}'.")
     return encode_text(identifier)
+
+
+def encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
+    """The ids of documents that are written, as they are stored.
+
+    Raises:
+        CorpusError: an id is empty or occurs twice, or something is no text.
+    """
+    ids: list[bytes] = []
+    seen: set[bytes] = set()
+    for document in documents:
+        if not isinstance(document.id, str) or not document.id:
+            raise CorpusError(f"A document has the id {document.id!r}, but an id must be text and not empty.")
+        if not isinstance(document.text, str) or not isinstance(document.title, str):
+            raise CorpusError(f"Title and text of document '{document.id}' must be text; where there is none, it is empty.")
+        identifier = encode_text(document.id)
+        if identifier in seen:
+            raise CorpusError(f"The document id '{document.id}' occurs twice.")
+        seen.add(identifier)
+        ids.append(identifier)
+    return ids
 
 
 def listed_ids(ids: Iterable[Any] | str) -> list[Any]:

@@ -10,42 +10,44 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError, MissingExtraError, StorageError
-from lexite.index.buffer import SegmentBuffer, close_folder
-from lexite.index.checks import check_vocabulary, check_weights
+from lexite.index.buffer import SegmentBuffer
+from lexite.index.checks import check_weights
 from lexite.index.config import DocumentLike
 from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
-from lexite.index.document_ids import encode_id, listed_ids
+from lexite.index.document_ids import encode_id, encode_ids, listed_ids
 from lexite.index.field_types import FieldType, joined_schema
 from lexite.index.fields import EXTRA, has_arrow
 from lexite.index.file_table import FileTable, KnownFile, read_file_table, write_file_table
-from lexite.index.ids import decode_text, encode_text, hash_ids
-from lexite.index.index_folder import check_index_folder, current_commit, last_generation, lock_folder, remove_stale
+from lexite.index.ids import decode_text
+from lexite.index.index_folder import current_commit, remove_stale
 from lexite.index.lock import WriterLock
 from lexite.index.manifest import (
     FORMAT_VERSION,
     SEGMENTS_NAME,
     Commit,
-    ImpactsRecord,
     SegmentRecord,
-    read_commit,
     write_commit,
 )
 from lexite.index.merging import Source, merge_segments, plan_merge
-from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
-from lexite.index.segment import deletion_files, open_segment, row_term_type
-from lexite.index.segment_changes import ChangedSegment, count_removed
+from lexite.index.segment import open_segment
+from lexite.index.segment_changes import (
+    ChangedSegment,
+    Place,
+    find_documents,
+    impact_scoring,
+    update_posting_lists,
+    write_deletions,
+    write_posting_lists,
+)
 from lexite.index.static import StoredStatic, check_static, write_static
-from lexite.index.storage import read_part, write_array
 from lexite.scoring.rows import Rows, SparseRows, as_rows
-from lexite.scoring.transform import TRANSFORMS
 from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lexite")
 SEGMENT_POSTINGS = 200_000_000
-REBUILD_DRIFT = 1.02  # of the average length, after which posting lists are built anew; see ImpactScoring.drift
 
 
 class IndexWriter:
@@ -293,7 +294,7 @@ class IndexWriter:
 
     def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None, *, replace: bool) -> int:
         self._check_usable()
-        ids = _encode_ids(documents)
+        ids = encode_ids(documents)
         cut = cut_documents(documents, None, self.field_weights) if cut is None else cut
 
         def place(row: int) -> str:
@@ -355,20 +356,10 @@ class IndexWriter:
             self._words = GrowingDictionary(None if record is None else open_words(self.folder, record))
         return self._words.add_to(rows, self.n_latents, cut.encoded_texts, literal, cut.fields)
 
-    def _find(self, ids: list[bytes]) -> list[tuple[ChangedSegment | None, int] | None]:
-        """Where each id lives: a segment and a document, no segment for the buffer, None when it is nowhere."""
-        places: list[tuple[ChangedSegment | None, int] | None] = [None] * len(ids)
-        hashes = hash_ids(ids)
-        for part in self._parts:
-            found = part.segment.ids.find(ids, hashes, part.deleted)
-            for i in np.flatnonzero(found >= 0).tolist():
-                places[i] = (part, int(found[i]))
-        for i, identifier in enumerate(ids):
-            if identifier in self._buffer.rows_of_ids:
-                places[i] = (None, 0)
-        return places
+    def _find(self, ids: list[bytes]) -> list[Place | None]:
+        return find_documents(self._parts, self._buffer.rows_of_ids, ids)
 
-    def _delete(self, ids: list[bytes], places: Sequence[tuple[ChangedSegment | None, int] | None]) -> int:
+    def _delete(self, ids: list[bytes], places: Sequence[Place | None]) -> int:
         self._has_changes = self._has_changes or bool(ids)
         count = 0
         for identifier, place in zip(ids, places, strict=True):
@@ -399,8 +390,8 @@ class IndexWriter:
         self._parts = [part for part in self._parts if part.n_live]
         for part in self._parts:
             if part.changed:
-                self._write_deletions(part, generation)
-        self._write_postings(generation)
+                write_deletions(part, generation)
+        update_posting_lists(self._parts, generation, self._state.scoring)
         records = tuple(part.record for part in self._parts)
         words, static = self._state.words, self._state.static
         if self._words is not None and self._words.has_new:
@@ -425,66 +416,15 @@ class IndexWriter:
         self._has_changes = False
         remove_stale(self.folder, state)
 
-    def _write_deletions(self, part: ChangedSegment, generation: int) -> None:
-        assert part.deleted is not None
-        new = part.deleted if part.segment.deleted is None else part.deleted & ~part.segment.deleted
-        removed = count_removed(part, new)
-        bitmap, counts = deletion_files(generation)
-        folder = self._path(part.record)
-        for name in (bitmap, counts):  # left by a commit that failed
-            (folder / name).unlink(missing_ok=True)
-        old = deletion_files(part.record.deletions or 0)
-        files = {name: record for name, record in part.record.files.items() if name not in old}
-        files[bitmap] = write_array(folder / bitmap, np.packbits(part.deleted))
-        files[counts] = write_array(folder / counts, removed)
-        n_deleted = int(part.deleted.sum())
-        part.record = dataclasses.replace(part.record, files=files, n_deleted=n_deleted, deletions=generation)
-        part.segment = dataclasses.replace(part.segment, deleted=part.deleted, removed=removed)
-        part.changed = False
-
-    def _impact_scoring(self) -> ImpactScoring:
-        """The scoring to build impacts for, with the average length as it is now."""
-        scoring = self._state.scoring
-        row = TRANSFORMS.index(scoring.document_transform)
-        lengths = np.concatenate([np.empty(0, np.float32), *[part.segment.live_lengths(row) for part in self._parts]])
-        return ImpactScoring.of(scoring, float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0)
-
-    def _write_postings(self, generation: int) -> None:
-        """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length."""
-        wanted = self._impact_scoring()
-        for part in self._parts:
-            present = part.segment.postings
-            drift = present.scoring.drift(wanted) if present is not None else None
-            if drift is None or drift > REBUILD_DRIFT:
-                self._write_postings_of(part, generation, wanted)
-
-    def _write_postings_of(self, part: ChangedSegment, generation: int, scoring: ImpactScoring) -> None:
-        folder = self._path(part.record)
-        n_terms = part.record.n_terms
-        bounds, term_type = part.segment.row_bounds, row_term_type(n_terms)
-
-        def read(low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-            terms = read_part(folder / "row_terms.bin", term_type, low, high - low)
-            return terms, read_part(folder / "row_weights.bin", "<f4", low, high - low)
-
-        norms = norms_of(part.segment.lengths, scoring.average_length, self._state.scoring)
-        written = write_postings(folder, generation, RowReader(bounds, read), norms, n_terms, scoring)
-        close_folder(folder)
-        old = posting_files(part.record.impacts.generation) if part.record.impacts else ()
-        files = {name: record for name, record in part.record.files.items() if name not in old}
-        record = ImpactsRecord(generation, dataclasses.asdict(scoring))
-        part.record = dataclasses.replace(part.record, files={**files, **written}, impacts=record)
-        opened = open_postings(folder, generation, part.record.files, n_terms, part.record.n_passages, scoring)
-        part.segment = dataclasses.replace(part.segment, postings=opened)
-
     def _merge(self, start: int, stop: int) -> None:
         """Merges committed segments and commits the result."""
-        sources = [Source(self._path(part.record), part.record, part.segment) for part in self._parts[start:stop]]
+        sources = [Source(part.folder, part.record, part.segment) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
             store_text = self._state.store_text
             merged = self._open(merge_segments(sources, target, self.n_terms, self._fields or {}, store_text=store_text))
-            self._write_postings_of(merged, self._state.generation + 1, self._impact_scoring())
+            scoring, generation = self._state.scoring, self._state.generation + 1
+            write_posting_lists(merged, generation, scoring, impact_scoring(self._parts, scoring))
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -493,11 +433,9 @@ class IndexWriter:
             self._publish()
 
     def _open(self, record: SegmentRecord) -> ChangedSegment:
-        segment = open_segment(self._path(record), record, with_texts=self._state.store_text)
-        return ChangedSegment(record, segment, segment.deleted)
-
-    def _path(self, record: SegmentRecord) -> Path:
-        return self.folder / SEGMENTS_NAME / record.name
+        folder = self.folder / SEGMENTS_NAME / record.name
+        segment = open_segment(folder, record, with_texts=self._state.store_text)
+        return ChangedSegment(folder, record, segment, segment.deleted)
 
     def _new_buffer(self) -> SegmentBuffer:
         return SegmentBuffer(self._new_folder(), self.n_terms, self.segment_postings, store_text=self._state.store_text)
@@ -524,52 +462,3 @@ class IndexWriter:
             raise StorageError(
                 f"This writer of {self.folder} has failed or was closed. Open a new one; the last commit is intact."
             )
-
-
-def _encode_ids(documents: Sequence[DocumentLike]) -> list[bytes]:
-    ids: list[bytes] = []
-    seen: set[bytes] = set()
-    for document in documents:
-        if not isinstance(document.id, str) or not document.id:
-            raise CorpusError(f"A document has the id {document.id!r}, but an id must be text and not empty.")
-        if not isinstance(document.text, str) or not isinstance(document.title, str):
-            raise CorpusError(f"Title and text of document '{document.id}' must be text; where there is none, it is empty.")
-        identifier = encode_text(document.id)
-        if identifier in seen:
-            raise CorpusError(f"The document id '{document.id}' occurs twice.")
-        seen.add(identifier)
-        ids.append(identifier)
-    return ids
-
-
-def create_index(path: str | Path, state: Commit, segment_postings: int, *, overwrite: bool) -> IndexWriter:
-    """A writer of a new index; see ``BM25Index.create``. An index that is replaced stays readable until the first commit."""
-    folder = check_index_folder(path, overwrite=overwrite)
-    lock = lock_folder(folder)
-    try:
-        old = None
-        with contextlib.suppress(IndexFormatError):  # a damaged index may be replaced; nothing of it is touched before
-            old = current_commit(folder)
-            if old and not overwrite:  # committed since the check above
-                raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with overwrite=True.")
-            remove_stale(folder, old)
-        generation = old.generation if old else last_generation(folder)  # files of a damaged index keep their names
-        return IndexWriter(folder, dataclasses.replace(state, generation=generation), (), segment_postings, lock)
-    except BaseException:
-        lock.release()
-        raise
-
-
-def open_writer(path: str | Path, vocabulary: str | None, segment_postings: int, wait: float = 0.0) -> IndexWriter:
-    """A writer that goes on from the last commit; see ``BM25Index.writer``."""
-    folder = Path(path)
-    read_commit(folder)  # before the lock file is made, lest it appears in a folder that is no index
-    lock = lock_folder(folder, wait)
-    try:
-        state = read_commit(folder)
-        check_vocabulary(folder, state.vocabulary, vocabulary)
-        remove_stale(folder, state)
-        return IndexWriter(folder, state, state.segments, segment_postings, lock)
-    except BaseException:
-        lock.release()
-        raise
