@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexite.corpus import ReadOptions, ReadReport, read_documents
-from lexite.corpus.values import converted, inferred
+from lexite.corpus.conversion import converted, inferred
 from lexite.errors import ConfigError, CorpusError
 
 
