@@ -20,7 +20,7 @@ from lexite import Document, Searcher
 from lexite.corpus import ReadOptions
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError, StorageError
 from lexite.index import BM25Index
-from lexite.search import syncing
+from lexite.search import sync_plan, syncing
 from lexite.terms import LatentTermEncoder
 
 WORDS = "cat dog milk rain lake wind ship moon sun star clock date book river stone".split()
@@ -41,7 +41,7 @@ def empty_index(path: Path, encoder: LatentTermEncoder) -> Searcher:
     return Searcher.build([Document("by hand", "A bird.")], path, vocabulary=encoder, show_progress=False)
 
 
-def sync(searcher: Searcher, *sources: Path, **options: object) -> syncing.SyncReport:
+def sync(searcher: Searcher, *sources: Path, **options: object) -> sync_plan.SyncReport:
     return searcher.sync(list(sources), show_progress=False, **options)  # type: ignore[arg-type]
 
 
@@ -97,7 +97,7 @@ def test_old_files_are_told_apart_by_size_and_time_alone(
     os.utime(file, ns=(10**18, 10**18))
     searcher = empty_index(tmp_path / "i", loaded)
     sync(searcher, tmp_path / "notes")
-    monkeypatch.setattr(syncing, "sha256_file", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(sync_plan, "sha256_file", lambda path: pytest.fail("it was read"))
     generation = searcher.index.generation
     assert sync(searcher, tmp_path / "notes").unchanged == 1 and searcher.index.generation == generation
 
@@ -382,7 +382,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     searcher = empty_index(tmp_path / "i", loaded)
     plan = syncing.plan_sync
 
-    def planned(*given: object, **options: object) -> syncing.SyncPlan:
+    def planned(*given: object, **options: object) -> sync_plan.SyncPlan:
         made = plan(*given, **options)  # type: ignore[arg-type]
         (notes / "a.md").write_text("two dog")
         return made

@@ -86,7 +86,7 @@ def index_verb(
     """
     from lexite.index import BM25Index, check_index_folder
     from lexite.search.indexing import Indexer, index_documents
-    from lexite.search.syncing import files_of_build
+    from lexite.search.sync_plan import files_of_build
 
     sources, output = need_sources(sources, "index"), need_output(output)
     cutting, weights = passages_of(passages), field_weights_of(field_weight)

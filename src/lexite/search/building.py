@@ -53,7 +53,7 @@ def build(
         began: when the build began, in nanoseconds.
         show_progress: whether progress is shown on stderr.
     """
-    from lexite.search.syncing import files_of_build
+    from lexite.search.sync_plan import files_of_build
 
     with indexer:
         index_documents(indexer, documents, show_progress=show_progress)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lexite.corpus import ReadOptions, ReadReport
     from lexite.index import Explanation
     from lexite.index.field_values import Facet
-    from lexite.search.syncing import SyncReport
+    from lexite.search.sync_plan import SyncReport
     from lexite.terms import LatentTermEncoder
     from lexite.terms.config import Profile
 
