@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lexite.analysis import Fit, Line, RankCurve, plot_lines, plot_power_law, plot_rank_curves
-from lexite.analysis.plots import COLOURS, MARKERS, _style, plain_number
+from lexite.analysis.figures import plain_number
+from lexite.analysis.plots import COLOURS, MARKERS, _style
 from lexite.errors import ConfigError, MissingExtraError, StorageError
 
 LABELS = {"x_label": "postings per document", "y_label": "nDCG@10"}

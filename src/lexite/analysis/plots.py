@@ -6,8 +6,7 @@ colour differ in marker and dash, so that some forty of them stay distinct in pr
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,47 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lexite.errors import ConfigError, MissingExtraError
-from lexite.files import atomic_write
+from lexite.analysis.figures import DPI, plain_log_ticks, scale_x, scale_y, write_figure
+from lexite.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B", "#000000", "#8C6BB1")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "axes.labelcolor": "#222222",
-    "axes.titlesize": 12,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lexite",
-    "figure.facecolor": "white",
-}
-_WIDTH, _HEIGHT = 6.6, 4.8  # inches of the axes, without the legend beside them
-_LEGEND_ROW = 0.235  # inches
-_DPI = 160
 _NOTE: dict[str, Any] = {
     "fontsize": 8,
     "color": "#444444",
     "zorder": 5,
     "bbox": {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
 }
-_WIDE = 4.0  # a range of more than this ratio is drawn on a logarithmic axis
 _MOST_FITS = 6  # lines of fitted power laws that are drawn; of more curves, the legend gives the numbers
 _MARKER_SIZES = {"s": 5.5, "D": 5.5, "P": 8.0, "X": 8.0}
 
@@ -111,18 +84,6 @@ class RankCurve:
     fit: Fit | None = None
 
 
-def need_matplotlib() -> None:
-    """Makes sure, before long work, that plots can be drawn.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plots", "Drawing a plot") from error
-
-
 def plot_lines(
     lines: Sequence[Line],
     path: str | Path,
@@ -165,11 +126,11 @@ def plot_lines(
             _draw_line(axes, line, kept, number, joined)
         x = np.concatenate([np.asarray(line.x, dtype=float)[kept] for _, line, kept in drawn])
         y = np.concatenate([_ends_of_bars(line)[:, kept].ravel() for _, line, kept in drawn])
-        _scale_x(axes, x, log_x)
-        _scale_y(axes, y)
+        scale_x(axes, x, log_x)
+        scale_y(axes, y)
         _write_notes(axes, lines, frontier)
 
-    return _write(path, draw, x_label, y_label, title, len(lines) + bool(frontier))
+    return write_figure(path, draw, x_label, y_label, title, len(lines) + bool(frontier))
 
 
 def plot_power_law(
@@ -238,11 +199,11 @@ def plot_rank_curves(
                 _draw_fit(axes, curve.fit, ranks, COLOURS[1] if alone else style["color"], label)
         axes.set_ylim(floor / 1.6, ceiling * 1.8)
         for axis in (axes.xaxis, axes.yaxis):
-            _plain_log_ticks(axis)
+            plain_log_ticks(axis)
 
     dashed = "dashed: " if len(curves) <= _MOST_FITS else ""
     legend = "" if alone or not fitted else f"{dashed}power law, rank to the −α"
-    return _write(path, draw, x_label, y_label, title, len(curves) + fitted, legend)
+    return write_figure(path, draw, x_label, y_label, title, len(curves) + fitted, legend)
 
 
 def _draw_line(axes: Axes, line: Line, kept: npt.NDArray[np.bool_], number: int, joined: bool) -> None:
@@ -278,7 +239,7 @@ def _write_notes(axes: Axes, lines: Sequence[Line], frontier: Sequence[tuple[flo
     ]
     taken: list[npt.NDArray[np.float64]] = []
     for x, y, note in sorted(noted):
-        place = np.asarray(axes.transData.transform((x, y))) / _DPI * 72  # points
+        place = np.asarray(axes.transData.transform((x, y))) / DPI * 72  # points
         room = (6.0 * len(note), 12.0)
         if all((abs(place - other) >= room).any() for other in taken):
             axes.annotate(note, (x, y), (-7, 7), textcoords="offset points", ha="right", va="bottom", **_NOTE)
@@ -330,86 +291,3 @@ def _positive(ranks: Any, values: Any) -> tuple[npt.NDArray[np.float64], npt.NDA
     ranks, values = np.asarray(ranks, dtype=np.float64), np.asarray(values, dtype=np.float64)
     kept = np.isfinite(ranks) & np.isfinite(values) & (ranks > 0) & (values > 0)
     return ranks[kept], values[kept]
-
-
-def _scale_x(axes: Axes, x: npt.NDArray[np.float64], log_x: bool | None) -> None:
-    low, high = float(x.min()), float(x.max())
-    if log_x is None:
-        log_x = low > 0 and high / low > _WIDE
-    if not log_x or low <= 0:
-        room = (high - low) * 0.05 or max(abs(high), 1.0) * 0.1
-        axes.set_xlim(low - 1.8 * room, high + room)
-        return
-    axes.set_xscale("log")
-    room = (high / low) ** 0.05 if high > low else 1.3
-    axes.set_xlim(low / room**1.8, high * room)  # notes are to the left of their points
-    _plain_log_ticks(axes.xaxis)
-
-
-def _scale_y(axes: Axes, y: npt.NDArray[np.float64]) -> None:
-    low, high = float(y.min()), float(y.max())
-    room = (high - low) or max(abs(high), 1.0) * 0.1
-    axes.set_ylim(low - 0.07 * room, high + 0.12 * room)
-
-
-def _plain_log_ticks(axis: Any) -> None:
-    """Ticks of a logarithmic axis as plain numbers: 1, 2, 5 over few decades, powers of ten over many."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low)
-    steps = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1 else (1.0, 2.0, 5.0) if decades < 3 else (1.0,)
-    axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=50))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def plain_number(value: float) -> str:
-    """A number of a logarithmic axis as people write it.
-
-    >>> [plain_number(value) for value in (20000, 1500, 2, 0.05, 0.00001, 1e-7)]
-    ['20,000', '1,500', '2', '0.05', '0.00001', '1e-7']
-    """
-    if value >= 1:
-        return f"{value:,.0f}" if value >= 10 else f"{value:g}"
-    return f"{value:.10f}".rstrip("0") if value >= 0.99e-6 else f"{value:.0e}".replace("e-0", "e-")
-
-
-@contextlib.contextmanager
-def _figure(rows: int) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with room for so many rows of a legend, without a display and without touching pyplot's state."""
-    need_matplotlib()
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        height = max(_HEIGHT, rows * _LEGEND_ROW + 0.5)
-        figure = Figure(figsize=(_WIDTH, height), dpi=_DPI)
-        yield figure, figure.add_subplot()
-
-
-def _write(
-    path: str | Path,
-    draw: Callable[[Axes], None],
-    x_label: str,
-    y_label: str,
-    title: str,
-    rows: int,
-    legend: str = "",
-) -> list[Path]:
-    """Draws a figure and writes it in every format, each file whole or not at all."""
-    target, written = Path(path), []
-    with _figure(rows) as (figure, axes):
-        draw(axes)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        axes.set_title(title)
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0, "frameon": False}
-        axes.legend(fontsize=9, handlelength=2.6, title=legend or None, title_fontsize=9, alignment="left", **place)
-        for ending in FORMATS:
-            file_path = target.with_suffix(f".{ending}") if target.suffix[1:] in FORMATS else Path(f"{target}.{ending}")
-            metadata = {"Date": None} if ending == "svg" else {"Software": None}
-            with atomic_write(file_path) as file:
-                figure.savefig(file, format=ending, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
-            written.append(file_path)
-    return written

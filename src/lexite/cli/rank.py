@@ -165,7 +165,7 @@ def _ranking_text(ranking: LatentRanking, facts: dict[str, Any], kept: int) -> s
 
 
 def _need_plots() -> None:
-    from lexite.analysis.plots import need_matplotlib
+    from lexite.analysis.figures import need_matplotlib
 
     need_matplotlib()
 
