@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lexite.errors import IndexFormatError
 from lexite.index.checks import check_weights
-from lexite.index.scorer import covered_factors, covered_factors_plainly
+from lexite.index.covered_factors import covered_factors, covered_factors_plainly
 from lexite.index.segment import Segment, segment_in_memory
 
 

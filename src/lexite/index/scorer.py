@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
+from lexite.index.covered_factors import covered_factors, covered_factors_plainly
 from lexite.index.ids import VERIFY
-from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, damaged_rows, n_chunks_of
+from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
 from lexite.kernels.threads import ForkSafeLock, parallel_ranges
@@ -42,7 +43,7 @@ SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 ENTRIES_WORTH_COMPILING = 50_000_000  # entries of rows that are gone through as fast as the compiled loops are loaded
-PASSAGES_AT_ONCE, TRIFLE = 4096, 1e-6
+TRIFLE = 1e-6
 FEW_DOCUMENTS = 1 / 64  # a share of all: with fewer that may be hits, lists are hardly read
 EVERYTHING = Among(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 
@@ -443,32 +444,6 @@ class Scorer:
         worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
         depends_on = ImpactScoring.of(scoring, average)
         return Prepared(worth, rows, depends_on, depends_on.form)
-
-
-def covered_factors(segment: Segment, factors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_passages,) the sum of the factors of each passage's terms, by compiled code on all cores."""
-    from lexite.kernels.coverage import sum_factors
-
-    covered, damaged = np.zeros(segment.n_passages), np.zeros(1, dtype=bool)
-    parallel_ranges(sum_factors, segment.n_passages, segment.row_bounds, segment.row_terms, factors, covered, damaged)
-    if damaged[0]:
-        raise damaged_rows(segment.place)
-    return covered
-
-
-def covered_factors_plainly(segment: Segment, factors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What :func:`covered_factors` gives, without compiled code."""
-    covered = np.zeros(segment.n_passages)
-    for first in range(0, segment.n_passages, PASSAGES_AT_ONCE):
-        bounds = segment.row_bounds[first : first + PASSAGES_AT_ONCE + 1]
-        if bounds[0] < 0 or np.any(np.diff(bounds) < 0) or bounds[-1] > len(segment.row_terms):
-            raise damaged_rows(segment.place)
-        terms, _ = segment.entries(int(bounds[0]), int(bounds[-1]))
-        if len(terms) and int(terms.max()) >= len(factors):
-            raise damaged_rows(segment.place)
-        sums = np.concatenate([[0.0], np.cumsum(factors[terms])])
-        covered[first : first + len(bounds) - 1] = np.diff(sums[bounds - bounds[0]])
-    return covered
 
 
 def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:
