@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from frontier import CHOSEN_ON, TOP_K, Encoded
+from frontier import CHOSEN_ON, TOP_K, Encoded, index_rows
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -248,12 +249,14 @@ def rank_by_product(documents: csr_array, queries: csr_array, product: Product, 
     return [Ranking(r.documents[r.scores > 0], r.scores[r.scores > 0]) for r in best.rankings]
 
 
-def rank(documents: csr_array, queries: csr_array, scoring: BM25Config | Product, top_k: int) -> list[Ranking]:
-    """The best documents of each query."""
+def rank(
+    index: BM25Index, documents: csr_array, queries: csr_array, scoring: BM25Config | Product, top_k: int
+) -> list[Ranking]:
+    """The best documents of each query, by the index of these documents where the score is BM25."""
     if isinstance(scoring, Product):
         return rank_by_product(documents, queries, scoring, top_k)
-    index = BM25Index.in_memory(documents, [str(number) for number in range(documents.shape[0])], scoring)
-    return [to_ranking(*row) for row in zip(*index.search_arrays(EncodedQueries(queries), top_k), strict=True)]
+    found = index.search_arrays(EncodedQueries(queries), top_k, scoring=scoring)
+    return [to_ranking(*row) for row in zip(*found, strict=True)]
 
 
 def measure(collection: JudgedCollection, rankings: Sequence[Ranking]) -> float:
@@ -300,9 +303,12 @@ class Tested:
             pooled_alike.setdefault(replace(way, scoring=Product()), []).append(way)
         for alike in pooled_alike.values():
             rows = {kind: codes[kind].pooled(alike[0], kind, self.encoder.n_latents) for kind in kinds}
-            for way in alike:
-                rankings = rank(rows["document"], rows["query"], way.scoring, TOP_K + 1)
-                self.found[way][collection.name] = measure(collection, rankings)
+            own = LatentTermEncoder(states.backbone, self.encoder.sae, alike[0].terms)
+            with tempfile.TemporaryDirectory(prefix="lexite-bench-", ignore_cleanup_errors=True) as folder:
+                index = index_rows(Path(folder) / "index", own, collection, rows["document"])
+                for way in alike:
+                    rankings = rank(index, rows["document"], rows["query"], way.scoring, TOP_K + 1)
+                    self.found[way][collection.name] = measure(collection, rankings)
 
     def report(self) -> dict[str, Any]:
         """What it is, and a row for each variant."""

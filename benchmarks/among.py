@@ -44,6 +44,7 @@ def main() -> None:
     given = options.parse_args()
     collections = load_collections(given.cache)
     rows = Generator.of(collections, given.postings, given.seed).rows(0, given.documents)
+    # Documents are rows without a text to encode, so the index is made from them as they are.
     index = BM25Index.in_memory(rows, [str(number) for number in range(given.documents)])
     raw, _ = choose_queries(collections, given.queries, seed=given.seed)
     queries = [EncodedQueries(csr_array(raw[i : i + 1])) for i in range(raw.shape[0])]

@@ -52,6 +52,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 
 def build(path: Path, generator: Generator, n_documents: int) -> None:
+    """Writes the index unless it is there. Documents are rows and fields without a text to encode; the writer takes them."""
     if (path / "index.json").exists():
         return
     random, first = np.random.default_rng(1), datetime.date(2000, 1, 1)

@@ -1,7 +1,7 @@
 """Ranking quality against postings per document and terms per query: one vocabulary, many ways to encode and to score.
 
-Every token of every collection is encoded once; the rest is choosing among its codes. Each way is measured with the index and
-the measures of ``lexite eval``.
+Every token of every collection is encoded once. Each way then chooses among the codes, and is measured with the index and the
+measures of ``lexite eval``.
 
     python benchmarks/frontier.py COLLECTION... --vocabulary default --cache cache --json frontier.json --plot frontier
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from lexite.index import EncodedQueries
 from lexite.ranking.rankings import to_run
 from lexite.sae import SparseCodes
 from lexite.scoring.words import LiteralConfig, literal_words
+from lexite.search.indexing import Indexer, chunks
 from lexite.terms.config import TermsConfig, with_profile
 from lexite.terms.encoding import rows_of_codes
 
@@ -77,6 +79,23 @@ def encode(encoder: LatentTermEncoder, cache: StateCache, collection: JudgedColl
         indices.append(codes.indices.numpy())
         offsets.append(np.asarray(states.offsets[1:], np.int64) + offsets[-1][-1])
     return Encoded(np.concatenate(values), np.concatenate(indices), np.concatenate(offsets))
+
+
+def index_rows(
+    folder: Path,
+    encoder: LatentTermEncoder,
+    collection: JudgedCollection,
+    rows: csr_array,
+    literal: LiteralConfig | None = None,
+) -> BM25Index:
+    """The index that ``lexite eval`` makes of a collection, from rows that are pooled already; replaces one in the folder."""
+    words, start = literal or LiteralConfig(literal=False), 0
+    with Indexer.create(folder, encoder, literal=words, store_text=False, static=False, overwrite=True) as indexer:
+        for documents in chunks(collection.read()):
+            indexer.take(documents, rows[start : start + len(documents)])
+            start += len(documents)
+        indexer.commit()
+    return BM25Index.open(folder)
 
 
 def ways(own: TermsConfig, scoring: BM25Config, largest: int) -> list[Way]:
@@ -139,6 +158,7 @@ class Bench:
         self.words = {kind: np.array([len(literal_words(text)) for text in texts]) for kind, texts in both.items()}
         self._rows: dict[Any, csr_array] = {}
         self._index: tuple[Any, BM25Index] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="lexite-bench-", ignore_cleanup_errors=True)
 
     def rows(self, kind: str, k: int, floor: float) -> csr_array:
         if (kind, k, floor) not in self._rows:
@@ -153,8 +173,8 @@ class Bench:
         queries = self.rows("query", terms.k_queries or 0, terms.floor_queries)
         key = (terms.k_documents, terms.floor_documents, way.literal)
         if self._index is None or self._index[0] != key:
-            texts = self.texts if way.literal else None
-            self._index = key, BM25Index.in_memory(documents, ids, way.scoring, texts=texts, literal=way.literal)
+            own = self.encoder.replaced(terms=terms)
+            self._index = key, index_rows(Path(self._folder.name) / "index", own, self.collection, documents, way.literal)
         index = self._index[1]
         asked = EncodedQueries(queries, self.collection.query_texts)
         found, scores = index.search_arrays(asked, TOP_K + 1, scoring=way.scoring)

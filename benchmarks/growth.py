@@ -89,7 +89,10 @@ def one_core() -> None:
 
 
 def write_index(path: Path, generator: Generator, n_documents: int) -> float:
-    """Builds an index chunk by chunk; returns the seconds in which documents were made."""
+    """Builds an index chunk by chunk; returns the seconds in which documents were made.
+
+    Documents are made as rows and have no text to encode, so they go to the writer itself, without a model in the process.
+    """
     seconds, info = 0.0, VocabularyInfo("benchmark", "benchmark", generator.documents.shape[1])
     with BM25Index.create(path, info, store_text=False) as writer:
         for start in range(0, n_documents, CHUNK):

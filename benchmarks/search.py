@@ -109,7 +109,10 @@ def overlap(score: Callable[[Query], NDArray[np.float32]], queries: Sequence[Que
 
 
 def real_collection(collection: Encoded, scoring: BM25Config) -> dict[str, float]:
-    """Overlap with the exact top ten and nDCG@10, of exact and approximate search."""
+    """Overlap with the exact top ten and nDCG@10, of exact and approximate search.
+
+    The index is made from the rows that the cache keeps, since the exhaustive scores are computed from the same rows.
+    """
     index = BM25Index.in_memory(collection.documents, collection.document_ids)
     score, queries = scorer(csc_array(impacts_of(collection.documents, scoring))), split_queries(collection.queries)
     figures = {}

@@ -114,6 +114,7 @@ def scorer(by_term: csc_array) -> Callable[[Query], NDArray[np.float32]]:
 
 
 def lexite_systems(task: Task) -> list[System]:
+    """Exact and approximate search. The documents are rows without a text to encode, so the index's writer takes them."""
     info = VocabularyInfo("benchmark", "benchmark", task.raw.shape[1])
     with BM25Index.create(task.folder / "lexite", info, store_text=False) as writer:
         for start in range(0, task.raw.shape[0], CHUNK):

@@ -37,7 +37,7 @@ from ablation import (
 from frontier import CHOSEN_ON, Encoded
 from scipy.sparse import csr_array
 
-from lexite import BM25Config, LatentTermEncoder
+from lexite import BM25Config, BM25Index, LatentTermEncoder
 from lexite.backbone import load_backbone
 from lexite.corpus import ReadOptions
 from lexite.evaluation import evaluate_collections
@@ -76,7 +76,8 @@ def test_scores_are_those_of_the_formula(name: str) -> None:
     queries = np.where(generator.random((9, 15)) < 0.4, generator.gamma(2.0, 3.0, (9, 15)), 0).astype(np.float32)
     scoring = scorings()[name]
     expected = expected_scores(documents, queries, scoring)
-    for row, ranking in zip(expected, rank(csr_array(documents), csr_array(queries), scoring, 40), strict=True):
+    index = BM25Index.in_memory(csr_array(documents), [str(number) for number in range(40)])
+    for row, ranking in zip(expected, rank(index, csr_array(documents), csr_array(queries), scoring, 40), strict=True):
         assert sorted(ranking.documents.tolist()) == np.flatnonzero(row > 1e-9).tolist()
         assert ranking.scores == pytest.approx(row[ranking.documents], rel=1e-4)
         assert np.all(np.diff(ranking.scores) <= 0)
