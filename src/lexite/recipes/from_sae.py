@@ -19,7 +19,6 @@ from lexite.errors import ConfigError, ModelError
 from lexite.files import check_output_folder, check_replaceable
 from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
 from lexite.sae import SAEConfig, SparseAutoencoder
-from lexite.sae.activations import LIMITED
 from lexite.sae.autoencoder import Precision
 from lexite.sae.folding import fold_input_scale
 from lexite.sae.formats import dictionary_learning, saelens, sparsify
@@ -269,7 +268,7 @@ def _fit_and_measure(
             fit["fvu"],
             encoder.backbone.name,
         )
-    if fit and encoder.sae.activation not in LIMITED and encoder.sae.config.k == encoder.sae.config.n_latents:  # nobody said
+    if fit and not encoder.sae.limited and encoder.sae.config.k == encoder.sae.config.n_latents:  # nobody said
         encoder = encoder.replaced(sae=_with_k(encoder.sae, max(1, round(fit["l0"]))))
     chunks = chain(head, limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
     encoder = measured(encoder, chunks, source=source, show_progress=show_progress)

@@ -105,11 +105,28 @@ def _largest_first(values: torch.Tensor, indices: torch.Tensor, k: int) -> Codes
     return values[:, :k], indices[:, :k]
 
 
-ACTIVATIONS: dict[str, Callable[[Encoder, torch.Tensor, int], Codes]] = {
-    "topk": topk,
-    "abs_topk": abs_topk,
-    "jumprelu": jumprelu,
-    "top_afa": top_afa,
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """An activation and what it can do.
+
+    Attributes:
+        choose: gives the codes of a block of tokens, at most k latents each.
+        limited: whether k bounds the latents of a token; else the token's activations decide how many there are.
+        signed: whether each sign of an activation is a term of its own.
+        thresholds: whether each latent is compared with a threshold of its own, apart from all others.
+        compares_norms: whether activations are compared with the norm of the state.
+    """
+
+    choose: Callable[[Encoder, torch.Tensor, int], Codes]
+    limited: bool = False
+    signed: bool = False
+    thresholds: bool = False
+    compares_norms: bool = False
+
+
+ACTIVATIONS: dict[str, Selector] = {
+    "topk": Selector(topk, limited=True),
+    "abs_topk": Selector(abs_topk, limited=True, signed=True),
+    "jumprelu": Selector(jumprelu, thresholds=True),
+    "top_afa": Selector(top_afa, compares_norms=True),
 }
-LIMITED = ("topk", "abs_topk")
-"""Activations that keep k latents of each token; the others keep as many as they choose."""

@@ -17,7 +17,7 @@ from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.product import EncoderProduct, stack_slots
 from lexite.kernels.sparse import decode
 from lexite.kernels.threads import parallel_tasks, use_torch
-from lexite.sae.activations import ACTIVATIONS, LIMITED, Activation, Encoder
+from lexite.sae.activations import ACTIVATIONS, Activation, Encoder
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
 from lexite.sae.normalisation import normalise
@@ -70,8 +70,9 @@ class SparseAutoencoder:
     ) -> None:
         if activation not in ACTIVATIONS:
             raise ModelError(f"There is no activation {activation!r}; there are {', '.join(ACTIVATIONS)}.")
-        if (thresholds is not None) != (activation == "jumprelu"):
-            raise ModelError("Thresholds are needed for the activation jumprelu, and for no other.")
+        self._selector = ACTIVATIONS[activation]
+        if (thresholds is not None) != self._selector.thresholds:
+            raise ModelError(f"The activation {activation} {'takes no' if thresholds is not None else 'needs'} thresholds.")
         matrix = (config.n_latents, config.d_model)
         given = {
             "encoder_weight": (encoder_weight, matrix),
@@ -122,12 +123,12 @@ class SparseAutoencoder:
     @property
     def n_terms(self) -> int:
         """Number of terms: one per latent, or two where each sign of an activation is a term of its own."""
-        return self.config.n_latents * (2 if self.activation == "abs_topk" else 1)
+        return self.config.n_latents * (2 if self._selector.signed else 1)
 
     @property
     def limited(self) -> bool:
         """Whether k bounds the latents of a token; else the token's own activations decide how many there are."""
-        return self.activation in LIMITED
+        return self._selector.limited
 
     @property
     def largest_k(self) -> int:
@@ -184,12 +185,11 @@ class SparseAutoencoder:
             raise ModelError(f"Token states have the shape {tuple(states.shape)}, but the width must be {self.config.d_model}.")
         blocks = self._product.blocks(len(states))
         encoder = Encoder(self._product, self._exact_weight, self.encoder_bias, self.thresholds)
-        choose = ACTIVATIONS[self.activation]
         parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
-                parts[rows.start] = choose(encoder, self._centre(states[rows], rows.start), k)
+                parts[rows.start] = self._selector.choose(encoder, self._centre(states[rows], rows.start), k)
 
         parallel_tasks(fill, blocks)
         ordered = [parts[rows.start] for rows in blocks]

@@ -10,7 +10,7 @@ import torch
 from lexite.config import to_dict
 from lexite.errors import ModelError
 from lexite.kernels.rescaling import SMALLEST_NORM
-from lexite.sae.activations import Activation
+from lexite.sae.activations import ACTIVATIONS, Activation
 from lexite.sae.autoencoder import SparseAutoencoder
 from lexite.sae.config import SAEConfig
 
@@ -31,7 +31,7 @@ def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     if values["normalize_activations"] not in ("none", "expected_average_only_in"):
         raise ModelError(f"A scale of the input has no effect under normalize_activations {values['normalize_activations']}.")
     values["normalize_activations"] = "none"
-    unit = scale if sae.activation == "top_afa" else 1.0  # activations are divided by it
+    unit = scale if ACTIVATIONS[sae.activation].compares_norms else 1.0  # activations are divided by it
     decoder = sae.decoder_weight
     parts = (
         sae.encoder_weight * (scale / unit),
@@ -59,9 +59,10 @@ def fold_decoder_norm(sae: SparseAutoencoder, *, rescaled: bool = False) -> Spar
     if sae.decoder_weight is None:
         raise ModelError("The norms of atoms cannot be folded: this autoencoder was saved without its decoder.")
     norms = sae.decoder_weight.norm(dim=1).clamp(min=SMALLEST_NORM)
-    common = norms.new_ones(()) if sae.activation == "top_afa" else norms[0]  # top_afa compares them with the state's norm
+    selector = ACTIVATIONS[sae.activation]
+    common = norms.new_ones(()) if selector.compares_norms else norms[0]  # a common factor alone would change such a choice
     equal = bool(((norms - common).abs() <= 1e-6 * common).all())
-    if sae.activation != "jumprelu" and not rescaled and not equal:
+    if not selector.thresholds and not rescaled and not equal:
         raise ModelError(
             f"The norms of atoms cannot be folded into an autoencoder that selects by {sae.activation} and was trained "
             "without rescale_acts_by_decoder_norm: it would select other latents. Use it as it is."

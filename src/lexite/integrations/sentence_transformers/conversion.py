@@ -29,7 +29,7 @@ from lexite.integrations.sentence_transformers.origin import (
     weight_digests,
 )
 from lexite.integrations.sentence_transformers.preparation import backbone_modules
-from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder
+from lexite.integrations.sentence_transformers.token_encoder import SparseAutoEncoderTokenEncoder, Variant
 from lexite.integrations.sentence_transformers.token_pooling import SparseTokenPooling
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.folding import fold_input_scale
@@ -39,6 +39,8 @@ from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.saving import backbone_device, manifest_values
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_VARIANTS: dict[str, Variant] = {"topk": "topk", "jumprelu": "jumprelu"}
+"""Activation of an autoencoder -> variant of the token encoder."""
 _PRECISIONS = ("auto", *_DTYPES)
 
 
@@ -104,7 +106,7 @@ def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch
         raise ModelError(
             f"{backbone.name} is no model but precomputed states, so it cannot read texts in sentence-transformers."
         )
-    if sae.activation not in ("topk", "jumprelu"):
+    if sae.activation not in _VARIANTS:
         raise ModelError(
             f"A sparse autoencoder with the activation {sae.activation} has no counterpart in sentence-transformers."
         )
@@ -150,7 +152,7 @@ def _token_encoder(encoder: LatentTermEncoder) -> SparseAutoEncoderTokenEncoder:
         sae.config.d_model,
         sae.config.n_latents,
         encoder.k_for("document"),
-        "jumprelu" if sae.activation == "jumprelu" else "topk",
+        _VARIANTS[sae.activation],
         has_decoder=sae.decoder_weight is not None,
         query_k=encoder.k_for("query"),
         normalize=sae.config.normalize_activations,

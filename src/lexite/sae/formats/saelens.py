@@ -35,6 +35,8 @@ _RULES = {  # architecture of SAELens -> rule of lexite
     "batchtopk": "batch_topk",
     "matryoshka_batchtopk": "batch_topk",
 }
+_READ_AS: dict[str, Activation] = {"topk": "topk", "abstopk": "abs_topk"}  # all others become jumprelu
+_WRITTEN_AS = {"topk": "topk", "abs_topk": "abstopk", "jumprelu": "jumprelu"}  # activation -> architecture
 _TRAINED_AS = {rule: architecture for architecture, rule in reversed(_RULES.items())}  # of two with one rule, the first
 _REFUSED = {
     "transcoder": "maps one place of a model to another",
@@ -82,16 +84,15 @@ def read_saelens(path: str | Path, *, precision: Precision = "auto", device: str
     if rescaled:
         parts.fold_norms()
     _fold_finetuning(settings, tensors, parts)
-    limited = architecture in ("topk", "abstopk")
     config = SAEConfig(
         d_model=d_model,
         n_latents=n_latents,
-        k=settings.count("k", n_latents) if limited else _trained_k(settings, n_latents),
+        k=settings.count("k", n_latents) if architecture in _READ_AS else _trained_k(settings, n_latents),
         rule=_rule(settings, architecture),
         apply_b_dec_to_input=settings.flag("apply_b_dec_to_input", True),
         normalize_activations=normalisation,
     )
-    activation: Activation = {"topk": "topk", "abstopk": "abs_topk"}.get(architecture, "jumprelu")  # type: ignore[assignment]
+    activation = _READ_AS.get(architecture, "jumprelu")
     moved = [tensor.to(device) for tensor in (parts.encoder, parts.encoder_bias, parts.decoder, parts.decoder_bias)]
     thresholds = None if parts.thresholds is None else parts.thresholds.clamp(min=0).to(device)
     return SparseAutoencoder(config, *moved, activation=activation, thresholds=thresholds, precision=precision)
@@ -128,9 +129,11 @@ def write_saelens(
     decoder, config = sae.decoder_weight, sae.config
     if decoder is None:
         raise ModelError("SAELens needs a decoder, but this autoencoder was saved without it. Take the one that was trained.")
-    if sae.activation == "top_afa":
+    architecture = _WRITTEN_AS.get(sae.activation)
+    if architecture is None:
         raise ModelError(
-            "SAELens has no architecture for the activation top_afa, so it cannot be written. Keep it in lexite's format."
+            f"SAELens has no architecture for the activation {sae.activation}, so it cannot be written. Keep it in lexite's "
+            "format."
         )
     tensors = {
         "W_enc": sae.encoder_weight.T,
@@ -138,10 +141,10 @@ def write_saelens(
         "W_dec": decoder,
         "b_dec": sae.decoder_bias,
     }
-    architecture = {"topk": "topk", "abs_topk": "abstopk"}.get(sae.activation, "standard")
     if sae.thresholds is not None and bool((sae.thresholds > 0).any()):
-        architecture = "jumprelu"
         tensors["threshold"] = sae.thresholds
+    elif sae.thresholds is not None:
+        architecture = "standard"
     described: dict[str, Any] = {
         **(metadata or {}),
         "sae_lens_version": WRITTEN_FORMAT,
@@ -164,7 +167,7 @@ def write_saelens(
         "reshape_activations": "none",
         "metadata": described,
     }
-    if architecture in ("topk", "abstopk"):
+    if architecture in _READ_AS:
         settings |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
     return write_pair(folder, (CONFIG_FILE, settings), (WEIGHTS_FILE, tensors), overwrite=overwrite)
 

@@ -17,6 +17,7 @@ from lexite.sae.formats.reading import Origin, Settings, TensorFile, refuse_pick
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae.safetensors"
 UNIT_NORM = 1e-4  # atoms whose norms differ from 1 by less than this count as atoms of unit norm
+_ACTIVATIONS = ("topk",)  # those that sparsify and lexite both have; both name them alike
 _REFUSED = {
     "transcode": "it maps one place of a model to another",
     "skip_connection": "it adds a linear map of the state to what latents reconstruct",
@@ -46,7 +47,7 @@ def read_sparsify(path: str | Path, *, precision: Precision = "auto", device: st
                 f"{settings.path}: {key} is true: {reason}, which lexite cannot do. Take an autoencoder without it."
             )
     activation = settings.text("activation", "topk")
-    if activation != "topk":
+    if activation not in _ACTIVATIONS:
         raise ModelError(
             f"{settings.path}: activation is {activation!r}, but lexite reads topk only. Take an autoencoder with topk."
         )
@@ -94,7 +95,7 @@ def write_sparsify(sae: SparseAutoencoder, folder: str | Path, *, overwrite: boo
     decoder, config = sae.decoder_weight, sae.config
     if decoder is None:
         raise ModelError("sparsify needs a decoder, but this autoencoder was saved without it. Take the one that was trained.")
-    if sae.activation != "topk":
+    if sae.activation not in _ACTIVATIONS:
         raise ModelError(f"sparsify has no activation {sae.activation}, only topk. Write it for SAELens with write_saelens.")
     if config.normalize_activations not in ("none", "expected_average_only_in"):  # the latter leaves states as they are
         raise ModelError(
@@ -105,7 +106,7 @@ def write_sparsify(sae: SparseAutoencoder, folder: str | Path, *, overwrite: boo
     if not config.apply_b_dec_to_input:
         bias = bias + sae.encoder_weight @ sae.decoder_bias
     settings = {
-        "activation": "topk",
+        "activation": sae.activation,
         "expansion_factor": max(config.n_latents // config.d_model, 1),
         "normalize_decoder": bool(((decoder.norm(dim=1) - 1).abs() < UNIT_NORM).all()),
         "num_latents": config.n_latents,
