@@ -38,12 +38,12 @@ T = TypeVar("T")
 
 
 class StateCache:
-    """A folder of what a backbone gave for collections: token states, and vectors of the dense retriever.
+    """A folder of token states and dense vectors that a backbone gave for collections.
 
-    An entry is found by a key over everything that decides it: the texts in their order, the backbone's fingerprint (weights,
+    The key of an entry covers everything that decides it: the texts in their order, the backbone's fingerprint (weights,
     tokenizer, prompts, window, kept tokens), its precision, and whether the texts are queries or documents. Checksums are
-    verified when an entry is opened; a damaged one is reported in the log and made anew. Entries are never deleted; delete the
-    folder to win the space back (2 bytes x d_model per token for bf16 states, 4 bytes x d per text for vectors).
+    verified when an entry is opened; a damaged entry is reported in the log and made anew. Entries are never deleted. Delete
+    the folder to win the space back (2 bytes x d_model per token for bf16 states, 4 bytes x d per text for vectors).
 
     Args:
         folder: where entries lie; made when missing.
@@ -75,7 +75,7 @@ class StateCache:
         Args:
             collection: the collection.
             passages: how long texts are cut into passages; None leaves them whole.
-            weights: of title, headings and body, whose states come in place of those of passages; None: passages.
+            weights: of title, headings and body, which give states in place of passages; None: passages.
         """
         digest, n_texts = TextDigest(), 0
         for text in _encoded_texts(collection, passages, weights):

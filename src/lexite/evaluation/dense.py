@@ -22,8 +22,8 @@ DOCUMENTS_PER_TILE = 2048
 class DenseSystem:
     """The backbone's own scores over all documents; the best are kept while tiles of documents go by.
 
-    A backbone with one vector per text is scored by cosine. One with a vector per token (late interaction) is scored by its own
-    MaxSim, its bytes per document are not defined, and its scores are not cached.
+    A backbone with one vector per text scores by cosine. A late-interaction backbone scores by its own MaxSim; its bytes per
+    document are not defined, and its scores are not cached.
 
     Args:
         backbone: the dense retriever.

@@ -70,30 +70,29 @@ def evaluate_collections(
     the query's is dropped from the ranking (BEIR's rule).
 
     Args:
-        encoder: the vocabulary, with its backbone; or a function that loads it, which is called when the collections have been
-            read and checked.
-        paths: BEIR folders; a collection is called as its folder.
-        baselines: what it is compared with: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s).
+        encoder: the vocabulary, with its backbone; or a function that loads it once the collections have been read and checked.
+        paths: BEIR folders; a collection has the name of its folder.
+        baselines: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s).
         scoring: BM25's numbers: all of them, or some by name in place of the vocabulary's.
         k_documents: latents kept per token of a document; None takes the vocabulary's.
         k_queries: the same for queries.
         top_k: documents ranked per query, at least 100, which R@100 needs.
         split: name of the file of judgements, ``qrels/SPLIT.tsv``.
-        cache: a folder where token states and dense vectors are kept, so that the next evaluation with the same backbone
-            (another k, scoring, or sparse autoencoder) does not run it; None keeps nothing.
+        cache: a folder where token states and dense vectors are kept, so that the backbone does not run again for another k,
+            scoring or sparse autoencoder; None keeps nothing.
         runs_dir: a folder where runs and qrels are written in TREC form, ``COLLECTION.SYSTEM.run`` and ``COLLECTION.qrels``.
         options: how documents are read (field names, whether bad records are skipped).
         show_progress: whether progress is shown on stderr.
         literal: whether literal words are indexed beside the latent terms, and how; the system is then ``latent+words``.
         static: whether the same index is also searched with static queries, through a table of its documents as
             ``lexite index`` keeps it: the system ``static``, or ``static+words``.
-        passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole. Baselines do.
-        field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as all
+        passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole, as baselines do.
+        field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as
             baselines do.
 
     Raises:
-        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, or two of one name, or static queries of a
-            backbone that cannot have any.
+        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, two collections of one name, or static queries
+            of a backbone that cannot have any.
         CorpusError: a collection is missing, holds bad records or no queries, or its qrels name unknown documents.
         MissingExtraError: ir-measures or bm25s is not installed.
         StorageError: the cache, the runs or temporary files cannot be written.
@@ -162,7 +161,7 @@ def _evaluate(
 
 
 def _with_static(name: str, result: SystemResult) -> Iterator[tuple[str, SystemResult]]:
-    """A system's result, and after it that of static queries where there is one."""
+    """A system's result, followed by the result of static queries where there is one."""
     yield name, result
     if result.static is not None:
         yield STATIC[name], result.static
@@ -193,7 +192,7 @@ def _row(result: _Result) -> Row:
 
 
 def _differences(row: Mapping[str, _Result]) -> dict[str, list[float]]:
-    """For each baseline, the nDCG@10 of the system under test, which comes first, minus its own, per query."""
+    """For each baseline, nDCG@10 of the first system (the one under test) minus nDCG@10 of the baseline, per query."""
     values = {system: result.measured.per_query[TESTED] for system, result in row.items()}
     own = values.pop(next(iter(values)))
     return {baseline: [own[query] - other[query] for query in own] for baseline, other in values.items()}

@@ -58,8 +58,7 @@ class LatentSystem:
         cache: where token states are kept; None: nowhere.
         show_progress: whether progress is shown on stderr.
         literal: whether literal words are indexed and searched too, and how.
-        static: whether the index is searched with static queries too. It then has a table, counted from its documents as they
-            are encoded, as `lexite index` makes it.
+        static: whether the index is searched with static queries too, through a table as `lexite index` makes it.
         passages: how long texts are cut into passages; None leaves them whole.
         field_weights: how much title, headings and body count, encoded apart; None encodes them together.
 
@@ -159,7 +158,7 @@ class LatentSystem:
         return dataclasses.replace(chunks[0], rows=rows, texts=texts)
 
     def _words_in(self, collection: JudgedCollection) -> int:
-        """Different literal words of the queries that are searched, added up."""
+        """Sum over the queries of their distinct literal words that are searched."""
         if self.literal is None or not self.scoring.literal_weight:
             return 0
         return sum(len(self.literal.words_of(text)) for text in collection.query_texts)

@@ -40,18 +40,18 @@ def make_probe(
     """Makes a function that measures an autoencoder on a small judged collection, for :func:`lexite.recipes.from_text.train`.
 
     The collection is read and checked at once. Its token states are computed at the first call and kept in memory as the
-    backbone gives them (2 bytes x d_model per token in bf16), so that a later call costs only encoding, indexing and search.
+    backbone gives them (2 bytes x d_model per token in bf16). A later call costs only encoding, indexing and search.
 
     Args:
         path: a BEIR folder of at most a few thousand documents.
         backbone: the model that the autoencoder reads, or a function that loads it, which is called at the first probe.
-        terms: pooling and the latents kept per token; None is the default, which keeps what the autoencoder says.
+        terms: pooling and the latents kept per token; None is the default, with the autoencoder's k.
         scoring: BM25's numbers; None is the default.
         split: name of the file of judgements.
 
     Returns:
         A function from an autoencoder to ``probe_ndcg@10``, ``probe_recall@100``, ``probe_postings_per_document`` and
-        ``probe_terms_per_query``: what ``lexite eval`` gives for the vocabulary.
+        ``probe_terms_per_query``, as ``lexite eval`` gives them for the vocabulary.
 
     Raises:
         CorpusError: the collection is missing or unusable.

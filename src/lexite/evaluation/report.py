@@ -29,11 +29,11 @@ class EvaluationReport:
     Attributes:
         vocabulary: name of the vocabulary.
         collections: collection -> system -> column -> number. Systems are ``latent`` (``latent+words`` when literal words were
-            indexed too), where asked for ``static`` (``static+words``), ``dense`` and ``bm25``. Columns:
+            indexed too), ``dense``, ``bm25``, and where asked for ``static`` (``static+words``). Columns:
             ``nDCG@10``, ``R@100``, ``MRR@10``, defined by :func:`lexite.evaluation.evaluate_run`, and
             ``postings_per_document``, ``terms_per_query``, ``bytes_per_document``, defined by
             :class:`lexite.evaluation.Costs`. Only ``bytes_per_document`` of a late-interaction backbone is None.
-        significance: collection -> baseline -> paired test of nDCG@10, latent minus baseline; static queries count as one.
+        significance: collection -> baseline -> paired test of nDCG@10, latent minus baseline; ``static`` is a baseline here.
         mean_significance: baseline -> the same test for the mean over collections.
         per_query: collection -> system -> measure -> query id -> value.
         settings: what the numbers were made with.
@@ -51,7 +51,7 @@ class EvaluationReport:
 
     @property
     def mean(self) -> dict[str, Row]:
-        """System -> column -> mean over the collections, each weighing the same; None when it is None for a collection."""
+        """System -> column -> mean over the collections, each weighing the same; None where a collection has None."""
         rows = list(self.collections.values())
         return {system: {column: _mean([row[system][column] for row in rows]) for column in COLUMNS} for system in rows[0]}
 

@@ -1,4 +1,4 @@
-"""What is compared: a retrieval system that ranks a judged collection and says what its index costs."""
+"""Retrieval systems under comparison: each ranks a judged collection and says what its index costs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ class Costs:
             A dense index has no posting lists: 0.
         terms_per_query: mean number of distinct terms with a weight above 0 in a query, whether or not a document has them.
             Dense: 0.
-        bytes_per_document: bytes of all that ranking reads, divided by the number of documents: for latent terms the
-            compressed posting lists with their directory, as they lie on the disk, without the raw weights, of which a search
-            reads those of a few documents (``BM25Index.weight_bytes``); for BM25 the arrays of bm25s, without its dictionary
-            of words; for dense fp32 vectors. Ids and stored texts are not counted. None where it is not known: a
-            late-interaction backbone.
+        bytes_per_document: bytes that ranking reads, divided by the number of documents. Latent terms: the compressed posting
+            lists with their directory, as they lie on the disk; not the raw weights (``BM25Index.weight_bytes``), of which a
+            search reads few. BM25: the arrays of bm25s, not its dictionary of words. Dense: fp32 vectors. Ids and stored texts
+            are not counted. None for a late-interaction backbone, where it is not known.
     """
 
     postings_per_document: float
@@ -35,9 +34,9 @@ class SystemResult:
     """Rankings of a collection's queries by one system, and its costs.
 
     Attributes:
-        rankings: one per query, in the order of the queries; documents that match in nothing are not in it.
+        rankings: one per query, in the order of the queries; documents that share no term with the query are left out.
         costs: of the index.
-        static: of the same index, searched with static queries; None where that was not asked for.
+        static: the result of static queries on the same index; None where they were not asked for.
     """
 
     rankings: list[Ranking]

@@ -45,26 +45,25 @@ HITS_AT_ONCE = 1 << 19
 class BM25SearchModel:
     """A vocabulary as a search model of mteb: BM25 over latent terms, and over literal words beside them.
 
-    ``index`` encodes the corpus chunk by chunk into an index in a temporary folder, as ``lexite index`` makes it, and
-    ``search`` searches that. The folder is removed by the next ``index``, by :meth:`close`, by an error, when the model is no
-    longer used, and when the program ends. Ranks, ties included, are those of ``lexite search``: equal scores are told apart by
-    the next smaller number in single precision, so that mteb cannot order them in another way.
+    ``index`` encodes the corpus chunk by chunk into an index in a temporary folder, as ``lexite index`` makes it; ``search``
+    searches it. The folder is removed by the next ``index``, by :meth:`close`, by an error, when the model is no longer used,
+    and when the program ends. Ranks, ties included, are those of ``lexite search``: the later of two equal documents gets the
+    next smaller score in single precision, so that mteb cannot reorder them.
 
-    A document that shares no term with a query is no hit. Where a task gives candidates to rank (reranking), these alone are
-    ranked; what BM25 knows of the collection still comes from the whole corpus.
+    A document that shares no term with a query is no hit. Where a task gives candidates (reranking), these alone are ranked;
+    the statistics of BM25 still come from the whole corpus.
 
     Args:
-        encoder: the vocabulary: an encoder, or what ``LatentTermEncoder.from_pretrained`` takes. An encoder that is given is
-            not changed.
+        encoder: the vocabulary: an encoder, which is not changed, or what ``LatentTermEncoder.from_pretrained`` takes.
         scoring: BM25's numbers in place of the vocabulary's: some by name (``{"k1": 1.2, "b": 0.4}``), or all of them.
         profile: how many terms texts get, as ``lexite index --profile``; None: as the vocabulary says.
         literal: whether literal words are indexed and searched too, or how.
         passages: how long texts are cut, as by :meth:`lexite.Searcher.build`.
         static_queries: encode queries with a table that is counted from the task's corpus, in place of the model.
-        top_k: documents ranked per query at most, whatever a task asks for; None: what it asks for (1,000, as a rule). One
-            more is returned, since some tasks drop a document whose id is the query's.
+        top_k: documents ranked per query at most; None: as many as a task asks for (1,000, as a rule). One more is returned,
+            since some tasks drop a document with the id of the query.
         texts_per_chunk: documents that are encoded and handed to the index together.
-        meta: fields of mteb's ``ModelMeta`` in place of those that are found out, such as ``name`` (``owner/name``),
+        meta: fields of mteb's ``ModelMeta`` that replace the automatic ones, such as ``name`` (``owner/name``),
             ``languages`` or ``training_datasets``.
 
     Raises:
@@ -110,7 +109,7 @@ class BM25SearchModel:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """What mteb keeps results under, and what its tables say about the model."""
+        """The model's record, under which mteb keeps results and from which it makes tables."""
         return self._meta
 
     def index(

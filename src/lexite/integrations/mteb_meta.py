@@ -26,10 +26,10 @@ MEBIBYTE = 1 << 20
 
 
 def changed_settings(encoder: LatentTermEncoder, literal: LiteralConfig) -> dict[str, Any]:
-    """What is other than the vocabulary was saved with, or than the defaults where it never was.
+    """The settings that differ from those saved with the vocabulary, or from the defaults where it was never saved.
 
-    The fingerprint of a vocabulary says which terms there are, but not how many a text gets, nor how they are scored. What is
-    returned here keeps results apart in mteb that have one name and one revision.
+    The fingerprint of a vocabulary says which terms there are, but not how many a text gets, nor how they are scored. These
+    settings keep results apart in mteb that have one name and one revision.
 
     Args:
         encoder: the vocabulary as it is used.
@@ -65,13 +65,13 @@ def _saved_settings(encoder: LatentTermEncoder) -> tuple[dict[str, Any], Mapping
 def model_meta(encoder: LatentTermEncoder, settings: Mapping[str, Any], given: Mapping[str, Any]) -> ModelMeta:
     """The record of a model that mteb keeps with its results. None says that something is not known.
 
-    A vocabulary that comes with lexite was trained on English text that is no data set of mteb, so that its languages and data
-    are those of its dense model, as mteb has them. Those of another vocabulary are not known.
+    A vocabulary that comes with lexite was trained on English text that is no data set of mteb, so it gets the languages and
+    data that mteb knows of its dense model. Other vocabularies get none.
 
     Args:
         encoder: the vocabulary.
         settings: of :func:`changed_settings`, and options beside them.
-        given: fields of the record in place of those that are found out.
+        given: fields of the record that replace the automatic ones.
 
     Raises:
         ConfigError: mteb does not take a field.

@@ -2,7 +2,7 @@
 
 Per latent: the part of the decoder's gradient that is parallel to the atom is removed, both gradients are clipped by the
 global norm, moments and weights are updated, the atom is brought back to unit norm, and the encoder's row is written to the
-matrix that the product reads. Rows without a gradient take part with a gradient of zero, as in AdamW; the zeros are not stored.
+matrix that the product reads. Rows without a gradient count as having a gradient of zero, as in AdamW; no zeros are stored.
 
 AdamW: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the learning rate in front of the decay.
 """

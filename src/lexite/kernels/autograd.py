@@ -1,6 +1,6 @@
 """The loops over selected latents as functions that torch can differentiate.
 
-For training inside other people's loops (``lexite.integrations.sentence_transformers``); lexite's own training takes all
+They serve training loops of other libraries (``lexite.integrations.sentence_transformers``). lexite's own training takes all
 gradients in one pass (``kernels.gradients``). Tokens × latents never appears, forward or backward.
 
 Shapes: states (n, d_model) fp32; indices (n, k) int32, -1 in unused slots; weight (n_latents, d_model) fp32.

@@ -3,7 +3,7 @@
 A term's factor is taken in units of ``unit`` and multiplied by the 8-bit impacts of its list. ``lexite.kernels.retrieval`` says
 what the sums are for.
 
-Arrays are taken out of named tuples before a loop: inside it, compiled code would count references to them in every round.
+Arrays are taken out of named tuples before a loop. Inside it, compiled code would count references to them in every round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, PostingLists
 from lexite.kernels.prefetch import prefetch
 
-# Nanoseconds, about: an entry of a full list, an entry of another list, a list, looking a document up in the lists left out.
+# Nanoseconds, about: an entry of a full list, an entry of another list, a list, looking a document up in the unread lists.
 FULL_COST, ENTRY_COST, LIST_COST, LOOK_COST = 0.025, 0.5, 20.0, 400.0
 CHECK_COST = 800.0  # nanoseconds to count the documents that can still win
 CHECK_AFTER = 0.2  # share of the remaining time after which counting again pays
@@ -59,8 +59,8 @@ class Pruning(NamedTuple):
     """What decides how much may be left out.
 
     Attributes:
-        drift: how much larger than its stored impact an impact can be; 1 unless the average length has changed.
-        share: of what the lists left out could add, the part that is counted on; 1 for an exact search.
+        drift: largest ratio of an impact to its stored value; 1 unless the average length has changed.
+        share: part of what the unread lists could add that the search counts on; 1 for an exact search.
     """
 
     drift: float
@@ -119,7 +119,7 @@ def new_scratch(longest: int, n_terms: int) -> Scratch:
 def weigh_terms(
     chunk: Chunk, postings: PostingLists, query: Query, drift: float, scratch: Scratch
 ) -> tuple[float, float, float]:
-    """What the terms can add to a score in this chunk in all, the time their lists take in all, and the largest addition.
+    """What all terms together can add to a score in this chunk, the time that their lists take, and the largest addition.
 
     Fills ``scratch.most`` and ``scratch.cost``. The first number is -1 when the directory of lists is damaged.
     """
@@ -163,7 +163,7 @@ def read_lists(
         scratch: with ``most``, ``cost`` and ``order`` of this chunk.
 
     Returns:
-        How many terms were gone through (-1: a list is damaged), and by how much a score can be above its sum and below it.
+        How many lists were read (-1: one is damaged), and by how much a score can be above its sum and below it.
     """
     lists, offsets, kinds, terms = postings.lists, postings.offsets, postings.kinds, query.terms
     most, cost, order, starts, units = scratch.most, scratch.cost, scratch.order, scratch.starts, scratch.units
@@ -210,7 +210,7 @@ def left_out(
 
     Returns:
         How many of them are full, so that documents can be looked up in them (``scratch.starts``, ``units``, ``most_from``);
-        what all can add to a score; and what they can add beyond the impacts that are looked up.
+        what all of them can add to a score; and what is left of that after the look-up.
     """
     most, cost, order, terms = scratch.most, scratch.cost, scratch.order, query.terms
     starts, units, most_from = scratch.starts, scratch.units, scratch.most_from
@@ -236,10 +236,10 @@ def left_out(
 
 @njit(cache=True, nogil=True)
 def kth_largest_at_least(sums: Any, k: int, lowered: bool, counts: Any) -> int:
-    """A number that at least k positive sums reach, near the largest such one; 1 when there are fewer.
+    """A number near the k-th largest positive sum, and not above it; 1 when there are fewer.
 
-    Sums of documents that may not be hits are negative, where there are such documents (``lowered``). Without them it is -1
-    when a sum is negative, which only a damaged list that names a document many times can do.
+    With ``lowered``, sums of documents that may not be hits are negative. Otherwise a negative sum gives -1: a damaged list
+    names a document many times.
     """
     largest, smallest = np.int32(0), np.int32(0)
     for j in range(sums.shape[0]):

@@ -1,4 +1,4 @@
-"""How much of a query rows cover: the sum of the factors of the terms that each row has."""
+"""How much of a query each row covers: the sum of the factors of its terms."""
 
 from __future__ import annotations
 

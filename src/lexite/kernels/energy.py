@@ -1,7 +1,7 @@
 """The largest pre-activations of each token whose squares add up to a target, without sorting all of them.
 
-A histogram over the leading bits of the pre-activations says where the sum of squares, from the top, passes the target; what is
-above that place is collected.
+A histogram over the leading bits of the pre-activations says where the sum of squares, from the top, passes the target. All
+entries above that place are collected.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def collect_energy(preactivations: torch.Tensor, targets: torch.Tensor) -> torch
         targets: (n,) fp32 sums of squares.
 
     Returns:
-        (n, most in a row) int32, ascending, -1 behind the last: at least as many of the largest as reach the target, or all
-        that are positive; never none where there is one.
+        (n, most in a row) int32, ascending, -1 behind the last: enough of the largest to reach the target, or all positive
+        ones; at least one where any is positive.
     """
     bf16 = preactivations.dtype == torch.bfloat16
     bits = preactivations.view(torch.int16 if bf16 else torch.int32).numpy()

@@ -31,7 +31,7 @@ class Reconstruction:
 
     Attributes:
         gradients: (slots,) derivative of the loss ``scale · mean over prefixes of Σ‖e_p‖²`` by each value.
-        errors: (n, groups, d_model): for group g the mean over all prefixes of e_p, where those without the group count as 0.
+        errors: (n, groups, d_model): for group g the mean of e_p over all prefixes; a prefix without the group counts as 0.
             With one group this is e = reconstruction - state.
         squared: (n, groups) ‖e_p‖² of each token and prefix.
         totals: (blocks, d_model) Σ ``errors[:, 0]`` over the tokens of each block.
@@ -111,7 +111,7 @@ def reconstruct(
         slots: chosen latents.
         values: (slots,) their activations.
         decoder_weight: (n_latents, d_model) fp32.
-        groups: (n_latents,) uint8, group of each latent, ascending from 0; the last one's is the number of prefixes less one.
+        groups: (n_latents,) uint8, group of each latent, ascending from 0 to the number of prefixes less one.
         scale: the loss's factor, 1 / Σ‖x - mean(x)‖² for the fraction of variance unexplained.
         out: memory for errors and sums on the CPU, to keep from call to call: fresh memory costs more than the pass.
     """

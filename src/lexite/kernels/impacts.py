@@ -118,7 +118,7 @@ def _entries(documents: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _preference(starts: Any, entries: Any, n_documents: int) -> float:
-    # The largest of FULL_PREFERENCES with which all lists take no more than the bytes wanted; the first if none does.
+    # The largest of FULL_PREFERENCES with which all lists keep to the bytes wanted; the first if none does.
     chosen = FULL_PREFERENCES[0]
     for preference in FULL_PREFERENCES:
         size = np.int64(DIRECTORY_BYTES * entries.shape[0])

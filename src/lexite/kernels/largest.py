@@ -19,10 +19,10 @@ from lexite.kernels.slots import Slots
 from lexite.kernels.threads import parallel_ranges
 
 SLACK = 1 / 64  # a bf16 pre-activation may be that much smaller than the exact one
-SPARE = 1.1  # with so many times the wanted entries above a level, the largest are among them for certain
-GENEROUS = 1.4  # a new level lets through so many times the wanted entries
+SPARE = 1.1  # a level with so many times the wanted entries above it is sure to have the largest among them
+GENEROUS = 1.4  # a new level lets so many times the wanted entries through
 DENSE_LATENTS = 512  # latents whose pre-activations are made for all tokens at once, where levels do not help
-FLOOR = 1e-6  # a level for latents all of whose positive pre-activations are wanted
+FLOOR = 1e-6  # the level of latents that want all their positive pre-activations
 Values = Callable[[Slots], torch.Tensor]
 
 
@@ -53,7 +53,7 @@ def largest_of_batch(
         level: () fp32, the level to begin with; 0 when none is known. Set for the next batch.
 
     Returns:
-        The chosen slots; (slots,) their exact pre-activations; the smallest of these, 0 for none.
+        The chosen slots; (slots,) their exact pre-activations; the smallest pre-activation, 0 for none.
     """
     if float(level) == 0:
         level.fill_(_first_level(product, states, values, total))

@@ -67,7 +67,7 @@ class SegmentRows(NamedTuple):
 
 
 class Among(NamedTuple):
-    """For each query the only documents that may be its hits, numbered through all segments. Queries may share them.
+    """The documents that may be hits of each query, numbered through all segments. Queries may share them.
 
     Attributes:
         starts: (n_queries,) int64, where the documents of each query begin; empty when all documents may be hits.

@@ -1,7 +1,7 @@
 """The wide product of token states with the encoder, and the selection behind it, tile by tile.
 
 Pre-activations exist for one tile of some tokens and some latents on each core, which its caches hold. The product runs in bf16
-where that is fast; the values of the selected latents are then computed again in fp32, so that precision only decides between
+where that is fast. The values of the selected latents are then computed again in fp32, so precision only decides between
 latents that are nearly equal.
 """
 
@@ -111,7 +111,7 @@ class EncoderProduct:
             merge_topk(tile.abs_() if magnitude else tile, start, best, indices)
 
     def _tiles(self, padded: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Pre-activations of a block for some latents after the other, each with the number of its first latent."""
+        """Pre-activations of a block, some latents at a time, with the number of the first latent."""
         for start in range(0, self.n_latents, TILE_COLUMNS):
             rows = self.matrix[start : start + TILE_COLUMNS]
             tile = self._tile(len(padded), len(rows))

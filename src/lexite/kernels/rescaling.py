@@ -82,7 +82,7 @@ def effective_reference(encoder: torch.Tensor, bias: torch.Tensor, decoder: torc
 
 
 def to_free(gradients: LatentGradients, encoder: torch.Tensor, bias: torch.Tensor, weights: Effective) -> None:
-    """Turns gradients by effective weights into those by the free ones, in place.
+    """Turns gradients by effective weights into gradients by free weights, in place.
 
     With s = ‖d‖, d^ = d / s and G the given gradients: ``dW = s G_W``, ``db = s G_b`` and
     ``dd = (G_d - (G_d · d^) d^) / s + (G_W · W + G_b b) d^``.

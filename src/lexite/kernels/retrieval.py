@@ -43,7 +43,7 @@ from lexite.kernels.prefetch import prefetch
 ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds, about: an exact score, and each entry of its row
 BLOCK = 64  # sums looked at together
 NO_END = np.int64(1 << 40)  # above all sums
-NEVER = np.int32(-2_000_000_000)  # where the sum of a document begins that is no hit: lists add 1,100,000,000 at most
+NEVER = np.int32(-2_000_000_000)  # the first sum of a document that may not be a hit: lists add 1,100,000,000 at most
 
 
 class Top(NamedTuple):
@@ -59,7 +59,7 @@ class Top(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How a score that is needed becomes a sum that is needed, after the lists of a chunk were read.
+    """How a needed score becomes a needed sum, after the lists of a chunk were read.
 
     Attributes:
         slack: by how much a score can be above its sum.
@@ -77,7 +77,7 @@ class Limits(NamedTuple):
 @njit(cache=True, nogil=True)
 def _score_row(terms: Any, weights: Any, norm: Any, form: ImpactForm, query: Query, found: Any) -> tuple[Any, int]:
     # The exact score of a document and the number of terms it shares with the query (-1: a term that does not exist).
-    # Its entries are sifted without a branch first: which of them the query has cannot be predicted.
+    # Its entries are first sifted without a branch, since no branch predictor can know which of them the query has.
     slots, factors = query.slots, query.factors  # taken out before the loops, as chunk_sums says
     n = 0
     for j in range(terms.shape[0]):
@@ -130,7 +130,7 @@ def _score_reaching(
     unwanted: int, form: ImpactForm, top: Top, size: int, limits: Limits, masked: bool,
     permitted: Any, scratch: Scratch,
 ) -> int:  # fmt: skip
-    # Scores the documents exactly whose sums are from ``least`` to below ``end``, and puts them into the heap. Once that is
+    # Scores documents exactly whose sums are from ``least`` to below ``end``, and puts them into the heap. Once the heap is
     # full, the limits rise with its worst hit. Returns the heap's size, -1 when something is damaged.
     sums, best, k = scratch.sums, top.scores, top.scores.shape[0]
     starts, units, most_from = scratch.starts, scratch.units, scratch.most_from
@@ -161,8 +161,8 @@ def _score_reaching(
 
 @njit(cache=True, nogil=True)
 def _begin_sums(sums: Any, chunk: Chunk, rows: SegmentRows, restricted: bool, given: Any) -> None:
-    # Sets the sums to where lists are added to. Those of documents that are not given, or deleted, begin so low that they
-    # neither reach anything nor are counted.
+    # Sets the sums to which lists are added. Documents that are not given, or deleted, begin so low that they never reach a
+    # limit and are never counted.
     live, has_deleted = rows.live, rows.live.shape[0] > 0
     sums[:] = NEVER if restricted else np.int32(0)
     for i in range(given.shape[0]):
@@ -242,7 +242,7 @@ def _search_chunk(
 
 @njit(cache=True, nogil=True)
 def _first_from(documents: Any, low: Any, high: Any, wanted: Any) -> Any:
-    # The first place from ``low`` to before ``high`` whose document is ``wanted`` or above it; ``high`` when there is none.
+    # The first place from ``low`` to before ``high`` with a document at least ``wanted``; ``high`` when there is none.
     while low < high:
         middle = (low + high) // 2
         if documents[middle] < wanted:
@@ -267,7 +267,7 @@ def search_segment(
 ) -> bool:  # fmt: skip
     """Searches a range of chunks for a range of queries and keeps the best k hits of each in heaps.
 
-    Heaps go from call to call: the better they are, the less is looked at.
+    Heaps go from call to call: the better their hits, the less is left to look at.
 
     Args:
         postings: lists of the segment.

@@ -61,7 +61,7 @@ class Slots:
         return chosen
 
     def padded(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values (n, most slots of a token), 0 behind the last slot, and indices of the same shape, -1 behind it."""
+        """Values and indices as rows of equal length, (n, most slots of a token); 0 and -1 behind a token's last slot."""
         tokens, ranks = self.tokens, self.ranks
         width = int(ranks.max()) + 1 if len(ranks) else 0
         wide = torch.zeros(self.n_tokens, width, dtype=values.dtype, device=values.device)

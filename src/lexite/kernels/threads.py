@@ -5,9 +5,9 @@ those of an OpenMP pool, which would spin beside torch's own pool and slow both 
 compiled loop is not split again, so that there are never more busy threads than cores.
 
 A forked child has none of its parent's threads, but torch's OpenMP pool still counts on them: its next loop in the thread that
-was forked would wait for ever. There torch gets one thread, with which it leaves the pool alone. Tasks run in new threads, cut
-as in the parent, so that parent and child compute the same bits. A single task, such as a query, is computed as the parent
-would with one thread: in fp32 that rounds the last digits otherwise.
+was forked would wait for ever. So torch gets one thread there, with which it leaves the pool alone. Tasks run in new threads,
+cut as in the parent, so that parent and child compute the same bits. A single task, such as a query, is computed as the parent
+would with one thread, which in fp32 rounds the last digits differently.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _pool(size: int) -> ThreadPoolExecutor:
 
 @functools.cache
 def _task_pool(size: int) -> ThreadPoolExecutor:
-    """Threads in which torch has one thread each; the caller's number of torch threads is what it was."""
+    """A pool of threads in which torch has one thread each; the caller keeps its number of torch threads."""
     import torch
 
     before = torch.get_num_threads()
@@ -168,7 +168,7 @@ def in_task() -> bool:
 def task_threads() -> int:
     """How many tasks :func:`parallel_tasks` runs at once: the cores to use, and no more than torch may use; 1 inside a task.
 
-    In a forked child this is what torch might use in the parent, since work that is cut otherwise is rounded otherwise.
+    A forked child takes its parent's number, since work that is cut differently is rounded differently.
     """
     import torch
 
@@ -182,11 +182,11 @@ def parallel_tasks(function: Callable[[T], None], tasks: Iterable[T]) -> None:
 
     Args:
         function: does a task; most of its time is spent in code that releases the interpreter lock.
-        tasks: what it is called with.
+        tasks: its arguments.
 
     Raises:
-        Exception: what ``function`` raised for the first task that failed. Tasks that had not begun by then are dropped;
-            also after Ctrl-C.
+        Exception: raised by ``function`` for the first task that failed. Tasks that have not begun are then dropped, as after
+            Ctrl-C.
     """
     listed = list(tasks)
     threads = task_threads()

@@ -1,9 +1,9 @@
 """The k largest positive pre-activations of each token.
 
 Positive floats are ordered like their bit patterns read as integers, and negative floats are negative integers. So the
-selection runs on integers, also for bf16, which numpy and numba do not know: columns are put in interleaved groups, one
-pass takes each group's maximum, the k-th largest of these maxima bounds the k-th largest entry from below, and only groups
-that reach the bound are looked into.
+selection runs on integers, also for bf16, which numpy and numba do not know. Columns are put in interleaved groups, and one
+pass takes each group's maximum. The k-th largest maximum bounds the k-th largest entry from below, so only groups that reach
+this bound are looked into.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def empty_best(preactivations: torch.Tensor, indices: torch.Tensor) -> np.ndarra
 def merge_topk(preactivations: torch.Tensor, first_column: int, best: np.ndarray, indices: torch.Tensor) -> None:
     """Takes further columns of each row into its k largest, on the CPU.
 
-    Called for some columns after the other, from left to right, it gives what :func:`select_topk` gives for all of them.
+    Calls for all columns, from left to right, together give what :func:`select_topk` gives.
 
     Args:
         preactivations: (n, columns), bf16, fp16 or fp32, without NaN.

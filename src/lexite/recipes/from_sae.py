@@ -42,7 +42,7 @@ DEPTHS = ("*/", "*/*/", "*/*/*/")  # where weights are looked for in a folder th
 
 @dataclass(frozen=True)
 class _Format:
-    """One kind of folder: which reader it needs, and who says where the autoencoder comes from."""
+    """One kind of folder: its reader, and the function that says where the autoencoder comes from."""
 
     read: Callable[..., SparseAutoencoder]
     origin: Callable[[str | Path], Origin]
@@ -85,8 +85,8 @@ def vocabulary_from_sae(
     Args:
         sae: as :func:`read_sae` returns it, or made from your own tensors.
         backbone: the dense retriever whose last hidden states the autoencoder was trained on.
-        texts: a sample of text, on which frequencies and labels of the terms are measured; a stream is read once, up to a
-            million tokens. Without it terms have numbers only.
+        texts: a sample of text, on which frequencies and labels of the terms are measured. It is read once, up to a million
+            tokens. Without it terms have numbers only.
         source: what the sample is, for people.
         input_scale: factor of the states in training, if the weights do not contain it yet; it is folded into them. By default
             it is estimated on the text when the autoencoder says ``normalize_activations: expected_average_only_in``.

@@ -94,8 +94,8 @@ def train(
         read: field names of the sources, and whether bad records are skipped.
         saving: number format and card of the saved vocabulary.
         probe: measures the autoencoder while it is trained; what it returns goes into the log.
-        start: a vocabulary whose autoencoder is trained further, in place of random weights. Of one that was saved without its
-            decoder, the first decoder is fitted to the first token states by ridge regression.
+        start: a vocabulary whose autoencoder is trained further, in place of random weights. Where it was saved without its
+            decoder, ridge regression fits one to the first token states.
         resume: go on from the last checkpoint in ``output``.
         overwrite: replace a vocabulary or a run in ``output``.
         show_progress: progress on stderr.
@@ -191,7 +191,7 @@ def _check_start(start: LatentTermEncoder, backbone: Backbone, sae: SAEConfig) -
 def _open_input(
     sources: Sequence[str | Path], config: BackboneConfig | None, read: ReadOptions | None, loaded: Backbone | None
 ) -> _Input:
-    """Opens the stream and its backbone: the maker of a folder of states, ``loaded`` if its configuration fits, or another."""
+    """Opens the stream and its backbone: the maker of a folder's states, ``loaded`` where it fits, or a newly loaded one."""
     stores = [source for source in sources if is_store(str(source))]
     if stores and len(sources) > 1:
         raise TrainingError("A folder of token states is trained on alone. Name it as the only source.")
@@ -235,7 +235,7 @@ def _settings(given: _Input, configs: Sequence[Any]) -> dict[str, Any]:
 
 
 def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Refuses a folder of something else, and a run or vocabulary that is neither to be resumed nor to be replaced."""
+    """Refuses a folder of something else, and a run or vocabulary that the caller wants neither to resume nor to replace."""
     check_replaceable(folder)
     work = folder / WORK_FOLDER
     if resume and _is_finished(folder):

@@ -18,13 +18,13 @@ from lexite.kernels.sparse import selected_values
 
 Activation = Literal["topk", "abs_topk", "jumprelu", "top_afa"]
 Codes = tuple[torch.Tensor, torch.Tensor]
-BF16_SLACK = 1 / 64  # thresholds are lowered by this share, so that the rounding of a bf16 product loses no latent above one
-AFA_SPARE = 1.05  # the norm to reach is multiplied by this, since products in bf16 may be too large
+BF16_SLACK = 1 / 64  # lowers thresholds by this share, so that the rounding of a bf16 product loses no latent above them
+AFA_SPARE = 1.05  # factor of the norm to reach, since products in bf16 may be too large
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """The parts of an autoencoder that latents are chosen with.
+    """The parts of an autoencoder that choose latents.
 
     Attributes:
         product: selects.
@@ -82,10 +82,10 @@ def jumprelu(encoder: Encoder, centred: torch.Tensor, k: int) -> Codes:
 
 
 def top_afa(encoder: Encoder, centred: torch.Tensor, k: int) -> Codes:
-    """As many of the largest ReLU(u) as bring their joint norm nearest to that of the state (arXiv 2503.24277, section 4).
+    """As many of the largest ReLU(u) as bring their joint norm nearest to the state's norm (arXiv 2503.24277, section 4).
 
-    With a sorted by falling value and C_j the sum of the first j squares, the first ``argmin_j |√C_j - ‖x - b_dec‖|`` are kept.
-    √C_j only rises, so latents are sorted only until it has passed the norm.
+    With C_j the sum of the j largest squares, the first ``argmin_j |√C_j - ‖x - b_dec‖|`` latents are kept. √C_j only rises, so
+    latents are sorted only until it has passed the norm.
     """
     norms = centred.norm(dim=1)
     indices = encoder.product.collect_energy(centred, (AFA_SPARE * norms).square())

@@ -36,12 +36,12 @@ class SparseAutoencoder:
 
         u = W_enc (x - b_dec) + b_enc;   f = activation(u);   x^ = W_dec f + b_dec
 
-    The activation looks at one token at a time (:mod:`lexite.sae.activations`), whatever the rule of the training looked at.
-    Latents are selected from pre-activations in bf16 where the processor is fast at it and in fp32 elsewhere; the values of
-    those selected are always computed in fp32. The number format can change the choice between latents that are nearly equal.
+    The activation looks at one token at a time (:mod:`lexite.sae.activations`), even where the rule of the training looked at
+    a batch. Pre-activations select latents in bf16 where the processor is fast at it, and in fp32 elsewhere. The values of the
+    selected latents are always fp32. The number format can change the choice between latents that are nearly equal.
 
     Args:
-        config: sizes, and what happens to a state first.
+        config: sizes, and how states are scaled before they are encoded.
         encoder_weight: (n_latents, d_model).
         encoder_bias: (n_latents,).
         decoder_weight: (n_latents, d_model), an atom per row; None for an encoder that is shipped alone.
@@ -132,7 +132,7 @@ class SparseAutoencoder:
 
     @property
     def largest_k(self) -> int:
-        """Most latents that a token keeps when nothing else is asked for: k where that bounds them, else all."""
+        """Most latents that a token keeps by default: k where k bounds them, else all."""
         return self.config.k if self.limited else self.config.n_latents
 
     @property
@@ -147,7 +147,7 @@ class SparseAutoencoder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all that decides the codes: sizes, encoder, biases and thresholds, in the precision of the file."""
+        """SHA-256 over everything that decides codes: sizes, encoder, biases, thresholds, in the precision of the file."""
         if not self._fingerprint:
             digest = hashlib.sha256(json.dumps(self._deciding(), sort_keys=True).encode())
             vectors = [self.encoder_bias, self.decoder_bias, *([] if self.thresholds is None else [self.thresholds])]
@@ -158,7 +158,7 @@ class SparseAutoencoder:
         return self._fingerprint
 
     def _deciding(self) -> dict[str, object]:
-        """What of the configuration decides the codes. The treatment of states is in it only where it is not the default."""
+        """The part of the configuration that decides codes. Settings about states are in it only where not the default."""
         config = self.config
         values: dict[str, object] = {"rule": self.activation, "d_model": config.d_model, "n_latents": config.n_latents}
         default = SAEConfig()
@@ -170,11 +170,11 @@ class SparseAutoencoder:
 
         Args:
             states: (n, d_model), any float type.
-            k: most latents to keep per token, the largest; as trained by default. A smaller k keeps the first of a larger one.
+            k: most latents to keep per token; as trained by default. The largest are kept, so a smaller k keeps the first.
 
         Returns:
-            Codes with ``n_terms`` terms, sorted by falling value within each token (for topk and abs_topk as far as the number
-            format of the selection tells values apart).
+            Codes with ``n_terms`` terms, sorted by falling value within each token. With topk and abs_topk, values that the
+            number format of the selection does not tell apart can be in any order.
 
         Raises:
             ConfigError: k is larger than the number of latents.

@@ -16,11 +16,11 @@ from lexite.sae.config import SAEConfig
 
 
 def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
-    """An autoencoder of states x that gives the codes that ``sae`` gives for ``scale · x``.
+    """An autoencoder that gives for states x the codes that ``sae`` gives for ``scale · x``.
 
-    W_enc times s, W_dec and b_dec over s: then W_enc s (x - b_dec / s) + b_enc = W_enc (s x - b_dec) + b_enc, and the
-    reconstruction is that of s x, over s. For top_afa, which compares activations with the norm of the state, only the biases
-    are divided by s. Everything is then in the scale of x, and activations are those for s x, divided by s.
+    W_enc is multiplied by s, W_dec and b_dec are divided by s: W_enc s (x - b_dec / s) + b_enc = W_enc (s x - b_dec) + b_enc.
+    The reconstruction of s x is divided by s. top_afa compares activations with the norm of the state, so there only the biases
+    are divided by s. Its activations are then in the scale of x: those for s x, divided by s.
 
     Raises:
         ModelError: the scale is not a positive finite number, or states are brought to one scale anyway.
@@ -45,13 +45,13 @@ def fold_input_scale(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
 def fold_decoder_norm(sae: SparseAutoencoder, *, rescaled: bool = False) -> SparseAutoencoder:
     """An autoencoder with atoms of unit norm that gives the same reconstructions.
 
-    W_enc, b_enc and thresholds of latent i times ‖d_i‖, d_i over ‖d_i‖, with the norm at least 1e-8: activations are
-    multiplied by the norms of their atoms.
+    W_enc, b_enc, the threshold and so the activation of latent i are multiplied by ‖d_i‖, and d_i is divided by it; ‖d_i‖
+    counts as at least 1e-8.
 
     Args:
         sae: has a decoder.
-        rescaled: whether it was trained to select on u · ‖d‖ (``rescale_acts_by_decoder_norm``). Then folding is what makes its
-            codes come out right. Otherwise folding would change which latents are the largest.
+        rescaled: whether it was trained to select on u · ‖d‖ (``rescale_acts_by_decoder_norm``), so that folding makes its
+            codes right. Otherwise folding would change which latents are the largest.
 
     Raises:
         ModelError: there is no decoder, or the selection would change.
@@ -60,7 +60,7 @@ def fold_decoder_norm(sae: SparseAutoencoder, *, rescaled: bool = False) -> Spar
         raise ModelError("The norms of atoms cannot be folded: this autoencoder was saved without its decoder.")
     norms = sae.decoder_weight.norm(dim=1).clamp(min=SMALLEST_NORM)
     selector = ACTIVATIONS[sae.activation]
-    common = norms.new_ones(()) if selector.compares_norms else norms[0]  # a common factor alone would change such a choice
+    common = norms.new_ones(()) if selector.compares_norms else norms[0]  # a common factor changes what is compared
     equal = bool(((norms - common).abs() <= 1e-6 * common).all())
     if not selector.thresholds and not rescaled and not equal:
         raise ModelError(

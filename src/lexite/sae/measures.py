@@ -38,16 +38,16 @@ _ATOMS_AT_ONCE = 256  # atoms whose cosines with all others are computed togethe
 def density_histogram(counts: ArrayLike, n_tokens: int) -> dict[str, Any]:
     """How many latents fire how often, in bins of half a decade from 10^-7 to 1 (as in Gao et al. 2024, arXiv 2406.04093).
 
-    The density of a latent is ``counts / n_tokens``, the share of tokens on which it is active. A bin holds the densities from
-    its lower edge up to, not including, its upper one; the last holds 1 too, and the first also what is rarer.
+    The density of a latent is ``counts / n_tokens``, the share of tokens on which it is active. A bin holds densities from its
+    lower edge to below its upper edge. The last bin also holds 1, and the first everything rarer than its edge.
 
     Args:
         counts: ``(n_latents,)`` tokens on which each latent was active.
         n_tokens: tokens that were counted.
 
     Returns:
-        JSON values: ``log10_density``, the 15 edges of the bins as decimal logarithms; ``latents``, the 14 numbers of latents
-        between them; ``never``, the number of those that never fired. Bins and ``never`` sum to the number of latents.
+        JSON values: ``log10_density``, the 15 edges of the bins as decimal logarithms; ``latents``, the number of latents in
+        each of the 14 bins; ``never``, the number of latents that never fired. Bins and ``never`` sum to all latents.
 
     Raises:
         ConfigError: there are no tokens, or a count is below 0 or above the number of tokens.

@@ -63,15 +63,15 @@ def rank_latents(
 ) -> LatentRanking:
     """Ranks the latents of an autoencoder by what they do on a sample of token states.
 
-    The importance of latent i is how much the squared error rises when what it adds to the reconstruction is left out and all
-    other activations stay as they are. With e_t = x_t - x^_t the error of token t, f_ti the activation and d_i the atom,
+    The importance of latent i is the rise of the squared error when its part of the reconstruction is left out and all other
+    activations stay as they are. With e_t = x_t - x^_t the error of token t, f_ti the activation and d_i the atom,
 
         importance_i = Σ_t (‖e_t + f_ti d_i‖² - ‖e_t‖²) / V = Σ_t (2 f_ti e_t·d_i + f_ti² ‖d_i‖²) / V
 
-    over the tokens on which it is active; V = Σ_t ‖x_t - mean(x)‖². Importances do not add up: to leave out i and j together
-    costs 2 f_ti f_tj d_i·d_j more. The error is that of the states as they were given, whatever ``normalize_activations`` makes
-    of them. Both terms of a latent of ``abs_topk`` count for it. (The formula is ours; ranking a finished dictionary so that
-    prefixes of it can be taken is known as progressive coding.)
+    over the tokens on which it is active; V = Σ_t ‖x_t - mean(x)‖². Importances do not add up: leaving out both i and j costs
+    2 f_ti f_tj d_i·d_j more. Errors are measured on the states as they were given, before ``normalize_activations``. With
+    ``abs_topk``, both terms of a latent count. (The formula is ours. Ranking a finished dictionary so that a prefix of it can
+    be taken is known as progressive coding.)
 
     Args:
         sae: the autoencoder; by importance with its decoder.

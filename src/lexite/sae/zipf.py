@@ -49,8 +49,8 @@ def fit_zipf(densities: ArrayLike) -> ZipfFit:
 
     The middle is the ranks r with ``0.1 n < r ≤ 0.9 n``; it has a line and an R² of its own. The first ranks are few, and
     the last belong to latents that fired once or twice, so the middle says better whether the law holds. (Zipf 1949, Human
-    Behavior and the Principle of Least Effort; the middle is ours.) Values that are all equal are fitted by α = 0 with R² = 1.
-    With fewer than two values there is no line, and all but ``n_used`` is 0.
+    Behavior and the Principle of Least Effort; the middle is ours.) Values that are all equal give α = 0 and R² = 1. With
+    fewer than two values there is no line, and everything but ``n_used`` is 0.
 
     Args:
         densities: one value per latent, in any order and unit: scaling them all changes ``log10_scale`` alone. Those that are
@@ -129,9 +129,9 @@ def zipf_targets(n_latents: int, total: float, alpha: float, beta: float = 0.0) 
 def zipf_counts(n_latents: int, total: int, alpha: float, beta: float, largest: int) -> NDArray[np.int64]:
     """A target curve in whole numbers, each from 1 to ``largest``: how many tokens of a batch each rank gets.
 
-    The real-valued curve is ``min(max(c · (r + β)^-α, 1), largest)`` with the c for which it sums to ``total``: what the
-    limits take from the first ranks, or give to the last, is spread over those between in the proportions of the curve. Then
-    the largest remainders are rounded up, lower ranks first where they tie, and the others down (Hamilton's method).
+    The real-valued curve is ``min(max(c · (r + β)^-α, 1), largest)`` with the c for which it sums to ``total``. So the limits
+    change only the first and the last ranks; the ranks between keep the proportions of the curve. Then the largest remainders
+    are rounded up, lower ranks first where they tie, and the others down (Hamilton's method).
 
     Args:
         n_latents: length of the curve.

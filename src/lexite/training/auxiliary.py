@@ -44,7 +44,7 @@ class Auxiliary:
             dead: (n_latents,) bool.
 
         Returns:
-            Numbers of the latents, ascending, and what their activations are multiplied by; None for 1.
+            Numbers of the latents, ascending, and factors of their activations; None for 1.
         """
         if self.kind == "dead":
             return dead.nonzero().squeeze(1), None

@@ -21,7 +21,7 @@ class ShuffleBuffer:
     Args:
         capacity: tokens it holds.
         d_model: width of a state.
-        file: a file that holds the states in place of memory; it is created here, and is of no use after the process has ended.
+        file: a file that holds the states in place of memory. It is created here, and useless after the process has ended.
     """
 
     def __init__(self, capacity: int, d_model: int, file: Path | None = None) -> None:

@@ -17,8 +17,8 @@ class TrainingConfig:
     """Recipe of a training run (after Latent Terms, arXiv 2605.29384, where it says).
 
     Attributes:
-        tokens: tokens to train on in all; the text is read again when it is shorter, at most ``epochs`` times.
-        epochs: most times the text is read. A shorter run than ``tokens`` ends with a learning rate of zero all the same.
+        tokens: tokens to train on in all; a shorter text is read again, at most ``epochs`` times.
+        epochs: most times the text is read. A run that ends before ``tokens`` also ends with a learning rate of zero.
         batch_tokens: tokens per optimizer step.
         learning_rate: peak of AdamW's learning rate.
         warmup_tokens: tokens of linear warm-up, then cosine to zero; None for 5% of ``tokens``.
@@ -27,7 +27,7 @@ class TrainingConfig:
         aux_loss_coefficient: weight of AuxK, the reconstruction of the error by dead latents (Gao et al. 2024).
         k_aux: dead latents used per token by AuxK.
         dead_after_tokens: a latent that was not active in this many tokens is dead.
-        init_tokens: tokens over which the decoder's bias, the mean state, is taken before the first step.
+        init_tokens: tokens whose mean state becomes the decoder's bias before the first step.
         buffer_tokens: tokens in the shuffled buffer; half of it is renewed at a time.
         buffer: where the buffer is.
         checkpoint_tokens: tokens between two checkpoints.

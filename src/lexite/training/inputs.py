@@ -29,7 +29,7 @@ class Inputs:
 
     @property
     def has_factor(self) -> bool:
-        """Whether states are multiplied by one factor for all, which the finished autoencoder takes into its weights."""
+        """Whether one factor scales all states; it is folded into the weights of the finished autoencoder."""
         return self.kind == "expected_average_only_in"
 
     def measure(self, states: torch.Tensor) -> None:

@@ -43,7 +43,7 @@ BUFFER_FILE = "buffer.bin"
 LARGEST_BATCH = 1.25
 """Tokens that would be left for a small last batch are added to the batch before, if that stays below this many batches."""
 FEW_STEPS = 10
-"""Fewer steps teach next to nothing: the learning rate falls to zero over them, and that of a single one is zero."""
+"""Fewer steps teach next to nothing: the learning rate falls to zero over them, and is zero for a single step."""
 _SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
 Probe = Callable[[SparseAutoencoder], dict[str, float]]
 
@@ -226,7 +226,7 @@ class _Run:
         return values
 
     def prepare(self, show_progress: bool) -> None:
-        """Fills the buffer of a new run, which takes minutes with a large model, and takes from it what the run starts with.
+        """Fills the buffer of a new run, which takes minutes with a large model, and sets up the run on its first states.
 
         Raises:
             TrainingError: there is no token.

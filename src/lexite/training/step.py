@@ -80,10 +80,10 @@ class TrainingState:
         self.weights.start_from(autoencoder)
 
     def look_at(self, states: torch.Tensor) -> None:
-        """Takes from the first states, (n, d_model), what a run starts with.
+        """Sets up the run on the first states, (n, d_model).
 
-        Random weights get the states' mean as the decoder's bias, and their scale where it is needed; weights of a trained
-        autoencoder (:meth:`start_from`) keep their bias, and get a decoder if they have none.
+        Random weights get the mean state as the decoder's bias, and the states' scale where it is needed. The weights of a
+        trained autoencoder (:meth:`start_from`) keep their bias, and get a decoder if they have none.
         """
         if self.weights.random:
             states = states.float()
@@ -125,7 +125,7 @@ class TrainingState:
 
     @torch.no_grad()
     def gradients(self, batch: Batch | torch.Tensor, moment: Moment | None = None) -> Gradients:
-        """Codes, losses and gradients of a batch. Nothing that is trained is changed, except by a rule that sets itself up.
+        """Codes, losses and gradients of a batch. Weights stay as they are, unless a rule sets itself up.
 
         Args:
             batch: as for :meth:`step`.

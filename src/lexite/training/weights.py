@@ -63,7 +63,7 @@ class Weights:
         self.refresh()
 
     def refresh(self) -> None:
-        """Makes the effective weights and the product anew; needed whenever anything but the optimizer changed the tensors."""
+        """Makes the effective weights and the product anew, after anything but the optimizer has changed the tensors."""
         encoder, bias, decoder = (self.tensors[name] for name in PARAMETERS[:3])
         if self.rescaled:
             self.effective = effective(encoder, bias, decoder)

@@ -1,4 +1,4 @@
-"""The record of a run: what it was, how its training ended, and what its vocabulary is worth on each collection."""
+"""The record of a run: its settings, how its training ended, and the quality of its vocabulary on each collection."""
 
 from __future__ import annotations
 

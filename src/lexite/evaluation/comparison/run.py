@@ -49,8 +49,8 @@ def compare_recipes(
 ) -> Comparison:
     """Trains several recipes on the same token states and measures each vocabulary on the same collections.
 
-    Everything is kept under ``output``: each run with its vocabulary and ``record.json`` under ``runs/NAME-seedS``, the
-    token states of text under ``states``, those of the collections under ``cache``. What is there is not done again. After an
+    Everything is kept under ``output``: each run with its vocabulary and ``record.json`` under ``runs/NAME-seedS``, token
+    states of text under ``states``, token states of collections under ``cache``. Finished work is not done again. After an
     interruption the same call goes on where it stopped, a half-trained run from its last checkpoint. A later call with more
     recipes, seeds, collections or numbers of latents does only what is new.
 
@@ -61,8 +61,8 @@ def compare_recipes(
         states: a folder of token states to train on; None makes them of text.
         sources: texts; none takes those of the recipes, which must then agree.
         cache: folder for the token states of collections; None is ``output/cache``.
-        k: numbers of latents kept per token, of documents and queries alike; none is what each recipe says.
-        seeds: of the trainings; none is what each recipe says.
+        k: numbers of latents kept per token, of documents and queries alike; none: as each recipe says.
+        seeds: of the trainings; none: as each recipe says.
         split: name of the file of judgements, ``qrels/SPLIT.tsv``.
         overwrite: train a run again when its recipe has changed.
         show_progress: whether progress is shown on stderr.

@@ -27,7 +27,7 @@ class TextStates:
     Attributes:
         path: folder of the states.
         sources: the texts.
-        recipes: what trains on them; the first one's model and reading options are everybody's.
+        recipes: the recipes that train on them; all share the model and the reading options of the first.
         show_progress: whether progress is shown on stderr.
     """
 
@@ -125,7 +125,7 @@ def choose_states(
         show_progress: whether progress is shown on stderr.
 
     Raises:
-        ConfigError: there is no text, the recipes do not agree about it, or they ask for another model than made the states.
+        ConfigError: there is no text, the recipes name different texts, or they name a model that did not make the states.
         BackboneError: the folder holds no token states.
     """
     if states is not None:
@@ -175,7 +175,7 @@ def model_of(store: StateStore) -> Backbone:
 
 
 def _check_model(recipes: Sequence[Recipe], store: StateStore) -> None:
-    """Refuses a recipe that names another model, or reads in another way, than the states were made with."""
+    """Refuses a recipe whose model or way of reading differs from the one that made the states."""
     recorded: Mapping[str, Any] = store.backbone.get("config") or {}
     for recipe in recipes:
         asked = {key: value for key, value in recipe.reading().items() if key in recipe.given and key in recorded}

@@ -127,9 +127,9 @@ class _TrainingK:
 class LoggingCallback(TrainerCallback):
     """A callback that has numbers of its own to log.
 
-    A callback is not told its trainer. Given as ``callbacks=[callback]``, its numbers join ``trainer.state.log_history``,
-    which checkpoints keep, and the log of this module; with ``callback.add_to(trainer)`` instead, they go through
-    ``trainer.log``, and so also to whatever the trainer reports to.
+    A callback does not know its trainer. With ``callbacks=[callback]``, its numbers join ``trainer.state.log_history``, which
+    checkpoints keep, and the log of this module. With ``callback.add_to(trainer)``, they go through ``trainer.log``, and so to
+    every service that the trainer reports to.
     """
 
     def __init__(self) -> None:
@@ -265,8 +265,8 @@ class BM25ProbeCallback(LoggingCallback):
 class SamplerEpochCallback(TrainerCallback):
     """Tells a batch sampler the epoch when training in several processes goes on from a checkpoint.
 
-    A trainer that resumes within a later epoch wraps its batches once more, and then the epoch does not reach the sampler,
-    which would repeat the batches of the first one. The library's own samplers need it as much as ``TokenBudgetBatchSampler``.
+    A trainer that resumes within a later epoch wraps its batches once more. Then the epoch does not reach the sampler, which
+    would repeat the batches of the first epoch. This concerns the library's own samplers and ``TokenBudgetBatchSampler``.
     """
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:

@@ -17,9 +17,9 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
     """Makes batches that hold as nearly ``tokens_per_batch`` tokens as whole windows allow, and never more.
 
     A sparse autoencoder learns from tokens, so each optimizer step should see the same number of tokens, whatever the lengths
-    of the texts. A collator alone cannot see to that: the trainer shuffles, skips batches on resuming and shares them among
+    of the texts. A collator alone cannot do this: the trainer shuffles, skips batches on resuming and shares them among
     processes before it calls the collator, so texts that a collator kept for its next call would be lost or repeated. Three
-    parts do it:
+    parts work together:
 
     - :func:`~lexite.integrations.sentence_transformers.windows.token_windows` cuts long texts into windows and counts their
       tokens, once; ``count_tokens`` counts those of rows of several texts, which stay whole.
@@ -69,9 +69,9 @@ class TokenBudgetDataCollator(SparseEncoderDataCollator):
     def batch_sampler(self) -> TokenBudgetBatches:
         """For the training arguments of the same name: makes the sampler that fills batches up to this budget.
 
-        Texts to evaluate need no counts: where they have none, the library's own batches are made of them, by rows. Only an
-        evaluation before the training has begun (``trainer.evaluate()`` before ``trainer.train()``) cannot be told from a
-        training set that was not prepared, and is refused like one.
+        Texts to evaluate need no counts; without counts they get the library's own batches, by rows. But an evaluation
+        before the training (``trainer.evaluate()`` before ``trainer.train()``) looks like a training set without counts, and is
+        refused.
         """
         return TokenBudgetBatches(self.tokens_per_batch)
 

@@ -65,8 +65,7 @@ def to_sentence_transformers(
             ``query_prompt``, ``document_prompt``, ``backbone``.
 
     Raises:
-        ArgumentError: there is no such precision here; ``long`` is given, or arguments for loading beside an encoder that is
-            loaded already.
+        ArgumentError: the precision is unknown, ``long`` is given, or an encoder is given with arguments for loading.
         ModelError: the vocabulary cannot be loaded; its backbone is no model but precomputed states; or sentence-transformers
             has no counterpart of its activation.
         BackboneError: the dense model cannot be loaded, or there is no such device.
@@ -100,7 +99,7 @@ def _loaded(
 
 
 def _sparse_encoder(encoder: LatentTermEncoder, device: str | None, dtype: torch.dtype) -> LatentTermsSparseEncoder:
-    """The modules of sentence-transformers with an encoder's weights, and what the encoder knows beside them."""
+    """The modules of sentence-transformers with an encoder's weights, and the encoder's vocabulary and settings."""
     backbone, sae = encoder.backbone, encoder.sae
     if not isinstance(backbone, TransformerBackbone):
         raise ModelError(
@@ -185,7 +184,7 @@ def from_sentence_transformers(
 
     Args:
         model: the model, or its folder or name.
-        dense_folder: where the dense part is saved, if it is not, unchanged, the model that the vocabulary was made for.
+        dense_folder: where the dense part is saved, if it differs from the model that the vocabulary was made for.
         overwrite: replace a model that is in ``dense_folder``.
         device: where the dense model runs; default the best there is.
         precision: number format of the dense model; default as it was.
@@ -236,7 +235,7 @@ def _carried_along(
 
     Args:
         model: the model.
-        same_dense: whether its dense part was found to equal the original's. Else its digest decides.
+        same_dense: whether its dense part is known to equal the original. Else its digest decides.
         before: how texts became terms in the vocabulary.
         terms: how they do now.
     """

@@ -11,7 +11,7 @@ from lexite.integrations.sentence_transformers.sentence_as_token import Sentence
 
 
 def obstacles(model: Any) -> list[str]:
-    """Why a model cannot be converted to a vocabulary: sentences that follow the word "lexite"; empty if it can."""
+    """Reasons why a model cannot be converted to a vocabulary, as sentences that follow the word "lexite"; empty if it can."""
     encoder, pooling = model.token_encoder, model.token_pooling
     centred = encoder.data_mean is not None and (encoder.normalize != "none" or not encoder.apply_b_dec_to_input)
     of_whole_texts = any(isinstance(module, SentenceAsToken) for module in model)

@@ -57,7 +57,7 @@ def read_rows(embeddings: Embeddings, name: str, n_terms: int | None = None) -> 
     Args:
         embeddings: of n texts, or of one.
         name: what was encoded, for error messages ("queries").
-        n_terms: width that the embeddings must have, and that no texts at all get; None for any.
+        n_terms: width that the embeddings must have, also given to an empty list; None for any.
 
     Returns:
         The weights in float32, duplicates added up and zeros left out. They stay on the CPU or on their CUDA device; weights

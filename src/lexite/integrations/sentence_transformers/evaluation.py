@@ -182,20 +182,10 @@ class BM25InformationRetrievalEvaluator(SparseInformationRetrievalEvaluator):
         corpus_embeddings: Any | None = None,
         output_path: str | None = None,
     ) -> dict[str, Any]:
-        """Encodes, ranks and measures; called by the evaluator itself.
-
-        Args:
-            model: encodes the queries, and the documents unless told otherwise.
-            corpus_model: encodes the documents.
-            corpus_embeddings: the encoded documents, in the order of the corpus, of any kind that BM25Similarity takes.
-            output_path: folder for predictions.
+        """Encodes, ranks and measures; the evaluator itself calls it, with the arguments of a call.
 
         Returns:
             Score function -> metric ("ndcg@k") -> k -> value.
-
-        Raises:
-            ArgumentError: there are not as many embeddings as documents.
-            ModelError: an embedding holds weights that are negative or not finite.
         """
         called_with_model, called_with_embeddings = self._documents_from
         corpus_model = called_with_model if corpus_model is None else corpus_model

@@ -52,15 +52,15 @@ class LatentTermsExtras:
         return {"vocabulary": _digest(self.vocabulary), "static": _digest(self.static), "details": _digest(self.details)}
 
     def came_along(self, part: Part) -> bool:
-        """Whether a part came with the vocabulary, and nobody has put another in its place since."""
+        """Whether a part came with the vocabulary and has not been replaced since."""
         recorded = self.origin.get("state", {}).get(part)
         return recorded is None or recorded == _digest(getattr(self, part))
 
     def of_other_weights(self, n_latents: int, licence: str | None = None) -> LatentTermsExtras:
         """The extras of a model whose weights have changed: the labels stay, and a note of where the model came from.
 
-        Frequencies, the static table and the results were counted and measured with the earlier weights, and go. A part that
-        somebody put in since then stays.
+        Frequencies, static table and results belong to the earlier weights, and are dropped. A part that was replaced since
+        then stays.
 
         Args:
             n_latents: number of latents now; labels of another number are of no use.

@@ -77,7 +77,7 @@ class BM25NanoBEIREvaluator(SparseNanoBEIREvaluator):
         write_predictions: bool = False,
         scoring: BM25Config | None = None,
     ) -> None:
-        # The library reads only the names of these: each collection has a BM25Similarity with statistics of its own.
+        # The library reads only these names: each collection has a BM25Similarity with statistics of its own.
         functions = with_bm25(BM25Similarity(scoring), score_functions)
         primary = primary_metric(functions, main_score_function, ndcg_at_k)
         self._for_each = {

@@ -1,4 +1,4 @@
-"""Whether a model still has the weights of the vocabulary that it was made from, whoever may have changed them, and where."""
+"""Whether a model still has the weights of the vocabulary that it was made from."""
 
 from __future__ import annotations
 

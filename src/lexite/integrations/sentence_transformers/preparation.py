@@ -50,7 +50,7 @@ def own_modules(model: Any) -> tuple[SparseAutoEncoderTokenEncoder, SparseTokenP
 
 
 def scoring_of(model: Any) -> BM25Config | None:
-    """The scoring of a model, or else of its pooling, whatever class it was loaded with; None if neither has one."""
+    """The scoring of a model of any class, or else of its pooling; None if neither has one."""
     carried = getattr(model, "scoring", None)
     if isinstance(carried, BM25Config):
         return carried

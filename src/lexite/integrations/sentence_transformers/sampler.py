@@ -28,12 +28,11 @@ _log = logging.getLogger(__name__)
 class TokenBudgetBatchSampler(DefaultBatchSampler):
     """Fills each batch with rows of a shuffled dataset up to a number of tokens.
 
-    Rows are drawn at random, anew for each epoch; one that does not fit waits, and those that wait come first in the next
-    batch. Windows of one text go to different batches where others are there to choose from, since the tokens of a text
-    resemble each other. Each row is in exactly one batch of an epoch; the last two batches share what remains and may be
-    smaller. Batches depend on the dataset, the seed and the epoch alone. All epochs have the same number of
-    batches, as the trainer expects. It is a multiple of the number of processes, which do their steps together; batches are
-    divided to reach it.
+    Rows are drawn at random, anew for each epoch. A row that does not fit waits, and comes first in the next batch. Windows of
+    one text go to different batches where there is a choice, since the tokens of a text resemble each other. Each row is in
+    exactly one batch of an epoch; the last two batches share the remaining rows and may be smaller. Batches depend on the
+    dataset, the seed and the epoch alone. All epochs have the same number of batches, as the trainer expects. The number is a
+    multiple of the processes, which do their steps together; batches are divided to reach it.
 
     The trainer makes it: ``SparseEncoderTrainingArguments(batch_sampler=collator.batch_sampler)``, with a
     :class:`~lexite.integrations.sentence_transformers.collator.TokenBudgetDataCollator`. Several datasets at once
@@ -215,7 +214,7 @@ def pack(sizes: npt.NDArray[np.int64], texts: npt.NDArray[np.int64], order: Iter
 def _filled(
     waiting: list[int], columns: Sequence[Sequence[int]], of_text: Sequence[int], budget: int
 ) -> tuple[list[int], list[int]]:
-    """A batch from rows that wait, and those that go on waiting; first from texts that it does not hold yet."""
+    """A batch from waiting rows, first from texts that it does not hold yet; and the rows that go on waiting."""
     batch: list[int] = []
     room, held = [budget] * len(columns[waiting[0]]), set[int]()
     for repeats in (False, True):
@@ -234,10 +233,10 @@ def _filled(
 
 
 def evened(batches: list[list[int]], sizes: npt.NDArray[np.int64], budget: int) -> list[list[int]]:
-    """Two batches with their rows dealt out evenly, so that the last step is not made of a few tokens that were left.
+    """Two batches with their rows dealt out evenly, so that the last step is not made of a few tokens.
 
-    Rows are dealt out from the largest on, each to the batch that holds fewer tokens. If that breaks the budget, the batches
-    stay as they were.
+    Rows are dealt out from the largest on, each to the batch with fewer tokens. If this breaks the budget, the batches stay as
+    they were.
     """
     rows = sorted((row for batch in batches for row in batch), key=lambda row: -int(sizes[row].max()))
     made: list[list[int]] = [[] for _ in batches]

@@ -62,9 +62,8 @@ class BM25Similarity:
 
     Args:
         scoring: k1, b, form and power of the idf, delta; None takes the defaults. ``literal_weight`` has no effect.
-        raw_embeddings: whether the embeddings are raw sums of activations, to which ``scoring.document_transform`` and
-            ``scoring.query_transform`` are to be applied. By default they are taken to be transformed, as those that
-            ``encode_query`` and ``encode_document`` return are.
+        raw_embeddings: whether the embeddings are raw sums of activations, which still need the transforms of ``scoring``. By
+            default they count as transformed, as ``encode_query`` and ``encode_document`` return them.
 
     >>> similarity = BM25Similarity(BM25Config(k1=1.0, b=0.0)).fit(np.array([[0.0, 4.0], [1.0, 1.0]]))
     >>> similarity(np.array([1.0, 0.0]), np.array([[0.0, 4.0], [1.0, 1.0]])).gt(0).tolist()
@@ -268,14 +267,8 @@ class BM25Similarity:
 def product_on_cpu(queries: WeightRows, documents: WeightRows) -> torch.Tensor:
     """The dense product ``queries · documentsᵀ`` through scipy, for a few queries at a time.
 
-    Parts of a score are added in ascending order of terms, so that a score does not depend on which others are computed.
-
-    Args:
-        queries: of n_queries texts.
-        documents: of n_documents texts, as wide.
-
-    Returns:
-        ``(n_queries, n_documents)`` float32.
+    The result is ``(n_queries, n_documents)`` float32. Parts of a score are added in ascending order of terms, so that a score
+    does not depend on which others are computed.
     """
     n_queries, n_documents = queries.shape[0], documents.shape[0]
     scores = np.zeros((n_queries, n_documents), dtype=np.float32)
@@ -290,15 +283,7 @@ def product_on_cpu(queries: WeightRows, documents: WeightRows) -> torch.Tensor:
 
 
 def product_in_blocks(queries: WeightRows, documents: WeightRows) -> torch.Tensor:
-    """The same product through torch, on the device of both: blocks of queries are made dense, documents never are.
-
-    Args:
-        queries: of n_queries texts.
-        documents: of n_documents texts, as wide.
-
-    Returns:
-        ``(n_queries, n_documents)`` float32.
-    """
+    """The same product through torch, on the device of both: blocks of queries are made dense, documents never are."""
     n_queries, n_documents = queries.shape[0], documents.shape[0]
     scores = torch.zeros((n_queries, n_documents), dtype=torch.float32, device=documents.values.device)
     if not scores.numel():

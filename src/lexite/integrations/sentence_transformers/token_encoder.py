@@ -71,7 +71,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         token_batch_size: tokens encoded at once, where memory is short; None for the best size.
         has_decoder: whether there is a decoder, which encoding does not need.
         query_k: latents kept per token of a query; None for k.
-        normalize: what happens to a state first: ``"none"``, ``"constant_norm_rescale"`` (norm √input_dim) or ``"layer_norm"``.
+        normalize: how a state is scaled first: ``"none"``, ``"constant_norm_rescale"`` (norm √input_dim) or ``"layer_norm"``.
         apply_b_dec_to_input: whether b_pre is subtracted from a state before it is encoded.
         dead_after_tokens: number of tokens without activity after which a latent counts as dead.
         jumprelu_bandwidth: width ε of the window in which thresholds get gradients. New thresholds start at ε / 2, since a
@@ -327,7 +327,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         return torch.where(indices >= 0, values, 0.0), indices
 
     def _current_product(self, weight: torch.Tensor, bias: torch.Tensor) -> EncoderProduct:
-        """The product of states and encoder that latents are chosen by, with the current weights."""
+        """The product of states and encoder that chooses latents, with the current weights."""
         dtype = torch.bfloat16 if self.autoencoder_precision == "bf16" else torch.float32
         product = self._product
         if product is None or product.matrix.device != weight.device or product.matrix.dtype != dtype:

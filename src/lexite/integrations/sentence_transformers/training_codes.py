@@ -1,4 +1,4 @@
-"""Which latents of a token get gradients in training, beyond the k largest: those near thresholds, and dead ones."""
+"""Latents that get gradients in training beyond the k largest of a token: latents near thresholds, and dead latents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def above_thresholds(
     k: int,
     tokens_at_once: int | None = None,
 ) -> torch.Tensor:
-    """For each token the k largest latents above their thresholds, then latents just below, whose thresholds get gradients too.
+    """For each token the k largest latents above their thresholds, then latents just below theirs, which get gradients too.
 
     Args:
         product: the encoder's product, which finds the latents.

@@ -1,4 +1,4 @@
-"""Fine-tuning of latent terms for the ranking that BM25 makes of them."""
+"""Fine-tuning of latent terms for ranking by BM25."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class BM25Scores(nn.Module):
 
     ``s(q, d) = Σ_j q_j v_j d_j / (d_j + n_d) / Σ_j q_j v_j`` with v_j what term j is worth (its idf to a power) and
     ``n_d = k1 (1 - b + b |d| / avgdl)``: the score of :class:`lexite.BM25Index` over the sum of the query's weights, which
-    changes no ranking and keeps scores between 0 and 1 for every query. For ``bm25+`` the summand ``delta`` of each term that
-    matches is added, and the result divided by ``k1 + 1 + delta``, to the same end.
+    changes no ranking and keeps scores between 0 and 1 for every query. With ``bm25+``, each matching term adds ``delta``, and
+    the sum is divided by ``k1 + 1 + delta``, to the same end.
 
     Args:
         scoring: the numbers of BM25.
@@ -205,7 +205,7 @@ def ranking_loss(logits: torch.Tensor, labels: torch.Tensor | None = None) -> to
 
     Args:
         logits: (n, m), m at least n; the own document of query i is document i.
-        labels: (n,), queries with one label have the same documents, which then are not negatives; None for none such.
+        labels: (n,), documents of queries with the same label are no negatives of each other; None: all others are.
 
     Raises:
         ArgumentError: the labels are no classes.
@@ -224,7 +224,7 @@ def ranking_loss(logits: torch.Tensor, labels: torch.Tensor | None = None) -> to
 def smoothed_idf(share: torch.Tensor, n_texts: int) -> torch.Tensor:
     """``ln(1 + (1 - p + ε) / (p + ε))`` with p the share of n texts that hold a term and ε = 1 / 2n, but at least .001.
 
-    For up to 500 texts it is Lucene's idf; beyond, that of a term in all texts falls no further.
+    For up to 500 texts it is Lucene's idf. With more texts, the idf of a term that all texts hold falls no further.
     """
     smoothing = max(SMOOTHING, 0.5 / max(n_texts, 1))
     return torch.log1p((1 - share + smoothing) / (share + smoothing))

@@ -1,4 +1,4 @@
-"""Running a model on the columns of a batch, and what the losses have in common."""
+"""Shared by the losses: running a model on the columns of a batch, cosines, checks of labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOPK = """
 
 
 def outputs_of(model: Any, sentence_features: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the model makes of each column of a batch.
+    """The model's output for each column of a batch.
 
     With more than one column the first is encoded as queries and the others as documents, unless the collator has said
     otherwise (``task``). A dense model that is not trained runs without dropout, as it does when it is used.

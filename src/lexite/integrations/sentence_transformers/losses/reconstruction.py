@@ -1,4 +1,4 @@
-"""Reconstruction of token states: what a sparse autoencoder is trained for without labels."""
+"""Reconstruction of token states, the training of a sparse autoencoder without labels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from lexite.sae.codes import SparseCodes
 class TokenReconstructionLoss(nn.Module):
     """How well the latents of each token give its state back, over all tokens of a batch that are pooled.
 
-    With x the states, x^ what the decoder makes of the codes, and all sums over the tokens of the batch (Gao et al. 2024, arXiv
-    2406.04093, sections 2.1 and 2.3, appendix A.2):
+    With x the states, x^ their reconstructions, and all sums over the tokens of the batch (Gao et al. 2024, arXiv 2406.04093,
+    sections 2.1 and 2.3, appendix A.2):
 
     - ``fvu``: ``Σ‖x - x^‖² / Σ‖x - mean(x)‖²``, the fraction of variance unexplained;
     - ``fvu_4k``: the same with 4k latents, times ``multi_topk_coefficient``;
-    - ``aux``: ``‖ê - E‖² / ‖E‖²`` with E = x - x^ held fixed and ê what the k_aux largest dead latents make of x, times
+    - ``aux``: ``‖ê - E‖² / ‖E‖²`` with E = x - x^ held fixed and ê the reconstruction by the k_aux largest dead latents, times
       ``aux_coefficient``; while latents are dead.
 
     In evaluation there is only ``fvu``. The dense model may be frozen or trained along: scaling all states leaves the FVU as it
-    is, so training cannot lower it by making states small. Dead latents are told by the number of tokens since they were last
-    active, counted in training only.
+    is, so training cannot lower it by making states small. A latent is dead after a number of tokens without activity, counted
+    in training only.
 
     Args:
         model: a SparseEncoder with :class:`SparseAutoEncoderTokenEncoder` and :class:`SparseTokenPooling`.
@@ -115,7 +115,7 @@ class TokenReconstructionLoss(nn.Module):
             encoder.normalize_decoder_()
 
     def terms_of(self, outputs: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """The terms of the loss for what the model made of a batch."""
+        """The terms of the loss for the model's output."""
         encoder, _ = own_modules(self.model)
         parts = [_tokens_of(encoder, output) for output in outputs]
         states, decoded = (torch.cat([part[key] for part in parts]) for key in ("states", "decoded"))
@@ -170,7 +170,7 @@ def reconstructions_beside(
 
 
 def settings_beside(reconstructions: Iterable[TokenReconstructionLoss]) -> dict[str, Any]:
-    """What another loss says of the reconstruction beside it, for the model card."""
+    """The settings of the reconstruction beside another loss, for the model card."""
     return {f"reconstruction_{name}": value for each in reconstructions for name, value in each.settings_of_terms().items()}
 
 
