@@ -18,6 +18,7 @@ from lexite.index.fields import FIELDS_NAME, FieldBuffer
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths, row_term_type
+from lexite.index.side_files import SideBuffer, SideLayout, SideRows
 from lexite.index.storage import FileRecord, FileWriter, read_part, write_array
 from lexite.scoring.rows import Rows
 
@@ -47,9 +48,12 @@ class SegmentBuffer:
         n_terms: number of terms of the index now; :meth:`grow` raises it.
         capacity: postings it may hold.
         store_text: whether to keep titles and texts.
+        side: which side files to keep; None: none.
     """
 
-    def __init__(self, folder: Path, n_terms: int, capacity: int, *, store_text: bool) -> None:
+    def __init__(
+        self, folder: Path, n_terms: int, capacity: int, *, store_text: bool, side: SideLayout | None = None
+    ) -> None:
         self.folder, self.n_terms, self.capacity = folder, n_terms, capacity
         self.ids: list[bytes] = []
         self.rows_of_ids: dict[bytes, int] = {}  # living documents only
@@ -62,6 +66,7 @@ class SegmentBuffer:
         self._text_bounds = array("q", [0])
         self._store_text = store_text
         self._fields = FieldBuffer(folder)
+        self._side = None if side is None else SideBuffer(folder, side)
         self._files: dict[str, FileWriter] = {}
 
     @property
@@ -101,7 +106,15 @@ class SegmentBuffer:
         self.n_terms = n_terms
 
     def append(
-        self, documents: list[DocumentLike], ids: list[bytes], rows: Rows, cut: CutBounds, start: int, *, with_fields: bool
+        self,
+        documents: list[DocumentLike],
+        ids: list[bytes],
+        rows: Rows,
+        cut: CutBounds,
+        start: int,
+        *,
+        with_fields: bool,
+        side: SideRows | None = None,
     ) -> None:
         """Takes documents.
 
@@ -112,6 +125,7 @@ class SegmentBuffer:
             cut: which passages belong to which document; document ``start + i`` is ``documents[i]``.
             start: the first document.
             with_fields: whether to keep their fields, whose types fit those of the documents before.
+            side: side data of the passages; needed where the buffer keeps some.
 
         Raises:
             StorageError: their texts cannot be written.
@@ -128,6 +142,8 @@ class SegmentBuffer:
         passages = cut.bounds[start : start + len(documents) + 1]
         first, last = int(passages[0]), int(passages[-1])
         self._passage_bounds.extend((passages[1:] - first + self._passage_bounds[-1]).tolist())
+        if self._side is not None and side is not None:
+            self._side.append(side, first, last)
         sizes = np.diff(passages)
         self._spans.append(cut.spans[first:last] * np.repeat(sizes > 1, sizes)[:, None])  # a whole text needs no span
         bounds = rows.indptr[first : last + 1]
@@ -165,6 +181,8 @@ class SegmentBuffer:
         fields = self._fields.write()
         if fields is not None:
             files[FIELDS_NAME] = fields
+        if self._side is not None:
+            files |= self._side.write()
         n_passages = self._passage_bounds[-1]
         if n_passages > self.n_documents:
             bounds = np.array(self._passage_bounds, dtype=np.int64)
@@ -177,6 +195,8 @@ class SegmentBuffer:
         for file in self._files.values():
             with contextlib.suppress(StorageError):
                 file.close(durable=False)
+        if self._side is not None:
+            self._side.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _widen(self, narrow: str, wide: str) -> None:

@@ -21,6 +21,8 @@ from lexite.index.config import VocabularyInfo
 from lexite.index.dictionary import WordsRecord
 from lexite.index.field_types import FIELD_TYPES, FieldType
 from lexite.index.file_table import FilesRecord
+from lexite.index.side_config import SideDataRecord, side_data_record
+from lexite.index.side_files import SideLayout
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.scoring.config import BM25Config, saved_scoring
@@ -29,7 +31,8 @@ from lexite.scoring.words import LiteralConfig, saved_literal
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
 FORMAT = "lexite-index"
-FORMAT_VERSION = 4
+SIDE_FILES = 5  # the format of an index with side files, which a lexite that knows nothing of them must not change
+FORMAT_VERSION = 4  # of one without
 WHOLE_DOCUMENTS = 3  # the format before passages and fields
 LATENT_TERMS_ONLY = 2  # the format before literal words; older ones are read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
@@ -93,6 +96,7 @@ class Commit:
         literal: how literal words are indexed; None when there are none.
         words: their dictionary; None while it is empty.
         static: the table that encodes queries without the model; None when there is none.
+        side_data: dense vectors and token codes of passages; None when neither is kept.
         format_version: of the file that it was read from.
     """
 
@@ -108,12 +112,23 @@ class Commit:
     fields: Mapping[str, FieldType] | None = field(default_factory=dict)
     files: FilesRecord | None = None
     field_weights: FieldWeights | None = None
+    side_data: SideDataRecord | None = None
     format_version: int = FORMAT_VERSION
 
     @property
     def n_terms(self) -> int:
         """Number of terms: latents and words."""
         return self.vocabulary.n_terms + (self.words.n_words if self.words else 0)
+
+    @property
+    def present_version(self) -> int:
+        """The version of the format that the next commit has."""
+        return FORMAT_VERSION if self.side_data is None else SIDE_FILES
+
+    @property
+    def side_layout(self) -> SideLayout | None:
+        """Which side files segments have; None: none."""
+        return None if self.side_data is None else SideLayout(self.side_data, self.vocabulary.n_terms)
 
 
 def write_commit(folder: Path, commit: Commit) -> None:
@@ -124,7 +139,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
     """
     value = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": commit.present_version,
         "generation": commit.generation,
         "vocabulary": {**dataclasses.asdict(commit.vocabulary), "terms_config": dict(commit.vocabulary.terms_config)},
         "scoring": to_dict(commit.scoring),
@@ -136,6 +151,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "words": dataclasses.asdict(commit.words) if commit.words else None,
         "static": dataclasses.asdict(commit.static) if commit.static else None,
         "files": dataclasses.asdict(commit.files) if commit.files else None,
+        **({"side_data": dataclasses.asdict(commit.side_data)} if commit.side_data else {}),
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
     write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
@@ -154,9 +170,9 @@ def read_commit(folder: Path) -> Commit:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise IndexFormatError(f"{path} does not describe an index of lexite.")
     version = value.get("format_version")
-    if version not in (LATENT_TERMS_ONLY, WHOLE_DOCUMENTS, FORMAT_VERSION):
+    if version not in (LATENT_TERMS_ONLY, WHOLE_DOCUMENTS, FORMAT_VERSION, SIDE_FILES):
         raise IndexFormatError(
-            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} to {FORMAT_VERSION}. "
+            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} to {SIDE_FILES}. "
             "Build the index again, or use the lexite that made it."
         )
     if value.pop("sha256", None) != json_checksum(value):
@@ -194,6 +210,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
         fields=_fields(value["fields"]),
         field_weights=None if weights is None else from_dict(FieldWeights, weights, str(path)),
+        side_data=side_data_record(value["side_data"]) if version == SIDE_FILES else None,
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)

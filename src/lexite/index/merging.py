@@ -16,8 +16,10 @@ from lexite.index.buffer import close_folder, write_ids, write_passages
 from lexite.index.field_types import FieldType
 from lexite.index.fields import FIELDS_NAME, merge_columns
 from lexite.index.ids import IdTable
+from lexite.index.live_runs import live_runs, living
 from lexite.index.manifest import SegmentRecord
 from lexite.index.segment import Segment, row_term_type
+from lexite.index.side_files import SideLayout, SideSource, merge_side
 from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
 from lexite.scoring.transform import TRANSFORMS
 
@@ -70,7 +72,13 @@ def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
 
 
 def merge_segments(
-    sources: Sequence[Source], folder: Path, n_terms: int, fields: Mapping[str, FieldType], *, store_text: bool
+    sources: Sequence[Source],
+    folder: Path,
+    n_terms: int,
+    fields: Mapping[str, FieldType],
+    *,
+    store_text: bool,
+    side: SideLayout | None = None,
 ) -> SegmentRecord:
     """Writes one segment with the living documents of several, in their order; its posting lists are made afterwards.
 
@@ -83,6 +91,7 @@ def merge_segments(
         n_terms: number of terms of the index; no source has more.
         fields: types of the fields of the index.
         store_text: whether the index keeps titles and texts.
+        side: which side files it keeps; None: none.
 
     Raises:
         IndexFormatError: a source is damaged.
@@ -108,6 +117,8 @@ def merge_segments(
         files |= _merge_passages(sources, folder)
     if store_text:
         files |= _merge_texts(sources, folder)
+    if side is not None:
+        files |= merge_side([_side_source(source) for source in sources], folder, side)
     merged = merge_columns(folder / FIELDS_NAME, [(s.segment.fields, _is_living(s.segment)) for s in sources], fields)
     if merged is not None:
         files[FIELDS_NAME] = merged
@@ -133,13 +144,13 @@ def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tupl
         with FileWriter(folder / name) as file:
             for source in sources:
                 written = row_term_type(source.segment.n_terms) if name == "row_terms.bin" else dtype
-                for begin, end in _live_runs(source.segment.deleted_passages, source.segment.row_bounds):
+                for begin, end in live_runs(source.segment.deleted_passages, source.segment.row_bounds):
                     for piece in range(begin, end, PIECE_ENTRIES):
                         part = read_part(source.folder / name, written, piece, min(PIECE_ENTRIES, end - piece))
                         file.write(part.astype(dtype, copy=False))
         records[name] = file.record
     for source in sources:
-        sizes.append(_living(source.segment.deleted_passages, np.diff(source.segment.row_bounds)))
+        sizes.append(living(source.segment.deleted_passages, np.diff(source.segment.row_bounds)))
     return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64), records
 
 
@@ -152,7 +163,7 @@ def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]
         hashes.append(table.hashes[kept])
         order.append(renumbered[kept])
         sizes.append(np.diff(table.bounds)[numbers >= 0])
-        parts += [table.data[begin:end] for begin, end in _live_runs(source.segment.deleted, table.bounds)]
+        parts += [table.data[begin:end] for begin, end in live_runs(source.segment.deleted, table.bounds)]
     all_hashes, all_order = np.concatenate(hashes), np.concatenate(order)
     sorting = np.argsort(all_hashes, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
@@ -166,8 +177,8 @@ def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecor
         for source in sources:
             bounds = source.segment.text_bounds
             assert bounds is not None
-            sizes.append(_living(source.segment.deleted, np.diff(bounds).reshape(-1, 2)).ravel())
-            for begin, end in _live_runs(source.segment.deleted, bounds[::2]):
+            sizes.append(living(source.segment.deleted, np.diff(bounds).reshape(-1, 2)).ravel())
+            for begin, end in live_runs(source.segment.deleted, bounds[::2]):
                 for piece in range(begin, end, PIECE_BYTES):
                     file.write(read_part(source.folder / "texts.bin", "|u1", piece, min(PIECE_BYTES, end - piece)))
     new_bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
@@ -182,24 +193,18 @@ def _merge_passages(sources: Sequence[Source], folder: Path) -> dict[str, FileRe
             sizes.append(np.ones(segment.n_live, dtype=np.int64))
             spans.append(np.zeros((segment.n_live, 2), dtype=np.int64))
         else:
-            sizes.append(_living(segment.deleted, np.diff(segment.passage_bounds)))
-            spans.append(_living(segment.deleted_passages, segment.passage_spans))
+            sizes.append(living(segment.deleted, np.diff(segment.passage_bounds)))
+            spans.append(living(segment.deleted_passages, segment.passage_spans))
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     return write_passages(folder, bounds, np.concatenate(spans))
+
+
+def _side_source(source: Source) -> SideSource:
+    segment = source.segment
+    assert segment.side is not None
+    return SideSource(source.folder, segment.side, segment.n_passages, segment.deleted_passages)
 
 
 def _is_living(segment: Segment) -> NDArray[np.bool_]:
     return np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
 
-
-def _living(deleted: NDArray[np.bool_] | None, values: NDArray[Any]) -> NDArray[Any]:
-    """The values of what is not deleted."""
-    return values if deleted is None else values[~deleted]
-
-
-def _live_runs(deleted: NDArray[np.bool_] | None, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Begin and end, in the unit of ``bounds``, of each run of neighbours that are not deleted."""
-    live = np.ones(len(bounds) - 1, dtype=bool) if deleted is None else ~deleted
-    steps = np.diff(np.concatenate([[False], live, [False]]).astype(np.int8))
-    for first, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
-        yield int(bounds[first]), int(bounds[end])

@@ -21,6 +21,7 @@ from lexite.index.fields import FIELDS_NAME, StoredFields
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
 from lexite.index.postings import ImpactScoring, Postings, RowReader, damaged_rows, open_postings
+from lexite.index.side_files import SegmentSide, SideLayout, open_side
 from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
@@ -59,6 +60,7 @@ class Segment:
             and 0 for the only passage of a document; None where each document has one.
         fields: the fields of the documents; None when none has any.
         place: the folder with the files; None in memory.
+        side: dense vectors and token codes of the passages; None when they are not kept.
     """
 
     row_bounds: NDArray[np.int64]
@@ -76,6 +78,7 @@ class Segment:
     passage_spans: NDArray[np.int64] | None = None
     fields: StoredFields | None = None
     place: Path | None = None
+    side: SegmentSide | None = None
 
     @property
     def n_documents(self) -> int:
@@ -187,13 +190,16 @@ class Segment:
         return StoredDocument(self.ids.id(document), decode_text(title, self.place), decode_text(text, self.place), fields)
 
 
-def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Segment:
+def open_segment(
+    folder: Path, record: SegmentRecord, *, with_texts: bool, side: SideLayout | None = None
+) -> Segment:
     """Maps the files of a segment.
 
     Args:
         folder: the segment's folder.
         record: what the commit point says about it.
         with_texts: whether the index keeps titles and texts.
+        side: which side files it keeps; None: none.
 
     Raises:
         IndexFormatError: a file is missing or damaged so that its length or header is wrong.
@@ -241,6 +247,7 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool) -> Se
         if FIELDS_NAME in record.files
         else None,
         folder,
+        None if side is None else open_side(folder, record.files, side, n_passages),
     )
 
 

@@ -19,8 +19,8 @@ class PassageVectors:
 
     Attributes:
         bounds: (n_documents + 1,) int64; document ``i`` has the rows ``bounds[i]:bounds[i + 1]``.
-        vectors: (n_passages, d) float32, of length 1 up to the rounding of how they are kept; zeros for a
-            passage without a token.
+        vectors: (n_passages, d) float32, what the dense model gives for the passage's text, of length 1 up to the rounding of
+            how they are kept; zeros where the model gives none.
     """
 
     bounds: NDArray[np.int64]
@@ -35,8 +35,11 @@ class PassageCodes:
         bounds: (n_documents + 1,) int64; document ``i`` has the passages ``bounds[i]:bounds[i + 1]``.
         tokens: (n_passages + 1,) int64; passage ``p`` has the tokens ``tokens[p]:tokens[p + 1]``.
         entries: (n_tokens + 1,) int64; token ``t`` has the entries ``entries[t]:entries[t + 1]``.
-        latents: (n_entries,) int32, numbers of latents.
+        latents: (n_entries,) int32, numbers of latent terms, by falling value within a token. Where each sign of an
+            activation is a term of its own, they are numbers of terms.
         values: (n_entries,) float32, activations, up to the rounding of how they are kept.
+        norms: (n_tokens,) float32, the length of the state that a token's entries stand for: the decoder's bias and the sum of
+            value · atom; up to the rounding of fp16.
     """
 
     bounds: NDArray[np.int64]
@@ -44,3 +47,14 @@ class PassageCodes:
     entries: NDArray[np.int64]
     latents: NDArray[np.int32]
     values: NDArray[np.float32]
+    norms: NDArray[np.float32]
+
+
+def how_to_keep(kind: str) -> str:
+    """What to do for an index to keep side data of a kind.
+
+    >>> how_to_keep("vectors")
+    "Build it again with 'lexite index --vectors int8', in Python Searcher.build(..., vectors='int8')."
+    """
+    option, argument = {VECTORS: ("--vectors int8", "vectors='int8'"), TOKEN_CODES: ("--token-codes", "token_codes=True")}[kind]
+    return f"Build it again with 'lexite index {option}', in Python Searcher.build(..., {argument})."
