@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,6 +80,47 @@ class Backbone(Protocol):
     def info(self) -> dict[str, Any]:
         """JSON values that tell a person, and a saved file, which model gave the states and how."""
         ...
+
+
+@runtime_checkable
+class OnePassBackbone(Backbone, Protocol):
+    """A backbone that gives token states and dense vectors from one pass of its model."""
+
+    def states_and_vectors(self, texts: Sequence[str], kind: Kind) -> tuple[TokenStates, npt.NDArray[np.float32]]:
+        """What ``encode`` and ``dense`` give."""
+        ...
+
+    def states_and_later_vectors(
+        self, texts: Sequence[str], kind: Kind
+    ) -> tuple[TokenStates, Callable[[], npt.NDArray[np.float32]]]:
+        """What ``encode`` gives, and a function that makes of the same pass what ``dense`` gives; it may be called once."""
+        ...
+
+
+def states_and_vectors(
+    backbone: Backbone, texts: Sequence[str], kind: Kind
+) -> tuple[TokenStates, npt.NDArray[np.float32]]:
+    """Token states and dense vectors of texts, from one pass of the model where the backbone can do that.
+
+    Raises:
+        BackboneError: as :meth:`Backbone.encode` and :meth:`Backbone.dense`.
+    """
+    if isinstance(backbone, OnePassBackbone):
+        return backbone.states_and_vectors(texts, kind)
+    return backbone.encode(texts, kind), backbone.dense(texts, kind)
+
+
+def states_and_later_vectors(
+    backbone: Backbone, texts: Sequence[str], kind: Kind
+) -> tuple[TokenStates, Callable[[], npt.NDArray[np.float32]]]:
+    """Token states of texts, and a function that makes their dense vectors, of the same pass where the backbone can do that.
+
+    Raises:
+        BackboneError: as :meth:`Backbone.encode`; the function, as :meth:`Backbone.dense`.
+    """
+    if isinstance(backbone, OnePassBackbone):
+        return backbone.states_and_later_vectors(texts, kind)
+    return backbone.encode(texts, kind), lambda: backbone.dense(texts, kind)
 
 
 def iterate_states(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ class SingleVectorScorer:
 
     def __init__(self, similarity: str) -> None:
         self.name = similarity
+
+    def check_single(self, backbone: TransformerBackbone) -> None:
+        """Nothing to refuse."""
 
     def embed(self, backbone: TransformerBackbone, texts: Sequence[str], kind: Kind) -> Floats:
         """L2-normalised vectors, ``(n_texts, d)``."""
@@ -50,8 +53,12 @@ class MaxSimScorer:
     def __init__(self, similarity: str) -> None:
         self.name = similarity
 
-    def embed(self, backbone: TransformerBackbone, texts: Sequence[str], kind: Kind) -> Floats:
+    def embed(self, backbone: TransformerBackbone, texts: Sequence[str], kind: Kind) -> NoReturn:
         """Not possible: there is no single vector per text."""
+        self.check_single(backbone)
+
+    def check_single(self, backbone: TransformerBackbone) -> NoReturn:
+        """Refuses: there is no single vector per text."""
         raise BackboneError(
             f"The late-interaction model '{backbone.name}' has no single vector per text, only scores (MaxSim)."
         )

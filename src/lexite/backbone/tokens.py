@@ -95,11 +95,16 @@ class TextTokenizer:
         Raises:
             BackboneError: a text is not a string, or the prompt fills the window.
         """
-        dropped = self._drop_table(policy)
-        result: list[TokenSequence] = []
-        for number, (ids, n_prompt) in enumerate(self._tokenize(texts, policy.prompt)):
-            result.extend(self._frame_text(number, ids, n_prompt, policy, dropped))
-        return result
+        return self.framings(texts, [policy])[0]
+
+    def framings(self, texts: Sequence[str], policies: Sequence[TokenPolicy]) -> list[list[TokenSequence]]:
+        """The sequences of all texts under each of several policies with the same prompt; see :meth:`sequences`."""
+        dropped = [self._drop_table(policy) for policy in policies]
+        results: list[list[TokenSequence]] = [[] for _ in policies]
+        for number, (ids, n_prompt) in enumerate(self._tokenize(texts, policies[0].prompt)):
+            for result, policy, table in zip(results, policies, dropped, strict=True):
+                result.extend(self._frame_text(number, ids, n_prompt, policy, table))
+        return results
 
     def _tokenize(self, texts: Sequence[str], prompt: str) -> Iterable[tuple[Ids, int]]:
         """Per text, the ids of prompt and text together, and how many of them are the prompt's."""

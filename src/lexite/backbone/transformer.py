@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +17,7 @@ import torch
 from lexite.backbone.batches import pad, padded_length, plan_batches, share_of_batch
 from lexite.backbone.config import BackboneConfig, Kind
 from lexite.backbone.fingerprint import fingerprint
+from lexite.backbone.pass_pooling import PassPooling
 from lexite.backbone.precision import Precision
 from lexite.backbone.states import TokenStates
 from lexite.backbone.tokens import TextTokenizer, TokenPolicy, TokenSequence
@@ -25,12 +26,17 @@ from lexite.errors import BackboneError
 from lexite.kernels.threads import parallel_tasks, task_threads
 
 Floats = npt.NDArray[np.float32]
+SeenBatch = Callable[[list[TokenSequence], dict[str, Any]], None]
 
 
 class DenseScorer(Protocol):
     """How the dense model itself embeds and scores; one per kind of model."""
 
     name: str
+
+    def check_single(self, backbone: TransformerBackbone) -> None:
+        """Refuses a model without a single vector per text, with :class:`BackboneError`."""
+        ...
 
     def embed(self, backbone: TransformerBackbone, texts: Sequence[str], kind: Kind) -> Floats:
         """L2-normalised vectors, ``(n_texts, d)``."""
@@ -163,9 +169,46 @@ class TransformerBackbone:
         Raises:
             BackboneError: a text is not a string, or the prompt fills the window.
         """
-        self._check_process()
+        return self._states(self._tokenizer.sequences(texts, self.policy(kind)), len(texts), kind)
+
+    def states_and_vectors(self, texts: Sequence[str], kind: Kind) -> tuple[TokenStates, Floats]:
+        """What :meth:`encode` and :meth:`dense` give, from one pass of the model.
+
+        A text that is longer than the window goes through the model once more, cut as the dense model cuts it.
+
+        Raises:
+            BackboneError: as :meth:`encode`; or the model has no single vector per text.
+        """
+        self.scorer.check_single(self)
+        framed, cut = self._tokenizer.framings(texts, [self.policy(kind), self.policy(kind, "truncate")])
+        pooling = PassPooling(self, kind, framed, cut)
+        states = self._states(framed, len(texts), kind, pooling.pool)
+        return states, pooling.vectors()
+
+    def states_and_later_vectors(self, texts: Sequence[str], kind: Kind) -> tuple[TokenStates, Callable[[], Floats]]:
+        """What :meth:`encode` gives, and a function that makes the dense vectors of the hidden states that the pass left.
+
+        The hidden states of all tokens stay in memory as long as the function does. It may be called once.
+        """
         framed = self._tokenizer.sequences(texts, self.policy(kind))
-        unknown = np.bincount([s.text for s in framed], weights=[s.unknown for s in framed], minlength=len(texts))
+        left: list[tuple[list[TokenSequence], dict[str, Any]]] = []
+        states = self._states(framed, len(texts), kind, lambda sequences, features: left.append((sequences, features)))
+
+        def vectors() -> Floats:
+            self.scorer.check_single(self)
+            self._check_process()
+            pooling = PassPooling(self, kind, framed, self._tokenizer.sequences(texts, self.policy(kind, "truncate")))
+            with torch.inference_mode():
+                while left:
+                    pooling.pool(*left.pop())
+            return pooling.vectors()
+
+        return states, vectors
+
+    def _states(self, framed: Sequence[TokenSequence], n_texts: int, kind: Kind, seen: SeenBatch | None = None) -> TokenStates:
+        """States of texts that are tokenized. ``seen`` gets each batch with its features, in any order and from any thread."""
+        self._check_process()
+        unknown = np.bincount([s.text for s in framed], weights=[s.unknown for s in framed], minlength=n_texts)
         sequences = [s for s in framed if len(s.keep)]
         counts = np.array([len(sequence.keep) for sequence in sequences], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -175,15 +218,19 @@ class TransformerBackbone:
 
         def fill(batch: list[int]) -> None:
             with torch.inference_mode():
-                hidden = self._run([sequences[i] for i in batch], kind, modules)["token_embeddings"]
+                own = [sequences[i] for i in batch]
+                features = self._run(own, kind, modules)
+                hidden = features["token_embeddings"]
                 width = hidden.shape[1]
                 source = np.concatenate([sequences[i].keep + row * width for row, i in enumerate(batch)])
                 target = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
                 rows = hidden.reshape(-1, self.d_model)[torch.from_numpy(source).to(self.device)]
                 states[torch.from_numpy(target).to(self.device)] = rows
+                if seen is not None:
+                    seen(own, features)
 
         self._for_each_batch(fill, sequences, kind)
-        per_text = np.bincount([s.text for s in sequences], weights=counts, minlength=len(texts)).astype(np.int64)
+        per_text = np.bincount([s.text for s in sequences], weights=counts, minlength=n_texts).astype(np.int64)
         ids = [sequence.ids[sequence.keep] for sequence in sequences]
         token_ids = np.concatenate([np.zeros(0, dtype=np.int64), *ids]).astype(np.int32)
         offsets = np.concatenate([[0], np.cumsum(per_text)]).astype(np.int64)
@@ -218,6 +265,10 @@ class TransformerBackbone:
         if self.prompts[kind]:
             features["prompt_length"] = min(sequence.prompt_length for sequence in sequences)
         features["modality"] = "text"
+        return self.applied(features, kind, modules)
+
+    def applied(self, features: dict[str, Any], kind: Kind, modules: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Features of a batch after some more modules of the model, which are given with their names."""
         declared = self.model.module_kwargs or {}
         for name, module in modules:
             takes_task = "task" in getattr(module, "forward_kwargs", ()) or "task" in declared.get(name, ())
@@ -227,20 +278,27 @@ class TransformerBackbone:
     def pooled(self, texts: Sequence[str], kind: Kind) -> torch.Tensor:
         """Vectors of a single-vector model, after all its modules: ``(n_texts, d)`` fp32 on the CPU; long texts are cut."""
         self._check_process()
-        sequences = self._tokenizer.sequences(texts, self.policy(kind, "truncate"))
         vectors: dict[int, torch.Tensor] = {}
+        self.pool_sequences(self._tokenizer.sequences(texts, self.policy(kind, "truncate")), kind, vectors)
+        return self.stacked(vectors, len(texts))
+
+    def pool_sequences(self, sequences: Sequence[TokenSequence], kind: Kind, vectors: dict[int, torch.Tensor]) -> None:
+        """Sends sequences through all modules, and puts their vectors under the numbers of their texts."""
         modules = list(self.dense_model.named_children())
 
         def embed(batch: list[int]) -> None:
             with torch.inference_mode():
                 embedded = self._run([sequences[i] for i in batch], kind, modules)["sentence_embedding"].float().cpu()
-            vectors.update(zip(batch, embedded, strict=True))
+            vectors.update(zip([sequences[i].text for i in batch], embedded, strict=True))
 
         self._for_each_batch(embed, sequences, kind)
+
+    def stacked(self, vectors: Mapping[int, torch.Tensor], n_texts: int) -> torch.Tensor:
+        """Vectors by the numbers of their texts as one tensor, cut as the model cuts them; zeros where there is none."""
         if not vectors:
-            return torch.zeros((len(texts), self.d_model))
+            return torch.zeros((n_texts, self.d_model))
         width = next(iter(vectors.values())).shape[0]
-        rows = [vectors[i] if i in vectors else torch.zeros(width) for i in range(len(texts))]
+        rows = [vectors[i] if i in vectors else torch.zeros(width) for i in range(n_texts)]
         return torch.stack(rows)[:, : self.dense_model.truncate_dim]
 
     def describe_token(self, token_id: int) -> str:

@@ -88,14 +88,16 @@ def pack_tokens(values: NDArray[np.float32], indices: NDArray[np.int32]) -> Pack
 def rounded(values: NDArray[np.float32], indices: NDArray[np.int32]) -> NDArray[np.float32]:
     """The activations (n_tokens, k) as they come back from the disk; 0 in slots that are not used."""
     levels, scales = _levels(values, indices)
-    return levels * _steps(scales)[:, None]
+    activations: NDArray[np.float32] = levels.astype(np.float32) * _steps(scales)[:, None]
+    return activations
 
 
 def unpack_values(
     values: NDArray[np.uint8], scales: NDArray[np.float16], counts: NDArray[Any]
 ) -> NDArray[np.float32]:
     """The activations of what :func:`pack_tokens` gave, (n_entries,)."""
-    return values * np.repeat(_steps(scales), counts)
+    activations: NDArray[np.float32] = values.astype(np.float32) * np.repeat(_steps(scales), counts)
+    return activations
 
 
 def _levels(values: NDArray[np.float32], indices: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:

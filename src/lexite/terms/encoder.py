@@ -19,7 +19,7 @@ from lexite.terms.chunks import text_chunks
 from lexite.terms.component_access import ComponentAccess
 from lexite.terms.components import Components
 from lexite.terms.config import TermsConfig
-from lexite.terms.encoding import Encoding, encode_texts, pooled_rows, stack_rows
+from lexite.terms.encoding import Encoding, TextSink, encode_texts, pooled_rows, stack_rows
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.queries import EncodedQueries
 from lexite.terms.reopening import Reference, components_of, reference_to
@@ -125,6 +125,7 @@ class LatentTermEncoder(ComponentAccess):
         floor: float | None = None,
         static: StaticCounter | None = None,
         pieces: PieceCounts | None = None,
+        sink: TextSink | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,
         show_progress: bool = False,
     ) -> csr_array[np.float32]:
@@ -138,6 +139,7 @@ class LatentTermEncoder(ComponentAccess):
             floor: share of a text's heaviest term below which terms are dropped; default as configured.
             static: counts the codes by word piece on the way, for a static table of these documents.
             pieces: counts the word pieces on the way that the vocabulary cannot read.
+            sink: takes token codes and dense vectors on the way, from the same pass of the model.
             texts_per_chunk: texts that go through the model before the next are read.
             show_progress: show progress on stderr.
 
@@ -150,7 +152,7 @@ class LatentTermEncoder(ComponentAccess):
             BackboneError: the model fails, or gives NaN.
         """
         _check_texts(texts, "encode_documents")
-        how = replace(self._how("document", k, floor, static), pieces=pieces)
+        how = replace(self._how("document", k, floor, static), pieces=pieces, sink=sink)
         return stack_rows(encode_texts(self.components, texts, how, texts_per_chunk, show_progress), self.n_latents)
 
     def encode_queries(
@@ -210,13 +212,16 @@ class LatentTermEncoder(ComponentAccess):
         k: int | None = None,
         floor: float | None = None,
         static: StaticCounter | None = None,
+        sink: TextSink | None = None,
     ) -> csr_array[np.float32]:
         """The raw weights of texts whose token states are there already; see :meth:`encode_documents`.
+
+        ``sink`` gets token codes alone: states have no dense vectors.
 
         Raises:
             ModelError: the states are of another width than the autoencoder reads.
         """
-        how = self._how(kind, k, floor, static)
+        how = replace(self._how(kind, k, floor, static), sink=sink)
         return how.finish(pooled_rows(self.components, states, how))
 
     def queries_of_states(

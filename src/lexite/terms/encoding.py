@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from lexite.backbone.base import states_and_vectors
 from lexite.progress import progress
 from lexite.scoring.transform import drop_small
 from lexite.terms import chunks
@@ -26,6 +27,34 @@ if TYPE_CHECKING:
     from lexite.terms.static import StaticCounter
 
 
+class TextSink(Protocol):
+    """Takes, on the way to the rows of texts, what else a pass of the model gives for them."""
+
+    @property
+    def token_k(self) -> int:
+        """Latents of each token that :meth:`add_codes` wants; 0: it is not called."""
+        ...
+
+    @property
+    def wants_vectors(self) -> bool:
+        """Whether :meth:`add_vectors` is called."""
+        ...
+
+    def add_codes(self, codes: SparseCodes, sizes: NDArray[np.int64], *, goes_on: bool) -> None:
+        """Takes the codes of the tokens of some texts, before pooling.
+
+        Args:
+            codes: at most :attr:`token_k` of each token.
+            sizes: (n_texts,) how many tokens each text has.
+            goes_on: whether the first of these texts is a further part of the last text before.
+        """
+        ...
+
+    def add_vectors(self, vectors: NDArray[np.float32]) -> None:
+        """Takes the dense vectors of some texts, ``(n_texts, d)``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How some texts are encoded: all choices made and checked.
@@ -36,6 +65,7 @@ class Encoding:
         floor: share of a text's heaviest term below which terms are dropped.
         static: counts the codes by word piece on the way; None: nothing does.
         pieces: counts the word pieces that the vocabulary cannot read; None: nothing does.
+        sink: takes token codes and dense vectors on the way; None: nothing does.
     """
 
     kind: Kind
@@ -43,6 +73,12 @@ class Encoding:
     floor: float
     static: StaticCounter | None
     pieces: PieceCounts | None = None
+    sink: TextSink | None = None
+
+    @property
+    def token_k(self) -> int:
+        """Latents of each token that are computed: for the rows, and for what takes codes on the way."""
+        return self.k if self.sink is None else max(self.k, self.sink.token_k)
 
     def finish(self, rows: csr_array[np.float32]) -> csr_array[np.float32]:
         """Pooled rows without their small terms."""
@@ -63,11 +99,16 @@ def encode_texts(
             bar.advance(len(chunk))
 
 
-def pooled_rows(parts: Components, states: TokenStates, how: Encoding) -> csr_array[np.float32]:
-    """All raw weights of some texts."""
+def pooled_rows(
+    parts: Components, states: TokenStates, how: Encoding, *, goes_on: bool = False
+) -> csr_array[np.float32]:
+    """All raw weights of some texts; ``goes_on`` says that the first is a further part of the text before."""
     rows = []
     for portion in parts.portions(states):
-        codes = parts.codes(portion, how.k)
+        codes = parts.codes(portion, how.token_k)
+        if how.sink is not None and how.sink.token_k:
+            how.sink.add_codes(_first(codes, how.sink.token_k), np.diff(portion.offsets), goes_on=goes_on)
+            codes, goes_on = _first(codes, how.k), False
         rows.append(pool(codes, portion.offsets, parts.n_latents, parts.terms.pooling))
         if how.static is not None:
             how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), portion.token_ids)
@@ -88,8 +129,14 @@ def rows_of_codes(
         floor: share of a text's heaviest term below which terms are dropped.
         pooling: sum or largest activation over the tokens of a text.
     """
-    first = replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
-    return drop_small(pool(first, offsets, codes.n_latents, pooling), floor)
+    return drop_small(pool(_first(codes, k), offsets, codes.n_latents, pooling), floor)
+
+
+def _first(codes: SparseCodes, k: int) -> SparseCodes:
+    """The first ``k`` latents of each token."""
+    if codes.values.shape[1] <= k:
+        return codes
+    return replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
 
 
 def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_array[np.float32]:
@@ -104,13 +151,20 @@ def _encode_chunk(parts: Components, texts: Sequence[str], how: Encoding, first:
     """Raw weights of a chunk; one that is a single huge text is read in parts, whose weights add up."""
 
     def weights(some: Sequence[str], goes_on: bool = False) -> csr_array[np.float32]:
-        states = parts.backbone.encode(some, how.kind).check(first_text=first)
+        if how.sink is not None and how.sink.wants_vectors and some is texts:
+            states, vectors = states_and_vectors(parts.backbone, some, how.kind)
+            how.sink.add_vectors(vectors)
+        else:
+            states = parts.backbone.encode(some, how.kind)
+        states.check(first_text=first)
         if how.pieces is not None:
             how.pieces.add(states, one_text=goes_on)
-        return pooled_rows(parts, states, how)
+        return pooled_rows(parts, states, how, goes_on=goes_on)
 
     if len(texts) > 1 or len(texts[0]) <= chunks.CHARACTERS_PER_PART or not _adds_up(parts):
         return weights(texts)
+    if how.sink is not None and how.sink.wants_vectors:
+        how.sink.add_vectors(parts.backbone.dense(texts, how.kind))
     rows = vstack([weights([part], number > 0) for number, part in enumerate(split_text(texts[0]))], format="csr")
     row = rows.sum(axis=0) if parts.terms.pooling == "sum" else rows.max(axis=0).toarray().ravel()
     return csr_array(np.asarray(row, dtype=np.float32).reshape(1, -1))

@@ -1,0 +1,57 @@
+"""Dense vectors of the hidden states that a pass for token states has anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lexite.backbone.config import Kind
+from lexite.backbone.tokens import TokenSequence
+
+if TYPE_CHECKING:
+    from lexite.backbone.transformer import Floats, TransformerBackbone
+
+
+class PassPooling:
+    """Pools the sequences of a pass that are what the dense model itself would read of their text.
+
+    That is so for a text within one window. Of a longer text the dense model reads the first part, which is no window of the
+    pass; it goes through the model afterwards, as does a text whose tokens do not count.
+
+    Args:
+        backbone: a single-vector model.
+        kind: of the texts.
+        framed: the sequences of the pass.
+        cut: for each text, in order, the sequence that the dense model reads.
+    """
+
+    def __init__(
+        self, backbone: TransformerBackbone, kind: Kind, framed: Sequence[TokenSequence], cut: Sequence[TokenSequence]
+    ) -> None:
+        self._backbone, self._kind, self._cut = backbone, kind, cut
+        alike = (s for s in framed if len(s.keep) and s.ids.shape == cut[s.text].ids.shape and (s.ids == cut[s.text].ids).all())
+        self._texts = {id(sequence): sequence.text for sequence in alike}
+        self._later = list(backbone.dense_model.named_children())[backbone.n_state_modules :]
+        self._vectors: dict[int, torch.Tensor] = {}
+
+    def pool(self, sequences: Sequence[TokenSequence], features: dict[str, Any]) -> None:
+        """Sends a batch of the pass through the modules that are left. They may change what is in ``features``.
+
+        Args:
+            sequences: of the batch.
+            features: after the modules that make token states.
+        """
+        wanted = [(row, self._texts[id(sequence)]) for row, sequence in enumerate(sequences) if id(sequence) in self._texts]
+        if wanted:
+            embedded = self._backbone.applied(features, self._kind, self._later)["sentence_embedding"].float().cpu()
+            self._vectors.update((text, embedded[row]) for row, text in wanted)
+
+    def vectors(self) -> Floats:
+        """L2-normalised vectors of all texts, ``(n_texts, d)``, once all batches were pooled."""
+        rest = [sequence for sequence in self._cut if sequence.text not in self._vectors]
+        self._backbone.pool_sequences(rest, self._kind, self._vectors)
+        stacked = self._backbone.stacked(self._vectors, len(self._cut))
+        vectors: Floats = torch.nn.functional.normalize(stacked, dim=1).numpy()
+        return vectors
