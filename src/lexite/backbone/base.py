@@ -97,9 +97,7 @@ class OnePassBackbone(Backbone, Protocol):
         ...
 
 
-def states_and_vectors(
-    backbone: Backbone, texts: Sequence[str], kind: Kind
-) -> tuple[TokenStates, npt.NDArray[np.float32]]:
+def states_and_vectors(backbone: Backbone, texts: Sequence[str], kind: Kind) -> tuple[TokenStates, npt.NDArray[np.float32]]:
     """Token states and dense vectors of texts, from one pass of the model where the backbone can do that.
 
     Raises:

@@ -36,6 +36,7 @@ from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
 from lexite.corpus.text_fields import field_weights_of
+from lexite.index.side_config import SideDataConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
@@ -50,6 +51,7 @@ from lexite.wording import counted
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says; can be changed at search time)",
     words=WORDS_HEADING,
+    side="Side files, for second stages",
     model=RUNTIME_HEADING,
 )
 def index_verb(
@@ -75,6 +77,7 @@ def index_verb(
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
     words: LiteralConfig,
+    side: SideDataConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Build an index from documents.
@@ -101,6 +104,7 @@ def index_verb(
         literal=words,
         passages=cutting,
         field_weights=weights,
+        side_data=side,
         store_text=text,
         store_fields=read.asks_for_fields or None,
         static=static,

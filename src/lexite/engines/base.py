@@ -27,6 +27,7 @@ class Capabilities:
         among: whether a search can be limited to some documents.
         exclude: whether a search can leave one document out for each query.
         fields: whether it keeps the fields of documents, and takes ``where``, ``sort``, ``min_score`` and ``min_coverage``.
+        side_data: what it keeps of passages for second stages: ``vectors``, ``token_codes``, both or neither.
         most_terms: terms of a query that it takes at most; None: any number.
     """
 
@@ -35,6 +36,7 @@ class Capabilities:
     among: bool = False
     exclude: bool = False
     fields: bool = False
+    side_data: frozenset[str] = frozenset()
     most_terms: int | None = None
 
 

@@ -29,6 +29,9 @@ from lexite.index.opening import OpenedFiles, open_newest, verify_files
 from lexite.index.ranker import Ranker
 from lexite.index.scorer import Scorer
 from lexite.index.segment import Segment
+from lexite.index.side_config import SideDataRecord
+from lexite.index.side_data import PassageCodes, PassageVectors
+from lexite.index.side_reading import SideReader
 from lexite.index.static import StoredStatic
 from lexite.index.word_conditions import WordConditions
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter
@@ -94,6 +97,7 @@ class BM25Index:
         self.ids = DocumentIds(self._scorer.segments)
         self._n_documents = len(self.ids)
         self._fields = DocumentFields(segments, commit.fields or {}, self._name)
+        self._side = SideReader(self._numbering, commit.side_data, commit.vocabulary.n_terms, self._name)
         self._ranker = Ranker(self._name, commit, self._words, self._scorer, self._numbering, self.ids, self._fields)
 
     @staticmethod
@@ -108,6 +112,7 @@ class BM25Index:
         passages: PassageConfig | None = None,
         store_fields: bool | None = None,
         field_weights: FieldWeights | None = None,
+        side_data: SideDataRecord | None = None,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -125,6 +130,7 @@ class BM25Index:
                 documents have fields and it is not.
             field_weights: how much title, headings and body count, to record it. The writer takes weights of latents as they
                 are given, and counts literal words so.
+            side_data: which side files to keep (:func:`lexite.search.side_collection.side_data_of`); None: none.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
@@ -136,6 +142,7 @@ class BM25Index:
         chosen = literal if literal is not None and literal.literal else None
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
         state = dataclasses.replace(state, field_weights=field_weights, fields=None if store_fields is False else {})
+        state = dataclasses.replace(state, side_data=side_data)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -365,6 +372,49 @@ class BM25Index:
         from lexite.index.row_reading import iterate_rows
 
         return iterate_rows(self._numbering, self.n_terms, documents_per_chunk)
+
+    @property
+    def side_data(self) -> frozenset[str]:
+        """What is kept of passages for second stages: ``vectors``, ``token_codes``, both or neither."""
+        return self._side.kinds
+
+    def vectors(self, hits: Sequence[Hit]) -> PassageVectors:
+        """The dense vectors of the passages of documents, in the order of the hits.
+
+        Args:
+            hits: of a search of this index.
+
+        Raises:
+            ArgumentError: the index keeps no vectors.
+            IndexError: it has no such document.
+            IndexFormatError: vectors are damaged.
+        """
+        return self._side.vectors([hit.document for hit in hits])
+
+    def token_codes(self, hits: Sequence[Hit]) -> PassageCodes:
+        """The codes of the tokens of the passages of documents, in the order of the hits.
+
+        Args:
+            hits: of a search of this index.
+
+        Raises:
+            ArgumentError: the index keeps no token codes.
+            IndexError: it has no such document.
+            IndexFormatError: codes are damaged.
+        """
+        return self._side.token_codes([hit.document for hit in hits])
+
+    def all_vectors(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """The dense vectors of all passages, in order and some thousand at a time, to rank a small corpus by them.
+
+        Yields:
+            The numbers of the documents that passages belong to, (n,), and their vectors, (n, d).
+
+        Raises:
+            ArgumentError: the index keeps no vectors.
+            IndexFormatError: vectors are damaged.
+        """
+        return self._side.all_vectors()
 
     @property
     def vocabulary(self) -> VocabularyInfo:

@@ -51,9 +51,7 @@ class SegmentBuffer:
         side: which side files to keep; None: none.
     """
 
-    def __init__(
-        self, folder: Path, n_terms: int, capacity: int, *, store_text: bool, side: SideLayout | None = None
-    ) -> None:
+    def __init__(self, folder: Path, n_terms: int, capacity: int, *, store_text: bool, side: SideLayout | None = None) -> None:
         self.folder, self.n_terms, self.capacity = folder, n_terms, capacity
         self.ids: list[bytes] = []
         self.rows_of_ids: dict[bytes, int] = {}  # living documents only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from lexite.config import to_dict
 from lexite.index.config import VocabularyInfo
 from lexite.index.fields import FIELDS_NAME
 from lexite.index.manifest import Commit
+from lexite.index.side_data import TOKEN_CODES, VECTORS
+from lexite.index.side_files import CODE_FILES, VECTOR_FILES
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.words import LiteralConfig
 
@@ -130,7 +133,22 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         "bytes_fields": sum(size for name, size in files if name == FIELDS_NAME),
         "bytes_words": bytes_words,
         "bytes_static": bytes_static,
+        **_side(commit, files, n_documents),
     }
+
+
+def _side(commit: Commit, files: list[tuple[str, int]], n_documents: int) -> dict[str, Any]:
+    """Facts about side files, where there are any; what deleted documents have there counts too."""
+    if commit.side_data is None:
+        return {}
+    kept = {VECTORS: (commit.side_data.vectors, VECTOR_FILES), TOKEN_CODES: (commit.side_data.token_codes, CODE_FILES)}
+    facts = {}
+    for kind, (record, names) in kept.items():
+        if record is not None:
+            size = sum(size for name, size in files if name in names)
+            each = size / n_documents if n_documents else 0.0
+            facts[kind] = {**dataclasses.asdict(record), "bytes": size, "bytes_per_document": each}
+    return {"side_data": facts}
 
 
 def _words(index: Described) -> dict[str, Any]:

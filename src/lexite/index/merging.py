@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,4 +206,3 @@ def _side_source(source: Source) -> SideSource:
 
 def _is_living(segment: Segment) -> NDArray[np.bool_]:
     return np.ones(segment.n_documents, dtype=bool) if segment.deleted is None else ~segment.deleted
-

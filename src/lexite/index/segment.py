@@ -190,9 +190,7 @@ class Segment:
         return StoredDocument(self.ids.id(document), decode_text(title, self.place), decode_text(text, self.place), fields)
 
 
-def open_segment(
-    folder: Path, record: SegmentRecord, *, with_texts: bool, side: SideLayout | None = None
-) -> Segment:
+def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool, side: SideLayout | None = None) -> Segment:
     """Maps the files of a segment.
 
     Args:

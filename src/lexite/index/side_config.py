@@ -28,9 +28,7 @@ class SideDataConfig:
         None, "Keep the dense vector of each passage for second stages, in this number format; none by default."
     )
     token_codes: bool = option(False, "Keep the latents of each token for second stages.")
-    token_k: int | None = option(
-        None, "Most latents to keep of a token (default: k_documents).", minimum=1
-    )
+    token_k: int | None = option(None, "Most latents to keep of a token (default: k_documents).", minimum=1)
 
     @property
     def kinds(self) -> frozenset[str]:

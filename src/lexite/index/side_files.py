@@ -1,7 +1,7 @@
 """The side files of a segment: their names and types, how they are written, opened and merged.
 
-Vectors have a row for each passage. Codes lie token after token: the tokens of a passage follow one another, and so do the entries
-of a token. ``code_bounds.npy`` says where the tokens and the entries of each passage begin.
+Vectors have a row for each passage. Codes lie token after token: the tokens of a passage follow one another, and so do the
+entries of a token. ``code_bounds.npy`` says where the tokens and the entries of each passage begin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.errors import IndexFormatError, StorageError
+from lexite.errors import ArgumentError, IndexFormatError, StorageError
 from lexite.index.live_runs import live_runs, living
 from lexite.index.side_config import VECTOR_TYPES, SideDataRecord
 from lexite.index.side_packing import PackedTokens, PackedVectors
@@ -115,6 +115,30 @@ class SideRows:
         found[CODE_NORMS_NAME] = self.norms[begin:end]
         found[CODE_LATENTS_NAME], found[CODE_VALUES_NAME] = self.tokens.latents[low:high], self.tokens.values[low:high]
         return found, bounds - bounds[0]
+
+
+def check_side_rows(rows: SideRows | None, record: SideDataRecord | None, n_passages: int) -> None:
+    """Refuses side data that are not what an index keeps, of as many passages as are added.
+
+    Raises:
+        ArgumentError: they are missing, superfluous, of other passages or of another form.
+    """
+    if record is None:
+        if rows is not None:
+            raise ArgumentError("The index keeps no side files, so side data of documents can have no effect. Leave them out.")
+        return
+    kept = " and ".join(sorted(kind.replace("_", " ") for kind in record.kinds))
+    if rows is None:
+        raise ArgumentError(
+            f"The index keeps {kept} of its documents, so these must come with them (side=...). Searcher.add makes them itself."
+        )
+    vectors = None if rows.vectors is None else rows.vectors.numbers
+    wanted = record.vectors
+    fits = (vectors is None) == (wanted is None) and (rows.tokens is None) == (record.token_codes is None)
+    if fits and vectors is not None and wanted is not None:
+        fits = vectors.shape == (n_passages, wanted.d) and vectors.dtype == np.dtype(VECTOR_TYPES[wanted.format])
+    if not fits or rows.n_passages != n_passages:
+        raise ArgumentError(f"The side data do not fit: the index keeps {kept}, and {n_passages} passages are added.")
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,7 @@ def rounded(values: NDArray[np.float32], indices: NDArray[np.int32]) -> NDArray[
     return activations
 
 
-def unpack_values(
-    values: NDArray[np.uint8], scales: NDArray[np.float16], counts: NDArray[Any]
-) -> NDArray[np.float32]:
+def unpack_values(values: NDArray[np.uint8], scales: NDArray[np.float16], counts: NDArray[Any]) -> NDArray[np.float32]:
     """The activations of what :func:`pack_tokens` gave, (n_entries,)."""
     activations: NDArray[np.float32] = values.astype(np.float32) * np.repeat(_steps(scales), counts)
     return activations

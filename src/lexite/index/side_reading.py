@@ -59,7 +59,9 @@ class SideReader:
         parts = [_vectors(side, begin, end) for side, begin, end in runs]
         return PassageVectors(_bounds_of(runs), np.concatenate([np.empty((0, d), np.float32), *parts]))
 
-    def all_vectors(self, passages_per_tile: int = PASSAGES_PER_TILE) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def all_vectors(
+        self, passages_per_tile: int = PASSAGES_PER_TILE
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Vectors of all documents; see ``BM25Index.all_vectors``."""
         self._check(VECTORS)
         for segment, first in zip(self._numbering.segments, self._numbering.first_documents.tolist(), strict=False):

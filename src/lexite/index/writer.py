@@ -29,7 +29,6 @@ from lexite.index.ids import decode_text
 from lexite.index.index_folder import current_commit, remove_stale
 from lexite.index.lock import WriterLock
 from lexite.index.manifest import (
-    FORMAT_VERSION,
     SEGMENTS_NAME,
     Commit,
     SegmentRecord,
@@ -46,6 +45,8 @@ from lexite.index.segment_changes import (
     write_deletions,
     write_posting_lists,
 )
+from lexite.index.side_config import SideDataRecord
+from lexite.index.side_files import SideRows, check_side_rows
 from lexite.index.static import StoredStatic, check_static, write_static
 from lexite.scoring.rows import Rows, SparseRows, as_rows
 from lexite.scoring.words import LiteralConfig
@@ -127,6 +128,11 @@ class IndexWriter:
         return self._state.field_weights
 
     @property
+    def side_data(self) -> SideDataRecord | None:
+        """Which side files are kept; None: none."""
+        return self._state.side_data
+
+    @property
     def n_documents(self) -> int:
         """Documents the index would have if it were committed now."""
         return sum(part.n_live for part in self._parts) + len(self._buffer.rows_of_ids)
@@ -140,7 +146,13 @@ class IndexWriter:
     def __contains__(self, identifier: object) -> bool:
         return bool(self._find([encode_id(identifier)])[0])
 
-    def add(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None = None) -> None:
+    def add(
+        self,
+        documents: Sequence[DocumentLike],
+        weights: SparseRows,
+        cut: CutDocuments | None = None,
+        side: SideRows | None = None,
+    ) -> None:
         """Adds new documents at the end of the index.
 
         Args:
@@ -148,8 +160,10 @@ class IndexWriter:
                 and text, whether or not it keeps texts.
             weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``; or a row for each passage.
             cut: the passages of the documents (:func:`lexite.corpus.passages.cut_documents`), where they have several.
+            side: dense vectors and token codes of the passages, in an index that keeps them.
 
         Raises:
+            ArgumentError: ``side`` is not what the index keeps. Nothing was added.
             CorpusError: an id is there already, or twice in ``documents``; or a field has a value of another type than in the
                 documents before. Nothing was added.
             MissingExtraError: documents have fields as the index's have, and pyarrow is not installed. Nothing was added.
@@ -157,24 +171,31 @@ class IndexWriter:
             ModelError: a weight is NaN, infinite or negative. Nothing was added.
             StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
         """
-        self._take(documents, weights, cut, replace=False)
+        self._take(documents, weights, cut, side, replace=False)
 
-    def replace(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None = None) -> int:
+    def replace(
+        self,
+        documents: Sequence[DocumentLike],
+        weights: SparseRows,
+        cut: CutDocuments | None = None,
+        side: SideRows | None = None,
+    ) -> int:
         """Adds documents at the end of the index; those that have an id of theirs already are deleted.
 
         Args:
             documents: the documents.
             weights: as for :meth:`add`.
             cut: likewise.
+            side: likewise.
 
         Returns:
             How many documents were replaced.
 
         Raises:
             CorpusError: an id is twice in ``documents``, or a field has a value of another type. Nothing was changed.
-            IndexFormatError, MissingExtraError, ModelError, StorageError: as :meth:`add`.
+            ArgumentError, IndexFormatError, MissingExtraError, ModelError, StorageError: as :meth:`add`.
         """
-        return self._take(documents, weights, cut, replace=True)
+        return self._take(documents, weights, cut, side, replace=True)
 
     def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
         """Deletes documents.
@@ -292,7 +313,15 @@ class IndexWriter:
             )
         self.rollback()
 
-    def _take(self, documents: Sequence[DocumentLike], weights: SparseRows, cut: CutDocuments | None, *, replace: bool) -> int:
+    def _take(
+        self,
+        documents: Sequence[DocumentLike],
+        weights: SparseRows,
+        cut: CutDocuments | None,
+        side: SideRows | None,
+        *,
+        replace: bool,
+    ) -> int:
         self._check_usable()
         ids = encode_ids(documents)
         cut = cut_documents(documents, None, self.field_weights) if cut is None else cut
@@ -305,6 +334,7 @@ class IndexWriter:
             passages = "" if len(cut.texts) == len(documents) else f" with {len(cut.texts)} passages"
             raise CorpusError(f"There are {len(documents)} documents{passages}, but weights for {n_rows}.")
         rows = check_weights(weights, self.n_latents, place)
+        check_side_rows(side, self.side_data, n_rows)
         found = self._find(ids)
         if not replace and any(found):
             first = next(document.id for document, place in zip(documents, found, strict=True) if place)
@@ -322,7 +352,7 @@ class IndexWriter:
                 if count:
                     stop = start + count
                     part = list(documents[start:stop])
-                    self._buffer.append(part, ids[start:stop], rows, cut, start, with_fields=self._keeps_fields)
+                    self._buffer.append(part, ids[start:stop], rows, cut, start, with_fields=self._keeps_fields, side=side)
                     start = stop
                 else:
                     self._flush()
@@ -409,7 +439,7 @@ class IndexWriter:
             static=static,
             fields=self._fields,
             files=files,
-            format_version=FORMAT_VERSION,
+            format_version=self._state.present_version,
         )
         write_commit(self.folder, state)
         self._state, self._static, self._static_is_new, self._new_files = state, None, False, None
@@ -422,7 +452,9 @@ class IndexWriter:
         target = self._new_folder()
         try:
             store_text = self._state.store_text
-            merged = self._open(merge_segments(sources, target, self.n_terms, self._fields or {}, store_text=store_text))
+            side = self._state.side_layout
+            written = merge_segments(sources, target, self.n_terms, self._fields or {}, store_text=store_text, side=side)
+            merged = self._open(written)
             scoring, generation = self._state.scoring, self._state.generation + 1
             write_posting_lists(merged, generation, scoring, impact_scoring(self._parts, scoring))
         except BaseException:
@@ -434,11 +466,12 @@ class IndexWriter:
 
     def _open(self, record: SegmentRecord) -> ChangedSegment:
         folder = self.folder / SEGMENTS_NAME / record.name
-        segment = open_segment(folder, record, with_texts=self._state.store_text)
+        segment = open_segment(folder, record, with_texts=self._state.store_text, side=self._state.side_layout)
         return ChangedSegment(folder, record, segment, segment.deleted)
 
     def _new_buffer(self) -> SegmentBuffer:
-        return SegmentBuffer(self._new_folder(), self.n_terms, self.segment_postings, store_text=self._state.store_text)
+        store_text, side = self._state.store_text, self._state.side_layout
+        return SegmentBuffer(self._new_folder(), self.n_terms, self.segment_postings, store_text=store_text, side=side)
 
     def _new_folder(self) -> Path:
         self._next += 1

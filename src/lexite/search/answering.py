@@ -11,7 +11,7 @@ from lexite.index.checks import check_top_k, differing_settings
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.search.operators import without_operators
 from lexite.search.queries import QueryEncoder
-from lexite.search.strategy import Answer, Backend, Strategy, depth_of, run_strategies
+from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def answered(
     encoded = encoded_for(index, encoder, queries, k_queries, floor_queries)
     chosen = scoring_for(index, own_scoring, scoring)
     options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
+    check_needs(strategies, index, encoder)
     wanted = top_k + offset
     hits = index.search(encoded, depth_of(strategies, wanted), **options)
     answer = run_strategies(Answer(encoded, hits, wanted, index, options, encoder, label), strategies)

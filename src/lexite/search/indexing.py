@@ -17,11 +17,14 @@ from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import CorpusError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo
 from lexite.index.manifest import COMMIT_NAME
+from lexite.index.side_config import SideDataConfig
+from lexite.index.side_files import SideRows
 from lexite.progress import progress
 from lexite.scoring.config import BM25Config
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.transform import drop_small
 from lexite.scoring.words import LiteralConfig
+from lexite.search.side_collection import SideCollector, side_data_of, side_rows_of
 from lexite.search.unread import UnreadDocuments
 from lexite.terms.piece_counts import PieceCounts
 
@@ -89,6 +92,7 @@ class Indexer:
         literal: LiteralConfig | None = None,
         passages: PassageConfig | None = None,
         field_weights: FieldWeights | None = None,
+        side_data: SideDataConfig | None = None,
         store_text: bool = True,
         store_fields: bool | None = None,
         static: bool = True,
@@ -103,12 +107,14 @@ class Indexer:
             literal: whether words are indexed beside latent terms, and how; None for the defaults, which index them.
             passages: how long texts are cut into passages; None leaves them whole.
             field_weights: how much title, headings and body count, encoded apart; None encodes them together.
+            side_data: what is kept of passages for second stages; None keeps nothing.
             store_text: whether titles and texts are kept.
             store_fields: whether fields are kept; None keeps them where pyarrow is installed.
             static: whether it gets a table that encodes queries without the model, where the model can have one.
             overwrite: whether an index that is there may be replaced.
 
         Raises:
+            ArgumentError: the model or the vocabulary has not what ``side_data`` asks for.
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
         from lexite.terms.static import counter_for, table_of_corpus
@@ -119,6 +125,7 @@ class Indexer:
         counter = counter_for(backbone, encoder.n_latents) if static else None
         if static and counter is None:
             logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", backbone.name)
+        side = side_data_of(side_data, encoder)
         new = not Path(path).exists()
         writer = BM25Index.create(
             path,
@@ -130,6 +137,7 @@ class Indexer:
             literal=words,
             passages=passages,
             field_weights=field_weights,
+            side_data=side,
         )
 
         def finish(counted: StaticCounter) -> None:
@@ -166,6 +174,7 @@ class Indexer:
         rows: SparseRows | None = None,
         cut: CutDocuments | None = None,
         *,
+        side: SideRows | None = None,
         replace: bool = False,
     ) -> int:
         """Takes some documents.
@@ -175,6 +184,7 @@ class Indexer:
             rows: raw weights of their passages; None encodes them. A caller that gives rows counts their codes
                 (:attr:`counter`) itself.
             cut: their passages; None cuts them as the index says.
+            side: side data of their passages, where rows are given and the index keeps some; None makes them.
             replace: whether they take the place of documents with the same ids.
 
         Returns:
@@ -186,13 +196,28 @@ class Indexer:
         if rows is None:
             counts = PieceCounts(self.encoder.components.unread_pieces)
             floor = None if cut.fields is None else 0.0  # of sums of fields it is taken afterwards
-            encoded = self.encoder.encode_documents(cut.encoded_texts, floor=floor, static=self.counter, pieces=counts)
+            sink = self.side_collector() if cut.fields is None else None
+            encoded = self.encoder.encode_documents(
+                cut.encoded_texts, floor=floor, static=self.counter, pieces=counts, sink=sink
+            )
+            side = None if sink is None else sink.collected()
             rows = summed_fields(self.encoder, encoded, cut)
+        if side is None and self.writer.side_data is not None:  # fields are encoded apart, but vectors are of whole passages
+            side = side_rows_of(self.writer.side_data, self.encoder, cut.texts)
         self.unread.note(documents, rows, counts, self.writer.literal, cut.bounds, cut.encoded_bounds)
         if replace:
-            return self.writer.replace(documents, rows, cut)
-        self.writer.add(documents, rows, cut)
+            return self.writer.replace(documents, rows, cut, side)
+        self.writer.add(documents, rows, cut, side)
         return 0
+
+    def side_collector(self, *, wants_vectors: bool = True) -> SideCollector | None:
+        """What collects the side data of passages while they are encoded; None where the index keeps none.
+
+        Args:
+            wants_vectors: whether the dense vectors come from the pass that encodes; else the caller gives them.
+        """
+        record = self.writer.side_data
+        return None if record is None else SideCollector(record, self.encoder.sae, wants_vectors)
 
     def commit(self) -> None:
         """Makes all that was taken the state of the index; see :meth:`lexite.index.IndexWriter.commit`."""

@@ -7,24 +7,31 @@ import dataclasses
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, ConfigError, IndexFormatError, ModelError
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.transform import drop_small
 from lexite.search.indexing import NUMBERS, PREFIX, READING
+from lexite.search.query_passes import RecentPasses, keepable
 from lexite.terms.config import Profile, TermsConfig, with_profile
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
+    from lexite.backbone.states import TokenStates
     from lexite.index import BM25Index, VocabularyInfo
     from lexite.terms import LatentTermEncoder, StaticTable
 
 logger = logging.getLogger("lexite")
 MODEL_OPTIONS = ("device", "precision", "trust_remote_code", "revision", *READING)
+
+_NO_MODEL = "{} need the model. Leave --static out, in Python static=True."
 
 
 class QueryEncoder(Protocol):
@@ -50,6 +57,23 @@ class QueryEncoder(Protocol):
         """Raw weights of passages of documents, ``(n_texts, n_latents)``."""
         ...
 
+    def dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Dense vectors of queries, ``(n_texts, d)`` of length 1; from the pass of the model that encoded them a moment ago.
+
+        Raises:
+            ArgumentError: there is no model.
+            BackboneError: the model has no single vector per text.
+        """
+        ...
+
+    def token_states(self, texts: Sequence[str]) -> TokenStates:
+        """States of the tokens of queries; from the pass of the model that encoded them a moment ago.
+
+        Raises:
+            ArgumentError: there is no model.
+        """
+        ...
+
     def of_newer(self, index: BM25Index) -> QueryEncoder:
         """What encodes queries for a newer commit of the same index, which may have recorded other settings."""
         ...
@@ -63,11 +87,13 @@ class ModelQueries:
         encoder: the vocabulary with its model, encoding as the index recorded.
         deliberate: settings that are other than recorded on purpose (:attr:`EncodedQueries.deliberate`).
         kind: ``model``.
+        passes: what the model gave for the last few batches of queries.
     """
 
     encoder: LatentTermEncoder
     deliberate: frozenset[str] = frozenset()
     kind: str = "model"
+    passes: RecentPasses = field(default_factory=RecentPasses, init=False, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -78,12 +104,28 @@ class ModelQueries:
         self, texts: Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
     ) -> EncodedQueries:
         """Encodes queries."""
-        queries = self.encoder.encode_queries(texts, k=k_queries, floor=floor_queries)
+        if keepable(texts):
+            states = self.passes.of(self.encoder.backbone, texts).states
+            queries = self.encoder.queries_of_states(states, texts, k=k_queries, floor=floor_queries)
+        else:
+            queries = self.encoder.encode_queries(texts, k=k_queries, floor=floor_queries)
         return dataclasses.replace(queries, deliberate=queries.deliberate | self.deliberate)
 
     def encode_passages(self, texts: Sequence[str]) -> SparseRows:
         """Raw weights of passages, encoded as documents are."""
         return self.encoder.encode_documents(texts)
+
+    def dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Dense vectors of queries."""
+        if not keepable(texts):
+            return self.encoder.backbone.dense(texts, "query")
+        return self.passes.of(self.encoder.backbone, texts).vectors()
+
+    def token_states(self, texts: Sequence[str]) -> TokenStates:
+        """States of the tokens of queries."""
+        if not keepable(texts):
+            return self.encoder.backbone.encode(texts, "query").check()
+        return self.passes.of(self.encoder.backbone, texts).states
 
     def of_newer(self, index: BM25Index) -> ModelQueries:
         """The same model, encoding as the newer commit recorded."""
@@ -126,6 +168,14 @@ class StaticQueries:
     def encode_passages(self, texts: Sequence[str]) -> SparseRows:
         """The same of passages, with all terms."""
         return self.table.encode_rows(texts)
+
+    def dense(self, texts: Sequence[str]) -> NoReturn:
+        """Not possible without the model; raises :class:`ArgumentError`."""
+        raise ArgumentError(_NO_MODEL.format("Dense vectors of queries"))
+
+    def token_states(self, texts: Sequence[str]) -> NoReturn:
+        """Not possible without the model; raises :class:`ArgumentError`."""
+        raise ArgumentError(_NO_MODEL.format("States of the tokens of queries"))
 
     def of_newer(self, index: BM25Index) -> StaticQueries:
         """The table of the newer commit."""

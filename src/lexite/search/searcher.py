@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lexite.config import from_dict
 from lexite.corpus.passages import PassageConfig, passages_of
 from lexite.corpus.text_fields import FieldWeights, field_weights_of
 from lexite.errors import ArgumentError
 from lexite.index import BM25Index, check_index_folder
+from lexite.index.side_config import SideDataConfig, VectorFormat
 from lexite.kernels.threads import ForkSafeLock
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, scoring_of
@@ -98,6 +100,9 @@ class Searcher:
         passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
         field_weights: FieldWeights | Mapping[str, float] | None = None,
         static: bool = True,
+        vectors: VectorFormat | None = None,
+        token_codes: bool = False,
+        token_k: int | None = None,
         store_text: bool = True,
         store_fields: bool | None = None,
         read: ReadOptions | None = None,
@@ -124,6 +129,10 @@ class Searcher:
             field_weights: encode title, headings and body apart, and count them so: ``{"title": 2.0}``; None encodes them
                 together. ``docs/fields-of-text.md``.
             static: keep a table that encodes queries without the model, counted from these documents.
+            vectors: keep the dense vector of each passage for second stages: ``"int8"`` (a byte for each number), ``"fp16"`` or
+                ``"fp32"``; None keeps none.
+            token_codes: keep the latents of each token for second stages.
+            token_k: most latents to keep of a token; None as many as documents are encoded with.
             store_text: keep titles and texts, so that hits show them.
             store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed, and
                 insists on it where ``read`` names some.
@@ -140,6 +149,8 @@ class Searcher:
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
         began = time.time_ns()
+        asked = {"vectors": vectors, "token_codes": token_codes, "token_k": token_k}
+        side_data = from_dict(SideDataConfig, asked, "side files")
         cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
@@ -153,6 +164,7 @@ class Searcher:
                 literal=literal_of(literal),
                 passages=cutting,
                 field_weights=weights,
+                side_data=side_data,
                 store_text=store_text,
                 store_fields=True if store_fields is None and read is not None and read.asks_for_fields else store_fields,
                 static=static,

@@ -42,7 +42,8 @@ def side_data_of(config: SideDataConfig | None, encoder: LatentTermEncoder) -> S
     if config.token_codes:
         if encoder.sae.stored_decoder is None:
             raise ArgumentError(
-                f"Token codes (--token-codes) need the decoder, but the vocabulary '{encoder.name}' was saved as an encoder only."
+                f"Token codes (--token-codes) need the decoder, but the vocabulary '{encoder.name}' was saved as an encoder "
+                "only."
             )
         codes = TokenCodesRecord(encoder.k_for("document", config.token_k))
     elif config.token_k is not None:
@@ -56,7 +57,9 @@ def _width_of_vectors(encoder: LatentTermEncoder) -> int:
     try:
         return int(encoder.backbone.dense(["a"], "document").shape[1])
     except BackboneError as error:
-        raise ArgumentError(f"Vectors (--vectors) cannot be kept: {error} Leave them out; --token-codes can be kept.") from error
+        raise ArgumentError(
+            f"Vectors (--vectors) cannot be kept: {error} Leave them out; --token-codes can be kept."
+        ) from error
 
 
 @dataclass
@@ -93,7 +96,9 @@ class SideCollector:
         """
         assert self.record.vectors is not None
         if not np.isfinite(vectors).all():
-            raise ModelError("A dense vector holds NaN or infinity. Try precision='fp32'; if it stays, the weights are damaged.")
+            raise ModelError(
+                "A dense vector holds NaN or infinity. Try precision='fp32'; if it stays, the weights are damaged."
+            )
         self._vectors.append(pack_vectors(vectors, self.record.vectors.format))
 
     def add_codes(self, codes: SparseCodes, sizes: NDArray[np.int64], *, goes_on: bool) -> None:

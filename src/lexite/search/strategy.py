@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lexite.errors import ArgumentError
+from lexite.index.side_data import how_to_keep
 from lexite.ranking.hits import Hit, PassageHit
 
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Explanation, StoredDocument, VocabularyInfo
     from lexite.index.document_ids import Among
     from lexite.index.filters import Where
+    from lexite.index.side_data import PassageCodes, PassageVectors
     from lexite.scoring.config import BM25Config
     from lexite.scoring.words import LiteralConfig
     from lexite.search.queries import QueryEncoder
@@ -33,6 +35,8 @@ CANDIDATES = 100
 NEEDS = ("vectors", "token_codes", "model")
 """What a strategy may say that it needs: dense vectors of the passages, the codes of their tokens, and queries that are encoded
 by the model rather than by a static table."""
+
+_NOUNS = {"vectors": "dense vectors", "token_codes": "token codes"}
 
 
 class Backend(Protocol):
@@ -56,6 +60,27 @@ class Backend(Protocol):
     @property
     def n_documents(self) -> int:
         """Number of documents."""
+        ...
+
+    @property
+    def side_data(self) -> frozenset[str]:
+        """What is kept of passages for second stages: ``vectors``, ``token_codes``, both or neither."""
+        ...
+
+    def vectors(self, hits: Sequence[Hit]) -> PassageVectors:
+        """The dense vectors of the passages of documents, in the order of the hits.
+
+        Raises:
+            ArgumentError: they are not kept.
+        """
+        ...
+
+    def token_codes(self, hits: Sequence[Hit]) -> PassageCodes:
+        """The codes of the tokens of the passages of documents, in the order of the hits.
+
+        Raises:
+            ArgumentError: they are not kept.
+        """
         ...
 
     def search(
@@ -158,6 +183,38 @@ def depth_of(strategies: Sequence[Strategy], top_k: int) -> int:
     (10, 100)
     """
     return max([top_k, *(int(getattr(strategy, "candidates", None) or CANDIDATES) for strategy in strategies)])
+
+
+def check_needs(strategies: Sequence[Strategy], backend: Backend, encoder: QueryEncoder | None) -> None:
+    """Refuses strategies that need what is not there (:data:`NEEDS`), before anything is searched.
+
+    Args:
+        strategies: that are to be called.
+        backend: where the question is asked. An engine says what it keeps in its capabilities.
+        encoder: what encodes queries.
+
+    Raises:
+        ArgumentError: a strategy needs dense vectors or token codes that are not kept, or the model where queries are static.
+    """
+    capabilities = getattr(backend, "capabilities", None)
+    kept = set(getattr(backend, "side_data", ()) if capabilities is None else capabilities.side_data)
+    there = kept | ({"model"} if encoder is not None and encoder.kind == "model" else set())
+    for strategy in strategies:
+        needs = getattr(strategy, "needs", ())
+        missing = next((need for need in NEEDS if need in needs and need not in there), None)
+        if missing is None:
+            continue
+        name = getattr(strategy, "__name__", type(strategy).__name__)
+        if missing == "model":
+            raise ArgumentError(
+                f"The strategy {name} needs the model, but queries are encoded without it. Leave --static out, in Python "
+                "static=True."
+            )
+        if capabilities is not None:
+            raise ArgumentError(
+                f"The strategy {name} needs {_NOUNS[missing]}, and {type(backend).__name__} keeps none. Leave it out."
+            )
+        raise ArgumentError(f"The strategy {name} needs {_NOUNS[missing]}, and the index keeps none. {how_to_keep(missing)}")
 
 
 def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:

@@ -99,9 +99,7 @@ def encode_texts(
             bar.advance(len(chunk))
 
 
-def pooled_rows(
-    parts: Components, states: TokenStates, how: Encoding, *, goes_on: bool = False
-) -> csr_array[np.float32]:
+def pooled_rows(parts: Components, states: TokenStates, how: Encoding, *, goes_on: bool = False) -> csr_array[np.float32]:
     """All raw weights of some texts; ``goes_on`` says that the first is a further part of the text before."""
     rows = []
     for portion in parts.portions(states):
