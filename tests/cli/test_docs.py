@@ -14,6 +14,7 @@ from lexite.backbone.config import BackboneConfig
 from lexite.cli.app import VERBS, build_app
 from lexite.cli.options import flag_of, options_of, short_count
 from lexite.corpus.options import ReadOptions
+from lexite.index.side_config import SideDataConfig
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.scoring.config import BM25Config
@@ -30,6 +31,7 @@ CONFIGURATIONS = (
     TermsConfig,
     BM25Config,
     LiteralConfig,
+    SideDataConfig,
     BackboneConfig,
     SAEConfig,
     TrainingConfig,

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lexite.backbone.config import Kind
 from lexite.backbone.tokens import TokenSequence
 
-if TYPE_CHECKING:
-    from lexite.backbone.transformer import Floats, TransformerBackbone
+
+class PooledModel(Protocol):
+    """What is asked of a single-vector model; ``TransformerBackbone`` has it."""
+
+    n_state_modules: int
+
+    @property
+    def dense_model(self) -> Any:
+        """The whole model of sentence-transformers."""
+        ...
+
+    def applied(self, features: dict[str, Any], kind: Kind, modules: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Features of a batch after some more modules."""
+        ...
+
+    def pool_sequences(self, sequences: Sequence[TokenSequence], kind: Kind, vectors: dict[int, torch.Tensor]) -> None:
+        """Sends sequences through all modules, and puts their vectors under the numbers of their texts."""
+        ...
+
+    def stacked(self, vectors: Mapping[int, torch.Tensor], n_texts: int) -> torch.Tensor:
+        """Vectors by the numbers of their texts as one tensor."""
+        ...
 
 
 class PassPooling:
@@ -28,7 +50,7 @@ class PassPooling:
     """
 
     def __init__(
-        self, backbone: TransformerBackbone, kind: Kind, framed: Sequence[TokenSequence], cut: Sequence[TokenSequence]
+        self, backbone: PooledModel, kind: Kind, framed: Sequence[TokenSequence], cut: Sequence[TokenSequence]
     ) -> None:
         self._backbone, self._kind, self._cut = backbone, kind, cut
         alike = (s for s in framed if len(s.keep) and s.ids.shape == cut[s.text].ids.shape and (s.ids == cut[s.text].ids).all())
@@ -48,10 +70,10 @@ class PassPooling:
             embedded = self._backbone.applied(features, self._kind, self._later)["sentence_embedding"].float().cpu()
             self._vectors.update((text, embedded[row]) for row, text in wanted)
 
-    def vectors(self) -> Floats:
+    def vectors(self) -> NDArray[np.float32]:
         """L2-normalised vectors of all texts, ``(n_texts, d)``, once all batches were pooled."""
         rest = [sequence for sequence in self._cut if sequence.text not in self._vectors]
         self._backbone.pool_sequences(rest, self._kind, self._vectors)
         stacked = self._backbone.stacked(self._vectors, len(self._cut))
-        vectors: Floats = torch.nn.functional.normalize(stacked, dim=1).numpy()
+        vectors: NDArray[np.float32] = torch.nn.functional.normalize(stacked, dim=1).numpy()
         return vectors

@@ -77,12 +77,9 @@ class StateCache:
             passages: how long texts are cut into passages; None leaves them whole.
             weights: of title, headings and body, which give states in place of passages; None: passages.
         """
-        digest, n_texts = TextDigest(), 0
-        for text in _encoded_texts(collection, passages, weights):
-            digest.add(text)
-            n_texts += 1
+        digest, n_texts = _counted_digest(_encoded_texts(collection, passages, weights))
         texts = _encoded_texts(collection, passages, weights)
-        store = self._store(collection, "document", digest.hexdigest(), n_texts, texts)
+        store = self._store(collection, "document", digest, n_texts, texts)
         place = 0
         for some in chunks(collection.read(), _texts_per_chunk(store)):
             cut = cut_documents(some, passages, weights)
@@ -107,8 +104,32 @@ class StateCache:
         Raises:
             BackboneError: the backbone has no single vector per text.
         """
-        path, n_texts = self._entry(collection, kind, "vectors", _digest(collection, kind)), _count(collection, kind)
-        return _open_or_build(path, lambda: _open_vectors(path, n_texts), lambda: self._write_vectors(path, collection, kind))
+        return self._vectors(collection, kind, _digest(collection, kind), _count(collection, kind), _texts(collection, kind))
+
+    def passage_vectors(self, collection: JudgedCollection, passages: PassageConfig | None = None) -> npt.NDArray[np.float32]:
+        """Dense vectors of the passages of the collection's documents, in order, ``(n_passages, d)``, memory-mapped.
+
+        Args:
+            collection: the collection.
+            passages: how long texts are cut into passages; None leaves them whole.
+
+        Raises:
+            BackboneError: the backbone has no single vector per text.
+        """
+        digest, n_texts = _counted_digest(_encoded_texts(collection, passages, None))
+        return self._vectors(collection, "document", digest, n_texts, _encoded_texts(collection, passages, None))
+
+    def _vectors(
+        self, collection: JudgedCollection, kind: Kind, digest: str, n_texts: int, texts: Iterator[str]
+    ) -> npt.NDArray[np.float32]:
+        """The vectors of some texts, made when they are not there or damaged."""
+        path = self._entry(collection, kind, "vectors", digest)
+
+        def build() -> None:
+            with self._bar(collection, kind, n_texts) as bar:
+                self._write_vectors(path, texts, n_texts, kind, bar)
+
+        return _open_or_build(path, lambda: _open_vectors(path, n_texts), build)
 
     def _entry(self, collection: JudgedCollection, kind: Kind, what: str, texts: str) -> Path:
         key = {
@@ -132,9 +153,9 @@ class StateCache:
     def _bar(self, collection: JudgedCollection, kind: Kind, n_texts: int) -> Any:
         return progress(f"{collection.name}: backbone", n_texts, f"{kind}s", self.show_progress)
 
-    def _write_vectors(self, path: Path, collection: JudgedCollection, kind: Kind) -> None:
-        texts, n_texts, done = iter(_texts(collection, kind)), _count(collection, kind), 0
-        with self._bar(collection, kind, n_texts) as bar, replace_folder(path) as folder:
+    def _write_vectors(self, path: Path, texts: Iterator[str], n_texts: int, kind: Kind, bar: Any) -> None:
+        done = 0
+        with replace_folder(path) as folder:
             with open(folder / "vectors.npy", "wb") as file:  # not a memory map: a full disk would kill the process
                 while chunk := list(islice(texts, TEXTS_PER_CHUNK)):
                     vectors = np.ascontiguousarray(self.backbone.dense(chunk, kind), dtype="<f4")
@@ -191,6 +212,15 @@ def _texts_per_chunk(store: StateStore) -> int:
 
 def _encoded_texts(collection: JudgedCollection, passages: PassageConfig | None, weights: FieldWeights | None) -> Iterator[str]:
     return (text for some in chunks(collection.read()) for text in cut_documents(some, passages, weights).encoded_texts)
+
+
+def _counted_digest(texts: Iterable[str]) -> tuple[str, int]:
+    """The digest of a stream of texts, and how many there are."""
+    digest, n_texts = TextDigest(), 0
+    for text in texts:
+        digest.add(text)
+        n_texts += 1
+    return digest.hexdigest(), n_texts
 
 
 def _digest(collection: JudgedCollection, kind: Kind) -> str:

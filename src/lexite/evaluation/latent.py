@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,13 @@ from lexite.ranking.rankings import Ranking
 from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import Indexer, index_documents, summed_fields
 from lexite.search.queries import configured_encoder, static_queries_of
+from lexite.search.side_collection import SideCollector
 from lexite.terms.static import counter_for
 
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates
     from lexite.backbone.config import Kind
+    from lexite.index.side_config import SideDataConfig
     from lexite.terms import BM25Config, LatentTermEncoder
 
 
@@ -47,6 +49,15 @@ class KeptStates(Protocol):
         ...
 
 
+@runtime_checkable
+class KeptVectors(Protocol):
+    """Something that keeps dense vectors of collections beside their token states."""
+
+    def passage_vectors(self, collection: JudgedCollection, passages: PassageConfig | None = None) -> npt.NDArray[np.float32]:
+        """Dense vectors of the passages of the collection's documents, in order."""
+        ...
+
+
 class LatentSystem:
     """Encodes the documents, writes a real index into a temporary folder, and searches it.
 
@@ -61,6 +72,7 @@ class LatentSystem:
         static: whether the index is searched with static queries too, through a table as `lexite index` makes it.
         passages: how long texts are cut into passages; None leaves them whole.
         field_weights: how much title, headings and body count, encoded apart; None encodes them together.
+        side_data: what the index keeps of passages for second stages; None: nothing.
 
     Raises:
         ConfigError: a k below 1 or above the number of latents, or a backbone that cannot have a static table.
@@ -78,8 +90,9 @@ class LatentSystem:
         static: bool = False,
         passages: PassageConfig | None = None,
         field_weights: FieldWeights | None = None,
+        side_data: SideDataConfig | None = None,
     ) -> None:
-        self.passages, self.field_weights = passages, field_weights
+        self.passages, self.field_weights, self.side_data = passages, field_weights, side_data
         self.literal = literal if literal is not None and literal.literal else None
         k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
         self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
@@ -125,6 +138,7 @@ class LatentSystem:
             literal=self.literal or LiteralConfig(literal=False),
             passages=self.passages,
             field_weights=self.field_weights,
+            side_data=self.side_data,
             store_text=False,
             static=self.static,
         )
@@ -140,11 +154,24 @@ class LatentSystem:
 
     def _take_states(self, indexer: Indexer, collection: JudgedCollection, cache: KeptStates, title: str) -> None:
         """Takes documents whose token states are kept."""
+        side = indexer.writer.side_data if self.field_weights is None else None
+        kept = None
+        if side is not None and side.vectors is not None:
+            if isinstance(cache, KeptVectors):
+                kept = cache.passage_vectors(collection, self.passages)
+            else:
+                side = None  # as with fields, the indexer sends the passages through the model
+        place = 0
         with progress(title, len(collection.document_ids), show=self.show_progress) as bar:
             for documents, cut, states in cache.documents(collection, self.passages, self.field_weights):
                 floor = None if cut.fields is None else 0.0
-                rows = self.encoder.encode_states(states, "document", floor=floor, static=indexer.counter)
-                indexer.take(documents, summed_fields(self.encoder, rows, cut), cut)
+                sink = None if side is None else SideCollector(side, self.encoder.sae, wants_vectors=False)
+                rows = self.encoder.encode_states(states, "document", floor=floor, static=indexer.counter, sink=sink)
+                if sink is not None and kept is not None:
+                    sink.add_vectors(kept[place : place + len(cut.texts)])
+                place += len(cut.texts)
+                collected = None if sink is None else sink.collected()
+                indexer.take(documents, summed_fields(self.encoder, rows, cut), cut, side=collected)
                 bar.advance(len(documents))
 
     def _queries(self, collection: JudgedCollection) -> EncodedQueries:

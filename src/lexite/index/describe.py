@@ -146,7 +146,7 @@ def _side(commit: Commit, files: list[tuple[str, int]], n_documents: int) -> dic
     for kind, (record, names) in kept.items():
         if record is not None:
             size = sum(size for name, size in files if name in names)
-            each = size / n_documents if n_documents else 0.0
+            each = round(size / n_documents) if n_documents else 0
             facts[kind] = {**dataclasses.asdict(record), "bytes": size, "bytes_per_document": each}
     return {"side_data": facts}
 

@@ -55,9 +55,11 @@ class TokenCodesRecord:
 
     Attributes:
         k: most latents of a token.
+        norms: whether the length of the state that they stand for is kept too: not where the vocabulary has no decoder.
     """
 
     k: int
+    norms: bool
 
 
 @dataclass(frozen=True, slots=True)

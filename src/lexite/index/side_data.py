@@ -39,7 +39,7 @@ class PassageCodes:
             activation is a term of its own, they are numbers of terms.
         values: (n_entries,) float32, activations, up to the rounding of how they are kept.
         norms: (n_tokens,) float32, the length of the state that a token's entries stand for: the decoder's bias and the sum of
-            value · atom; up to the rounding of fp16.
+            value · atom; up to the rounding of fp16. NaN where the vocabulary had no decoder when the index was built.
     """
 
     bounds: NDArray[np.int64]

@@ -76,8 +76,9 @@ class SideLayout:
             counts = "|u1" if codes.k < 1 << 8 else "<u2" if codes.k < 1 << 16 else "<u4"
             latents = "<u2" if self.n_latents <= 1 << 16 else "<i4"
             files += [NumbersFile(CODE_COUNTS_NAME, counts, "token"), NumbersFile(CODE_SCALES_NAME, "<f2", "token")]
-            files += [NumbersFile(CODE_NORMS_NAME, "<f2", "token"), NumbersFile(CODE_LATENTS_NAME, latents, "entry")]
-            files.append(NumbersFile(CODE_VALUES_NAME, "|u1", "entry"))
+            if codes.norms:
+                files.append(NumbersFile(CODE_NORMS_NAME, "<f2", "token"))
+            files += [NumbersFile(CODE_LATENTS_NAME, latents, "entry"), NumbersFile(CODE_VALUES_NAME, "|u1", "entry")]
         return tuple(files)
 
 
@@ -89,7 +90,7 @@ class SideRows:
         n_passages: how many.
         vectors: their vectors; None without any.
         tokens: the codes of their tokens; None without any.
-        norms: (n_tokens,) float16, lengths of the states that the codes stand for; None without any.
+        norms: (n_tokens,) float16, lengths of the states that the codes stand for; None where they are not kept.
         token_bounds: (n_passages + 1,) int64, the first token of each passage; None without codes.
     """
 
@@ -106,13 +107,14 @@ class SideRows:
             found[VECTORS_NAME] = self.vectors.numbers[first:last]
             if self.vectors.scales is not None:
                 found[VECTOR_SCALES_NAME] = self.vectors.scales[first:last]
-        if self.tokens is None or self.norms is None or self.token_bounds is None:
+        if self.tokens is None or self.token_bounds is None:
             return found, None
         entries = np.concatenate([[0], np.cumsum(self.tokens.counts)])[self.token_bounds].astype(np.int64)
         bounds = np.stack([self.token_bounds, entries], axis=1)[first : last + 1]
         (begin, low), (end, high) = bounds[0].tolist(), bounds[-1].tolist()
         found[CODE_COUNTS_NAME], found[CODE_SCALES_NAME] = self.tokens.counts[begin:end], self.tokens.scales[begin:end]
-        found[CODE_NORMS_NAME] = self.norms[begin:end]
+        if self.norms is not None:
+            found[CODE_NORMS_NAME] = self.norms[begin:end]
         found[CODE_LATENTS_NAME], found[CODE_VALUES_NAME] = self.tokens.latents[low:high], self.tokens.values[low:high]
         return found, bounds - bounds[0]
 
@@ -134,7 +136,9 @@ def check_side_rows(rows: SideRows | None, record: SideDataRecord | None, n_pass
         )
     vectors = None if rows.vectors is None else rows.vectors.numbers
     wanted = record.vectors
-    fits = (vectors is None) == (wanted is None) and (rows.tokens is None) == (record.token_codes is None)
+    codes = record.token_codes
+    fits = (vectors is None) == (wanted is None) and (rows.tokens is None) == (codes is None)
+    fits = fits and (rows.norms is not None) == (codes is not None and codes.norms)
     if fits and vectors is not None and wanted is not None:
         fits = vectors.shape == (n_passages, wanted.d) and vectors.dtype == np.dtype(VECTOR_TYPES[wanted.format])
     if not fits or rows.n_passages != n_passages:
@@ -224,9 +228,11 @@ def open_side(folder: Path, files: Mapping[str, FileRecord], layout: SideLayout,
     bounds, rows = None, {"passage": n_passages, "token": 0, "entry": 0}
     if layout.record.token_codes is not None:
         bounds = map_array(folder / CODE_BOUNDS_NAME, entry(CODE_BOUNDS_NAME), "<i8", (n_passages + 1, 2))
-        rows["token"], rows["entry"] = bounds[-1].tolist()
-        if bounds[0].any() or bounds[-1].min() < 0:
-            raise IndexFormatError(f"{folder / CODE_BOUNDS_NAME} is damaged: its numbers do not rise from 0.")
+        counts = next(file for file in layout.files if file.name == CODE_COUNTS_NAME)
+        rows["token"] = entry(counts.name).bytes // np.dtype(counts.dtype).itemsize
+        rows["entry"] = entry(CODE_VALUES_NAME).bytes
+        if bounds[0].any() or bounds[-1].tolist() != [rows["token"], rows["entry"]]:
+            raise IndexFormatError(f"{folder / CODE_BOUNDS_NAME} is damaged: its numbers do not rise to those of its tokens.")
     arrays = {}
     for file in layout.files:
         numbers = map_numbers(folder / file.name, entry(file.name), file.dtype, rows[file.unit] * file.width)

@@ -91,7 +91,10 @@ class SideReader:
             raise self._damaged(runs, CODE_COUNTS_NAME)
         if len(latents) and not 0 <= int(latents.min()) <= int(latents.max()) < self._n_latents:
             raise self._damaged(runs, CODE_LATENTS_NAME)
-        norms = joined(CODE_NORMS_NAME, tokens, np.float16).astype(np.float32)
+        if self._record is not None and self._record.token_codes is not None and self._record.token_codes.norms:
+            norms = joined(CODE_NORMS_NAME, tokens, np.float16).astype(np.float32)
+        else:
+            norms = np.full(len(counts), np.nan, dtype=np.float32)
         values = unpack_values(joined(CODE_VALUES_NAME, entries, np.uint8), scales, counts)
         return PassageCodes(
             _bounds_of(runs), _sums([np.diff(bounds) for bounds in tokens]), _sums([counts]), latents, values, norms

@@ -114,7 +114,7 @@ class Indexer:
             overwrite: whether an index that is there may be replaced.
 
         Raises:
-            ArgumentError: the model or the vocabulary has not what ``side_data`` asks for.
+            ArgumentError: the model has not what ``side_data`` asks for.
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
         from lexite.terms.static import counter_for, table_of_corpus
@@ -196,7 +196,8 @@ class Indexer:
         if rows is None:
             counts = PieceCounts(self.encoder.components.unread_pieces)
             floor = None if cut.fields is None else 0.0  # of sums of fields it is taken afterwards
-            sink = self.side_collector() if cut.fields is None else None
+            record = self.writer.side_data if cut.fields is None else None
+            sink = None if record is None else SideCollector(record, self.encoder.sae)
             encoded = self.encoder.encode_documents(
                 cut.encoded_texts, floor=floor, static=self.counter, pieces=counts, sink=sink
             )
@@ -209,15 +210,6 @@ class Indexer:
             return self.writer.replace(documents, rows, cut, side)
         self.writer.add(documents, rows, cut, side)
         return 0
-
-    def side_collector(self, *, wants_vectors: bool = True) -> SideCollector | None:
-        """What collects the side data of passages while they are encoded; None where the index keeps none.
-
-        Args:
-            wants_vectors: whether the dense vectors come from the pass that encodes; else the caller gives them.
-        """
-        record = self.writer.side_data
-        return None if record is None else SideCollector(record, self.encoder.sae, wants_vectors)
 
     def commit(self) -> None:
         """Makes all that was taken the state of the index; see :meth:`lexite.index.IndexWriter.commit`."""

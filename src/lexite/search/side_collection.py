@@ -30,8 +30,7 @@ def side_data_of(config: SideDataConfig | None, encoder: LatentTermEncoder) -> S
         encoder: the vocabulary of the index.
 
     Raises:
-        ArgumentError: the model has no single vector per text, the vocabulary has no decoder, or ``token_k`` is given without
-            token codes.
+        ArgumentError: the model has no single vector per text, or ``token_k`` is given without token codes.
         ConfigError: ``token_k`` is more than there are latents.
     """
     if config is None or not config.kinds:
@@ -40,12 +39,7 @@ def side_data_of(config: SideDataConfig | None, encoder: LatentTermEncoder) -> S
         return None
     codes = None
     if config.token_codes:
-        if encoder.sae.stored_decoder is None:
-            raise ArgumentError(
-                f"Token codes (--token-codes) need the decoder, but the vocabulary '{encoder.name}' was saved as an encoder "
-                "only."
-            )
-        codes = TokenCodesRecord(encoder.k_for("document", config.token_k))
+        codes = TokenCodesRecord(encoder.k_for("document", config.token_k), encoder.sae.stored_decoder is not None)
     elif config.token_k is not None:
         raise ArgumentError("token_k (--token-k) has no effect without token_codes (--token-codes). Leave one of them out.")
     vectors = None if config.vectors is None else VectorsRecord(config.vectors, _width_of_vectors(encoder))
@@ -88,6 +82,10 @@ class SideCollector:
         """Latents kept of each token; 0 for none."""
         return 0 if self.record.token_codes is None else self.record.token_codes.k
 
+    @property
+    def _keeps_norms(self) -> bool:
+        return self.record.token_codes is not None and self.record.token_codes.norms
+
     def add_vectors(self, vectors: NDArray[np.float32]) -> None:
         """Takes the dense vectors of some texts.
 
@@ -111,7 +109,8 @@ class SideCollector:
         for start in range(0, len(values), TOKENS_AT_ONCE):
             part = slice(start, start + TOKENS_AT_ONCE)
             self._tokens.append(pack_tokens(values[part], indices[part]))
-            self._norms.append(self._norms_of(codes, values[part], indices[part]))
+            if self._keeps_norms:
+                self._norms.append(self._norms_of(codes, values[part], indices[part]))
 
     def _norms_of(self, codes: SparseCodes, values: NDArray[np.float32], indices: NDArray[np.int32]) -> NDArray[np.float16]:
         """Lengths of the states that codes stand for, as they will come back from the disk."""
@@ -139,7 +138,8 @@ class SideCollector:
         none = pack_tokens(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int32))
         tokens = PackedTokens(*(np.concatenate(parts) for parts in zip(none, *self._tokens, strict=True)))
         bounds = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
-        return SideRows(n_passages, vectors, tokens, np.concatenate([np.zeros(0, np.float16), *self._norms]), bounds)
+        norms = np.concatenate([np.zeros(0, np.float16), *self._norms]) if self._keeps_norms else None
+        return SideRows(n_passages, vectors, tokens, norms, bounds)
 
 
 def side_rows_of(record: SideDataRecord, encoder: LatentTermEncoder, texts: Sequence[str]) -> SideRows:

@@ -64,7 +64,10 @@ class Backend(Protocol):
 
     @property
     def side_data(self) -> frozenset[str]:
-        """What is kept of passages for second stages: ``vectors``, ``token_codes``, both or neither."""
+        """What is kept of passages for second stages: ``vectors``, ``token_codes``, both or neither.
+
+        An engine whose capabilities name neither is not asked for them.
+        """
         ...
 
     def vectors(self, hits: Sequence[Hit]) -> PassageVectors:
