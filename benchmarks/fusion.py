@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ablation import means, measure
 
 from lexite import LatentTermEncoder
@@ -25,25 +23,11 @@ from lexite.evaluation.judged import open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.lexical import LexicalSystem
 from lexite.files import write_json
-from lexite.ranking.rankings import Ranking, best
+from lexite.ranking.fusion import fuse_rankings
 from lexite.scoring.words import LiteralConfig
 
 DEPTH = 1000
 SUMS = (("dense", "BM25"), ("dense", "latent"), ("dense", "latent, words"), ("latent", "BM25"))
-
-
-def fused(rankings: Sequence[Ranking], n_documents: int, top_k: int) -> Ranking:
-    """The best documents by the sum of the rankings' scores, each brought to 0 to 1."""
-    sums, ranked = np.zeros(n_documents, np.float32), np.zeros(n_documents, np.bool_)
-    for ranking in rankings:
-        if not len(ranking.documents):
-            continue
-        least, greatest = ranking.scores.min(), ranking.scores.max()
-        share = (ranking.scores - least) / (greatest - least) if greatest > least else np.ones_like(ranking.scores)
-        sums[ranking.documents] += share
-        ranked[ranking.documents] = True
-    matching = np.flatnonzero(ranked)
-    return best(sums[matching], top_k, matching)
 
 
 def main() -> None:
@@ -66,9 +50,7 @@ def main() -> None:
         collection = read_collection(opened, ReadOptions())
         alone = {name: system.run(collection, DEPTH).rankings for name, system in systems.items()}
         sums = {
-            " + ".join(names): [
-                fused(each, len(collection.document_ids), DEPTH) for each in zip(*(alone[name] for name in names), strict=True)
-            ]
+            " + ".join(names): [fuse_rankings(each, DEPTH) for each in zip(*(alone[name] for name in names), strict=True)]
             for names in SUMS
         }
         for name, rankings in {**alone, **sums}.items():

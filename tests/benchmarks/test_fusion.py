@@ -1,4 +1,4 @@
-"""Sums of rankings, by hand."""
+"""Sums of rankings of whole systems."""
 
 from __future__ import annotations
 
@@ -7,27 +7,10 @@ import sys
 from pathlib import Path
 
 import fusion
-import numpy as np
 import pytest
 
 from lexite import LatentTermEncoder
 from lexite.evaluation import evaluate_collections
-from lexite.ranking.rankings import Ranking
-
-
-def ranking(*pairs: tuple[int, float]) -> Ranking:
-    return Ranking(np.array([d for d, _ in pairs], np.int64), np.array([s for _, s in pairs], np.float32))
-
-
-def test_scores_are_brought_to_one_scale_and_summed() -> None:
-    found = fusion.fused([ranking((3, 12.0), (1, 9.0), (0, 8.0)), ranking((1, 0.9), (2, 0.4))], 5, 10)
-    assert found.documents.tolist() == [1, 3, 0, 2]  # 1: 1/4 + 1; 3: 1; 0 and 2 are last in theirs
-    assert found.scores.tolist() == pytest.approx([1.25, 1.0, 0.0, 0.0])
-
-
-def test_rankings_of_nothing_of_one_and_of_equals() -> None:
-    found = fusion.fused([ranking(), ranking((4, 7.0)), ranking((2, 1.0), (4, 1.0))], 5, 1)
-    assert found.documents.tolist() == [4] and found.scores.tolist() == [2.0]
 
 
 def test_the_systems_alone_are_those_of_lexite_eval(
