@@ -66,6 +66,14 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def dense_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The dense vectors that the model gives for passages of documents, ``(n_texts, d)``.
+
+        Raises:
+            ArgumentError: queries are encoded without the model.
+        """
+        ...
+
     def token_states(self, texts: Sequence[str]) -> TokenStates:
         """States of the tokens of queries; from the pass of the model that encoded them a moment ago.
 
@@ -121,6 +129,10 @@ class ModelQueries:
             return self.encoder.backbone.dense(texts, "query")
         return self.passes.of(self.encoder.backbone, texts).vectors()
 
+    def dense_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Dense vectors of passages of documents."""
+        return self.encoder.backbone.dense(texts, "document")
+
     def token_states(self, texts: Sequence[str]) -> TokenStates:
         """States of the tokens of queries."""
         if not keepable(texts):
@@ -172,6 +184,10 @@ class StaticQueries:
     def dense(self, texts: Sequence[str]) -> NoReturn:
         """Not possible without the model; raises :class:`ArgumentError`."""
         raise ArgumentError(_NO_MODEL.format("Dense vectors of queries"))
+
+    def dense_passages(self, texts: Sequence[str]) -> NoReturn:
+        """Not possible without the model; raises :class:`ArgumentError`."""
+        raise ArgumentError(_NO_MODEL.format("Dense vectors of passages"))
 
     def token_states(self, texts: Sequence[str]) -> NoReturn:
         """Not possible without the model; raises :class:`ArgumentError`."""

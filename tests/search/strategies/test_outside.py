@@ -1,0 +1,86 @@
+"""Fusion with rankings from outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vector_fakes import drawn
+
+from lexite.errors import ArgumentError, CorpusError
+from lexite.ranking import write_trec_run
+from lexite.search.strategies import Outside
+
+RANKINGS = st.dictionaries(st.integers(0, 15).map("d{}".format), st.integers(-9, 9).map(float), max_size=10)
+
+
+@given(st.integers(0, 1000), RANKINGS, st.sampled_from([0.5, 2.0]))
+def test_the_union_is_ranked_by_the_sum(seed: int, outside: dict[str, float], weight: float) -> None:
+    searcher, _, _ = drawn(seed)
+    first = {hit.id: hit.score for hit in searcher.rank("0", 12)[0]}
+    known = {name: score for name, score in outside.items() if int(name[1:]) < 12}
+
+    def part(scores: dict[str, float], name: str) -> float:
+        if name not in scores:
+            return 0.0
+        least, most = min(scores.values()), max(scores.values())
+        return 1.0 if least == most else (scores[name] - least) / (most - least)
+
+    sums = {name: part(first, name) + weight * part(known, name) for name in {**first, **known}}
+    (found,) = searcher.rank("0", 12, then=Outside(source=lambda text: outside, weight=weight))
+    assert {hit.id: hit.score for hit in found} == pytest.approx(sums)
+    assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+    assert all(hit.document == int(hit.id[1:]) for hit in found)
+
+
+def test_runs_are_read_by_query_id_and_by_text(tmp_path: Path) -> None:
+    searcher, _, _ = drawn(7)
+    ranking = {"d3": 4.0, "d9": 1.0, "unknown": 9.0}
+    write_trec_run(tmp_path / "by-id.run", {"q7": ranking})
+    write_trec_run(tmp_path / "by-text.run", {"0": ranking})
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q7", "text": "0"}) + "\n", encoding="utf-8")
+    by_id = Outside(run=str(tmp_path / "by-id.run"), queries=str(tmp_path / "queries.jsonl"))
+    ways = [
+        by_id,
+        Outside(run=str(tmp_path / "by-id.run"), query_ids={"0": "q7"}),
+        Outside(run=str(tmp_path / "by-text.run")),
+        Outside(source={"0": ranking}),
+        Outside(source=lambda text: list(ranking.items()) if text == "0" else {}),
+    ]
+    found = [searcher.rank(["0", "1"], 12, then=way) for way in ways]
+    assert all(each == found[0] for each in found) and {"d3", "d9"} <= {hit.id for hit in found[0][0]}
+    assert [hit.id for hit in found[0][1]] == [hit.id for hit in searcher.rank("1", 12)[0]]
+
+
+def test_another_searcher_is_a_source() -> None:
+    searcher, _, _ = drawn(8)
+    (found,) = searcher.rank("1", 12, then=Outside(source=lambda text: searcher.search(text, 12, passages=False)))
+    assert [hit.id for hit in found] == [hit.id for hit in searcher.rank("1", 12)[0]]
+    assert found[0].score == pytest.approx(2.0)
+
+
+def test_what_comes_in_is_what_the_search_allows() -> None:
+    searcher, _, _ = drawn(9)
+    outside = Outside(source=lambda text: {f"d{n}": 20.0 - n for n in range(12)})
+    (found,) = searcher.rank("0", 12, then=outside, among=["d0", "d1", "d2"], exclude=["d1"])
+    assert {hit.id for hit in found} == {"d0", "d2"}
+
+
+@pytest.mark.parametrize(
+    ("outside", "error", "message"),
+    [
+        (Outside(), ArgumentError, "Give one of them: run= or source="),
+        (Outside(run="x", source={}), ArgumentError, "Give one of them"),
+        (Outside(run="/nowhere.run"), CorpusError, "does not exist"),
+        (Outside(source=lambda text: 3), ArgumentError, "not a int"),
+        (Outside(source=lambda text: ["d1"]), ArgumentError, "ids with scores"),
+        (Outside(source=lambda text: {"d1": float("nan")}), ArgumentError, "finite; look at 'd1'"),
+    ],
+)
+def test_what_is_no_ranking_is_refused(outside: Outside, error: type[Exception], message: str) -> None:
+    searcher, _, _ = drawn(10)
+    with pytest.raises(error, match=message):
+        searcher.rank("0", then=outside)
