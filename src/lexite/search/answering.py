@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lexite.errors import ArgumentError
+from lexite.index import BM25Index
 from lexite.index.checks import check_top_k, differing_settings
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.search.operators import without_operators
-from lexite.search.queries import QueryEncoder
+from lexite.search.presets import preset_of
+from lexite.search.queries import QueryEncoder, static_queries_of
 from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies
 from lexite.terms.queries import EncodedQueries
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
 OPTIONS = (
-    *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries", "then"),
+    *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries"),
+    *("then", "preset"),
     *(*FIELD_OPTIONS, "offset", "operators"),
 )
 """Of a search, by name."""
@@ -41,6 +44,7 @@ def answered(
     k_queries: int | None = None,
     floor_queries: float | None = None,
     then: Sequence[Strategy] | Strategy | None = None,
+    preset: str | None = None,
     offset: int = 0,
     operators: bool = False,
     **others: Any,
@@ -55,8 +59,10 @@ def answered(
         raise ArgumentError(f"A search has no option '{unknown}'. It has {', '.join(OPTIONS)}.")
     check_top_k(top_k)
     limits = {name: value for name, value in others.items() if value is not None}
-    _check_limits(index, limits, offset, then)
     strategies = [then] if callable(then) else list(then or ())
+    if preset is not None:
+        strategies, encoder = _as_preset(preset, strategies, index, encoder, queries)
+    _check_limits(index, limits, offset, strategies)
     if operators:
         if isinstance(queries, EncodedQueries):
             raise ArgumentError("These queries are encoded already, so operators can have no effect. Give texts.")
@@ -69,6 +75,22 @@ def answered(
     hits = index.search(encoded, depth_of(strategies, wanted), **options)
     answer = run_strategies(Answer(encoded, hits, wanted, index, options, encoder, label), strategies)
     return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
+
+
+def _as_preset(
+    name: str, then: Sequence[Strategy], index: Backend, encoder: QueryEncoder, queries: object
+) -> tuple[list[Strategy], QueryEncoder]:
+    """The strategies of a preset, and what encodes queries for it."""
+    preset = preset_of(name)
+    if then:
+        raise ArgumentError("A preset has its own strategies, so then has no place beside it. Leave one of them out.")
+    if not preset.static or encoder.kind == "static":
+        return preset.chain(), encoder
+    if isinstance(queries, EncodedQueries):
+        raise ArgumentError(f"These queries are encoded already, so the preset '{name}' can have no effect. Give texts.")
+    if not isinstance(index, BM25Index):
+        raise ArgumentError(f"{type(index).__name__} has no static table, which the preset '{name}' encodes queries with.")
+    return preset.chain(), static_queries_of(index)
 
 
 def encoded_for(

@@ -310,7 +310,7 @@ class Searcher:
         answer = answered(index, self.queries, self.label, self.scoring, queries, top_k, **options)
         if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
             raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
-        weighing = self._weighing(index) if passages else None
+        weighing = self._weighing(index, answer.encoder) if passages else None
         scoring = scoring_for(index, self.scoring, options.get("scoring"))
         found = [
             describe_hits(
@@ -334,7 +334,8 @@ class Searcher:
             top_k: hits for each query.
             **options: ``scoring`` (BM25's numbers, some by name or all), ``exclude``, ``among`` and ``approximate``, as for
                 ``BM25Index.search``; ``k_queries`` and ``floor_queries``, as for :meth:`encode`; ``then``, a list of
-                strategies (:mod:`lexite.search.strategy`) that are called one after the other; ``where``, ``sort``,
+                strategies (:mod:`lexite.search.strategy`) that are called one after the other, or ``preset``, the name of one
+                of :data:`lexite.search.presets.PRESETS`; ``where``, ``sort``,
                 ``min_score`` and ``min_coverage``, as for ``BM25Index.search``, which decide what strategies see; ``offset``,
                 how many hits are passed over: the second page of ten has offset 10; ``operators``, whether
                 ``+word``, ``-word`` and ``"a phrase"`` in texts say what a hit must and must not have
@@ -351,11 +352,12 @@ class Searcher:
         answer = answered(self.backend, self.queries, self.label, self.scoring, queries, top_k, **options)
         return [list(hits) for hits in answer.rankings]
 
-    def _weighing(self, index: Backend) -> Weighing:
-        """What chooses the snippets of hits; the static table of an index sifts those of long texts."""
-        if not isinstance(self.queries, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
-            return Weighing(self.queries.encode_passages)
-        return Weighing(self.queries.encode_passages, lambda texts: static_queries_of(index).encode_passages(texts))
+    def _weighing(self, index: Backend, used: QueryEncoder | None) -> Weighing:
+        """What chooses the snippets of hits: what encoded queries. The static table of an index sifts those of long texts."""
+        encoder = used or self.queries
+        if not isinstance(encoder, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
+            return Weighing(encoder.encode_passages)
+        return Weighing(encoder.encode_passages, lambda texts: static_queries_of(index).encode_passages(texts))
 
     def explain(
         self, query: str | EncodedQueries, document: str, *, scoring: BM25Config | Mapping[str, Any] | None = None
