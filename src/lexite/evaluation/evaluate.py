@@ -15,15 +15,17 @@ from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError
 from lexite.evaluation.cache import StateCache
+from lexite.evaluation.chains import Chains
 from lexite.evaluation.dense import DenseSystem
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.lexical import LexicalSystem
 from lexite.evaluation.measures import MeasuredRun, evaluate_run, import_ir_measures
-from lexite.evaluation.report import TESTED, EvaluationReport, Row
+from lexite.evaluation.report import TESTED, THEN, EvaluationReport, Row
 from lexite.evaluation.significance import paired_test
 from lexite.evaluation.systems import Costs, System, SystemResult
 from lexite.evaluation.trec import RunFolder
+from lexite.index.side_config import SideDataConfig
 from lexite.ranking.rankings import to_run
 from lexite.scoring.config import scoring_of
 from lexite.scoring.words import LiteralConfig
@@ -32,6 +34,7 @@ from lexite.terms.encoder import LatentTermEncoder
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.scoring.config import BM25Config
+    from lexite.search.strategy import Strategy
 
 logger = logging.getLogger("lexite")
 LATENT, WITH_WORDS = "latent", "latent+words"  # the system under test, without and with literal words
@@ -63,6 +66,8 @@ def evaluate_collections(
     static: bool = False,
     passages: PassageConfig | None = AUTO,
     field_weights: FieldWeights | None = None,
+    chains: Mapping[str, Sequence[Strategy]] | None = None,
+    side_data: SideDataConfig | None = None,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -89,15 +94,19 @@ def evaluate_collections(
         passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole, as baselines do.
         field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as
             baselines do.
+        chains: second stages that are measured over the same index, by name: the system ``latent+words > NAME``. The index then
+            keeps what they need, and the paired tests treat each of them as a baseline.
+        side_data: how the index keeps what chains need; None keeps vectors in int8.
 
     Raises:
-        ConfigError: an unknown baseline, a ``top_k`` below 100, no collection, two collections of one name, or static queries
-            of a backbone that cannot have any.
+        ConfigError: a name of a chain that cannot stand in the name of a file, an unknown baseline, a ``top_k`` below 100, no
+            collection, two collections of one name, or static queries of a backbone that cannot have any.
         CorpusError: a collection is missing, holds bad records or no queries, or its qrels name unknown documents.
         MissingExtraError: ir-measures or bm25s is not installed.
         StorageError: the cache, the runs or temporary files cannot be written.
     """
     _check(baselines, top_k)
+    Chains(chains or {})  # refuses names before anything is read
     import_ir_measures()
     opened = open_collections(paths, split)
     folder = None if runs_dir is None else RunFolder(runs_dir)
@@ -106,7 +115,18 @@ def evaluate_collections(
     scoring = scoring_of(scoring, encoder.scoring)
     states = None if cache is None else StateCache(cache, encoder, show_progress)
     tested = LatentSystem(
-        encoder, scoring, k_documents, k_queries, states, show_progress, literal, static, passages, field_weights
+        encoder,
+        scoring,
+        k_documents,
+        k_queries,
+        states,
+        show_progress,
+        literal,
+        static,
+        passages,
+        field_weights,
+        Chains(chains or {}, states),
+        side_data,
     )
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
@@ -116,6 +136,7 @@ def evaluate_collections(
     texts = {
         "passages": None if passages is None else to_dict(passages),
         "field_weights": None if field_weights is None else to_dict(field_weights),
+        "side_data": to_dict(tested.side_data),
     }
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
     return _report(
@@ -130,6 +151,7 @@ class _Result:
     measured: MeasuredRun
     costs: Costs
     seconds: float
+    milliseconds: float | None
 
 
 def _check(baselines: Sequence[str], top_k: int) -> None:
@@ -150,19 +172,21 @@ def _evaluate(
         started = time.perf_counter()
         result = system.run(collection, top_k + 1)  # one more than is kept, for BEIR's rule
         seconds = time.perf_counter() - started
-        for name, ranked in _with_static(tested, result):
+        for name, ranked in _systems(tested, result):
             run = to_run([query.id for query in collection.queries], ranked.rankings, collection.document_ids, top_k)
             if folder is not None:
                 folder.write_run(collection, name, run)
-            results[name] = _Result(evaluate_run(collection.qrels, run), ranked.costs, seconds)
+            results[name] = _Result(evaluate_run(collection.qrels, run), ranked.costs, seconds, ranked.milliseconds)
             value = results[name].measured.mean[TESTED]
             logger.info("%s: %s has %s %.4f (%.0f seconds)", collection.name, name, TESTED, value, seconds)
     return results
 
 
-def _with_static(name: str, result: SystemResult) -> Iterator[tuple[str, SystemResult]]:
-    """A system's result, followed by the result of static queries where there is one."""
+def _systems(name: str, result: SystemResult) -> Iterator[tuple[str, SystemResult]]:
+    """A system's result, followed by the results of chains and of static queries where there are some."""
     yield name, result
+    for chain, chained in result.chains.items():
+        yield f"{name}{THEN}{chain}", chained
     if result.static is not None:
         yield STATIC[name], result.static
 
@@ -184,6 +208,10 @@ def _report(
         },
         settings=settings,
         seconds={name: {system: round(result.seconds, 3) for system, result in row.items()} for name, row in results.items()},
+        milliseconds={
+            name: {system: round(result.milliseconds, 3) for system, result in row.items() if result.milliseconds is not None}
+            for name, row in results.items()
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,10 +17,12 @@ from lexite.corpus import Document
 from lexite.corpus.passages import CutDocuments, PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError
+from lexite.evaluation.chains import Chains
 from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.systems import Costs, SystemResult
 from lexite.files import storage_errors
 from lexite.index import BM25Index, EncodedQueries
+from lexite.index.side_config import SideDataConfig
 from lexite.progress import progress
 from lexite.ranking.rankings import Ranking
 from lexite.scoring.words import LiteralConfig
@@ -31,7 +34,6 @@ from lexite.terms.static import counter_for
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates
     from lexite.backbone.config import Kind
-    from lexite.index.side_config import SideDataConfig
     from lexite.terms import BM25Config, LatentTermEncoder
 
 
@@ -72,7 +74,8 @@ class LatentSystem:
         static: whether the index is searched with static queries too, through a table as `lexite index` makes it.
         passages: how long texts are cut into passages; None leaves them whole.
         field_weights: how much title, headings and body count, encoded apart; None encodes them together.
-        side_data: what the index keeps of passages for second stages; None: nothing.
+        chains: second stages that are measured over the same index, which then keeps texts and what they need.
+        side_data: how the index keeps what they need; None keeps vectors in int8.
 
     Raises:
         ConfigError: a k below 1 or above the number of latents, or a backbone that cannot have a static table.
@@ -90,9 +93,11 @@ class LatentSystem:
         static: bool = False,
         passages: PassageConfig | None = None,
         field_weights: FieldWeights | None = None,
+        chains: Chains | None = None,
         side_data: SideDataConfig | None = None,
     ) -> None:
-        self.passages, self.field_weights, self.side_data = passages, field_weights, side_data
+        self.passages, self.field_weights, self.chains = passages, field_weights, chains or Chains()
+        self.side_data = self.chains.side_data(side_data)
         self.literal = literal if literal is not None and literal.literal else None
         k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
         self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
@@ -116,6 +121,8 @@ class LatentSystem:
         with folder as name:
             index = self._build_index(Path(name) / "index", collection)
             result = self._search(index, collection, queries, top_k)
+            chains = self.chains.run(index, self.encoder, collection, queries, result, top_k)
+            result = dataclasses.replace(result, chains=chains)
             if self.static:
                 static = static_queries_of(index).encode(collection.query_texts)
                 result = dataclasses.replace(result, static=self._search(index, collection, static, top_k))
@@ -123,11 +130,14 @@ class LatentSystem:
         return result
 
     def _search(self, index: BM25Index, collection: JudgedCollection, queries: EncodedQueries, top_k: int) -> SystemResult:
+        began = time.perf_counter()
         documents, scores = index.search_arrays(queries, top_k)
+        milliseconds = 1000 * (time.perf_counter() - began) / len(queries)
         postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
         return SystemResult(
             [to_ranking(row, values) for row, values in zip(documents, scores, strict=True)],
             Costs(postings, (queries.n_terms + self._words_in(collection)) / len(queries), size),
+            milliseconds=milliseconds,
         )
 
     def _build_index(self, path: Path, collection: JudgedCollection) -> BM25Index:
@@ -139,7 +149,7 @@ class LatentSystem:
             passages=self.passages,
             field_weights=self.field_weights,
             side_data=self.side_data,
-            store_text=False,
+            store_text=bool(self.chains.strategies),
             static=self.static,
         )
         title = f"{collection.name}: latent terms"

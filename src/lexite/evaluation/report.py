@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COSTS = ("postings_per_document", "terms_per_query", "bytes_per_document")
 COLUMNS = (*MEASURES, *COSTS)
 TESTED = "nDCG@10"
+THEN = " > "
+"""Between a first stage and a chain, in the name of a system."""
 _HEADINGS = {"postings_per_document": "postings\n/doc", "terms_per_query": "terms\n/query", "bytes_per_document": "bytes\n/doc"}
 
 Row = dict[str, "float | None"]
@@ -29,7 +31,8 @@ class EvaluationReport:
     Attributes:
         vocabulary: name of the vocabulary.
         collections: collection -> system -> column -> number. Systems are ``latent`` (``latent+words`` when literal words were
-            indexed too), ``dense``, ``bm25``, and where asked for ``static`` (``static+words``). Columns:
+            indexed too), ``dense``, ``bm25``, and where asked for ``latent > NAME`` of each chain and ``static``
+            (``static+words``). Columns:
             ``nDCG@10``, ``R@100``, ``MRR@10``, defined by :func:`lexite.evaluation.evaluate_run`, and
             ``postings_per_document``, ``terms_per_query``, ``bytes_per_document``, defined by
             :class:`lexite.evaluation.Costs`. Only ``bytes_per_document`` of a late-interaction backbone is None.
@@ -38,7 +41,9 @@ class EvaluationReport:
         per_query: collection -> system -> measure -> query id -> value.
         settings: what the numbers were made with.
         seconds: collection -> system -> seconds for encoding, indexing and searching together; ``static`` shares the run of
-            ``latent``, and so its seconds.
+            ``latent``, and so its seconds. So do chains.
+        milliseconds: collection -> system -> time of a query in the mean, without encoding it: of the first stage, and of all
+            stages of a chain. Others are not timed.
     """
 
     vocabulary: str
@@ -48,6 +53,7 @@ class EvaluationReport:
     per_query: dict[str, dict[str, dict[str, dict[str, float]]]]
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    milliseconds: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, Row]:
@@ -59,8 +65,8 @@ class EvaluationReport:
         """The report as JSON values.
 
         ``vocabulary``, ``collections`` and ``mean`` are a contract with other tools. ``significance`` (``collections`` and
-        ``mean``, each with one object per baseline), ``settings``, ``seconds`` and ``lexite`` (the version) come on top. Values
-        per query are not in it: write runs, and score them.
+        ``mean``, each with one object per baseline), ``settings``, ``seconds``, ``milliseconds`` and ``lexite`` (the version)
+        come on top. Values per query are not in it: write runs, and score them.
         """
         tests = {name: {baseline: asdict(test) for baseline, test in row.items()} for name, row in self.significance.items()}
         mean_tests = {baseline: asdict(test) for baseline, test in self.mean_significance.items()}
@@ -71,6 +77,7 @@ class EvaluationReport:
             "significance": {"measure": TESTED, "collections": tests, "mean": mean_tests},
             "settings": self.settings,
             "seconds": self.seconds,
+            "milliseconds": self.milliseconds,
             "lexite": __version__,
         }
 
@@ -78,7 +85,8 @@ class EvaluationReport:
         """The report as a rich table: one row per collection and system, the best value of each measure in bold.
 
         The rows of baselines end with the difference ``latent - baseline`` in nDCG@10 and the p-values of the paired t-test
-        and the paired randomisation test. With several collections, the mean comes last.
+        and the paired randomisation test. With several collections, the mean comes last. Where chains were measured, a column
+        has the milliseconds of a query.
         """
         from rich.markup import escape
         from rich.table import Table
@@ -87,7 +95,9 @@ class EvaluationReport:
         table.add_column("collection", no_wrap=True)
         table.add_column("system", no_wrap=True)
         tests = ("latent -\nbaseline", "p\nt-test", "p\nrandom.") if any(self.significance.values()) else ()
-        for heading in (*(_HEADINGS.get(column, column) for column in COLUMNS), *tests):
+        timed = any(THEN in system for row in self.collections.values() for system in row)
+        times = ("ms\n/query",) if timed else ()
+        for heading in (*(_HEADINGS.get(column, column) for column in COLUMNS), *times, *tests):
             table.add_column(heading, justify="right", no_wrap=True)
         groups: list[tuple[str, Mapping[str, Row], Mapping[str, PairedTest]]] = [
             (name, rows, self.significance[name]) for name, rows in self.collections.items()
@@ -101,10 +111,17 @@ class EvaluationReport:
                     "" if number else escape(one_line(name)),
                     system,
                     *cells,
+                    *([self._time(name, system)] if timed else []),
                     *(_test_cells(compared.get(system)) if tests else ()),
                 )
             table.add_section()
         return table
+
+    def _time(self, name: str, system: str) -> str:
+        """The milliseconds of a query, on one collection or in the mean."""
+        rows = [self.milliseconds.get(name, {})] if name in self.collections else list(self.milliseconds.values())
+        value = _mean([row.get(system) for row in rows])
+        return "-" if value is None else f"{value:.2f}"
 
 
 def _mean(values: list[float | None]) -> float | None:

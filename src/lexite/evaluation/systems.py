@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lexite.evaluation.judged import JudgedCollection
@@ -37,11 +38,15 @@ class SystemResult:
         rankings: one per query, in the order of the queries; documents that share no term with the query are left out.
         costs: of the index.
         static: the result of static queries on the same index; None where they were not asked for.
+        chains: the results of second stages on the same index, by the name of the chain.
+        milliseconds: mean time of a query, searching and all stages together, without encoding; None where it was not measured.
     """
 
     rankings: list[Ranking]
     costs: Costs
     static: SystemResult | None = None
+    chains: Mapping[str, SystemResult] = field(default_factory=dict)
+    milliseconds: float | None = None
 
 
 class System(Protocol):

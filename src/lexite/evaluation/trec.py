@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lexite.evaluation.judged import JudgedCollection
+from lexite.evaluation.report import THEN
 from lexite.files import storage_errors
 from lexite.index import write_trec_qrels, write_trec_run
 
@@ -30,5 +31,9 @@ class RunFolder:
         write_trec_qrels(self.path / f"{collection.name}.qrels", collection.qrels)
 
     def write_run(self, collection: JudgedCollection, system: str, run: Mapping[str, Mapping[str, float]]) -> None:
-        """Writes a system's ranking of a collection; query id -> document id -> score."""
+        """Writes a system's ranking of a collection; query id -> document id -> score.
+
+        The name of a file has a dot where that of the system has `` > ``, as in ``latent > hybrid``.
+        """
+        system = system.replace(THEN, ".")
         write_trec_run(self.path / f"{collection.name}.{system}.run", run, tag=f"lexite-{system}")
