@@ -83,6 +83,15 @@ ProfileOption = Annotated[
         show_default=False,
     ),
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="Way of searching: fast (static queries) or default (no second stage).",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output of the same kind that exists already.")]
 

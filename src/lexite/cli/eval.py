@@ -18,19 +18,23 @@ from lexite.cli.arguments import (
     FieldWeightOption,
     PassagesOption,
     PrefixOption,
+    PresetOption,
     ProfileOption,
     VocabularyOption,
     load_vocabulary,
 )
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, console, is_quiet, write_json
+from lexite.cli.strategy_options import StrategySettings, with_strategies
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
 from lexite.corpus.text_fields import field_weights_of
 from lexite.errors import ConfigError, StorageError
+from lexite.index.side_config import SideDataConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
+from lexite.search.presets import preset_of
 from lexite.terms.config import TermsConfig
 
 
@@ -46,8 +50,10 @@ from lexite.terms.config import TermsConfig
     terms="Terms",
     scoring="Scoring (default: what the vocabulary says)",
     words=WORDS_HEADING,
+    side="Side files, for second stages (default: what --then needs, vectors in int8)",
     model=RUNTIME_HEADING,
 )
+@with_strategies
 def eval_verb(
     collections: Annotated[
         list[str] | None,
@@ -74,12 +80,24 @@ def eval_verb(
         bool,
         typer.Option("--static/--no-static", help="Search the same index with static queries too, through its own table."),
     ] = False,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--then",
+            help="Second stages to measure over the same index: names with commas between them. Can be given several times.",
+            metavar="NAMES",
+            show_default=False,
+        ),
+    ] = None,
+    preset: PresetOption = None,
     passages: PassagesOption = "auto",
     field_weight: FieldWeightOption = None,
+    strategies: StrategySettings,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
     scoring: Overrides[BM25Config],
     words: LiteralConfig,
+    side: SideDataConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Measure a vocabulary on test collections, beside its baselines.
@@ -94,6 +112,11 @@ def eval_verb(
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
     if not collections:
         raise WrongUsage("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
+    chains = strategies.chains(then or [])
+    if preset is not None:
+        chosen = preset_of(preset)
+        static = static or chosen.static
+        chains |= {preset: chosen.chain()} if chosen.steps else {}
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     if strange := next((name for name in named if name not in BASELINES), None):  # before the model is loaded
         raise WrongUsage(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
@@ -110,6 +133,8 @@ def eval_verb(
         passages=cutting,
         field_weights=weights,
         static=static,
+        chains=chains,
+        side_data=side,
         top_k=top_k,
         split=split,
         cache=cache,

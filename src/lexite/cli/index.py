@@ -20,6 +20,7 @@ from lexite.cli.arguments import (
     Overwrite,
     PassagesOption,
     PrefixOption,
+    PresetOption,
     ProfileOption,
     Sources,
     VocabularyOption,
@@ -31,7 +32,7 @@ from lexite.cli.arguments import (
     skipped_to_json,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import is_quiet, print_json, quoted, say
+from lexite.cli.output import WrongUsage, is_quiet, print_json, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
@@ -39,6 +40,7 @@ from lexite.corpus.text_fields import field_weights_of
 from lexite.index.side_config import SideDataConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
+from lexite.search.presets import preset_of
 from lexite.terms.config import TermsConfig
 from lexite.wording import counted
 
@@ -72,6 +74,7 @@ def index_verb(
     ] = True,
     passages: PassagesOption = "auto",
     field_weight: FieldWeightOption = None,
+    preset: PresetOption = None,
     as_json: JsonFlag = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
@@ -93,6 +96,11 @@ def index_verb(
 
     sources, output = need_sources(sources, "index"), need_output(output)
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
+    if preset is not None:
+        chosen = preset_of(preset)
+        if chosen.static and not static:
+            raise WrongUsage(f"The preset {preset} needs the static table. Leave --no-static out.")
+        side = chosen.side_data(side)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started, began = time.monotonic(), time.time_ns()

@@ -79,7 +79,7 @@ def configured(
             return verb(**values)
 
         parameters = [_context_parameter(), *_own_parameters(own, hints), *_recipe_parameter(recipe)]
-        parameters += [_parameter(field, group) for group in groups for field in group.fields]
+        parameters += [parameter for group in groups for parameter in _parameters(group)]
         parameters += _log_parameters()
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -142,6 +142,16 @@ def short_count(value: int) -> str:
         if value and value % size == 0:
             return f"{value // size}{suffix}"
     return str(value)
+
+
+def shown_default(field: dataclasses.Field[Any]) -> str:
+    """The default of a field as the documentation writes it; empty where there is none."""
+    value: Any = field.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == ():
+        return ""
+    return short_count(value) if field.metadata["count"] else str(value)
 
 
 def _own_parameters(parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> list[inspect.Parameter]:
@@ -212,15 +222,32 @@ def _log_parameters() -> list[inspect.Parameter]:
     return [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=a) for n, a in named.items()]
 
 
-def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Parameter:
-    kind = _plain_type(typing.get_type_hints(group.cls)[field.name])
+def _parameters(group: _Group) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group.cls)
+    return [parameter_of(field, hints[field.name], group.heading, group.shows_defaults) for field in group.fields]
+
+
+def parameter_of(
+    field: dataclasses.Field[Any], hint: Any, heading: str, shows_defaults: bool, name: str = ""
+) -> inspect.Parameter:
+    """The option of a field, as the parameter of a verb that typer reads.
+
+    Args:
+        field: of a configuration.
+        hint: its type.
+        heading: in ``--help``.
+        shows_defaults: whether the default of the field is the default of the option; else that is None.
+        name: of the parameter, where it is other than the field's.
+    """
+    kind = _plain_type(hint)
     metadata = field.metadata
-    default: Any = field.default if group.shows_defaults else None
-    settings: dict[str, Any] = {"help": metadata["help"], "rich_help_panel": group.heading}
+    default: Any = field.default if shows_defaults else None
+    settings: dict[str, Any] = {"help": metadata["help"], "rich_help_panel": heading}
     settings["show_default"] = default not in (None, "")
-    names = [flag_of(field)]
+    names = [flag(name) if name else flag_of(field)]
     if kind is bool:
-        names = [f"{flag(field.name)}/--no-{flag(field.name)[2:]}"]
+        yes = flag(name or field.name)
+        names = [f"{yes}/--no-{yes[2:]}"]
     elif metadata.get("count"):
         kind, settings["metavar"] = str, "COUNT"
         default = None if default is None else short_count(default)
@@ -232,7 +259,7 @@ def _parameter(field: dataclasses.Field[Any], group: _Group) -> inspect.Paramete
         settings |= {"metavar": "TEXT", "show_default": False}
         default = None
     annotation = typing.Annotated[Union[kind, None], typer.Option(*names, **settings)]  # type: ignore[valid-type]  # noqa: UP007
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(name or field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _plain_type(hint: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, open_queries, report_skipped
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, PresetOption
 from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.options import configured, flag
 from lexite.cli.output import WrongUsage, console, print_json, say
+from lexite.cli.query_input import listed_queries, piped_queries
+from lexite.cli.strategy_options import StrategySettings, with_strategies
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
-from lexite.errors import ConfigError, CorpusError, QueryError
+from lexite.errors import ConfigError, QueryError
 from lexite.scoring.config import BM25Config
 from lexite.search import Searcher
 from lexite.search.indexing import chunks
 from lexite.search.labels import labels_of
 from lexite.search.limits import HitLimits
 from lexite.search.operators import missing_words, parse_query
+from lexite.search.presets import preset_of
 from lexite.search.results import describe_hits
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
@@ -55,6 +58,7 @@ PROMPT = "\nquery> "
     scoring="Scoring (default: what the index says)",
     model=RUNTIME_HEADING,
 )
+@with_strategies
 def search_verb(
     index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
     query: Annotated[
@@ -115,7 +119,13 @@ def search_verb(
     vocabulary: Annotated[
         str | None, typer.Option("--vocabulary", help="Where the index's vocabulary is, if it was moved.", metavar="NAME")
     ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option("--then", help="Second stages, in order: names with commas between them.", metavar="NAMES"),
+    ] = None,
+    preset: PresetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, each on a line.")] = False,
+    strategies: StrategySettings,
     limits: HitLimits,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
@@ -134,6 +144,12 @@ def search_verb(
         raise WrongUsage("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries or static):
         raise WrongUsage("--terms takes the place of words, of --queries and of --static. Give one of them.")
+    if terms_file is not None and (then or preset):
+        raise WrongUsage("--terms holds terms, of which second stages know no texts. Leave --then and --preset out.")
+    if then and preset:
+        raise WrongUsage("--preset takes the place of --then. Give one of them.")
+    chains = strategies.chains([then] if then else [])
+    static = static or (preset is not None and preset_of(preset).static)
     if terms_file is not None and operators:
         raise WrongUsage("--terms holds terms, in which there are no operators. Leave --operators out.")
     if terms_file is not None:
@@ -154,12 +170,14 @@ def search_verb(
         else:
             asked.answer(vocabulary, as_json, shown)
         return
-    listed = _listed_queries(query, queries, read)
+    listed = listed_queries(query, queries, read)
     searcher = Searcher.open(opened, static=static, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
     typed = queries is None and (bool(query) or sys.stdin.isatty())
     reads = {"operators": typed if operators is None else operators}
+    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
     options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given()}
+    options |= {"then": stages} if stages else {}
     _ask(Session(searcher, options, snippets, passages_per_hit, shown), listed, run, as_json)
 
 
@@ -172,30 +190,16 @@ def _check_place(option: str, idle: Sequence[str]) -> None:
         )
 
 
-def _listed_queries(query: list[str] | None, queries: Path | None, read: ReadOptions) -> list[Query]:
-    """The queries of the command line and of ``--queries``; none when they are to be asked for."""
-    from lexite.corpus import Query
-
-    listed: list[Query] = []
-    if queries:
-        stream, report = open_queries([str(queries)], read)
-        listed = list(stream)
-        report_skipped(report)
-    if query:
-        listed.insert(0, Query("query" if queries else "1", _decoded(" ".join(query))))
-    return listed
-
-
 def _ask(session: Session, listed: Sequence[Query], run: Path | None, as_json: bool) -> None:
     """Answers the queries that are listed; where there are none, those of a pipe or of a conversation."""
     if run is not None:
-        _report_run(session.write_run(listed or list(_piped_queries()), run), run, as_json)
+        _report_run(session.write_run(listed or list(piped_queries()), run), run, as_json)
     elif listed:
         session.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
         session.converse()
     else:
-        for piped in _piped_queries():
+        for piped in piped_queries():
             session.answer([piped], as_json, headings=True)
 
 
@@ -350,36 +354,6 @@ def _report_run(written: tuple[int, int], run: Path, as_json: bool) -> None:
         print_json({"run": str(run), "queries": n_queries, "hits": n_hits})
     elif str(run) != "-":
         say(f"{counted(n_queries, 'query', 'queries')}, {counted(n_hits, 'hit')}: {run}")
-
-
-def _piped_queries() -> Iterator[Query]:
-    from lexite.corpus import Query
-
-    number = 0
-    for line in _lines_of_stdin():
-        if line.strip():
-            number += 1
-            yield Query(str(number), line.strip())
-    if not number:
-        raise CorpusError("Standard input holds no queries. Give one on the command line, or one a line on standard input.")
-
-
-def _lines_of_stdin() -> Iterator[str]:
-    """Lines of standard input, which is UTF-8 whatever the locale says, as files are."""
-    from lexite.corpus.streams import not_utf8
-
-    for number, line in enumerate(getattr(sys.stdin, "buffer", sys.stdin), start=1):
-        try:
-            yield line.decode("utf-8") if isinstance(line, bytes) else line
-        except UnicodeDecodeError as problem:
-            raise CorpusError(f"Standard input, line {number}: {not_utf8(problem)}") from None
-
-
-def _decoded(text: str) -> str:
-    """The words of the command line; bytes that could not be decoded are kept in them as lone surrogates by Python."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ConfigError("The query is not valid in the encoding of this terminal. Write it in UTF-8.")
-    return text
 
 
 def _enable_line_editing() -> None:
