@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typer.main import get_command
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.app import VERBS, build_app
-from lexite.cli.options import flag_of, options_of, short_count
+from lexite.cli.options import flag, flag_of, options_of, shown_default
+from lexite.cli.strategy_options import option_name
 from lexite.corpus.options import ReadOptions
 from lexite.index.side_config import SideDataConfig
 from lexite.sae.config import SAEConfig
@@ -20,6 +20,7 @@ from lexite.sae.objective import ObjectiveConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.search.limits import HitLimits
+from lexite.search.strategies import STRATEGIES
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.training.config import TrainingConfig
 
@@ -51,7 +52,7 @@ def test_shared_options_are_all_described(cls: type) -> None:
 
 
 def test_no_option_is_described_that_is_gone() -> None:
-    known = {flag_of(field) for cls in CONFIGURATIONS for field in options_of(cls)}
+    known = {flag_of(field) for cls in CONFIGURATIONS for field in options_of(cls)} | set(strategy_options())
     assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", page("options.md"), re.MULTILINE)) == known
 
 
@@ -60,23 +61,27 @@ def test_defaults_and_meanings_are_those_of_the_program(cls: type) -> None:
     rows = dict(re.findall(r"^\| `(--[a-z0-9-]+)` \| (.*) \|$", page("options.md"), re.MULTILINE))
     for field in options_of(cls):
         default, meaning = rows[flag_of(field)].split("|", 1)
-        assert default.strip() == shown(field), field.name
+        assert default.strip() == shown_default(field), field.name
         assert meaning.strip().startswith(field.metadata["help"].rstrip(".")), field.name
 
 
-def shown(field: dataclasses.Field[Any]) -> str:
-    """A default as the page writes it."""
-    value = field.default
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == ():
-        return ""
-    return short_count(value) if field.metadata["count"] else str(value)
+def strategy_options() -> dict[str, Any]:
+    """The options of all strategies, with their fields."""
+    return {flag(option_name(name, field.name)): field for name in STRATEGIES for field in options_of(STRATEGIES[name])}
+
+
+def test_options_of_strategies_are_described_as_the_program_has_them() -> None:
+    rows = dict(re.findall(r"^\| `(--[a-z0-9-]+)` \| (.*) \|$", page("options.md"), re.MULTILINE))
+    for option, field in strategy_options().items():
+        default, meaning = rows[option].split("|", 1)
+        assert default.strip() == shown_default(field), option
+        assert meaning.strip().startswith(field.metadata["help"].rstrip(".")), option
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_has_a_page_with_its_own_options(verb: str) -> None:
     shared = {field.name for cls in CONFIGURATIONS for field in options_of(cls)} | {"verbose", "quiet", "help"}
+    shared |= {option_name(name, field.name) for name in STRATEGIES for field in options_of(STRATEGIES[name])}
     (command,) = [c for name, c in get_command(build_app(verb)).commands.items() if name == verb]  # type: ignore[attr-defined]
     own = [p for p in command.params if p.param_type_name == "option" and p.name not in shared]
     text = page(PAGES[verb])

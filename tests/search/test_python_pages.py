@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lexite import Searcher
 from lexite.cli import main
 from lexite.errors import LexiteError
 from lexite.terms.card import usage
@@ -65,6 +66,19 @@ def test_the_page_on_filters_runs(notes: Path, capsys: pytest.CaptureFixture[str
         "(('biology', 1), ('moon', 1), ('sea', 1))",
         "year >= 2020 and 'biology' in tags",
     ]
+
+
+def test_the_page_on_second_stages_runs(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Searcher.build(["notes/"], "notes.lexite").close()
+    names: dict[str, Any] = {}
+    for block in blocks("docs/second-stages.md", "python"):
+        exec(block, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in printed[:3]} == set(NOTES)
+    assert names["chosen"].n_queries == 3 and len(names["judged"].folds) == 2
+    own = max((block for block in blocks("docs/second-stages.md", "python") if "class PreferShort" in block), key=len)
+    lines = own[own.index("@dataclass") : own.index("print")].strip().splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 12
 
 
 def test_the_guide_names_every_class_of_errors() -> None:
