@@ -38,6 +38,7 @@ VERBS = {
     "info": "Describe an index, a vocabulary, a checkpoint or a folder of token states.",
     "encode": "Turn texts into weights of latent terms.",
     "eval": "Measure a vocabulary on test collections, beside its baselines.",
+    "tune": "Choose the weight of dense scores for an index.",
     "train": "Train a vocabulary on texts.",
     "rank": "Put the latents of a vocabulary in order of importance.",
     "import": "Make a vocabulary of a sparse autoencoder that was trained elsewhere.",
