@@ -1,0 +1,259 @@
+"""MaxSim: for each token of a query the most similar token of a passage, added up (Khattab and Zaharia 2020, arXiv 2004.12832).
+
+The similarity of two tokens is the cosine of their states. A passage's tokens come as codes of a sparse autoencoder, which are
+never decoded: with q a query token of unit length, d_l the atom of latent l, b the decoder's bias and n the norm of the
+passage's token,
+
+    sim(q, token) = (q · b + Σ value_l · (q · d_l)) / n
+
+so that only the products q · d_l are computed over the width of a state. Or a passage's tokens come as vectors. A passage
+scores Σ weight_i · max over its tokens of sim(q_i, token).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from lexite.kernels.threads import parallel_ranges
+
+if TYPE_CHECKING:
+    import torch
+
+LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
+SMALLEST_RANGE = 64  # passages under which a second thread does not pay
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+
+
+def maxsim_codes(
+    queries: Floats,
+    weights: Floats,
+    atoms: Floats | torch.Tensor,
+    bias: Floats,
+    tokens: Numbers,
+    entries: Numbers,
+    latents: NDArray[np.int32],
+    values: Floats,
+    norms: Floats,
+) -> Floats:
+    """MaxSim of a query with passages whose tokens are codes.
+
+    Args:
+        queries: (n_queries, d) states of the query's tokens, of unit length.
+        weights: (n_queries,) what each of them counts.
+        atoms: (n_latents, d) the decoder's rows; a tensor of bf16 is multiplied in bf16, which rounds each product to 8 bits.
+        bias: (d,) the decoder's bias.
+        tokens: (n_passages + 1,); passage ``p`` has the tokens ``tokens[p]:tokens[p + 1]``.
+        entries: (n_tokens + 1,); token ``t`` has the entries ``entries[t]:entries[t + 1]``.
+        latents: (n_entries,) below twice ``n_latents``: ``n_latents + l`` is latent l with a negative sign.
+        values: (n_entries,) activations.
+        norms: (n_tokens,) norms of the tokens' states; a token of norm 0 is similar to nothing, with similarity 0.
+
+    Returns:
+        (n_passages,); minus infinity for a passage without a token.
+    """
+    scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float32)
+    if not len(queries) or not len(scores):
+        return scores
+    n_latents = len(atoms)
+    places = np.zeros(2 * n_latents, dtype=np.int32)
+    _mark(latents, places)
+    used = np.flatnonzero(places)
+    places[used] = np.arange(len(used), dtype=np.int32)
+    padded = _padded(queries)
+    products = _products_of(atoms, used % n_latents, padded)  # (n_used, width)
+    products[used >= n_latents] *= -1.0
+    offsets = padded @ bias
+    counts = np.zeros(len(padded), dtype=np.float32)
+    counts[: len(weights)] = weights
+    arguments = (products, offsets, counts, places, tokens, entries, latents, values, norms, scores)
+    parallel_ranges(_codes, len(scores), *arguments, smallest=SMALLEST_RANGE)
+    return scores
+
+
+def maxsim_codes_reference(
+    queries: Floats,
+    weights: Floats,
+    atoms: Floats,
+    bias: Floats,
+    tokens: Numbers,
+    entries: Numbers,
+    latents: NDArray[np.int32],
+    values: Floats,
+    norms: Floats,
+) -> Floats:
+    """The plain definition of :func:`maxsim_codes`: every token is decoded, every similarity computed."""
+    decoded = _decoded(atoms, bias, entries, latents, values)
+    lengths = np.where(norms > 0, norms, 1.0)[:, None]
+    return maxsim_vectors_reference(queries, weights, np.where(norms[:, None] > 0, decoded / lengths, 0.0), tokens)
+
+
+def code_norms(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> Floats:
+    """Norms of the states that codes stand for, for another decoder than the one whose norms are kept.
+
+    Args:
+        atoms: (n_latents, d) the decoder's rows.
+        bias: (d,) its bias.
+        entries: (n_tokens + 1,); token ``t`` has the entries ``entries[t]:entries[t + 1]``.
+        latents: (n_entries,), as for :func:`maxsim_codes`.
+        values: (n_entries,) activations.
+
+    Returns:
+        (n_tokens,) ‖bias + Σ value · atom‖.
+    """
+    norms = np.empty(len(entries) - 1, dtype=np.float32)
+    parallel_ranges(_norms, len(norms), atoms, bias, entries, latents, values, norms)
+    return norms
+
+
+def code_norms_reference(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> Floats:
+    """The plain definition of :func:`code_norms`."""
+    return np.linalg.norm(_decoded(atoms, bias, entries, latents, values), axis=1).astype(np.float32)
+
+
+def maxsim_vectors(queries: Floats, weights: Floats, vectors: Floats, tokens: Numbers) -> Floats:
+    """MaxSim of a query with passages whose tokens are vectors, compared by their products.
+
+    Args:
+        queries: (n_queries, d), of unit length where the similarity is to be the cosine.
+        weights: (n_queries,) what each of them counts.
+        vectors: (n_tokens, d), likewise.
+        tokens: (n_passages + 1,); passage ``p`` has the rows ``tokens[p]:tokens[p + 1]``.
+
+    Returns:
+        (n_passages,); minus infinity for a passage without a token.
+    """
+    scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float32)
+    if len(queries) and len(scores):
+        products = vectors @ queries.T  # (n_tokens, n_queries)
+        parallel_ranges(_products, len(scores), products, weights, tokens, scores, smallest=SMALLEST_RANGE)
+    return scores
+
+
+def maxsim_vectors_reference(queries: Floats, weights: Floats, vectors: NDArray[Any], tokens: Numbers) -> Floats:
+    """The plain definition of :func:`maxsim_vectors`."""
+    scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float64)
+    for passage, (start, stop) in enumerate(zip(tokens[:-1], tokens[1:], strict=True)):
+        if stop > start and len(queries):
+            similar = queries.astype(np.float64) @ vectors[start:stop].astype(np.float64).T
+            scores[passage] = weights @ similar.max(axis=1)
+    return scores.astype(np.float32)
+
+
+def _products_of(atoms: Floats | torch.Tensor, used: NDArray[np.int64], queries: Floats) -> Floats:
+    """Products of some atoms with query tokens, ``(len(used), n_queries)``."""
+    if isinstance(atoms, np.ndarray):
+        chosen: Floats = atoms[used] @ queries.T
+        return chosen
+    import torch
+
+    with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
+        products = atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T
+        rows: Floats = products.float().cpu().numpy()[used]
+    return rows
+
+
+def _padded(queries: Floats) -> Floats:
+    """Query tokens, with rows of zeros up to a multiple of :data:`LANES`."""
+    width = -(-len(queries) // LANES) * LANES
+    padded = np.zeros((width, queries.shape[1]), dtype=np.float32)
+    padded[: len(queries)] = queries
+    return padded
+
+
+def _decoded(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> NDArray[np.float64]:
+    """The state that each token's codes stand for, plainly: ``(n_tokens, d)``."""
+    signed = np.concatenate([atoms, -atoms]).astype(np.float64)
+    rows = [
+        bias + values[start:stop].astype(np.float64) @ signed[latents[start:stop]]
+        for start, stop in zip(entries[:-1], entries[1:], strict=True)
+    ]
+    return np.array(rows).reshape(-1, len(bias))
+
+
+@njit(cache=True, nogil=True)
+def _norms(
+    atoms: Any, bias: Any, entries: Any, latents: Any, values: Any, norms: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    n_latents, width = atoms.shape
+    state = np.empty(width, dtype=np.float32)
+    for token in range(start, stop):
+        state[:] = bias
+        for entry in range(entries[token], entries[token + 1]):
+            latent, value = latents[entry], values[entry]
+            if latent >= n_latents:
+                latent, value = latent - n_latents, -value
+            for column in range(width):
+                state[column] += value * atoms[latent, column]
+        squares = np.float32(0.0)
+        for column in range(width):
+            squares += state[column] * state[column]
+        norms[token] = np.sqrt(squares)
+
+
+@njit(cache=True, nogil=True)
+def _mark(latents: Any, places: Any) -> None:  # pragma: no cover - compiled
+    for entry in range(latents.shape[0]):
+        places[latents[entry]] = 1
+
+
+@njit(cache=True, nogil=True)
+def _codes(
+    products: Any,
+    offsets: Any,
+    weights: Any,
+    places: Any,
+    tokens: Any,
+    entries: Any,
+    latents: Any,
+    values: Any,
+    norms: Any,
+    scores: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover - compiled
+    width = products.shape[1]
+    sums, best = np.empty(width, dtype=np.float32), np.empty(width, dtype=np.float32)
+    for passage in range(start, stop):
+        if tokens[passage] == tokens[passage + 1]:
+            continue
+        best[:] = -np.inf
+        for token in range(tokens[passage], tokens[passage + 1]):
+            sums[:] = offsets
+            for entry in range(entries[token], entries[token + 1]):
+                row = places[latents[entry]]
+                value = values[entry]
+                for lane in range(width):
+                    sums[lane] += value * products[row, lane]
+            factor = np.float32(0.0)
+            if norms[token] > 0.0:
+                factor = np.float32(1.0) / norms[token]
+            for lane in range(width):
+                best[lane] = max(best[lane], sums[lane] * factor)
+        score = np.float32(0.0)
+        for lane in range(width):
+            score += weights[lane] * best[lane]
+        scores[passage] = score
+
+
+@njit(cache=True, nogil=True)
+def _products(
+    products: Any, weights: Any, tokens: Any, scores: Any, start: int, stop: int
+) -> None:  # pragma: no cover - compiled
+    width = products.shape[1]
+    best = np.empty(width, dtype=np.float32)
+    for passage in range(start, stop):
+        if tokens[passage] == tokens[passage + 1]:
+            continue
+        best[:] = -np.inf
+        for token in range(tokens[passage], tokens[passage + 1]):
+            for lane in range(width):
+                best[lane] = max(best[lane], products[token, lane])
+        score = np.float32(0.0)
+        for lane in range(width):
+            score += weights[lane] * best[lane]
+        scores[passage] = score
