@@ -22,7 +22,7 @@ from lexite.scoring.config import BM25Config
 from lexite.search import Answer
 from lexite.terms import LatentTermEncoder
 
-PASSAGES = PassageConfig(words=8, longest_whole=10)
+PASSAGES = PassageConfig(words=10, longest_whole=12)
 
 
 @dataclass
