@@ -2,9 +2,9 @@
 
     python benchmarks/maxsim.py [--candidates 100] [--tokens 260] [--query-tokens 12] [--k 8] [--runs 15] [--json FILE]
 
-A passage of 260 tokens has some 200 words. Codes, states and atoms are random; latents are as unequally frequent as words
-(Zipf), so that candidates share many. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes and
-states: they decode all tokens (a sparse product, an embedding bag), multiply, and take the largest products by passage.
+A passage of 260 tokens has some 200 words. Codes, states and atoms are random. Latents are as unequally frequent as words are
+(Zipf), so that candidates share many. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes
+and states: they decode all tokens (a sparse product, an embedding bag), multiply, and take the largest products by passage.
 """
 
 from __future__ import annotations
