@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lexite.errors import IndexFormatError
 from lexite.kernels import maxsim
 from lexite.kernels.maxsim import (
     code_norms,
@@ -89,6 +90,14 @@ def test_two_threads_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(maxsim, "SMALLEST_RANGE", 8)
     for one, two in zip(alone, (maxsim_codes(**codes), maxsim_vectors(*arguments)), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("latent", [-1, 24])
+def test_a_latent_that_the_decoder_does_not_have_is_refused(latent: int) -> None:
+    codes = random_codes(5, 2, 6, 4)
+    codes["latents"][1] = latent
+    with pytest.raises(IndexFormatError, match="beyond the 12 of the decoder"):
+        maxsim_codes(**codes)
 
 
 def test_atoms_in_bf16_round_scores_only() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from lexite.errors import IndexFormatError
 from lexite.kernels.threads import parallel_ranges
 
 if TYPE_CHECKING:
@@ -55,13 +56,19 @@ def maxsim_codes(
 
     Returns:
         (n_passages,); minus infinity for a passage without a token.
+
+    Raises:
+        IndexFormatError: a latent that the decoder does not have.
     """
     scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float32)
     if not len(queries) or not len(scores):
         return scores
     n_latents = len(atoms)
     places = np.zeros(2 * n_latents, dtype=np.int32)
-    _mark(latents, places)
+    if not _mark(latents, places):
+        raise IndexFormatError(
+            f"A token has a latent beyond the {n_latents} of the decoder. Its codes are damaged, or of another vocabulary."
+        )
     used = np.flatnonzero(places)
     places[used] = np.arange(len(used), dtype=np.int32)
     padded = _padded(queries)
@@ -196,9 +203,12 @@ def _norms(
 
 
 @njit(cache=True, nogil=True)
-def _mark(latents: Any, places: Any) -> None:  # pragma: no cover - compiled
+def _mark(latents: Any, places: Any) -> bool:  # pragma: no cover - compiled
     for entry in range(latents.shape[0]):
+        if latents[entry] < 0 or latents[entry] >= places.shape[0]:
+            return False
         places[latents[entry]] = 1
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from second_stage import PASSAGES, SmallBackend, SmallQueries, StaticOnly, asked, ranked, read_stored, with_decoder
 
+from lexite.backbone.store import StateStore
 from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.config import StoredDocument
@@ -19,6 +20,7 @@ from lexite.sae.normalisation import normalise
 from lexite.scoring.formula import inverse_document_frequency
 from lexite.search import Answer
 from lexite.search.strategies.maxsim import Decoder, MaxSim
+from lexite.search.strategies.stored_states import StoredStates
 from lexite.terms import LatentTermEncoder, measure_vocabulary
 
 QUERIES = ["milk of the cow", "parse json text", ""]
@@ -195,6 +197,23 @@ def test_states_that_are_given_are_not_computed_and_others_are_kept(
         MaxSim(source="states", states=kept | {"d1": [np.ones((3, 2))]})(silent)
 
 
+def test_states_may_come_from_a_folder(
+    vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument], tmp_path: Path
+) -> None:
+    cut = cut_documents([stored[name] for name in NAMES], PASSAGES)
+    ids = [name for name, count in zip(NAMES, np.diff(cut.bounds), strict=True) for _ in range(count)]
+    states = vocabulary.backbone.encode(cut.texts, "document")
+    info = vocabulary.backbone.info()
+    store = StateStore.write(tmp_path / "states", [states], backbone_info=info, kind="document", ids=ids)
+    answer = question(vocabulary, stored, QUERIES[:1])
+    expected = alone_scores(MaxSim(source="states", alone=True)(answer))
+    kept = StoredStates(store)
+    assert set(kept) == set(NAMES) and len(kept) == 4 and "d1" in kept and "d5" not in kept
+    assert alone_scores(MaxSim(source="states", alone=True, states=kept)(answer))[0] == pytest.approx(expected[0], abs=1e-5)
+    with pytest.raises(ArgumentError, match="have no ids"):
+        StoredStates(StateStore.write(tmp_path / "other", [states], backbone_info=info, kind="document"))
+
+
 def test_bf16_changes_little(
     vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +236,8 @@ def test_what_is_lacking_is_said(
         MaxSim()(dataclasses.replace(answer, queries=dataclasses.replace(answer.queries, texts=None)))
     with pytest.raises(ArgumentError, match="keeps none of document 'd3'"):
         MaxSim(source="states")(dataclasses.replace(answer, backend=SmallBackend({}, vocabulary)))
+    with pytest.raises(ArgumentError, match=r"needs \(48, 32\)"):
+        MaxSim(decoder=Decoder(np.ones((47, 32), np.float32), np.ones(32, np.float32)))(answer)
     with pytest.raises(ArgumentError, match="not by late interaction"):
         MaxSim(source="model")(answer)
     without = SmallQueries(vocabulary.replaced(sae=LatentTermEncoder.from_pretrained(tiny_vocabulary).sae))

@@ -94,9 +94,10 @@ class Rerank:
         if not pairs:
             return scores
         model = self.encoder if self.encoder is not None else _load(self.model, self.device, self.max_length)
+        name = self.model if self.encoder is None else "given"
         if model.num_labels != 1:
             raise ModelError(
-                f"The cross-encoder '{self.model}' gives {model.num_labels} numbers for a pair. A reranker gives one: take a "
+                f"The cross-encoder '{name}' gives {model.num_labels} numbers for a pair. A reranker gives one: take a "
                 "model that was trained to rank."
             )
         options: dict[str, Any] = {"show_progress_bar": False, "convert_to_numpy": True}
@@ -105,7 +106,7 @@ class Rerank:
         for batch in plan_batches(_lengths(model, pairs), self.tokens_per_batch):
             scores[batch] = model.predict([pairs[i] for i in batch], batch_size=len(batch), **options)
         if not np.isfinite(scores).all():
-            raise ModelError(f"The cross-encoder '{self.model}' gives NaN or infinity. Check its weights.")
+            raise ModelError(f"The cross-encoder '{name}' gives NaN or infinity. Check its weights.")
         return scores
 
 
@@ -120,7 +121,7 @@ def _lengths(model: Any, pairs: Sequence[tuple[str, str]]) -> list[int]:
     firsts, seconds = zip(*pairs, strict=True)
     limit = model.max_seq_length
     encoded = model.tokenizer(list(firsts), list(seconds), truncation=limit is not None, max_length=limit)
-    return [len(ids) for ids in encoded["input_ids"]]
+    return [max(len(ids), 1) for ids in encoded["input_ids"]]
 
 
 def _activation(name: Activation) -> Callable[..., Any]:

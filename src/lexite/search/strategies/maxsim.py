@@ -114,10 +114,11 @@ class MaxSim:
         if not hits:
             return np.zeros(0, dtype=np.float32)
         codes = answer.backend.token_codes(hits)
-        norms, decoder = codes.norms, self.decoder
-        if decoder is None:
-            decoder = _decoder_of(model_of(answer, NAME))
+        norms, encoder = codes.norms, model_of(answer, NAME)
+        if self.decoder is None:
+            decoder = _decoder_of(encoder)
         else:  # the index keeps the norms of states by the vocabulary's decoder
+            decoder = _checked(self.decoder, encoder)
             norms = code_norms(decoder.atoms, decoder.bias, codes.entries, codes.latents, codes.values)
         passages = maxsim_codes(
             query.states,
@@ -152,8 +153,23 @@ class MaxSim:
         return _best_of(maxsim_vectors(query.states, query.weights, vectors, tokens), bounds)
 
 
+def _checked(decoder: Decoder, encoder: LatentTermEncoder) -> Decoder:
+    """A decoder that was given, where it fits the vocabulary.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    shape = (encoder.sae.config.n_latents, encoder.sae.config.d_model)
+    if decoder.atoms.shape != shape or decoder.bias.shape != shape[1:]:
+        raise ArgumentError(
+            f"The decoder has atoms of the shape {decoder.atoms.shape} and a bias of {decoder.bias.shape}; the vocabulary "
+            f"'{encoder.name}' needs {shape} and {shape[1:]}."
+        )
+    return decoder
+
+
 def _best_of(scores: NDArray[np.float32], bounds: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The best score among the passages of each document; minus infinity for a document without one."""
+    """The best score among the passages of each document; minus infinity for a document without a token."""
     best = np.full(len(bounds) - 1, -np.inf, dtype=np.float32)
     np.maximum.at(best, np.repeat(np.arange(len(best)), np.diff(bounds)), scores)
     return best
