@@ -98,6 +98,8 @@ def test_a_latent_that_the_decoder_does_not_have_is_refused(latent: int) -> None
     codes["latents"][1] = latent
     with pytest.raises(IndexFormatError, match="beyond the 12 of the decoder"):
         maxsim_codes(**codes)
+    with pytest.raises(IndexFormatError, match="beyond the 12 of the decoder"):
+        code_norms(**{key: codes[key] for key in ("atoms", "bias", "entries", "latents", "values")})
 
 
 def test_atoms_in_bf16_round_scores_only() -> None:

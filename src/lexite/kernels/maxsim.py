@@ -64,11 +64,9 @@ def maxsim_codes(
     if not len(queries) or not len(scores):
         return scores
     n_latents = len(atoms)
+    _check_latents(latents, n_latents)
     places = np.zeros(2 * n_latents, dtype=np.int32)
-    if not _mark(latents, places):
-        raise IndexFormatError(
-            f"A token has a latent beyond the {n_latents} of the decoder. Its codes are damaged, or of another vocabulary."
-        )
+    _mark(latents, places)
     used = np.flatnonzero(places)
     places[used] = np.arange(len(used), dtype=np.int32)
     padded = _padded(queries)
@@ -111,7 +109,11 @@ def code_norms(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[n
 
     Returns:
         (n_tokens,) ‖bias + Σ value · atom‖.
+
+    Raises:
+        IndexFormatError: a latent that the decoder does not have.
     """
+    _check_latents(latents, len(atoms))
     norms = np.empty(len(entries) - 1, dtype=np.float32)
     parallel_ranges(_norms, len(norms), atoms, bias, entries, latents, values, norms)
     return norms
@@ -164,6 +166,14 @@ def _products_of(atoms: Floats | torch.Tensor, used: NDArray[np.int64], queries:
     return rows
 
 
+def _check_latents(latents: NDArray[np.int32], n_latents: int) -> None:
+    """Refuses numbers of latents with which a compiled loop would read beyond the atoms."""
+    if len(latents) and not 0 <= int(latents.min()) <= int(latents.max()) < 2 * n_latents:
+        raise IndexFormatError(
+            f"A token has a latent beyond the {n_latents} of the decoder. Its codes are damaged, or of another vocabulary."
+        )
+
+
 def _padded(queries: Floats) -> Floats:
     """Query tokens, with rows of zeros up to a multiple of :data:`LANES`."""
     width = -(-len(queries) // LANES) * LANES
@@ -203,12 +213,9 @@ def _norms(
 
 
 @njit(cache=True, nogil=True)
-def _mark(latents: Any, places: Any) -> bool:  # pragma: no cover - compiled
+def _mark(latents: Any, places: Any) -> None:  # pragma: no cover - compiled
     for entry in range(latents.shape[0]):
-        if latents[entry] < 0 or latents[entry] >= places.shape[0]:
-            return False
         places[latents[entry]] = 1
-    return True
 
 
 @njit(cache=True, nogil=True)
