@@ -16,6 +16,7 @@ from lexite.backbone.store import StateStore
 from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.config import StoredDocument
+from lexite.ranking import Hit
 from lexite.sae.normalisation import normalise
 from lexite.scoring.formula import inverse_document_frequency
 from lexite.search import Answer
@@ -180,6 +181,19 @@ def test_another_decoder_takes_the_place_of_the_vocabularys(
         cosines = torch.nn.functional.cosine_similarity(query[:, None], decoded[None], dim=2)
         parts = [cosines[:, a:b] for a, b in zip(states.offsets[:-1], states.offsets[1:], strict=True)]
         assert hit.score == pytest.approx(max(float(part.max(dim=1).values.sum()) for part in parts), abs=2e-4)
+
+
+def test_norms_that_an_index_does_not_have_are_computed(
+    vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument]
+) -> None:
+    class WithoutNorms(SmallBackend):
+        def token_codes(self, hits: Sequence[Hit]) -> Any:
+            codes = super().token_codes(hits)
+            return dataclasses.replace(codes, norms=np.full_like(codes.norms, np.nan))
+
+    answer = question(vocabulary, stored, QUERIES[:1])
+    without = dataclasses.replace(answer, backend=WithoutNorms(stored, vocabulary))
+    assert alone_scores(MaxSim()(without))[0] == pytest.approx(alone_scores(MaxSim()(answer))[0], abs=1e-5)
 
 
 def test_states_that_are_given_are_not_computed_and_others_are_kept(

@@ -115,10 +115,8 @@ class MaxSim:
             return np.zeros(0, dtype=np.float32)
         codes = answer.backend.token_codes(hits)
         norms, encoder = codes.norms, model_of(answer, NAME)
-        if self.decoder is None:
-            decoder = _decoder_of(encoder)
-        else:  # the index keeps the norms of states by the vocabulary's decoder
-            decoder = _checked(self.decoder, encoder)
+        decoder = _decoder_of(encoder) if self.decoder is None else _checked(self.decoder, encoder)
+        if self.decoder is not None or np.isnan(norms).any():  # those in the index are by the decoder that made it, if any
             norms = code_norms(decoder.atoms, decoder.bias, codes.entries, codes.latents, codes.values)
         passages = maxsim_codes(
             query.states,
