@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
+ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -121,7 +122,8 @@ def code_norms(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[n
 
 def code_norms_reference(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> Floats:
     """The plain definition of :func:`code_norms`."""
-    return np.linalg.norm(_decoded(atoms, bias, entries, latents, values), axis=1).astype(np.float32)
+    norms: Floats = np.linalg.norm(_decoded(atoms, bias, entries, latents, values), axis=1).astype(np.float32)
+    return norms
 
 
 def maxsim_vectors(queries: Floats, weights: Floats, vectors: Floats, tokens: Numbers) -> Floats:
@@ -156,14 +158,19 @@ def maxsim_vectors_reference(queries: Floats, weights: Floats, vectors: NDArray[
 def _products_of(atoms: Floats | torch.Tensor, used: NDArray[np.int64], queries: Floats) -> Floats:
     """Products of some atoms with query tokens, ``(len(used), n_queries)``."""
     if isinstance(atoms, np.ndarray):
-        chosen: Floats = atoms[used] @ queries.T
-        return chosen
+        products = np.empty((len(used), len(queries)), dtype=np.float32)
+        picked = np.empty((ATOMS_AT_ONCE, atoms.shape[1]), dtype=np.float32)
+        for start in range(0, len(used), ATOMS_AT_ONCE):
+            rows = used[start : start + ATOMS_AT_ONCE]
+            np.take(atoms, rows, axis=0, out=picked[: len(rows)], mode="clip")  # other modes copy once more
+            np.matmul(picked[: len(rows)], queries.T, out=products[start : start + len(rows)])
+        return products
     import torch
 
     with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
-        products = atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T
-        rows: Floats = products.float().cpu().numpy()[used]
-    return rows
+        all_products = atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T
+        chosen: Floats = all_products.float().cpu().numpy()[used]
+    return chosen
 
 
 def _check_latents(latents: NDArray[np.int32], n_latents: int) -> None:
