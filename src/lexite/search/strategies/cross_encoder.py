@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.backbone.batches import plan_batches
 from lexite.config import option
 from lexite.errors import ArgumentError, ModelError
 from lexite.ranking.hits import Hit
@@ -90,6 +89,8 @@ class Rerank:
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """The score of each pair: those of like length go through the model together."""
+        from lexite.backbone.batches import plan_batches
+
         scores = np.empty(len(pairs), dtype=np.float32)
         if not pairs:
             return scores

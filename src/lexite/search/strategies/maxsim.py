@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from lexite.config import option
 from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError
-from lexite.kernels.maxsim import code_norms, maxsim_codes, maxsim_vectors
 from lexite.ranking.hits import Hit
 from lexite.search.strategies.candidates import check_settings, document_of, rescored, texts_of_queries
 from lexite.search.strategies.query_tokens import QueryTokens, TokenWeights, model_of, query_tokens, unit_rows
@@ -111,6 +110,8 @@ class MaxSim:
 
     def _scores_of_codes(self, answer: Answer, query: QueryTokens, hits: Sequence[Hit]) -> NDArray[np.float32]:
         """Scores of documents from the codes of their tokens."""
+        from lexite.kernels.maxsim import code_norms, maxsim_codes
+
         if not hits:
             return np.zeros(0, dtype=np.float32)
         codes = answer.backend.token_codes(hits)
@@ -133,6 +134,8 @@ class MaxSim:
 
     def _scores_of_states(self, answer: Answer, query: QueryTokens, hits: Sequence[Hit]) -> NDArray[np.float32]:
         """Scores of documents from the states of their tokens."""
+        from lexite.kernels.maxsim import maxsim_vectors
+
         if not hits:
             return np.zeros(0, dtype=np.float32)
         known = {hit.id: self.states[hit.id] for hit in hits if self.states is not None and hit.id in self.states}
