@@ -19,7 +19,7 @@ from lexite.index.config import StoredDocument
 from lexite.ranking import Hit
 from lexite.sae.normalisation import normalise
 from lexite.scoring.formula import inverse_document_frequency
-from lexite.search import Answer
+from lexite.search import Answer, Searcher
 from lexite.search.strategies.maxsim import Decoder, MaxSim
 from lexite.search.strategies.stored_states import StoredStates
 from lexite.terms import LatentTermEncoder, measure_vocabulary
@@ -286,3 +286,20 @@ def test_a_late_interaction_model_scores_passages_itself(
     for query, scores in zip(QUERIES, found, strict=False):
         passages = {name: cut_documents([stored[name]], PASSAGES).texts for name in NAMES}
         assert scores == {name: len(query) + max(text.count("e") for text in own) for name, own in passages.items()}
+
+
+def test_an_index_keeps_what_codes_are_scored_from(
+    vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument], documents: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"vocabulary": vocabulary, "passages": PASSAGES, "static": False}
+    with Searcher.build([str(documents)], tmp_path / "with", token_codes=True, **options) as searcher:
+        found = searcher.rank(QUERIES[:2], 10, then=[MaxSim(alone=True)])
+    assert all(found)
+    for query, hits in zip(QUERIES, found, strict=False):
+        expected = {hit.id: plain_scores(vocabulary, query, stored[hit.id], codes=True) for hit in hits}
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=0.05)  # codes are kept in 8 bits
+    with (
+        Searcher.build([str(documents)], tmp_path / "without", **options) as searcher,
+        pytest.raises(ArgumentError, match="--token-codes"),
+    ):
+        searcher.rank(QUERIES[0], then=MaxSim())

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from lexite.search.strategies.chain import Chain as Chain
 
 if TYPE_CHECKING:
+    from lexite.search.strategies.cross_encoder import Rerank as Rerank
     from lexite.search.strategies.hybrid import Hybrid as Hybrid
     from lexite.search.strategies.hybrid import Rescore as Rescore
+    from lexite.search.strategies.maxsim import MaxSim as MaxSim
     from lexite.search.strategies.outside import Outside as Outside
 
 
@@ -52,6 +54,8 @@ STRATEGIES = StrategyTable(
         "hybrid": "hybrid:Hybrid",
         "rescore": "hybrid:Rescore",
         "outside": "outside:Outside",
+        "maxsim": "maxsim:MaxSim",
+        "rerank": "cross_encoder:Rerank",
     }
 )
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from lexite.config import check_value
 from lexite.errors import ArgumentError
 from lexite.index.config import StoredDocument
+from lexite.ranking.fusion import fused
 from lexite.ranking.hits import Hit
+from lexite.search.strategies.rescoring import ranked_anew, scores_of
 from lexite.search.strategy import Answer, Backend
 
 
@@ -68,11 +70,10 @@ def document_of(backend: Backend, hit: Hit, name: str) -> StoredDocument:
 
 
 def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | None) -> list[Hit]:
-    """A ranking whose first hits have new scores.
+    """A ranking whose first hits have new scores; the rest stays behind them.
 
-    With a weight w, a candidate scores ``normalised(current) + w · normalised(new)``; both are brought to 0 for the worst of
-    the candidates and to 1 for the best. Without one it scores what is new. A candidate whose new score is not finite gets the
-    worst that is. Hits behind the candidates stay behind them, in their order. Equal scores keep their order too.
+    With a weight w, a candidate scores ``normalised(current) + w · normalised(new)`` (:mod:`lexite.ranking.fusion`). Without
+    one it scores what is new. A candidate whose new score is not finite gets the worst that is.
 
     Args:
         hits: best first.
@@ -81,25 +82,12 @@ def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | 
 
     >>> hits = [Hit("a", 9.0, 1, 0), Hit("b", 5.0, 2, 1), Hit("c", 1.0, 3, 2)]
     >>> [(hit.id, hit.score) for hit in rescored(hits, np.array([0.0, 3.0]), 2.0)]
-    [('b', 2.0), ('a', 1.0), ('c', -1.0)]
+    [('b', 2.0), ('a', 1.0), ('c', 1.0)]
     """
-    n = len(scores)
-    new = np.asarray(scores, dtype=np.float64)
-    known = np.isfinite(new)
-    if not known.any():
+    candidates = hits[: len(scores)]
+    known = np.where(np.isfinite(scores), scores, np.nan).astype(np.float64)
+    if np.isnan(known).all():
         return list(hits)
-    new = np.where(known, new, new[known].min())
-    current = np.array([hit.score for hit in hits], dtype=np.float64)
-    spread = current[:n].max() - current[:n].min() or 1.0
-    behind = np.minimum((current[n:] - current[:n].min()) / spread, 0.0)
-    fused = new if weight is None else _min_max(current[:n]) + weight * _min_max(new)
-    order = np.argsort(-fused, kind="stable").tolist()
-    first = [dataclasses.replace(hits[place], score=float(fused[place])) for place in order]
-    rest = [dataclasses.replace(hit, score=float(fused.min() + gap)) for hit, gap in zip(hits[n:], behind, strict=True)]
-    return first + rest
-
-
-def _min_max(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores from 0 to 1; all 0 where they are equal."""
-    low, high = scores.min(), scores.max()
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+    new = np.where(np.isnan(known), np.nanmin(known), known)
+    values = new if weight is None else fused(scores_of(candidates), new, weight)
+    return ranked_anew(candidates, values, hits[len(scores) :])

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
 
     from lexite.backbone.base import Backbone
-    from lexite.backbone.states import TokenStates
     from lexite.terms import LatentTermEncoder
 
 TokenWeights: TypeAlias = Literal["none", "idf"]
@@ -69,7 +68,8 @@ def query_tokens(
         normalised: whether states are taken as the autoencoder sees them (``normalize_activations``), to compare with codes.
     """
     encoder = model_of(answer, name)
-    found = _states(answer, texts)
+    assert answer.encoder is not None  # it has the model
+    found = answer.encoder.token_states(texts)
     kept = ~np.isin(found.token_ids, _special_ids(encoder.backbone))
     states = found.states[_tensor_of(kept, found.states)].float()
     weights = np.ones(len(states), dtype=np.float32) if weighting == "none" else _idf(encoder, answer.backend, states)
@@ -88,11 +88,6 @@ def unit_rows(rows: NDArray[Any]) -> Floats:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     result: Floats = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return result
-
-
-def _states(answer: Answer, texts: Sequence[str]) -> TokenStates:
-    states: TokenStates = answer.encoder.token_states(texts)  # type: ignore[union-attr]
-    return states
 
 
 def _tensor_of(kept: NDArray[np.bool_], states: torch.Tensor) -> torch.Tensor:
