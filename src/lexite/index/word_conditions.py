@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -104,8 +103,8 @@ class WordConditions:
         """What is looked for; a text without a letter or digit asks for nothing."""
         for text in texts:
             words = tuple(self._in_order(text))
-            if words:  # the parts of a compound are no words of a phrase
-                indexed = dataclasses.replace(self._literal, literal_compounds="none").words_of(text)
+            if words:  # what is derived from words is no word of a phrase
+                indexed = self._literal.single_words.words_of(text)
                 yield Phrase(text, words, tuple(indexed))
 
     def _in_order(self, text: str) -> list[str]:

@@ -49,6 +49,11 @@ def units_in_order(text: str) -> list[str]:
     return [unit for run in runs for unit in _units_of_run(run)] if has_paired else runs
 
 
+def is_unspaced(word: str) -> bool:
+    """Whether a word has characters of a script that is written without blanks."""
+    return not word.isascii() and _PAIRED.search(word) is not None
+
+
 def _runs(text: str) -> tuple[list[str], bool]:
     """Runs of letters and digits with their marks, and whether one has characters of a script without blanks."""
     letters = [letter for letter in set(text) if letter > "\u02ff"]

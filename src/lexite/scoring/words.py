@@ -9,19 +9,26 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lexite.config import from_dict, option
 from lexite.errors import ConfigError
 from lexite.scoring.compounds import german_analyser, german_parts
-from lexite.scoring.unspaced import units_in_order, words_in_pairs
+from lexite.scoring.numbers import number_words
+from lexite.scoring.unspaced import is_unspaced, units_in_order, words_in_pairs
 
 StopWords = Literal["english", "none"]
 Unspaced = Literal["pairs", "whole"]
 Compounds = Literal["none", "german"]
-EARLIER_LITERAL = {"literal_unspaced": "whole", "literal_compounds": "none"}
+Numbers = Literal["written", "normal"]
+EARLIER_LITERAL = {
+    "literal_unspaced": "whole",
+    "literal_compounds": "none",
+    "literal_pairs": False,
+    "literal_numbers": "written",
+}
 """How words were taken in indexes that do not say it, for they are from before there was a choice."""
 LONGEST_WORD = 64  # characters; anything longer is data, such as base64, which nobody types
 ENGLISH_STOP_WORDS = frozenset(
@@ -44,6 +51,9 @@ class LiteralConfig:
         literal_unspaced: what the words are of scripts that are written without blanks: ``pairs`` of characters, or ``whole``
             runs. With ``pairs``, marks belong to their letter, in all scripts; with ``whole`` they divide words.
         literal_compounds: whether the parts of ``german`` compounds are words too, or of ``none``.
+        literal_pairs: whether each two neighbouring words are a word too, "net income" beside "net" and "income".
+        literal_numbers: what the words of numbers are: runs of digits, as ``written``, or the ``normal`` form of each number
+            too (:mod:`lexite.scoring.numbers`).
 
     >>> LiteralConfig().literal_weight_documents
     4.0
@@ -58,10 +68,26 @@ class LiteralConfig:
         "pairs", "Words of Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese: pairs of characters, or whole runs."
     )
     literal_compounds: Compounds = option("none", "Compounds whose parts are literal words too.")
+    literal_pairs: bool = option(False, "Index each two neighbouring words as a literal word too.")
+    literal_numbers: Numbers = option(
+        "written", "Numbers as they are written alone, or in their normal form too: 1,234 as 1234, (5) as -5."
+    )
 
     def words_of(self, text: str) -> Counter[str]:
         """The words of a text as documents and queries of the index have them; see :func:`literal_words`."""
-        return literal_words(text, self.literal_stop_words, self.literal_unspaced, self.literal_compounds)
+        return literal_words(
+            text,
+            self.literal_stop_words,
+            self.literal_unspaced,
+            self.literal_compounds,
+            pairs=self.literal_pairs,
+            numbers=self.literal_numbers,
+        )
+
+    @property
+    def single_words(self) -> LiteralConfig:
+        """The same without what is derived from words: parts of compounds, pairs, normal forms of numbers."""
+        return replace(self, literal_compounds="none", literal_pairs=False, literal_numbers="written")
 
     def check_installed(self) -> None:
         """Raises MissingExtraError where words are cut by a package that is not installed."""
@@ -96,7 +122,13 @@ def literal_of(given: LiteralConfig | bool) -> LiteralConfig:
 
 
 def literal_words(
-    text: str, stop_words: StopWords = "english", unspaced: Unspaced = "pairs", compounds: Compounds = "none"
+    text: str,
+    stop_words: StopWords = "english",
+    unspaced: Unspaced = "pairs",
+    compounds: Compounds = "none",
+    *,
+    pairs: bool = False,
+    numbers: Numbers = "written",
 ) -> Counter[str]:
     """The words of a text, with how often each occurs.
 
@@ -108,12 +140,17 @@ def literal_words(
         stop_words: words to leave out.
         unspaced: what is a word in scripts that are written without blanks (:mod:`lexite.scoring.unspaced`).
         compounds: compounds whose parts are words beside the whole.
+        pairs: whether each two neighbouring words are one too, with a blank between them. Stop words that are left out do not
+            part neighbours. Two runs of digits are no pair, nor are characters of scripts without blanks.
+        numbers: whether numbers have their ``normal`` form as a word too.
 
     Raises:
         MissingExtraError: German compounds are to be split, but the package for it is not installed.
 
     >>> sorted(literal_words("The B12-level: 3.5 (max_level)").items())
     [('3', 1), ('5', 1), ('b12', 1), ('level', 2), ('max', 1)]
+    >>> sorted(literal_words("Rent and rates: 1,234", pairs=True, numbers="normal"))
+    ['1', '1234', '234', 'rates', 'rates 1', 'rent', 'rent rates']
     """
     folded = _folded(text)
     plain = unspaced == "whole" or folded.isascii()
@@ -126,7 +163,20 @@ def literal_words(
     if stop_words == "english":
         for word in ENGLISH_STOP_WORDS.intersection(words):
             del words[word]
+    if pairs:
+        words.update(_neighbours(_WORD.findall(folded) if plain else units_in_order(folded), stop_words))
+    if numbers == "normal":
+        words.update(number_words(folded))
     return words
+
+
+def _neighbours(words: Sequence[str], stop_words: StopWords) -> Iterator[str]:
+    """Each two words that follow one another."""
+    left_out = ENGLISH_STOP_WORDS if stop_words == "english" else frozenset[str]()
+    kept = [word for word in words if word not in left_out and len(word) <= LONGEST_WORD]
+    for first, second in zip(kept, kept[1:], strict=False):
+        if not (first.isdigit() and second.isdigit()) and not (is_unspaced(first) or is_unspaced(second)):
+            yield f"{first} {second}"
 
 
 def words_in_order(text: str, unspaced: Unspaced = "pairs") -> list[str]:
