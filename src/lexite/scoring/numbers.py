@@ -1,4 +1,4 @@
-"""Numbers in their written forms: 1,234 and 1234, (5) and -5, 4.0% and 4 percent, $1.5 million and 1,500,000, FY19 and fiscal 2019.
+"""Numbers in their written forms: 1,234 and 1234, (5) and -5, 4.0% and 4 percent, $1.5 million, FY19 and fiscal 2019.
 
 A literal word is a run of letters and digits, so 1,234 is two words, and 1234 is a third. The words here are one for each
 number, the same for all its forms. They stand beside the runs: a number is found as it is written too.
@@ -15,7 +15,7 @@ _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "m
 _NUMBER = re.compile(
     r"(?:(?<![^\s(\[{|:;=])(?P<before>\(?[-+\u2212\u2013]?))?"
     r"(?:(?P<currency>[a-z]{0,3}[$\u20ac\u00a3\u00a5\u20b9]\s?)(?P<after>[-\u2212\u2013(])?)?"
-    r"(?<![\w.,])(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<decimals>\.\d+)?(?![\d]|[.,]\d|[-/:]\d)"
+    r"(?<![\w.,/:])(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<decimals>\.\d+)?(?![\d]|[.,]\d|[-/:]\d)"
     r"(?P<scale>\s?(?:thousand|million|billion|trillion)s?\b|\s?(?:bn|mn|tn|[mkb])\b)?"
     r"(?P<percent>\s?%|\s(?:percent|per cent|percentage points?)\b)?"
     r"(?P<close>\s?\)\s?%?)?"
@@ -33,7 +33,7 @@ def number_words(text: str) -> Counter[str]:
     ==================== ========================== ==============================================================
     1,234.50             1234.5                     no commas between thousands, no zeros at the end of decimals
     (5), -5              -5                         brackets and signs are a minus; the number without it is a word too
-    4.0%, 4 percent      4, 4%                      a percentage is one with its sign, and the number alone
+    4.0%, 4 percent      4%                         a percentage has its sign, and the number alone is a word too
     $1.5 million, $1.5m  1.5, 1500000               multiplied out; single letters count behind a currency alone
     FY19, fiscal 2019    fy2019, 2019               a year of two digits lies in this century
     2018/19, 2018-19     2019                       the second year in full
@@ -69,7 +69,7 @@ def _forms(match: re.Match[str]) -> set[str]:
     """The words of a number; the run of its digits is none."""
     digits = match["digits"].replace(",", "").lstrip("0") or "0"
     decimals = (match["decimals"] or "").rstrip("0").rstrip(".")
-    value, run = digits + decimals, match["digits"] + (match["decimals"] or "")
+    value = digits + decimals
     words = {value}
     scale = (match["scale"] or "").strip().rstrip("s")
     if scale in _SCALES and (match["currency"] or len(scale) > 2):
@@ -83,7 +83,7 @@ def _forms(match: re.Match[str]) -> set[str]:
         words.add(f"-{value}")
         if percent:
             words.add(f"-{value}%")
-    return words - {run}
+    return words - {match["digits"]}
 
 
 def _plain(number: Decimal) -> str:
