@@ -52,8 +52,9 @@ PassagesOption = Annotated[
     str,
     typer.Option(
         "--passages",
-        help="How texts are cut into passages: auto (some 160 words, where there are more than 250), none, or words of each.",
-        metavar="auto|none|N",
+        help="How texts are cut into passages: auto (some 160 words, where there are more than 250), none, words of each, or "
+        "tables (as auto, and rows of tables too).",
+        metavar="auto|none|tables|N",
     ),
 ]
 FieldWeightOption = Annotated[

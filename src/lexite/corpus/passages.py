@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.table_rows import row_groups
 from lexite.corpus.text_fields import FieldCollector, FieldTexts, FieldWeights
 from lexite.errors import ConfigError
 
@@ -22,6 +23,7 @@ _WORD = re.compile(rf"[{_WITHOUT_BLANKS}]{{1,2}}|[^\s{_WITHOUT_BLANKS}]{{1,30}}"
 _BEFORE_HEADING, _WITHIN_PARAGRAPH, _WITHIN_SENTENCE = -0.3, 0.4, 1.0  # what a cut there costs, beside :func:`_error`
 _AFTER_HEADING = 100.0  # a heading stays with what follows
 _PIECES = 16  # of a passage; shorter pieces are joined
+TABLE_WORDS = 30  # of a passage of rows, where tables are asked for
 _LONGEST_HEADINGS = 50  # words by which headings may make a passage longer than the longest
 
 
@@ -32,13 +34,16 @@ class PassageConfig:
     Attributes:
         words: words of a passage, about; the longest has a quarter more.
         longest_whole: a text with no more words than these is one passage.
+        table_words: the rows of tables are passages too, beside those of the text, each value with the heads of its row and
+            column: groups of about so many words. 0: they are not.
 
     >>> PassageConfig()
-    PassageConfig(words=160, longest_whole=250)
+    PassageConfig(words=160, longest_whole=250, table_words=0)
     """
 
     words: int = 160
     longest_whole: int = 250
+    table_words: int = 0
 
     def __post_init__(self) -> None:
         if self.words < 10 or self.longest_whole < self.words:
@@ -46,6 +51,8 @@ class PassageConfig:
                 f"Passages of {self.words} words, from texts of more than {self.longest_whole} words: a passage has at least "
                 "10 words, and a text that is left whole no fewer than a passage."
             )
+        if self.table_words < 0:
+            raise ConfigError(f"Passages of {self.table_words} words of tables cannot be: write 0 for none.")
 
     @property
     def longest(self) -> int:
@@ -54,13 +61,17 @@ class PassageConfig:
 
 
 def passages_of(given: object) -> PassageConfig | None:
-    """Settings from what a person writes: ``auto``, ``none``, or a number of words.
+    """Settings from what a person writes: ``auto``, ``none``, ``tables``, or a number of words.
 
     Raises:
         ConfigError: it is none of these.
 
-    >>> passages_of("auto"), passages_of("none"), passages_of(120)
-    (PassageConfig(words=160, longest_whole=250), None, PassageConfig(words=120, longest_whole=187))
+    >>> passages_of("auto"), passages_of("none")
+    (PassageConfig(words=160, longest_whole=250, table_words=0), None)
+    >>> passages_of(120)
+    PassageConfig(words=120, longest_whole=187, table_words=0)
+    >>> passages_of("tables").table_words
+    30
     """
     if given is None or isinstance(given, PassageConfig):
         return given
@@ -68,8 +79,10 @@ def passages_of(given: object) -> PassageConfig | None:
         return PassageConfig()
     if given == "none":
         return None
+    if given == "tables":
+        return PassageConfig(table_words=TABLE_WORDS)
     if isinstance(given, bool) or not re.fullmatch(r"[0-9]+", str(given)):
-        raise ConfigError(f"passages is {given!r}, but must be 'auto', 'none', or the number of words of a passage.")
+        raise ConfigError(f"passages is {given!r}, but must be 'auto', 'none', 'tables', or the number of words of a passage.")
     words = int(str(given))
     return PassageConfig(words, words * 25 // 16)
 
@@ -82,11 +95,13 @@ class Cut:
         start: where it begins, in characters.
         end: where it ends.
         headings: the headings above it that it does not contain, the outermost first.
+        rows: what is encoded in its place, where it is a group of rows of a table; else empty.
     """
 
     start: int
     end: int
     headings: tuple[str, ...] = ()
+    rows: str = ""
 
 
 def count_words(text: str) -> int:
@@ -191,8 +206,10 @@ def cut_documents(
     collector = None if weights is None else FieldCollector(weights)
     for document in documents:
         cuts = [Cut(0, len(document.text))] if config is None else cut_text(document.text, config)
+        if config is not None and config.table_words:
+            cuts += _table_cuts(document.text, config.table_words)
         for cut in cuts:
-            parts = (document.title, *cut.headings, document.text[cut.start : cut.end])
+            parts = (document.title, *cut.headings, cut.rows or document.text[cut.start : cut.end])
             texts.append(" ".join(part for part in parts if part).strip() if any(parts[:-1]) else parts[-1])
             spans.append((cut.start, cut.end))
         bounds.append(len(texts))
@@ -202,13 +219,27 @@ def cut_documents(
     return CutDocuments(texts, np.array(bounds, dtype=np.int64), np.array(spans, dtype=np.int64).reshape(-1, 2), fields)
 
 
+def _table_cuts(text: str, words: int) -> list[Cut]:
+    """Groups of rows of tables, with the headings that they stand under."""
+    groups = row_groups(text, words)
+    headings = heading_lines(text) if groups else []
+    cuts: list[Cut] = []
+    for group in groups:
+        above: list[HeadingLine] = []
+        for line in headings:
+            if line.end <= group.start:
+                above = [other for other in above if other.level < line.level] + [line]
+        cuts.append(Cut(group.start, group.end, tuple(line.words for line in above), group.text))
+    return cuts
+
+
 def _collect_fields(collector: FieldCollector, document: TextOfDocument, cuts: Sequence[Cut]) -> None:
     """Takes title, headings and body of each passage of a document."""
     collector.begin_document()
     headings = heading_lines(document.text)
     for cut in cuts:
         own = [heading for heading in headings if cut.start <= heading.start and heading.end <= cut.end]
-        body = text_without(document.text, own, cut.start, cut.end)
+        body = cut.rows or text_without(document.text, own, cut.start, cut.end)
         collector.add(document.title, [*cut.headings, *(heading.words for heading in own)], body)
 
 

@@ -1,4 +1,4 @@
-r"""Tables in texts: found, read, and written so that each value stands beside the heads of its row and its column.
+r"""Tables in texts, found and read into rows and cells; ``table_rows`` writes them as passages.
 
 A table is found in these forms, wherever it stands in a text:
 
@@ -30,8 +30,8 @@ _SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=\S)")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[-+−–(\s]*[^\w\s]?\s*(?:[A-Za-z]{1,3}\$)?\s*[\d.,]*\d[\d.,]*\s*[%)\w]{0,3}[\s)%]*")
 _NOTHING = frozenset(("-", "—", "–", "n/a", "nm", "$—", "$ —", "$-", "$ -", "— %", "—%"))
-LEAST_CSV_ROWS = 3
-MOST_COLUMNS = 100  # of a table whose heads are written beside values; anything wider is data
+_LEAST_CSV_ROWS = 3  # fewer lines with commas are prose
+_LONGEST_HEAD = 200  # characters of a head that stands alone in its row
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _block(text: str, lines: Sequence[tuple[int, int]], form: str) -> Iterator[T
     elif form == "tabs" and len(lines) > 1:
         rows = [Row(start, end, tuple(map(_clean, text[start:end].split("\t")))) for start, end in lines]
         yield Table(tuple(rows), _count_heads(rows))
-    elif form == "commas" and len(lines) >= LEAST_CSV_ROWS:
+    elif form == "commas" and len(lines) >= _LEAST_CSV_ROWS:
         cells = list(csv.reader(text[start:end] for start, end in lines))
         if len(cells) == len(lines) and len(set(map(len, cells))) == 1 and _holds_values(cells[1:]):
             rows = [Row(start, end, tuple(map(_clean, row))) for (start, end), row in zip(lines, cells, strict=True)]
@@ -162,7 +162,7 @@ def _block(text: str, lines: Sequence[tuple[int, int]], form: str) -> Iterator[T
 
 def _holds_values(rows: Sequence[Sequence[str]]) -> bool:
     """Whether most rows have a number beside something else: lines of prose have commas too."""
-    return 2 * sum(any(map(_is_value, row)) and len(row) > 1 for row in rows) > len(rows)
+    return 2 * sum(any(map(is_value, row)) and len(row) > 1 for row in rows) > len(rows)
 
 
 def _bar_table(text: str, lines: Sequence[tuple[int, int]]) -> Iterator[Table]:
@@ -190,7 +190,7 @@ def _flat_tables(text: str, start: int, end: int) -> Iterator[Table]:
     if not barred:
         return
     first, last = barred[0], barred[-1]
-    if first > 0 and len(text[slice(*parts[first - 1])]) < _LONGEST_CAPTION and first - 1 > 0:
+    if first > 0 and len(text[slice(*parts[first - 1])]) < _LONGEST_HEAD and first - 1 > 0:
         first -= 1
     rows: list[Row] = []
     for number in range(first, last + 1):
@@ -211,14 +211,11 @@ def _after_prose(text: str, start: int, end: int) -> int:
     return sentences[-1] if sentences else start
 
 
-_LONGEST_CAPTION = 200  # characters of a head that stands alone in its row
-
-
 def _clean(cell: str) -> str:
     return " ".join(cell.split())
 
 
-def _is_value(cell: str) -> bool:
+def is_value(cell: str) -> bool:
     """Whether a cell holds a number, and no year or date."""
     if cell in _NOTHING:
         return True
@@ -227,61 +224,9 @@ def _is_value(cell: str) -> bool:
 
 def _count_heads(rows: Sequence[Row]) -> int:
     """How many of the first rows are heads: those before the first with a value; one of a table without numbers."""
-    first = next((number for number, row in enumerate(rows) if any(map(_is_value, row.cells[1:] or row.cells))), None)
+    first = next((number for number, row in enumerate(rows) if any(map(is_value, row.cells[1:] or row.cells))), None)
     if first is None:
         return 1
     while first and len(rows[first - 1].cells) == 1 and rows[first - 1].cells[0].endswith(":"):
         first -= 1  # it is the head of a group of rows
     return first
-
-
-def heads_of_columns(table: Table) -> list[str]:
-    """The heads of a table's columns, those of several rows one after the other; empty for a column without.
-
-    A row of heads that is shorter than the table stands over the last columns. One that is shorter still is spread evenly: two heads
-    over four columns count for two each, and a single one for all.
-
-    >>> flat = tables_in("Both plans: Domestic | Other . 2019 | 2018 | 2019 | 2018 . Rate | 4% | 3% | 2% | 1%")[0]
-    >>> heads_of_columns(flat)
-    ['', 'Domestic 2019', 'Domestic 2018', 'Other 2019', 'Other 2018']
-    """
-    width = max(len(row.cells) for row in table.rows)
-    heads: list[list[str]] = [[] for _ in range(width)]
-    for row in table.rows[: table.n_heads]:
-        cells = row.cells
-        if len(cells) == width:
-            spread = list(cells)
-        elif (width - 1) % len(cells) == 0:
-            spread = ["", *(cell for cell in cells for _ in range((width - 1) // len(cells)))]
-        else:
-            spread = [*[""] * (width - len(cells)), *cells]
-        for head, cell in zip(heads, spread, strict=True):
-            if cell:
-                head.append(cell)
-    return [" ".join(dict.fromkeys(head)) for head in heads]
-
-
-def row_text(row: Row, heads: Sequence[str], group: str = "") -> str:
-    """A row as a sentence: its head, then each value behind the head of its column.
-
-    Args:
-        row: the row.
-        heads: of the columns.
-        group: the head of the rows that it belongs to.
-
-    >>> row_text(Row(0, 1, ("Rent", "5", "")), ["", "2019", "2018"], "Costs:")
-    'Costs: Rent, 2019 5'
-    """
-    label, *values = row.cells
-    first = " ".join(filter(None, (heads[0] if heads and heads[0] != label else "", label)))
-    shift = len(heads) - len(row.cells)  # values that are missing are missing on the left no more often than on the right
-    heads = heads[1:] if shift <= 0 else heads[1 : 1 + len(values)]
-    beside = [" ".join(filter(None, (head, value))) for head, value in zip(heads, values, strict=False) if value]
-    written = ", ".join(filter(None, (first, *beside)))
-    return f"{group} {written}" if group and written else written or group
-
-
-def is_group(row: Row) -> bool:
-    """Whether a row is the head of the rows below it: one cell, and no number."""
-    filled = [cell for cell in row.cells if cell]
-    return len(filled) == 1 and filled[0] == row.cells[0] and not _is_value(filled[0])

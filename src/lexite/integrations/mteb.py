@@ -79,7 +79,7 @@ class BM25SearchModel:
         scoring: BM25Config | Mapping[str, Any] | None = None,
         profile: Profile | None = None,
         literal: LiteralConfig | bool = True,
-        passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
+        passages: PassageConfig | Literal["auto", "none", "tables"] | int | None = "auto",
         static_queries: bool = False,
         top_k: int | None = None,
         texts_per_chunk: int = TEXTS_PER_CHUNK,

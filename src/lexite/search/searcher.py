@@ -97,7 +97,7 @@ class Searcher:
         terms: Mapping[str, Any] | None = None,
         scoring: BM25Config | Mapping[str, Any] | None = None,
         literal: LiteralConfig | bool = True,
-        passages: PassageConfig | Literal["auto", "none"] | int | None = "auto",
+        passages: PassageConfig | Literal["auto", "none", "tables"] | int | None = "auto",
         field_weights: FieldWeights | Mapping[str, float] | None = None,
         static: bool = True,
         vectors: VectorFormat | None = None,
