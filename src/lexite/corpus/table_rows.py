@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lexite.corpus.table_text import Row, Table, is_value, tables_in
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n\s*\n")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _LONGEST_CAPTION = 300  # characters of the sentence above a table that each of its passages begins with
 _LONGEST_ROW = 5  # as many times the words of a passage: a longer row is written without the heads of its columns
 
@@ -65,8 +66,8 @@ def _groups(table: Table, caption: str, words: int) -> Iterator[RowGroup]:
 
 
 def _caption(text: str, start: int) -> str:
-    """The sentence that stands before a table, without the marks of a heading."""
-    before = text[max(start - 4 * _LONGEST_CAPTION, 0) : start].rstrip()
+    """The sentence that stands before a table, without tags and the marks of a heading."""
+    before = _TAG.sub(" ", text[max(start - 4 * _LONGEST_CAPTION, 0) : start]).rstrip()
     last = _SENTENCE_END.split(before)[-1].strip().lstrip("#").strip()
     return " ".join(last.split())[-_LONGEST_CAPTION:]
 

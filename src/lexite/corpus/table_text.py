@@ -168,13 +168,14 @@ def _holds_values(rows: Sequence[Sequence[str]]) -> bool:
 def _bar_table(text: str, lines: Sequence[tuple[int, int]]) -> Iterator[Table]:
     rows: list[Row] = []
     n_heads = 0
+    edged = all(text[start:end].lstrip().startswith("|") for start, end in lines)  # else a bar in front follows an empty cell
     for start, end in lines:
         line = text[start:end].strip()
         if _DIVIDER.fullmatch(line):
             n_heads = n_heads or len(rows)
             continue
-        inner = line[1:] if line.startswith("|") else line
-        inner = inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
+        inner = line[1:] if edged else line
+        inner = inner[:-1] if edged and inner.endswith("|") and not inner.endswith("\\|") else inner
         cells = tuple(_clean(cell.replace("\\|", "|")) for cell in _BAR.split(inner))
         if any(cells):
             rows.append(Row(start, end, cells))
