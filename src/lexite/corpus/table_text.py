@@ -104,7 +104,8 @@ def _html_tables(text: str) -> Iterator[Table]:
     if "<t" not in text and "<T" not in text:
         return
     for found in _HTML_TABLE.finditer(text):
-        rows, n_heads = [], 0
+        rows: list[Row] = []
+        n_heads = 0
         for row in _HTML_ROW.finditer(text, found.start(1), found.end(1)):
             cells = list(_HTML_CELL.finditer(text, row.start(1), row.end(1)))
             values = tuple(_clean(html.unescape(_TAG.sub(" ", cell[3]))) for cell in cells)
