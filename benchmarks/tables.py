@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py COLLECTION --cache cache --json tables.json
 
-Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. Choices are made
-on one half of the queries, drawn with a seed, and confirmed on the other; both are printed.
+Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. Choices are
+made on one half of the queries, drawn with a seed, and confirmed on the other; both are printed.
 """
 
 from __future__ import annotations

@@ -289,6 +289,16 @@ def test_parts_of_compounds_are_words_but_no_part_of_phrases(tmp_path: Path, mon
     assert ids(searcher, "alte -heizung") == {"b"}
 
 
+def test_pairs_and_forms_of_numbers_are_no_words_of_operators(tmp_path: Path) -> None:
+    documents = [Document("a", "The net income was 1,234."), Document("b", "Income, net: 1234.")]
+    literal = LiteralConfig(literal_pairs=True, literal_numbers="normal")
+    searcher = build(tmp_path / "i", documents, literal=literal)
+    assert {"net income", "1234"} <= {searcher.index.word(term) for term in range(N_LATENTS, searcher.index.n_terms)}
+    assert BM25Index.open(tmp_path / "i").literal == literal
+    assert ids(searcher, '+"net income"') == {"a"} and ids(searcher, '+"income net"') == {"b"}
+    assert ids(searcher, "+1,234") == {"a"} and ids(searcher, 'income -"1,234"') == {"b"}
+
+
 def test_an_index_in_memory_is_asked_for_words_too() -> None:
     texts = ["red house", "red roof", "green house"]
     weights = csr_array((3, N_LATENTS), dtype=np.float32)

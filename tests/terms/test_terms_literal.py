@@ -97,7 +97,8 @@ def test_whole_runs_are_the_words_of_earlier_indexes() -> None:
 def test_how_words_were_taken_is_read_from_earlier_indexes() -> None:
     saved = {"literal": True, "literal_weight_documents": 2.0, "literal_stop_words": "none"}
     assert saved_literal(saved, "here") == LiteralConfig(True, 2.0, "none", "whole", "none")
-    for literal in (LiteralConfig(), LiteralConfig(literal_unspaced="whole"), LiteralConfig(literal_compounds="german")):
+    derived = LiteralConfig(literal_compounds="german", literal_pairs=True, literal_numbers="normal")
+    for literal in (LiteralConfig(), LiteralConfig(literal_unspaced="whole"), derived):
         assert saved_literal(to_dict(literal), "here") == literal
     with pytest.raises(ConfigError, match="literal_compounds"):
         saved_literal({**saved, "literal_compounds": "dutch"}, "here")
