@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py COLLECTION --cache cache --json tables.json
 
-Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. Choices are
-made on one half of the queries, drawn with a seed, and confirmed on the other; both are printed.
+Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. The queries are
+divided in two halves by a seed, and both are printed: what is chosen on one can be confirmed on the other.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("collection")
     parser.add_argument("--vocabulary", default="default")
     parser.add_argument("--cache", required=True, type=Path, help="folder for encoded texts")
-    parser.add_argument("--seed", type=int, default=16, help="of the half of the queries that chooses")
+    parser.add_argument("--seed", type=int, default=16, help="of the halves of the queries")
     parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     encoded = Encoded(LatentTermEncoder.from_pretrained(args.vocabulary), args.cache)
@@ -122,12 +122,12 @@ def main() -> None:
     ids = [query.id for query in collection.queries]
     chosen = {ids[number] for number in np.random.default_rng(args.seed).permutation(len(ids))[: len(ids) // 2]}
     results: dict[str, Any] = {}
-    print(f"{'nDCG@10':26s}   all  chooses confirms  postings")
+    print(f"{'nDCG@10':26s}   all   first h. second h. postings")
     for name, passages, literal, scoring in STEPS:
         values, postings = run(collection, encoded, passages, literal, scoring)
         halves = [[value for query, value in values.items() if (query in chosen) is own] for own in (True, False)]
         row = [float(np.mean(some)) for some in (list(values.values()), *halves)]
-        results[name] = {"all": row[0], "chooses": row[1], "confirms": row[2], "postings": postings}
+        results[name] = {"all": row[0], "first_half": row[1], "second_half": row[2], "postings": postings}
         print(f"{name:26s} {row[0]:.4f}  {row[1]:.4f}   {row[2]:.4f}  {postings:8.0f}", flush=True)
     if args.json is not None:
         write_json(args.json, results)

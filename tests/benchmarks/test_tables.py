@@ -24,7 +24,7 @@ def reports(tmp_path: Path) -> Path:
     (folder / "corpus.jsonl").write_text("\n".join(lines))
     queries = [json.dumps({"_id": f"q{n}", "text": f"word{n} rent of {n}000"}) for n in range(6)]
     (folder / "queries.jsonl").write_text("\n".join(queries))
-    (folder / "qrels" / "test.tsv").write_text("q\td\ts\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(6)))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(6)))
     return folder
 
 
