@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py COLLECTION --cache cache --json tables.json
 
-Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. The queries are
-divided in two halves by a seed, and both are printed: what is chosen on one can be confirmed on the other.
+Each line has the parts of the line above and one more; the last three leave one out. All texts are encoded once. A seed
+divides the queries in two halves, and both are printed: what is chosen on one can be confirmed on the other.
 """
 
 from __future__ import annotations

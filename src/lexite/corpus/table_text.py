@@ -20,16 +20,17 @@ from dataclasses import dataclass
 
 _BAR = re.compile(r"(?<!\\)\|")
 _LINE = re.compile(r"[^\n]+")
-_DIVIDER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
-_HTML_TABLE = re.compile(r"<table\b[^>]*>(.*?)</table\s*>", re.IGNORECASE | re.DOTALL)
-_HTML_ROW = re.compile(r"<tr\b[^>]*>(.*?)(?=</tr\s*>|<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
-_HTML_CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)(?=</t[dh]\s*>|<t[dh]\b|\Z)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^>]*>")
-_FLAT_END = re.compile(r"\s+\.\s+|\n")
+_OF_DIVIDERS = frozenset("|-: \t")
+_HTML_TABLE = re.compile(r"<table\b[^<>]*>(.*?)</table\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_ROW = re.compile(r"<tr\b[^<>]*>(.*?)(?=</tr\s*>|<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_HTML_CELL = re.compile(r"<(t[dh])\b([^<>]*)>(.*?)(?=</t[dh]\s*>|<t[dh]\b|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_FLAT_END = re.compile(r"\s\.\s|\n")
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=\S)")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[-+−–(\s]*[^\w\s]?\s*(?:[A-Za-z]{1,3}\$)?\s*[\d.,]*\d[\d.,]*\s*[%)\w]{0,3}[\s)%]*")
 _NOTHING = frozenset(("-", "—", "–", "n/a", "nm", "$—", "$ —", "$-", "$ -", "— %", "—%"))
+_LONGEST_NUMBER = 40  # characters of a cell that is one
 _LEAST_CSV_ROWS = 3  # fewer lines with commas are prose
 _LONGEST_HEAD = 200  # characters of a head that stands alone in its row
 
@@ -101,7 +102,7 @@ def _outside(text: str, tables: Sequence[Table]) -> list[tuple[int, int]]:
 
 def _html_tables(text: str) -> Iterator[Table]:
     """What stands between ``<table>`` and ``</table>``; of tables within tables, the rows of the inner ones are no rows."""
-    if "<t" not in text and "<T" not in text:
+    if "</t" not in text and "</T" not in text:
         return
     for found in _HTML_TABLE.finditer(text):
         rows: list[Row] = []
@@ -172,7 +173,7 @@ def _bar_table(text: str, lines: Sequence[tuple[int, int]]) -> Iterator[Table]:
     edged = all(text[start:end].lstrip().startswith("|") for start, end in lines)  # else a bar in front follows an empty cell
     for start, end in lines:
         line = text[start:end].strip()
-        if _DIVIDER.fullmatch(line):
+        if "-" in line and _OF_DIVIDERS.issuperset(line):
             n_heads = n_heads or len(rows)
             continue
         inner = line[1:] if edged else line
@@ -221,7 +222,7 @@ def is_value(cell: str) -> bool:
     """Whether a cell holds a number, and no year or date."""
     if cell in _NOTHING:
         return True
-    return bool(_NUMBER.fullmatch(cell)) and not _YEAR.fullmatch(cell)
+    return len(cell) <= _LONGEST_NUMBER and bool(_NUMBER.fullmatch(cell)) and not _YEAR.fullmatch(cell)
 
 
 def _count_heads(rows: Sequence[Row]) -> int:
