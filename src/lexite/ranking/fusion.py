@@ -23,6 +23,8 @@ from lexite.ranking.rankings import Ranking, best
 
 Fusion = Literal["minmax", "rrf", "zscore"]
 Scores = NDArray[np.float64]
+SAME = 1e-9
+"""Share of the largest score up to which scores differ by rounding alone, and are all equal."""
 RRF_K = 60
 """What reciprocal ranks add to the rank, so that the first few do not decide alone."""
 
@@ -38,7 +40,7 @@ def minmax(scores: ArrayLike) -> Scores:
     if not known.any():
         return np.zeros_like(given)
     least, greatest = given[known].min(), given[known].max()
-    share: Scores = (given - least) / (greatest - least) if greatest > least else np.ones_like(given)
+    share: Scores = np.ones_like(given) if _all_equal(given[known]) else (given - least) / (greatest - least)
     share[~known] = 0.0
     return share
 
@@ -51,11 +53,16 @@ def zscores(scores: ArrayLike) -> Scores:
     """
     given = np.asarray(scores, dtype=np.float64)
     known = ~np.isnan(given)
-    if not known.any() or given[known].min() == given[known].max():
+    if not known.any() or _all_equal(given[known]):
         return np.zeros_like(given)
     distance: Scores = (given - given[known].mean()) / given[known].std()
     distance[~known] = distance[known].min()
     return distance
+
+
+def _all_equal(scores: Scores) -> bool:
+    """Whether scores differ by no more than rounding."""
+    return bool(np.ptp(scores) <= SAME * np.abs(scores).max())
 
 
 def reciprocal_ranks(scores: ArrayLike, k: float = RRF_K) -> Scores:

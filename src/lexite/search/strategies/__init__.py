@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lexite.search.strategies.hybrid import Hybrid as Hybrid
     from lexite.search.strategies.hybrid import Rescore as Rescore
     from lexite.search.strategies.maxsim import MaxSim as MaxSim
+    from lexite.search.strategies.neighbours import Neighbours as Neighbours
     from lexite.search.strategies.outside import Outside as Outside
 
 
@@ -55,6 +56,7 @@ STRATEGIES = StrategyTable(
         "rescore": "hybrid:Rescore",
         "outside": "outside:Outside",
         "maxsim": "maxsim:MaxSim",
+        "neighbours": "neighbours:Neighbours",
         "rerank": "cross_encoder:Rerank",
     }
 )

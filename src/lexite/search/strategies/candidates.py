@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexite.config import check_value
 from lexite.errors import ArgumentError
 from lexite.index.config import StoredDocument
-from lexite.ranking.fusion import fused
+from lexite.ranking.fusion import Fusion, fused
 from lexite.ranking.hits import Hit
 from lexite.search.strategies.rescoring import ranked_anew, scores_of
 from lexite.search.strategy import Answer, Backend
@@ -69,7 +69,7 @@ def document_of(backend: Backend, hit: Hit, name: str) -> StoredDocument:
     return stored
 
 
-def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | None) -> list[Hit]:
+def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | None, fusion: Fusion = "minmax") -> list[Hit]:
     """A ranking whose first hits have new scores; the rest stays behind them.
 
     With a weight w, a candidate scores ``normalised(current) + w · normalised(new)`` (:mod:`lexite.ranking.fusion`). Without
@@ -79,6 +79,7 @@ def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | 
         hits: best first.
         scores: of the first ``len(scores)`` of them.
         weight: w; None leaves the current scores out.
+        fusion: how both are brought to one scale.
 
     >>> hits = [Hit("a", 9.0, 1, 0), Hit("b", 5.0, 2, 1), Hit("c", 1.0, 3, 2)]
     >>> [(hit.id, hit.score) for hit in rescored(hits, np.array([0.0, 3.0]), 2.0)]
@@ -89,5 +90,5 @@ def rescored(hits: Sequence[Hit], scores: NDArray[np.floating], weight: float | 
     if np.isnan(known).all():
         return list(hits)
     new = np.where(np.isnan(known), np.nanmin(known), known)
-    values = new if weight is None else fused(scores_of(candidates), new, weight)
+    values = new if weight is None else fused(scores_of(candidates), new, weight, fusion)
     return ranked_anew(candidates, values, hits[len(scores) :])

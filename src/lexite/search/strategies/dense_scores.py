@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lexite.search.strategy import Answer, Backend
 
 DOCUMENTS_PER_TILE = 2048
+FROM_TEXT_HELP = "Let the model encode the stored texts of the candidates, where the index keeps no vectors."
 VectorsOf = Callable[[Sequence[Hit]], PassageVectors]
 
 
@@ -142,3 +143,8 @@ def exhaustive_rankings(answer: Answer, allowed: Sequence[NDArray[np.int64]], to
         known = np.isfinite(ranking.scores)
         found.append(Ranking(numbers[ranking.documents[known]], ranking.scores[known]))
     return found
+
+
+def needs_of(from_text: bool) -> frozenset[str]:
+    """What dense scores need."""
+    return frozenset({"model"}) if from_text else frozenset({"model", "vectors"})

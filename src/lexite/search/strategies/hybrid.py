@@ -17,7 +17,7 @@ from lexite.config import option
 from lexite.errors import ArgumentError
 from lexite.ranking.fusion import Fusion, fused
 from lexite.ranking.hits import Hit
-from lexite.search.strategies.dense_scores import candidate_scores, exhaustive_rankings
+from lexite.search.strategies.dense_scores import FROM_TEXT_HELP, candidate_scores, exhaustive_rankings, needs_of
 from lexite.search.strategies.newcomers import allowed_documents, has_numbers, newcomers
 from lexite.search.strategies.rescoring import ranked_anew, scores_of
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 EXHAUSTIVE_LIMIT = 100_000
 CANDIDATES_HELP = "Hits of each query that get a dense score."
-FROM_TEXT_HELP = "Let the model encode the stored texts of the candidates, where the index keeps no vectors."
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,3 @@ class Hybrid:
                 f"The index has {n_documents:,} documents, and an exhaustive dense ranking reads all their vectors. "
                 f"Leave exhaustive out, or allow so many: limit={n_documents}."
             )
-
-
-def needs_of(from_text: bool) -> frozenset[str]:
-    """What dense scores need."""
-    return frozenset({"model"}) if from_text else frozenset({"model", "vectors"})

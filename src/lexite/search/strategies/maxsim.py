@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lexite.config import option
 from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError
+from lexite.ranking.fusion import Fusion
 from lexite.ranking.hits import Hit
 from lexite.search.strategies.candidates import check_settings, document_of, rescored, texts_of_queries
 from lexite.search.strategies.query_tokens import QueryTokens, TokenWeights, model_of, query_tokens, unit_rows
@@ -68,7 +69,8 @@ class MaxSim:
         "a late-interaction model (model).",
     )
     candidates: int = option(100, "Hits of the ranking before that are scored again.", minimum=1)
-    weight: float = option(0.5, "Weight beside the current scores, both brought to 0 … 1.", minimum=0.0)
+    weight: float = option(0.5, "Weight beside the current scores, both brought to one scale.", minimum=0.0)
+    fusion: Fusion = option("minmax", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     alone: bool = option(False, "Leave the current scores out.")
     token_weights: TokenWeights = option(
         "none", "What a token of the query counts: 1 (none), or the mean idf of its latents; without effect on source model."
@@ -106,7 +108,9 @@ class MaxSim:
             score = self._scores_of_codes if from_codes else self._scores_of_states
             scores = [score(answer, query, hits) for query, hits in zip(queries, candidates, strict=True)]
         weight = None if self.alone else self.weight
-        return answer.with_rankings([rescored(hits, new, weight) for hits, new in zip(answer.rankings, scores, strict=True)])
+        return answer.with_rankings(
+            [rescored(hits, new, weight, self.fusion) for hits, new in zip(answer.rankings, scores, strict=True)]
+        )
 
     def _scores_of_codes(self, answer: Answer, query: QueryTokens, hits: Sequence[Hit]) -> NDArray[np.float32]:
         """Scores of documents from the codes of their tokens."""
