@@ -26,8 +26,8 @@ from scipy.sparse import csr_array
 from lexite import BM25Config, BM25Index, LatentTermEncoder
 from lexite.backbone import load_backbone
 from lexite.corpus import ReadOptions
+from lexite.evaluation.baselines.dense import DOCUMENTS_PER_TILE, BestSoFar, DenseSystem
 from lexite.evaluation.cache import StateCache
-from lexite.evaluation.dense import DOCUMENTS_PER_TILE, BestSoFar, DenseSystem
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import to_ranking
 from lexite.evaluation.measures import evaluate_run

@@ -17,11 +17,11 @@ from ablation import means, measure
 
 from lexite import LatentTermEncoder
 from lexite.corpus import ReadOptions
+from lexite.evaluation.baselines.dense import DenseSystem
+from lexite.evaluation.baselines.lexical import LexicalSystem
 from lexite.evaluation.cache import StateCache
-from lexite.evaluation.dense import DenseSystem
 from lexite.evaluation.judged import open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
-from lexite.evaluation.lexical import LexicalSystem
 from lexite.files import write_json
 from lexite.ranking.fusion import fuse_rankings
 from lexite.scoring.words import LiteralConfig

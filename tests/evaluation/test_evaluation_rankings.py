@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lexite.errors import CorpusError
-from lexite.evaluation.dense import BestSoFar
-from lexite.ranking.rankings import Ranking, best, strict_run, strictly_decreasing, to_run
+from lexite.ranking.rankings import BestSoFar, Ranking, best, strict_run, strictly_decreasing, to_run
 
 coarse = st.integers(-4, 4).map(lambda n: n / 2)  # few values, so many ties
 score_rows = arrays(np.float32, st.integers(0, 40), elements=coarse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -64,8 +64,23 @@ def eval_verb(
     prefix: PrefixOption = None,
     profile: ProfileOption = None,
     baselines: Annotated[
-        str, typer.Option("--baselines", help="Comma-separated: dense (the same backbone), bm25 (words); or none.")
+        str,
+        typer.Option(
+            "--baselines",
+            help="Comma-separated: dense (the same backbone), bm25 (words), bm25f (words of title, headings, body), "
+            "sparse:MODEL (a SparseEncoder), vectors:FOLDER (weights of terms), run:FILE (a TREC run); or none.",
+        ),
     ] = "dense,bm25",
+    postings: Annotated[
+        str | None,
+        typer.Option(
+            "--postings",
+            help="Postings per document that bm25f, sparse and vectors keep; or equal.",
+            metavar="N",
+            show_default="all",
+        ),
+    ] = None,
+    query_terms: Annotated[str | None, typer.Option("--query-terms", help="The same for terms per query.", metavar="N")] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the results as JSON; - is stdout, in place of the table.", metavar="FILE"),
@@ -106,7 +121,8 @@ def eval_verb(
 
     Example: lexite eval collections/scifact --json scifact.json
     """
-    from lexite.evaluation import BASELINES, evaluate_collections
+    from lexite.evaluation import evaluate_collections
+    from lexite.evaluation.baselines import baselines_of
     from lexite.evaluation.evaluate import LEAST_TOP_K
 
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
@@ -118,8 +134,7 @@ def eval_verb(
         static = static or chosen.static
         chains |= {preset: chosen.chain()} if chosen.steps else {}
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
-    if strange := next((name for name in named if name not in BASELINES), None):  # before the model is loaded
-        raise WrongUsage(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
+    baselines_of(named)  # before the collections are read
     if top_k < LEAST_TOP_K:  # a recipe's
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":
@@ -135,6 +150,8 @@ def eval_verb(
         static=static,
         chains=chains,
         side_data=side,
+        postings=_kept("--postings", postings),
+        query_terms=_kept("--query-terms", query_terms),
         top_k=top_k,
         split=split,
         cache=cache,
@@ -146,6 +163,16 @@ def eval_verb(
         console().print(report.table())
     if json_file is not None:
         write_json(report.to_json(), json_file)
+
+
+def _kept(option: str, written: str | None) -> float | Literal["equal"] | None:
+    """How many postings or terms are kept, from what a person writes."""
+    if written is None or written == "equal":
+        return written  # type: ignore[return-value]
+    try:
+        return float(written)
+    except ValueError:
+        raise WrongUsage(f"{option} is '{written}', but must be a number, or equal.") from None
 
 
 def _check_writable(path: Path) -> None:

@@ -7,19 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lexite.config import to_dict
 from lexite.corpus import ReadOptions
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError
+from lexite.evaluation.baselines import Cut, Surroundings, baselines_of
 from lexite.evaluation.cache import StateCache
 from lexite.evaluation.chains import Chains
-from lexite.evaluation.dense import DenseSystem
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.evaluation.latent import LatentSystem
-from lexite.evaluation.lexical import LexicalSystem
 from lexite.evaluation.measures import MeasuredRun, evaluate_run, import_ir_measures
 from lexite.evaluation.report import TESTED, THEN, EvaluationReport, Row
 from lexite.evaluation.significance import paired_test
@@ -32,7 +31,6 @@ from lexite.scoring.words import LiteralConfig
 from lexite.terms.encoder import LatentTermEncoder
 
 if TYPE_CHECKING:
-    from lexite.backbone.base import Backbone
     from lexite.scoring.config import BM25Config
     from lexite.search.strategy import Strategy
 
@@ -42,10 +40,8 @@ STATIC = {LATENT: "static", WITH_WORDS: "static+words"}  # the same index with s
 DEFAULT_BASELINES = ("dense", "bm25")
 LEAST_TOP_K = 100
 AUTO = PassageConfig()
-BASELINES: dict[str, Callable[[Backbone, StateCache | None, bool], System]] = {
-    "dense": DenseSystem,
-    "bm25": lambda backbone, cache, show_progress: LexicalSystem(),
-}
+EQUAL = "equal"
+"""In place of a number of postings or terms: as many as the system under test has."""
 
 
 def evaluate_collections(
@@ -68,6 +64,8 @@ def evaluate_collections(
     field_weights: FieldWeights | None = None,
     chains: Mapping[str, Sequence[Strategy]] | None = None,
     side_data: SideDataConfig | None = None,
+    postings: float | Literal["equal"] | None = None,
+    query_terms: float | Literal["equal"] | None = None,
 ) -> EvaluationReport:
     """Measures a vocabulary on judged collections.
 
@@ -77,7 +75,9 @@ def evaluate_collections(
     Args:
         encoder: the vocabulary, with its backbone; or a function that loads it once the collections have been read and checked.
         paths: BEIR folders; a collection has the name of its folder.
-        baselines: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s).
+        baselines: ``dense`` (the backbone's own scores, exhaustive), ``bm25`` (words, by bm25s), ``bm25f`` (words of title,
+            headings and body), ``sparse:MODEL`` (a ``SparseEncoder``), ``vectors:FOLDER`` (weights of terms from files),
+            ``run:FILE`` (a TREC run); ``{collection}`` in a path stands for the collection's name.
         scoring: BM25's numbers: all of them, or some by name in place of the vocabulary's.
         k_documents: latents kept per token of a document; None takes the vocabulary's.
         k_queries: the same for queries.
@@ -93,10 +93,14 @@ def evaluate_collections(
             ``lexite index`` keeps it: the system ``static``, or ``static+words``.
         passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole, as baselines do.
         field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as
-            baselines do.
+            baselines but ``bm25f`` do.
         chains: second stages that are measured over the same index, by name: the system ``latent+words > NAME``. The index then
             keeps what they need, and the paired tests treat each of them as a baseline.
         side_data: how the index keeps what chains need; None keeps vectors in int8.
+        postings: baselines with weights (``bm25f``, ``sparse``, ``vectors``) keep the heaviest so many postings per document
+            in the mean (:func:`lexite.evaluation.baselines.weights.lightest_cut`); ``"equal"``: as many as the system under
+            test has. None keeps all.
+        query_terms: the same for terms per query.
 
     Raises:
         ConfigError: a name of a chain that cannot stand in the name of a file, an unknown baseline, a ``top_k`` below 100, no
@@ -105,8 +109,8 @@ def evaluate_collections(
         MissingExtraError: ir-measures or bm25s is not installed.
         StorageError: the cache, the runs or temporary files cannot be written.
     """
-    _check(baselines, top_k)
     Chains(chains or {})  # refuses names before anything is read
+    made = _checked(baselines, top_k, postings, query_terms)
     import_ir_measures()
     opened = open_collections(paths, split)
     folder = None if runs_dir is None else RunFolder(runs_dir)
@@ -129,14 +133,22 @@ def evaluate_collections(
         side_data,
     )
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
-    systems |= {name: BASELINES[name](encoder.backbone, states, show_progress) for name in baselines}
+    surroundings = Surroundings(encoder.backbone, states, show_progress)
+    systems |= {name: make(surroundings) for name, make in made.items()}
+    for system in systems.values():
+        if (check := getattr(system, "check", None)) is not None:
+            for collection in collections:
+                check(collection)
     results: dict[str, dict[str, _Result]] = {}
     for collection in collections:
-        results[collection.name] = _evaluate(systems, collection, top_k, folder)
+        results[collection.name] = _evaluate(systems, collection, top_k, folder, postings, query_terms)
     texts = {
         "passages": None if passages is None else to_dict(passages),
         "field_weights": None if field_weights is None else to_dict(field_weights),
         "side_data": to_dict(tested.side_data),
+        "baselines": list(baselines),
+        "postings": postings,
+        "query_terms": query_terms,
     }
     settings = _settings(encoder, scoring, k_documents, k_queries, top_k, split)
     return _report(
@@ -154,22 +166,33 @@ class _Result:
     milliseconds: float | None
 
 
-def _check(baselines: Sequence[str], top_k: int) -> None:
-    strange = next((name for name in baselines if name not in BASELINES), None)
-    if strange is not None:
-        raise ConfigError(f"'{strange}' is not a baseline. Choose among {', '.join(BASELINES)}.")
+def _checked(
+    baselines: Sequence[str], top_k: int, postings: float | str | None, query_terms: float | str | None
+) -> dict[str, Callable[[Surroundings], System]]:
+    """The baselines, when the arguments are in order."""
     if top_k < LEAST_TOP_K:
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
+    for name, value in (("postings", postings), ("query_terms", query_terms)):
+        if isinstance(value, bool) or not (value is None or value == EQUAL or (isinstance(value, (int, float)) and value > 0)):
+            raise ConfigError(f"{name} is {value!r}, but must be a number above 0, or '{EQUAL}'.")
+    return baselines_of(baselines)
 
 
 def _evaluate(
-    systems: Mapping[str, System], collection: JudgedCollection, top_k: int, folder: RunFolder | None
+    systems: Mapping[str, System],
+    collection: JudgedCollection,
+    top_k: int,
+    folder: RunFolder | None,
+    postings: float | str | None,
+    query_terms: float | str | None,
 ) -> dict[str, _Result]:
     if folder is not None:
         folder.write_qrels(collection)
-    results = {}
+    results: dict[str, _Result] = {}
     for tested, system in systems.items():
         started = time.perf_counter()
+        if results and hasattr(system, "cut_to"):
+            system = system.cut_to(_cut(next(iter(results.values())).costs, postings, query_terms))
         result = system.run(collection, top_k + 1)  # one more than is kept, for BEIR's rule
         seconds = time.perf_counter() - started
         for name, ranked in _systems(tested, result):
@@ -180,6 +203,14 @@ def _evaluate(
             value = results[name].measured.mean[TESTED]
             logger.info("%s: %s has %s %.4f (%.0f seconds)", collection.name, name, TESTED, value, seconds)
     return results
+
+
+def _cut(tested: Costs, postings: float | str | None, query_terms: float | str | None) -> Cut:
+    """How many terms baselines keep; ``equal`` are as many as the system under test has."""
+    return Cut(
+        tested.postings_per_document if isinstance(postings, str) else postings,
+        tested.terms_per_query if isinstance(query_terms, str) else query_terms,
+    )
 
 
 def _systems(name: str, result: SystemResult) -> Iterator[tuple[str, SystemResult]]:

@@ -72,8 +72,8 @@ def make_probe(
         return {
             "probe_ndcg@10": measured["nDCG@10"],
             "probe_recall@100": measured["R@100"],
-            "probe_postings_per_document": result.costs.postings_per_document,
-            "probe_terms_per_query": result.costs.terms_per_query,
+            "probe_postings_per_document": result.costs.postings_per_document or 0.0,
+            "probe_terms_per_query": result.costs.terms_per_query or 0.0,
         }
 
     return probe

@@ -31,11 +31,11 @@ class EvaluationReport:
     Attributes:
         vocabulary: name of the vocabulary.
         collections: collection -> system -> column -> number. Systems are ``latent`` (``latent+words`` when literal words were
-            indexed too), ``dense``, ``bm25``, and where asked for ``latent > NAME`` of each chain and ``static``
+            indexed too), baselines by name, and where asked for ``latent > NAME`` of each chain and ``static``
             (``static+words``). Columns:
             ``nDCG@10``, ``R@100``, ``MRR@10``, defined by :func:`lexite.evaluation.evaluate_run`, and
             ``postings_per_document``, ``terms_per_query``, ``bytes_per_document``, defined by
-            :class:`lexite.evaluation.Costs`. Only ``bytes_per_document`` of a late-interaction backbone is None.
+            :class:`lexite.evaluation.Costs`, which are None where they are not known.
         significance: collection -> baseline -> paired test of nDCG@10, latent minus baseline; ``static`` is a baseline here.
         mean_significance: baseline -> the same test for the mean over collections.
         per_query: collection -> system -> measure -> query id -> value.

@@ -16,17 +16,18 @@ class Costs:
 
     Attributes:
         postings_per_document: entries of the posting lists (pairs of a term and a document) divided by the number of documents.
-            A dense index has no posting lists: 0.
+            A dense index has no posting lists: 0. None where it is not known: a run from a file.
         terms_per_query: mean number of distinct terms with a weight above 0 in a query, whether or not a document has them.
-            Dense: 0.
+            Dense: 0. None likewise.
         bytes_per_document: bytes that ranking reads, divided by the number of documents. Latent terms: the compressed posting
             lists with their directory, as they lie on the disk; not the raw weights (``BM25Index.weight_bytes``), of which a
-            search reads few. BM25: the arrays of bm25s, not its dictionary of words. Dense: fp32 vectors. Ids and stored texts
-            are not counted. None for a late-interaction backbone, where it is not known.
+            search reads few. BM25: the arrays of bm25s, not its dictionary of words. BM25F and weights of other models: 8 bytes
+            a posting and the directory, not compressed. Dense: fp32 vectors. Ids and stored texts are not counted. None where
+            it is not known: a late-interaction backbone, a run from a file.
     """
 
-    postings_per_document: float
-    terms_per_query: float
+    postings_per_document: float | None
+    terms_per_query: float | None
     bytes_per_document: float | None
 
 
@@ -50,7 +51,11 @@ class SystemResult:
 
 
 class System(Protocol):
-    """A retrieval system under test."""
+    """A retrieval system under test.
+
+    It may have two more methods: ``check(collection)``, which finds out before anything is run that files do not fit the
+    collection, and ``cut_to(cut)``, which gives the same system with fewer terms (:class:`lexite.evaluation.baselines.Cut`).
+    """
 
     def run(self, collection: JudgedCollection, top_k: int) -> SystemResult:
         """Ranks the collection's documents for each of its queries, ``top_k`` at most."""

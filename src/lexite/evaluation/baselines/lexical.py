@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class LexicalSystem:
     def run(self, collection: JudgedCollection, top_k: int) -> SystemResult:
         """Indexes the words of the documents and ranks them for each query."""
         tokens = self._bm25s.tokenize(collection.texts(), show_progress=False)
-        queries = self._bm25s.tokenize(collection.query_texts, return_ids=False, show_progress=False)
+        queries = words_of(collection.query_texts)
         n_documents = len(collection.document_ids)
         terms_per_query = sum(len(set(words)) for words in queries) / len(queries)
         if not tokens.vocab:  # nothing but stop words and signs in the whole corpus
@@ -50,6 +51,12 @@ def _rank(index: Any, words: list[str], top_k: int) -> Ranking:
     scores = np.asarray(index.get_scores(known), dtype=np.float32)
     matching = np.flatnonzero(scores > 0)
     return best(scores[matching], top_k, matching)
+
+
+def words_of(texts: Iterable[str]) -> list[list[str]]:
+    """The words of texts as bm25s takes them by itself."""
+    words: list[list[str]] = _import_bm25s().tokenize(texts, return_ids=False, show_progress=False)
+    return words
 
 
 def _import_bm25s() -> Any:
