@@ -134,7 +134,10 @@ def eval_verb(
         static = static or chosen.static
         chains |= {preset: chosen.chain()} if chosen.steps else {}
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
-    baselines_of(named)  # before the collections are read
+    try:
+        baselines_of(named)  # before the collections are read
+    except ConfigError as error:
+        raise WrongUsage(str(error)) from None
     if top_k < LEAST_TOP_K:  # a recipe's
         raise ConfigError(f"top_k is {top_k}, but R@100 needs at least {LEAST_TOP_K} documents per query.")
     if json_file is not None and str(json_file) != "-":

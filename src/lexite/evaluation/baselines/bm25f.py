@@ -52,7 +52,8 @@ class BM25FSystem:
         score    = Σ_t count(t, query) · idf(t) · tf(t, d) / (k1 + tf(t, d))
 
     idf is Lucene's, log(1 + (N - df + .5) / (df + .5)), which is never negative as the book's may be; df counts the
-    documents that have the word in any field. Words are those of the baseline ``bm25``, so that with a single field both have the same scores.
+    documents that have the word in any field. Words are those of the baseline ``bm25``, so that with a single field both have
+    the same scores.
 
     Attributes:
         config: its numbers.
