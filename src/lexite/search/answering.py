@@ -62,6 +62,7 @@ def answered(
     strategies = [then] if callable(then) else list(then or ())
     if preset is not None:
         strategies, encoder = _as_preset(preset, strategies, index, encoder, queries)
+    strategies = [*getattr(encoder, "strategies", ()), *strategies]
     _check_limits(index, limits, offset, strategies)
     if operators:
         if isinstance(queries, EncodedQueries):

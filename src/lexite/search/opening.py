@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexite.errors import ArgumentError
+from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.labels import labels_of
 from lexite.search.queries import ModelQueries, QueryEncoder, check_made_by, encoder_of, static_queries_of
 from lexite.terms.queries import SETTINGS
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
 
 
 def queries_and_labels(
-    index: BM25Index, static: bool, vocabulary: str | Path | LatentTermEncoder | None, model: dict[str, Any]
+    index: BM25Index,
+    static: bool,
+    vocabulary: str | Path | LatentTermEncoder | None,
+    model: dict[str, Any],
+    cascade: bool = False,
 ) -> tuple[QueryEncoder, Callable[[int], str] | None]:
     """What encodes the queries of an index, and words for its latent terms; arguments and errors as for ``Searcher.open``."""
+    if static and cascade:
+        raise ArgumentError("static never loads the model, and cascade does for some queries. Leave one of them out.")
+    if cascade:
+        table = static_queries_of(index, str(getattr(vocabulary, "source", vocabulary) or "") or None)
+        return CascadeQueries(table, index.vocabulary, vocabulary, model), labels_of(index, table.vocabulary)
     if static:
         if model:
             raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")

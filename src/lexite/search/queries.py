@@ -35,7 +35,10 @@ _NO_MODEL = "{} need the model. Leave --static out, in Python static=True."
 
 
 class QueryEncoder(Protocol):
-    """Encodes queries, and the passages of a hit, among which the one that explains it is looked for."""
+    """Encodes queries, and the passages of a hit, among which the one that explains it is looked for.
+
+    It may have ``strategies``, which every search runs before its own.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -44,7 +47,7 @@ class QueryEncoder(Protocol):
 
     @property
     def kind(self) -> str:
-        """``model`` or ``static``, for people."""
+        """``model``, ``static`` or ``cascade``, for people."""
         ...
 
     def encode(

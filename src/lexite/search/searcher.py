@@ -182,6 +182,7 @@ class Searcher:
         path: str | Path | BM25Index,
         *,
         static: bool = False,
+        cascade: bool = False,
         vocabulary: str | Path | LatentTermEncoder | None = None,
         scoring: BM25Config | Mapping[str, Any] | None = None,
         **model: Any,
@@ -191,6 +192,8 @@ class Searcher:
         Args:
             path: its folder, or the opened index.
             static: encode queries with the static table of the index: neither torch nor transformers is loaded.
+            cascade: likewise, but queries whose static ranking is unsure are encoded by the model, which is loaded for the
+                first of them (:class:`lexite.search.strategies.Cascade`).
             vocabulary: where the index's vocabulary is now, or an encoder of it; None looks where it was at the build.
             scoring: BM25's numbers for all searches: some by name, or all; default what the index says.
             **model: how the model runs: ``device``, ``precision``, ``trust_remote_code``; and ``query_prompt``, where that is
@@ -198,14 +201,14 @@ class Searcher:
 
         Raises:
             IndexFormatError: there is no index, it is damaged, or ``vocabulary`` is another one.
-            ArgumentError: options of the model beside ``static``.
+            ArgumentError: options of the model, or ``cascade``, beside ``static``.
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
         if not isinstance(path, (str, Path, BM25Index)):
             raise ArgumentError(f"An index is opened by the path of its folder, not by a {type(path).__name__}.")
         index = path if isinstance(path, BM25Index) else BM25Index.open(path)
         chosen = None if scoring is None else scoring_of(scoring, index.scoring)
-        queries, label = queries_and_labels(index, static, vocabulary, model)
+        queries, label = queries_and_labels(index, static, vocabulary, model, cascade)
         return cls(index, queries, label, chosen)
 
     @property

@@ -201,7 +201,7 @@ def check_needs(strategies: Sequence[Strategy], backend: Backend, encoder: Query
     """
     capabilities = getattr(backend, "capabilities", None)
     kept = set(getattr(backend, "side_data", ()) if capabilities is None else capabilities.side_data)
-    there = kept | ({"model"} if encoder is not None and encoder.kind == "model" else set())
+    there = kept | ({"model"} if encoder is not None and encoder.kind != "static" else set())
     for strategy in strategies:
         needs = getattr(strategy, "needs", ())
         missing = next((need for need in NEEDS if need in needs and need not in there), None)

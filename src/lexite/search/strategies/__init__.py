@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lexite.search.strategies.chain import Chain as Chain
 
 if TYPE_CHECKING:
+    from lexite.search.strategies.cascade import Cascade as Cascade
     from lexite.search.strategies.cross_encoder import Rerank as Rerank
     from lexite.search.strategies.hybrid import Hybrid as Hybrid
     from lexite.search.strategies.hybrid import Rescore as Rescore
@@ -58,6 +59,7 @@ STRATEGIES = StrategyTable(
         "maxsim": "maxsim:MaxSim",
         "neighbours": "neighbours:Neighbours",
         "rerank": "cross_encoder:Rerank",
+        "cascade": "cascade:Cascade",
     }
 )
 
