@@ -133,3 +133,12 @@ def test_no_hits_and_few_hits():
 
     nothing = Explanation("a", 0.0, 1, 1.0, 1.0, 1.0, 0.0, (), 0.0)
     assert sureness([0.0], nothing) == 0.0
+
+
+def test_the_command_line_asks_in_the_same_way(index, cascade):
+    from lexite.cli import main
+
+    assert main(["-q", "search", str(index), "--cascade", "--run", str(index.parent / "x.run"), "milk of the cow"]) == 0
+    written = (index.parent / "x.run").read_text(encoding="utf-8").split()
+    assert written[2] == cascade.rank("milk of the cow")[0][0].id
+    assert main(["-q", "search", str(index), "--cascade", "--static", "milk"]) == 2
