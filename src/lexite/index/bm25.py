@@ -37,7 +37,7 @@ from lexite.index.word_conditions import WordConditions
 from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter
 from lexite.index.writer_opening import create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
-from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.config import BM25Config, Transform, scoring_of
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.queries import EncodedQueries
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from lexite.index.field_values import Facet
     from lexite.index.filters import Where
+    from lexite.index.term_space import TermSpace
     from lexite.terms.static import StaticTable
 
 
@@ -359,6 +360,16 @@ class BM25Index:
 
         wanted = self._numbering.living() if documents is None else self.ids.numbers(documents)
         return read_documents(self._numbering, self.n_terms, wanted)
+
+    def term_space(self, scoring: BM25Config | None = None) -> TermSpace:
+        """Documents and queries as vectors over the terms, for feedback and steering.
+
+        Args:
+            scoring: how to score; None takes what the index was made with.
+        """
+        from lexite.index.term_space import TermSpace
+
+        return TermSpace(self._ranker, scoring_of(scoring, self.scoring))
 
     def iterate_rows(self, documents_per_chunk: int = 4096) -> Iterator[tuple[NDArray[np.int64], csr_array[np.float32]]]:
         """The raw weights of all documents, in order, some at a time and in bounded memory.

@@ -86,21 +86,20 @@ class Dictionary:
             place = self.table.place or "the index"
             raise IndexFormatError(f"The literal words of {place} are damaged. {VERIFY}") from None
 
-    def add_to(self, rows: Rows, n_latents: int, texts: Sequence[str], literal: LiteralConfig) -> Rows:
-        """Rows of queries with the words of their texts; a word that is not here is dropped.
+    def add_to(self, rows: Rows, n_latents: int, words_of: Sequence[Mapping[str, float]]) -> Rows:
+        """Rows of queries with their words; a word that is not here, or has the weight 0, is dropped.
 
         Args:
             rows: weights of latent terms.
             n_latents: number of latent terms.
-            texts: of the queries.
-            literal: how the documents' words were taken.
+            words_of: for each query its words with their weights: how often they occur in its text, or other ones.
 
         Raises:
             IndexFormatError: the files are damaged.
         """
-        words, owners, values = _entries(texts, literal)
+        words, owners, values = _entries(words_of)
         numbers = self.find(words)
-        known = numbers >= 0
+        known = (numbers >= 0) & (values.astype(np.float32) > 0)
         return _with_words(rows, n_latents, owners[known], numbers[known], values[known].astype(np.float32))
 
 
@@ -130,7 +129,8 @@ class GrowingDictionary:
             literal: how words are taken and weighed.
             fields: how the words of fields are added up; None: each text is that of a row.
         """
-        words, owners, values = _entries(texts, literal, fields)
+        counts: Sequence[Mapping[str, float]] = [literal.words_of(text) for text in texts]
+        words, owners, values = _entries(counts if fields is None else fields.summed_counts(counts))
         known = self._numbers
         numbers = np.array([known.setdefault(word, len(known)) for word in words], dtype=np.int64)
         return _with_words(rows, n_latents, owners, numbers, (values * literal.literal_weight_documents).astype(np.float32))
@@ -206,13 +206,8 @@ def verify_words(folder: Path, record: WordsRecord) -> None:
         verify_file(folder / WORDS_NAME / name, file)
 
 
-def _entries(
-    texts: Sequence[str], literal: LiteralConfig, fields: FieldTexts | None = None
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+def _entries(counts: Sequence[Mapping[str, float]]) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
     """The words of each text, or of each sum of fields, the number of that, and how often the word occurs there."""
-    counts: Sequence[Mapping[str, float]] = [literal.words_of(text) for text in texts]
-    if fields is not None:
-        counts = fields.summed_counts(counts)
     owners = np.repeat(np.arange(len(counts)), np.array([len(count) for count in counts], dtype=np.int64))
     values = np.array([n for count in counts for n in count.values()], dtype=np.float64)
     return [word for count in counts for word in count], owners, values

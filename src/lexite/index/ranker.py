@@ -20,7 +20,8 @@ from lexite.index.selection import Asked
 from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.rows import Rows
-from lexite.terms.queries import EncodedQueries
+from lexite.scoring.words import LiteralConfig
+from lexite.terms.queries import EncodedQueries, WordWeights
 
 if TYPE_CHECKING:
     from lexite.index.filters import Where
@@ -51,9 +52,9 @@ class Ranker:
         ids: DocumentIds,
         fields: DocumentFields,
     ) -> None:
-        self._name, self._commit, self._words = name, commit, words
-        self._scorer, self._numbering, self._ids, self._fields = scorer, numbering, ids, fields
-        self._n_documents = len(ids)
+        self._name, self._commit, self.words = name, commit, words
+        self.scorer, self.numbering, self.ids, self._fields = scorer, numbering, ids, fields
+        self._n_documents, self.literal = len(ids), commit.literal
 
     def top(
         self,
@@ -71,19 +72,19 @@ class Ranker:
         """The rankings of ``BM25Index.search``."""
         check_top_k(top_k)
         scoring = scoring_of(scoring, self._commit.scoring)
-        rows = self._rows(queries, scoring)
+        rows = self.rows(queries, scoring)
         excluded = np.full(rows.n_rows, -1, dtype=np.int64)
         if exclude is not None:
             left_out = [exclude] if isinstance(exclude, str) else list(exclude)
             if len(left_out) != rows.n_rows:
                 raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {rows.n_rows} are asked.")
             wanted = [(i, identifier) for i, identifier in enumerate(left_out) if identifier is not None]
-            excluded[[i for i, _ in wanted]] = self._ids.find([identifier for _, identifier in wanted])
-        allowed = None if among is None else self._ids.allowed(among, rows.n_rows)
+            excluded[[i for i, _ in wanted]] = self.ids.find([identifier for _, identifier in wanted])
+        allowed = None if among is None else self.ids.allowed(among, rows.n_rows)
         share, top_k = APPROXIMATE_SHARE if approximate else 1.0, min(int(top_k), self._n_documents)
         needed = where is not None or sort is not None or min_coverage is not None
         passing = self._fields.passing(where) if needed else None
-        asked = Asked(self._scorer, self._numbering, rows, scoring, excluded, share, allowed, passing)
+        asked = Asked(self.scorer, self.numbering, rows, scoring, excluded, share, allowed, passing)
         if not top_k or not rows.n_rows:
             return asked.best(top_k)
         if sort is not None and (by := read_sort(sort)):
@@ -96,7 +97,7 @@ class Ranker:
 
     def hits(self, best: TopDocuments) -> list[list[Hit]]:
         """The hits of rankings, best first."""
-        numbering = self._numbering
+        numbering = self.numbering
         return [
             [
                 Hit(numbering.id(document), score, rank, document, numbering.span(passage))
@@ -112,37 +113,49 @@ class Ranker:
         """Which terms made the score of a document; ``word`` gives the literal word of a term."""
         scoring = scoring_of(scoring, self._commit.scoring)
         rows = self._one_row(query, scoring, "explain a hit")
-        number = self._ids.numbers([document])
-        passage, end = self._numbering.passages(int(number[0]))
+        number = self.ids.numbers([document])
+        passage, end = self.numbering.passages(int(number[0]))
         if end - passage > 1:  # the one that the score is of; the first where none shares a term
             nothing = np.array([-1])
-            best = top_documents(self._scorer, self._numbering, rows, 1, scoring, nothing, among=[number])
+            best = top_documents(self.scorer, self.numbering, rows, 1, scoring, nothing, among=[number])
             passage = max(int(best.passages[0, 0]), passage)
-        return explain_document(self._scorer, rows, passage, scoring, word)
+        return explain_document(self.scorer, rows, passage, scoring, word)
 
     def passages(self, query: EncodedQueries, document: int | str, scoring: BM25Config | None) -> list[PassageHit]:
         """The passages of a document that share a term with a query, best first."""
         scoring = scoring_of(scoring, self._commit.scoring)
         rows = self._one_row(query, scoring, "rank the passages of a document")
-        own = np.arange(*self._numbering.passages(int(self._ids.numbers([document])[0])), dtype=np.int64)
-        (found,), (scores,) = self._scorer.top(rows, len(own), scoring, np.array([-1]), among=[own])
+        own = np.arange(*self.numbering.passages(int(self.ids.numbers([document])[0])), dtype=np.int64)
+        (found,), (scores,) = self.scorer.top(rows, len(own), scoring, np.array([-1]), among=[own])
         return [
-            PassageHit(score, self._numbering.span(passage))
+            PassageHit(score, self.numbering.span(passage))
             for passage, score in zip(found.tolist(), scores.tolist(), strict=True)
             if passage >= 0
         ]
 
     def _one_row(self, query: EncodedQueries, scoring: BM25Config, purpose: str) -> Rows:
-        rows = self._rows(query, scoring)
+        rows = self.rows(query, scoring)
         if rows.n_rows != 1:
             raise ArgumentError(f"One query is needed to {purpose}, not {rows.n_rows}.")
         return rows
 
-    def _rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
+    def rows(self, queries: EncodedQueries, scoring: BM25Config) -> Rows:
         """The checked weights of queries, with their literal words."""
         made_by, literal = self._commit.vocabulary, self._commit.literal
         check_queries(self._name, made_by, queries)
         rows = check_weights(queries.rows, made_by.n_terms, lambda row: f"query number {row + 1}")
-        if queries.texts is None or literal is None or not scoring.literal_weight:
+        if literal is None and any(queries.word_weights or ()):
+            raise ArgumentError(
+                f"{self._name} has no literal words, so the weights that these queries give words can have no effect. "
+                "Leave word_weights out, or build the index with words."
+            )
+        if literal is None or not scoring.literal_weight or (queries.texts is None and queries.word_weights is None):
             return rows
-        return self._words.add_to(rows, made_by.n_terms, queries.texts, literal)
+        return self.words.add_to(rows, made_by.n_terms, words_of_queries(queries, literal))
+
+
+def words_of_queries(queries: EncodedQueries, literal: LiteralConfig) -> list[WordWeights]:
+    """For each query the literal words that are searched, with their raw weights: its own, else those of its text."""
+    texts = queries.texts or [""] * len(queries)
+    given = queries.word_weights or [None] * len(queries)
+    return [literal.words_of(text) if own is None else own for text, own in zip(texts, given, strict=True)]

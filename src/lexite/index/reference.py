@@ -5,7 +5,7 @@ The kernels add the same float32 numbers in the same order, so that documents, o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +75,12 @@ def reference_search(
 
 
 def reference_rows(
-    weights: csr_array[np.float32], texts: Sequence[str], words: Sequence[str], factor: float, stop_words: StopWords
+    weights: csr_array[np.float32],
+    texts: Sequence[str],
+    words: Sequence[str],
+    factor: float,
+    stop_words: StopWords,
+    word_weights: Sequence[Mapping[str, float] | None] | None = None,
 ) -> csr_array[np.float32]:
     """Rows of latent terms with a column more for each word of a dictionary.
 
@@ -85,9 +90,12 @@ def reference_rows(
         words: the dictionary, in the order of its numbers; other words are dropped.
         factor: raw weight of each occurrence of a word: ``literal_weight_documents`` for documents, 1 for queries.
         stop_words: which words are left out.
+        word_weights: for each query its words with their weights, in place of those of its text where they are not None.
     """
     from scipy.sparse import csr_array, hstack
 
-    counts = [literal_words(text, stop_words) for text in texts]
-    dense = np.array([[count[word] * factor for word in words] for count in counts], dtype=np.float32)
+    counts: list[Mapping[str, float]] = [literal_words(text, stop_words) for text in texts]
+    if word_weights is not None:
+        counts = [count if own is None else own for count, own in zip(counts, word_weights, strict=True)]
+    dense = np.array([[count.get(word, 0) * factor for word in words] for count in counts], dtype=np.float32)
     return csr_array(hstack([weights, csr_array(dense.reshape(len(texts), len(words)))], format="csr"))

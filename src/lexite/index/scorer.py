@@ -139,6 +139,10 @@ class Scorer:
             self._averages[transform] = average_length(lengths)
         return self._averages[transform]
 
+    def worth(self, scoring: BM25Config) -> NDArray[np.float64]:
+        """(n_terms,) what a query's weight of each term is multiplied by; shared, so it is not to be changed."""
+        return self._prepared(scoring).worth
+
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
         """What each query term multiplies: transformed query weight times what the term is worth."""
         return query_factors(queries.values, self._prepared(scoring).worth[queries.terms], scoring)

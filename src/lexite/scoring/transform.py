@@ -52,6 +52,24 @@ def transform_weights(weights: NDArray[Any], transform: QueryTransform) -> NDArr
     raise ConfigError(f"There is no transform {transform!r}; choose one of sqrt, pow0.75, log1p, none.")
 
 
+def raw_weights(values: NDArray[Any], transform: QueryTransform) -> NDArray[np.float64]:
+    """The raw weights that a transform makes values of: the inverse of :func:`transform_weights`, in double precision.
+
+    Args:
+        values: transformed weights, 0 or more.
+        transform: which transform.
+
+    >>> raw_weights(np.array([0.0, 2.0]), "sqrt").tolist(), raw_weights(np.array([8.0]), "pow0.75").round(6).tolist()
+    ([0.0, 4.0], [16.0])
+    """
+    given = np.asarray(values, dtype=np.float64)
+    if transform == "sqrt":
+        return np.square(given)
+    if transform == "pow0.75":
+        return np.power(given, 4.0 / 3.0)
+    return np.expm1(given) if transform == "log1p" else given
+
+
 def apply_transform(matrix: Matrix, transform: QueryTransform) -> Matrix:
     """Transforms the weights of a CSR or CSC matrix (or of a dense array). Zeros stay zero.
 
