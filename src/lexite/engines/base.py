@@ -29,6 +29,7 @@ class Capabilities:
         fields: whether it keeps the fields of documents, and takes ``where``, ``sort``, ``min_score`` and ``min_coverage``.
         side_data: what it keeps of passages for second stages: ``vectors``, ``token_codes``, both or neither.
         most_terms: terms of a query that it takes at most; None: any number.
+        word_weights: whether it searches the weights that queries give words (``EncodedQueries.word_weights``).
     """
 
     exact: bool = True
@@ -38,6 +39,7 @@ class Capabilities:
     fields: bool = False
     side_data: frozenset[str] = frozenset()
     most_terms: int | None = None
+    word_weights: bool = False
 
 
 class Engine(Backend, Protocol):
