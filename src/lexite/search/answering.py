@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lexite.errors import ArgumentError
 from lexite.index import BM25Index
 from lexite.index.checks import check_top_k, differing_settings
+from lexite.index.document_ids import listed_ids
 from lexite.scoring.config import BM25Config, scoring_of
+from lexite.scoring.rows import CSRRows
 from lexite.search.operators import without_operators
 from lexite.search.presets import preset_of
 from lexite.search.queries import QueryEncoder, static_queries_of
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 FIELD_OPTIONS = ("where", "sort", "min_score", "min_coverage")
 OPTIONS = (
     *("passages", "passages_per_hit", "scoring", "exclude", "among", "approximate", "k_queries", "floor_queries"),
-    *("then", "preset"),
+    *("then", "preset", "liked", "disliked"),
     *(*FIELD_OPTIONS, "offset", "operators"),
 )
 """Of a search, by name."""
@@ -47,6 +51,8 @@ def answered(
     preset: str | None = None,
     offset: int = 0,
     operators: bool = False,
+    liked: Sequence[str] | str = (),
+    disliked: Sequence[str] | str = (),
     **others: Any,
 ) -> Answer:
     """Encodes, searches, and runs the strategies.
@@ -73,8 +79,12 @@ def answered(
     options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
     check_needs(strategies, index, encoder)
     wanted = top_k + offset
-    hits = index.search(encoded, depth_of(strategies, wanted), **options)
-    answer = run_strategies(Answer(encoded, hits, wanted, index, options, encoder, label), strategies)
+    asked = Answer(encoded, [], wanted, index, options, encoder, label)
+    if len(liked) or len(disliked):
+        from lexite.search.strategies.feedback import judged_queries
+
+        asked = dataclasses.replace(asked, queries=judged_queries(asked, liked, disliked))
+    answer = run_strategies(asked.asked_again(asked.queries, depth_of(strategies, wanted)), strategies)
     return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
 
 
@@ -94,6 +104,34 @@ def _as_preset(
     return preset.chain(), static_queries_of(index)
 
 
+def documents_like(
+    index: Backend,
+    encoder: QueryEncoder,
+    label: Callable[[int], str],
+    own_scoring: BM25Config | None,
+    ids: Sequence[str] | str,
+    top_k: int,
+    /,
+    *,
+    offset: int = 0,
+    **options: Any,
+) -> Answer:
+    """The answer to a query that has the terms of documents, which are no hits; arguments and errors as for ``more_like``."""
+    given = listed_ids(ids)
+    if not given:
+        raise ArgumentError("More like which documents? Name one at least by its id.")
+    check_top_k(top_k)
+    if "liked" in options:
+        raise ArgumentError("The documents that hits should be like are named by ids, so liked has no place beside them.")
+    _check_limits(index, {}, offset, None)
+    nothing = CSRRows(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), (1, index.vocabulary.n_terms))
+    query = EncodedQueries(nothing, fingerprint=index.vocabulary.fingerprint)
+    depth = top_k + offset + len(given)  # each of the documents may be among the hits
+    answer = answered(index, encoder, label, own_scoring, query, depth, liked=given, **options)
+    others = [hit for hit in answer.rankings[0] if hit.id not in given]
+    return dataclasses.replace(answer.with_rankings([others[offset : offset + top_k]]), top_k=top_k)
+
+
 def encoded_for(
     index: Backend,
     encoder: QueryEncoder,
@@ -106,7 +144,7 @@ def encoded_for(
         return encoder.encode(texts_of(queries), k_queries=k_queries, floor_queries=floor_queries)
     if k_queries is not None or floor_queries is not None:
         raise ArgumentError("These queries are encoded already, so k_queries and floor_queries can have no effect.")
-    if queries.texts is not None and differing_settings(index.vocabulary, queries):
+    if queries.texts is not None and not queries.expanded_words and differing_settings(index.vocabulary, queries):
         return encoder.encode(list(queries.texts))
     return queries
 

@@ -21,7 +21,7 @@ from lexite.kernels.threads import ForkSafeLock
 from lexite.ranking.hits import Hit
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig, literal_of
-from lexite.search.answering import answered, encoded_for, scoring_for, texts_of
+from lexite.search.answering import answered, documents_like, encoded_for, scoring_for, texts_of
 from lexite.search.building import build, encoder_to_build_with, remove_own, temporary_folder
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
@@ -35,7 +35,7 @@ from lexite.search.queries import (
 from lexite.search.results import SearchHit, describe_hits
 from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
-from lexite.search.strategy import Backend
+from lexite.search.strategy import Answer, Backend
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
 
@@ -309,25 +309,60 @@ class Searcher:
         Raises:
             ArgumentError, IndexFormatError: as :meth:`rank`.
         """
-        index = self.backend
-        answer = answered(index, self.queries, self.label, self.scoring, queries, top_k, **options)
+        answer = answered(self.backend, self.queries, self.label, self.scoring, queries, top_k, **options)
+        found = self._described(answer, passages, passages_per_hit)
+        return found[0] if isinstance(queries, str) else found
+
+    def _described(self, answer: Answer, passages: bool, passages_per_hit: int) -> list[list[SearchHit]]:
+        """The hits of an answer with title, passage and matched terms; arguments are those of :meth:`search`."""
         if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
             raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
-        weighing = self._weighing(index, answer.encoder) if passages else None
-        scoring = scoring_for(index, self.scoring, options.get("scoring"))
-        found = [
+        weighing = self._weighing(answer.backend, answer.encoder) if passages else None
+        return [
             describe_hits(
-                index,
+                answer.backend,
                 query,
                 hits,
-                scoring=scoring,
+                scoring=answer.options["scoring"],
                 label=self.label,
                 weighing=weighing,
                 passages_per_hit=passages_per_hit,
             )
             for query, hits in zip(answer.queries, answer.rankings, strict=True)
         ]
-        return found[0] if isinstance(queries, str) else found
+
+    def more_like(
+        self, ids: Sequence[str] | str, top_k: int = 10, *, passages: bool = True, passages_per_hit: int = 0, **options: Any
+    ) -> list[SearchHit]:
+        """The documents that are most like one or several others, which are left out themselves.
+
+        They are asked for by the terms in which those documents are strongest, latents and words
+        (:mod:`lexite.search.expansion`). Neither a model nor a query is needed.
+
+        Args:
+            ids: of the documents, or of the one.
+            top_k: how many hits.
+            passages: as for :meth:`search`.
+            passages_per_hit: likewise.
+            **options: as for :meth:`rank`; ``disliked`` names documents that hits should not be like.
+
+        Raises:
+            CorpusError: the index has no document of an id.
+            ArgumentError: no document is named, or the engine does not show the terms of documents.
+        """
+        answer = documents_like(self.backend, self.queries, self.label, self.scoring, ids, top_k, **options)
+        return self._described(answer, passages, passages_per_hit)[0]
+
+    def expanded(self, queries: str | Sequence[str] | EncodedQueries, **options: Any) -> EncodedQueries:
+        """The queries as they are asked in the end, when feedback and strategies (``then``) have changed them.
+
+        They can be searched, explained, saved (:func:`lexite.search.term_files.write_term_queries`) and edited.
+
+        Args:
+            queries: text, a list of texts, or what :meth:`encode` gave.
+            **options: as for :meth:`rank`.
+        """
+        return answered(self.backend, self.queries, self.label, self.scoring, queries, 10, **options).queries
 
     def rank(self, queries: str | Sequence[str] | EncodedQueries, top_k: int = 10, **options: Any) -> list[list[Hit]]:
         """The best documents alone: ids, scores, ranks. It is faster than :meth:`search`, which reads and explains them.
@@ -342,7 +377,8 @@ class Searcher:
                 ``min_score`` and ``min_coverage``, as for ``BM25Index.search``, which decide what strategies see; ``offset``,
                 how many hits are passed over: the second page of ten has offset 10; ``operators``, whether
                 ``+word``, ``-word`` and ``"a phrase"`` in texts say what a hit must and must not have
-                (:mod:`lexite.search.operators`): no unless told so, for texts of programs mean what they say.
+                (:mod:`lexite.search.operators`): no unless told so, for texts of programs mean what they say; ``liked`` and
+                ``disliked``, ids of documents whose terms are mixed into the queries or taken out of them.
 
         Returns:
             For each query its hits, best first.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lexite.errors import ArgumentError
 from lexite.index.side_data import how_to_keep
 from lexite.ranking.hits import Hit, PassageHit
+from lexite.search.expansion import check_words
 
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Explanation, StoredDocument, VocabularyInfo
@@ -161,7 +162,11 @@ class Answer:
             queries: as many as before.
             top_k: hits for each; None takes as many as the longest ranking has, and at least ``top_k``.
             **options: as for ``BM25Index.search``, in place of those of the search.
+
+        Raises:
+            ArgumentError: the queries give words weights of their own, which an engine cannot search.
         """
+        check_words(self.backend, queries)
         depth = max([self.top_k, *map(len, self.rankings)]) if top_k is None else top_k
         found = self.backend.search(queries, depth, **{**self.options, **options})
         return dataclasses.replace(self, queries=queries, rankings=found)

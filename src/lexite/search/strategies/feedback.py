@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.config import option
+from lexite.errors import ArgumentError
+from lexite.index.document_ids import listed_ids
 from lexite.ranking.hits import Hit
 from lexite.search.expansion import (
     DocumentWeights,
@@ -18,7 +20,6 @@ from lexite.search.expansion import (
     Method,
     Mixing,
     Over,
-    check_words,
     expanded_queries,
     term_space_of,
     weights_of_scores,
@@ -147,21 +148,24 @@ EXPLICIT = Mixing("rocchio", terms=50, mixing=0.5, over="both", negative=0.5)
 """How documents that a person likes or dislikes are mixed into a query."""
 
 
-def judged_queries(answer: Answer, liked: Sequence[str], disliked: Sequence[str], mixing: Mixing = EXPLICIT) -> EncodedQueries:
+def judged_queries(
+    answer: Answer, liked: Sequence[str] | str, disliked: Sequence[str] | str = (), mixing: Mixing = EXPLICIT
+) -> EncodedQueries:
     """Queries with the terms of liked documents mixed in, and those of disliked documents taken out.
 
     Args:
         answer: the queries, and where they are asked.
-        liked: ids, for all queries.
-        disliked: ids, likewise.
+        liked: ids, or one, for all queries.
+        disliked: likewise.
         mixing: how.
 
     Raises:
         CorpusError: the index has no document of an id.
         ArgumentError: a document is liked and disliked; or the backend does not show the terms of documents.
     """
+    good, bad = listed_ids(liked), listed_ids(disliked)
+    if both := next((each for each in good if each in bad), None):
+        raise ArgumentError(f"The document '{both}' is among the liked and the disliked ones. Name it once.")
     space = term_space_of(answer.backend, answer.options.get("scoring"), PURPOSE)
-    judged = Judged(list(liked), np.full(len(liked), 1.0 / max(len(liked), 1)), list(disliked))
-    found = expanded_queries(space, answer.queries, [judged] * len(answer.queries), mixing)
-    check_words(answer.backend, found)
-    return found
+    judged = Judged(good, np.ones(len(good)), bad)
+    return expanded_queries(space, answer.queries, [judged] * len(answer.queries), mixing)
