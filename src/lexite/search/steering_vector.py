@@ -1,0 +1,205 @@
+"""Steering vectors: which latents to boost and which to mute, learned from pairs of documents, one of them preferred.
+
+YaPO learns sparse steering vectors in the latents of a sparse autoencoder from preferences. Here the score is linear in the
+query's weights, so the same is a small convex problem. A vector has for each latent t a boost a ≥ 0 and a muting 0 ≤ m ≤ 1,
+and makes of a query's transformed weights v, whose mean over its latents is s::
+
+    v'_t = v_t · (1 - m_t) + s · a_t
+
+For a pair of a query, a preferred document p and a rejected one r, with D(v) = Σ v · worth · (impact in p - impact in r)::
+
+    loss = mean over pairs of log(1 + exp(-SHARPNESS · D(v') / Σ v · worth)) + penalty · Σ (a + m)
+
+The penalty is a share of the smallest one with which the vector is empty, so it means the same for all pairs. The minimum is
+found by proximal gradient descent with momentum (FISTA: Beck and Teboulle 2009) from 0, so it is the same each time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.errors import ArgumentError, ConfigError
+from lexite.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from lexite.index.term_space import TermSpace
+    from lexite.terms.queries import EncodedQueries
+
+FORMAT, FORMAT_VERSION = "lexite-steering-vector", 1
+SHARPNESS = 10.0
+STEPS, TOLERANCE = 2000, 1e-9
+
+
+class Change(NamedTuple):
+    """What a vector does to a latent.
+
+    Attributes:
+        boost: a; what is added, in mean weights of the query's latents.
+        mute: m; the share of the query's weight that is taken away.
+    """
+
+    boost: float
+    mute: float
+
+
+@dataclass(frozen=True)
+class SteeringVector:
+    """A sparse steering vector.
+
+    Attributes:
+        changes: by the number of the latent.
+        fingerprint: of the vocabulary whose latents they are; empty where that is not known.
+    """
+
+    changes: dict[int, Change]
+    fingerprint: str = ""
+
+    def check(self, fingerprint: str, n_latents: int, where: str = "The steering vector") -> None:
+        """Refuses a vector for another vocabulary; raises :class:`ArgumentError`."""
+        if self.fingerprint and fingerprint and self.fingerprint != fingerprint:
+            raise ArgumentError(
+                f"{where} was learned for another vocabulary ({self.fingerprint[:12]}) than this index has "
+                f"({fingerprint[:12]}). Learn it anew from this index."
+            )
+        if strange := next((latent for latent in self.changes if not 0 <= latent < n_latents), None):
+            raise ArgumentError(f"{where} has the latent {strange}, but this index has the latents 0 to {n_latents - 1}.")
+
+    def save(self, path: str | Path, label: Callable[[int], str] | None = None) -> None:
+        """Writes it as JSON, atomically, the largest changes first.
+
+        Args:
+            path: the file.
+            label: words for a latent, for people; None leaves them out.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        ordered = sorted(self.changes.items(), key=lambda pair: (-max(pair[1]), pair[0]))
+        terms = [
+            {"term": latent, **({} if label is None else {"label": label(latent)}), **change._asdict()}
+            for latent, change in ordered
+        ]
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION, "vocabulary": self.fingerprint}
+        write_json(path, {**head, "terms": terms})
+
+    @classmethod
+    def load(cls, path: str | Path) -> SteeringVector:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            ConfigError: the file is missing, damaged, or of a newer format.
+        """
+        values = read_json(path, ConfigError)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise ConfigError(f"{path} holds no steering vector. SteeringVector.save writes one.")
+        if values.get("format_version") != FORMAT_VERSION:
+            raise ConfigError(f"{path} has format version {values.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
+        try:
+            changes = {_latent(each["term"]): Change(float(each["boost"]), float(each["mute"])) for each in values["terms"]}
+            fingerprint = str(values["vocabulary"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ConfigError(f"{path} is damaged: {problem!r}.") from None
+        for latent, change in changes.items():
+            if not (math.isfinite(change.boost) and change.boost >= 0 and 0 <= change.mute <= 1):
+                raise ConfigError(f"{path}: of latent {latent}, boost must be 0 or more, and mute from 0 to 1.")
+        return cls(changes, fingerprint)
+
+
+def _latent(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"a latent is a whole number, not {value!r}")
+    return value
+
+
+def steered(
+    weights: NDArray[np.float64], boost: NDArray[np.float64], mute: NDArray[np.float64], strength: float = 1.0
+) -> NDArray[np.float64]:
+    """V' of the module for the latents of one query, (n_latents,) each; ``strength`` multiplies boost and muting."""
+    used = weights[weights > 0]
+    mean = float(used.mean()) if len(used) else 0.0
+    return weights * (1.0 - np.minimum(strength * mute, 1.0)) + mean * strength * boost
+
+
+def learn_steering(
+    space: TermSpace, queries: EncodedQueries, preferred: Sequence[str], rejected: Sequence[str], sparsity: float = 0.2
+) -> SteeringVector:
+    """Learns a steering vector from pairs.
+
+    Args:
+        space: the terms of the index (``BM25Index.term_space``).
+        queries: a query for each pair; one may occur several times.
+        preferred: for each the id of a document that should rank above the rejected one.
+        rejected: for each the id of that one.
+        sparsity: the penalty, as a share of the smallest one with which the vector is empty: from 0, where all latents of
+            the documents may take part, to 1.
+
+    Raises:
+        ArgumentError: there are no pairs, or not one of each for each query; or ``sparsity`` is not above 0 and at most 1.
+        CorpusError: the index has no document of an id.
+    """
+    if not len(queries) or not len(queries) == len(preferred) == len(rejected):
+        raise ArgumentError(
+            f"A steering vector is learned from pairs: {len(queries)} queries need as many preferred and rejected documents; "
+            f"there are {len(preferred)} and {len(rejected)}."
+        )
+    if not 0 < sparsity <= 1:
+        raise ArgumentError(f"sparsity is {sparsity!r}, but must be above 0 and at most 1.")
+    weights, worth = space.queries(queries), space.worth()
+    good, bad = space.documents(preferred).impacts, space.documents(rejected).impacts
+    difference = (good - bad).tocsr().multiply(worth).tocsr()
+    latents = np.unique(difference.indices[difference.indices < space.n_latents])
+    before = np.asarray(weights.multiply(difference).sum(axis=1)).ravel()
+    scales = np.maximum(np.asarray(weights.multiply(worth).sum(axis=1)).ravel(), 1e-30)
+    own = weights[:, : space.n_latents].tocsr()
+    means = np.asarray(own.sum(axis=1)).ravel() / np.maximum(np.diff(own.indptr), 1)
+    gains = difference[:, latents].toarray()  # pairs are few, and so are their latents
+    old = own[:, latents].toarray()
+    design = np.concatenate([gains * means[:, None], -gains * old], axis=1) * (SHARPNESS / scales)[:, None]
+    upper = np.concatenate([np.full(len(latents), np.inf), np.ones(len(latents))])
+    found = minimised(design, before * SHARPNESS / scales, upper, sparsity)
+    boost, mute = found[: len(latents)], found[len(latents) :]
+    changed = np.flatnonzero((boost > 0) | (mute > 0))
+    changes = {int(latents[place]): Change(float(boost[place]), float(mute[place])) for place in changed.tolist()}
+    return SteeringVector(changes, queries.fingerprint)
+
+
+def minimised(
+    design: NDArray[np.float64], margins: NDArray[np.float64], upper: NDArray[np.float64], sparsity: float
+) -> NDArray[np.float64]:
+    """The x from 0 to ``upper`` with the least ``mean log(1 + exp(-(margins + design · x))) + penalty · Σ x``.
+
+    Args:
+        design: (n_pairs, n) what each unknown adds to the margin of each pair.
+        margins: (n_pairs,) without them.
+        upper: (n,) largest values.
+        sparsity: the penalty, as a share of the smallest one with which x is 0.
+    """
+    n_pairs = len(margins)
+
+    def gradient(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        wrong = 1.0 / (1.0 + np.exp(np.clip(margins + design @ x, -500, 500)))
+        found: NDArray[np.float64] = -(design.T @ wrong) / n_pairs
+        return found
+
+    x = np.zeros(design.shape[1])
+    steepest = float(np.max(-gradient(x), initial=0.0))
+    if steepest <= 0:
+        return x
+    penalty, step = sparsity * steepest, 4.0 * n_pairs / float(np.linalg.norm(design, 2) ** 2)
+    ahead, momentum = x, 1.0
+    for _ in range(STEPS):
+        new = np.clip(ahead - step * (gradient(ahead) + penalty), 0.0, upper)
+        following = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        ahead = new + (momentum - 1.0) / following * (new - x)
+        done = float(np.max(np.abs(new - x), initial=0.0)) <= TOLERANCE * max(float(np.max(new, initial=0.0)), 1.0)
+        x, momentum = new, following
+        if done:
+            break
+    return x
