@@ -16,6 +16,7 @@ from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, PresetOption
 from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
+from lexite.cli.judged import Judged
 from lexite.cli.options import configured, flag
 from lexite.cli.output import WrongUsage, console, print_json, say
 from lexite.cli.query_input import listed_queries, piped_queries
@@ -109,6 +110,25 @@ def search_verb(
             metavar="FIELDS",
         ),
     ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            help="Id of a document that hits should be like; can be given several times. Without a query, these documents are "
+            "the query, and are no hits.",
+            metavar="ID",
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unlike", help="Id of a document that hits should not be like; can be given several times.", metavar="ID"
+        ),
+    ] = None,
+    save_terms: Annotated[
+        Path | None,
+        typer.Option("--save-terms", help="Write the queries as they were asked in the end, for --terms.", metavar="FILE"),
+    ] = None,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search faster, and miss a hit now and then; scores stay exact.")
     ] = False,
@@ -156,6 +176,8 @@ def search_verb(
     static = static or (preset is not None and preset_of(preset).static)
     if static and cascade:
         raise WrongUsage("--static never loads the model, and --cascade does for some queries. Give one of them.")
+    if terms_file is not None and (like or unlike or save_terms):
+        raise WrongUsage("--terms holds queries as they are asked. Leave --like, --unlike and --save-terms out.")
     if terms_file is not None and operators:
         raise WrongUsage("--terms holds terms, in which there are no operators. Leave --operators out.")
     if terms_file is not None:
@@ -177,14 +199,25 @@ def search_verb(
             asked.answer(vocabulary, as_json, shown)
         return
     listed = listed_queries(query, queries, read)
+    judged = Judged.of(like, unlike, save_terms, asked=bool(listed))
+    static = static or (judged.alone and not cascade and opened.has_static and not model.values)
     searcher = Searcher.open(opened, static=static, cascade=cascade, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
     typed = queries is None and (bool(query) or sys.stdin.isatty())
     reads = {"operators": typed if operators is None else operators}
     stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
-    options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given()}
+    options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given(), **judged.options()}
     options |= {"then": stages} if stages else {}
-    _ask(Session(searcher, options, snippets, passages_per_hit, shown), listed, run, as_json)
+    session = Session(searcher, options, snippets, passages_per_hit, shown)
+    if judged.alone:
+        hits = judged.hits(searcher, session.described(), options)
+        if run is None:
+            session.print_hits(hits, {"like": list(judged.liked)}, as_json)
+        else:
+            _report_run(_write_run(["like"], [judged.ranked(hits)], run), run, as_json)
+    else:
+        _ask(session, listed, run, as_json)
+    judged.save(searcher, listed, options)
 
 
 def _check_place(option: str, idle: Sequence[str]) -> None:
@@ -229,8 +262,19 @@ class Session:
 
     def search(self, text: str) -> list[SearchHit]:
         """The documents of a query with title, passage and matched terms."""
-        shown = {"passages": self.snippets, "passages_per_hit": self.passages_per_hit}
-        return self.searcher.search(text, **shown, **self.options)
+        return self.searcher.search(text, **self.described(), **self.options)
+
+    def described(self) -> dict[str, Any]:
+        """Options of a search that say what is told of each document."""
+        return {"passages": self.snippets, "passages_per_hit": self.passages_per_hit}
+
+    def print_hits(self, hits: Sequence[SearchHit], asked: Mapping[str, Any], as_json: bool) -> None:
+        """Prints the hits of what was asked without words."""
+        if as_json:
+            print_json({**asked, "hits": [hit.to_json() for hit in hits], **self.shown.to_json()})
+        else:
+            print_hits(console(), hits, self.shown)
+            print_facets(console(), self.shown.facets)
 
     def answer(self, queries: Sequence[Query], as_json: bool, headings: bool) -> None:
         """Prints the hits of queries."""

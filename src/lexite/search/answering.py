@@ -124,12 +124,16 @@ def documents_like(
     if "liked" in options:
         raise ArgumentError("The documents that hits should be like are named by ids, so liked has no place beside them.")
     _check_limits(index, {}, offset, None)
-    nothing = CSRRows(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), (1, index.vocabulary.n_terms))
-    query = EncodedQueries(nothing, fingerprint=index.vocabulary.fingerprint)
     depth = top_k + offset + len(given)  # each of the documents may be among the hits
-    answer = answered(index, encoder, label, own_scoring, query, depth, liked=given, **options)
+    answer = answered(index, encoder, label, own_scoring, no_terms(index), depth, liked=given, **options)
     others = [hit for hit in answer.rankings[0] if hit.id not in given]
     return dataclasses.replace(answer.with_rankings([others[offset : offset + top_k]]), top_k=top_k)
+
+
+def no_terms(index: Backend) -> EncodedQueries:
+    """A query without terms, which liked documents give some."""
+    nothing = CSRRows(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), (1, index.vocabulary.n_terms))
+    return EncodedQueries(nothing, fingerprint=index.vocabulary.fingerprint)
 
 
 def encoded_for(

@@ -144,6 +144,8 @@ def learn_steering(
         ArgumentError: there are no pairs, or not one of each for each query; or ``sparsity`` is not above 0 and at most 1.
         CorpusError: the index has no document of an id.
     """
+    from scipy.sparse import csr_array
+
     if not len(queries) or not len(queries) == len(preferred) == len(rejected):
         raise ArgumentError(
             f"A steering vector is learned from pairs: {len(queries)} queries need as many preferred and rejected documents; "
@@ -153,11 +155,11 @@ def learn_steering(
         raise ArgumentError(f"sparsity is {sparsity!r}, but must be above 0 and at most 1.")
     weights, worth = space.queries(queries), space.worth()
     good, bad = space.documents(preferred).impacts, space.documents(rejected).impacts
-    difference = (good - bad).tocsr().multiply(worth).tocsr()
+    difference = csr_array((good - bad).multiply(worth))
     latents = np.unique(difference.indices[difference.indices < space.n_latents])
-    before = np.asarray(weights.multiply(difference).sum(axis=1)).ravel()
-    scales = np.maximum(np.asarray(weights.multiply(worth).sum(axis=1)).ravel(), 1e-30)
-    own = weights[:, : space.n_latents].tocsr()
+    before = np.asarray(csr_array(weights.multiply(difference)).sum(axis=1)).ravel()
+    scales = np.maximum(np.asarray(weights @ worth), 1e-30)
+    own = csr_array(weights[:, : space.n_latents])
     means = np.asarray(own.sum(axis=1)).ravel() / np.maximum(np.diff(own.indptr), 1)
     gains = difference[:, latents].toarray()  # pairs are few, and so are their latents
     old = own[:, latents].toarray()

@@ -110,7 +110,8 @@ class Steer:
 
         def changed(weights: NDArray[np.float64]) -> NDArray[np.float64]:
             added = self.strength * weights.sum() * (toward - away)
-            return np.maximum(steered(weights, boost, mute, self.strength) + added, 0.0)
+            new: NDArray[np.float64] = np.maximum(steered(weights, boost, mute, self.strength) + added, 0.0)
+            return new
 
         return changed
 
@@ -122,7 +123,8 @@ class Steer:
             raise ArgumentError("Example texts need what encodes queries, which this search has not. Ask a Searcher.")
         weights = space.queries(answer.encoder.encode(list(texts)))[:, : space.n_latents].toarray()
         shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
-        return shares.mean(axis=0)
+        mean: NDArray[np.float64] = shares.mean(axis=0)
+        return mean
 
 
 def terms_named(name: str, label: Callable[[int], str], space: TermSpace) -> tuple[int, ...]:
