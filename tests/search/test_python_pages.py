@@ -81,6 +81,17 @@ def test_the_page_on_second_stages_runs(notes: Path, capsys: pytest.CaptureFixtu
     assert sum(bool(line.strip()) for line in lines) <= 12
 
 
+@pytest.mark.parametrize("page", ["feedback", "steering"])
+def test_the_pages_on_second_stages_run(page: str, notes: Path) -> None:
+    assert main(["-q", "index", "notes", "-o", "notes.lexite"]) == 0
+    names: dict[str, Any] = {}
+    for block in blocks(f"docs/{page}.md", "python"):
+        exec(block, names)
+    assert names["searcher"].rank("the sea", then=[names.get("Steer", names.get("Feedback"))()])[0]
+    if page == "feedback":
+        assert "tides.md" not in [hit.id for hit in names["searcher"].more_like("tides.md")]
+
+
 def test_the_guide_names_every_class_of_errors() -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     classes = {cls.__name__ for cls in LexiteError.__subclasses__() if cls.__module__ == "lexite.errors"}

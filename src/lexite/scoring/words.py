@@ -179,6 +179,20 @@ def _neighbours(words: Sequence[str], stop_words: StopWords) -> Iterator[str]:
             yield f"{first} {second}"
 
 
+def word_form(text: str) -> str | None:
+    """A word that a person wrote, in the form that some index has; None where none has it.
+
+    Two neighbouring words and a number's normal form are words too, as of an index with ``literal_pairs`` and normal numbers.
+
+    >>> word_form("Solar"), word_form("東京"), word_form("Solar power"), word_form("-5"), word_form("words of more than two")
+    ('solar', '東京', 'solar power', '-5', None)
+    """
+    form = _folded(text)
+    ways: tuple[Unspaced, ...] = ("pairs", "whole")
+    found = any(form in literal_words(form, "none", way, pairs=True, numbers="normal") for way in ways)
+    return form if found else None
+
+
 def words_in_order(text: str, unspaced: Unspaced = "pairs") -> list[str]:
     """The words of a text one after the other, also those that indexes leave out: stop words and long ones.
 

@@ -24,7 +24,7 @@ import numpy as np
 from lexite.errors import ArgumentError, CorpusError
 from lexite.files import atomic_write
 from lexite.scoring.rows import MAX_WEIGHT, CSRRows
-from lexite.scoring.words import literal_words
+from lexite.scoring.words import word_form
 from lexite.terms.queries import EncodedQueries
 
 LARGEST_LINE = 1 << 24  # characters; a query of all terms has far fewer
@@ -171,10 +171,9 @@ def _words(given: object, where: str) -> dict[str, float] | None:
         raise CorpusError(f"{where}: the words should be {{WORD: WEIGHT, ...}}.")
     found: dict[str, float] = {}
     for word, weight in given.items():
-        units = literal_words(word, "none")
-        if len(units) != 1:
+        form = word_form(word)
+        if form is None:
             raise CorpusError(f"{where}: '{word[:40]}' is not one word. Write letters and digits alone, without blanks.")
-        (form,) = units
         found[form] = found.get(form, 0.0) + _weight(weight, f"{where}: the weight of the word '{word[:40]}'")
     return found
 

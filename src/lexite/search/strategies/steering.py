@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexite.config import option
 from lexite.errors import ArgumentError
+from lexite.scoring.words import word_form
 from lexite.search.concepts import WORD, latents_named
 from lexite.search.expansion import term_space_of
 from lexite.search.labels import numbered
@@ -135,10 +136,10 @@ def terms_named(name: str, label: Callable[[int], str], space: TermSpace) -> tup
     """
     if not name.strip().startswith(WORD):
         return latents_named(name, label, space.n_latents)
-    word = name.strip()[len(WORD) :].strip().lower()
+    word = name.strip()[len(WORD) :].strip()
     if not space.has_words:
         raise ArgumentError(f"'{one_line(name)}' is a literal word, but words do not count in this search. Name a latent.")
-    (term,) = space.find_words([word]).tolist()
+    (term,) = space.find_words([word_form(word) or word]).tolist()
     if term < 0:
         raise ArgumentError(f"No document has the word '{one_line(word)}'.")
     return (term,)
