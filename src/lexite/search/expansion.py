@@ -70,16 +70,6 @@ def term_space_of(backend: Backend, scoring: BM25Config | None, purpose: str) ->
     return space
 
 
-def check_words(backend: Backend, queries: EncodedQueries) -> None:
-    """Refuses queries with weights of words where an engine cannot search them; raises :class:`ArgumentError`."""
-    capabilities = getattr(backend, "capabilities", None)
-    if capabilities is not None and queries.expanded_words and not getattr(capabilities, "word_weights", False):
-        raise ArgumentError(
-            f"{type(backend).__name__} searches the words of texts only, and these queries give words weights of their own. "
-            "Ask an index, or leave out what expands the queries."
-        )
-
-
 @dataclass(frozen=True)
 class Mixing:
     """How documents are mixed into a query.

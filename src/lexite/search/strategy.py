@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lexite.errors import ArgumentError
 from lexite.index.side_data import how_to_keep
 from lexite.ranking.hits import Hit, PassageHit
-from lexite.search.expansion import check_words
 
 if TYPE_CHECKING:
     from lexite.index import EncodedQueries, Explanation, StoredDocument, VocabularyInfo
@@ -182,6 +181,16 @@ class Strategy(Protocol):
     def __call__(self, answer: Answer, /) -> Answer:
         """Gives the better answer."""
         ...
+
+
+def check_words(backend: Backend, queries: EncodedQueries) -> None:
+    """Refuses queries with weights of words where an engine cannot search them; raises :class:`ArgumentError`."""
+    capabilities = getattr(backend, "capabilities", None)
+    if capabilities is not None and queries.expanded_words and not getattr(capabilities, "word_weights", False):
+        raise ArgumentError(
+            f"{type(backend).__name__} searches the words of texts only, and these queries give words weights of their own. "
+            "Ask an index, or leave out what expands the queries."
+        )
 
 
 def depth_of(strategies: Sequence[Strategy], top_k: int) -> int:

@@ -17,9 +17,10 @@ from lexite.index import BM25Config, BM25Index, EncodedQueries
 from lexite.index.side_data import PassageVectors
 from lexite.ranking import Hit
 from lexite.search import Answer
-from lexite.search.expansion import Mixing, check_words, weights_of_scores
+from lexite.search.expansion import Mixing, weights_of_scores
 from lexite.search.strategies.feedback import Feedback, fused_hits, judged_queries
 from lexite.search.strategies.vector_feedback import VectorFeedback
+from lexite.search.strategy import check_words
 
 N, N_LATENTS = 16, 12
 WORDS = "sun moon tide wind rain leaf root seed".split()
