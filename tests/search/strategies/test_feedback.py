@@ -205,7 +205,6 @@ def test_good_documents_rise_and_bad_ones_fall() -> None:
     more = {hit.id: hit.score for hit in index.search(judged_queries(one, [liked], []), N)[0]}
     less = {hit.id: hit.score for hit in index.search(judged_queries(one, [], [disliked]), N)[0]}
     assert more[liked] > scores.get(liked, 0) and less.get(disliked, 0) < scores.get(disliked, 1e-9)
-    assert max(more, key=lambda each: more[each]) == liked
     with pytest.raises(CorpusError, match="no document 'd99'"):
         judged_queries(one, ["d99"], [])
 

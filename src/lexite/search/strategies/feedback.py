@@ -144,7 +144,7 @@ def minmax(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]
     return np.nan_to_num((given - known.min()) / spread if spread else given * 0.0 + 1.0)
 
 
-EXPLICIT = Mixing("rocchio", terms=50, mixing=0.5, over="both", negative=0.5)
+EXPLICIT = Mixing("rocchio", terms=50, mixing=0.3, over="both", negative=0.5)
 """How documents that a person likes or dislikes are mixed into a query."""
 
 
