@@ -147,8 +147,9 @@ def part(opened: Opened, numbers: Sequence[int]) -> Opened:
 
 
 def ndcg_of(opened: Opened, steer: Callable[[Answer], Answer] | None) -> PerQuery:
-    answer = dataclasses.replace(opened.answer(), top_k=100)
-    return measured(opened.collection.qrels, opened.ids, (steer(answer) if steer else answer).rankings)[0]
+    answer = dataclasses.replace(opened.answer([[]] * len(opened.ids)), top_k=10)
+    found = answer.asked_again(opened.queries) if steer is None else steer(answer)
+    return measured(opened.collection.qrels, opened.ids, found.rankings)[0]
 
 
 def muted_latents(opened: Opened) -> list[int]:
