@@ -9,6 +9,7 @@ import pytest
 
 from lexite import Searcher
 from lexite.errors import ArgumentError, CorpusError
+from lexite.search.strategies import Feedback, Steer
 from lexite.search.term_files import read_term_queries
 
 
@@ -94,3 +95,19 @@ def test_more_like_nothing_is_refused(index: Path) -> None:
         searcher.more_like("d1", liked=["d2"])
     with pytest.raises(CorpusError, match="no document 'x'"):
         searcher.search("milk", liked=["x"])
+
+
+def test_steering_and_feedback_are_second_stages_of_the_command_line(lexite, index: Path) -> None:
+    words = ("search", index, "milk", "--static", "--json", "--then")
+    muted = hits_of(lexite(*words, "steer", "--steer-mute", "word:milk", "--steer-boost", "word:cow=3").out)
+    searcher = Searcher.open(index, static=True)
+    wanted = searcher.search("milk", then=Steer(mute=("word:milk",), boost=("word:cow=3",)))
+    assert [(hit.id, hit.score) for hit in wanted] == [(hit["id"], pytest.approx(hit["score"])) for hit in muted]
+    several = lexite(*words, "steer", "--steer-boost", "word:cow=3", "--steer-boost", "word:milk=2")
+    assert [hit["id"] for hit in hits_of(several.out)] == [
+        hit.id for hit in searcher.search("milk", then=Steer(boost=("word:cow=3", "word:milk=2")))
+    ]
+    fed = hits_of(lexite(*words, "feedback", "--feedback-documents", "1", "--feedback-over", "words").out)
+    assert [hit.id for hit in searcher.search("milk", then=Feedback(documents=1, over="words"))] == [hit["id"] for hit in fed]
+    assert lexite(*words, "vector-feedback").status == 1
+    assert lexite(*words, "feedback", "--steer-mute", "word:milk").status == 2

@@ -23,7 +23,7 @@ from lexite.terms import EncodedQueries, LatentTermEncoder
 class ListEngine:
     """Documents in lists, scored all by themselves: an index is made of them for each search."""
 
-    capabilities = Capabilities(exact=True, live_statistics=True, among=True, exclude=True)
+    capabilities = Capabilities(exact=True, live_statistics=True, among=True, exclude=True, word_weights=True)
 
     def __init__(self) -> None:
         self.documents: list[Document] = []

@@ -76,7 +76,7 @@ def test_a_file_can_be_read_and_changed_by_a_person(tmp_path: Path) -> None:
         ('{"id": "1", "terms": [{"term": 9, "weight": 1}]}', "'9' is no term"),
         ('{"id": "1", "terms": [{"term": 2, "weight": 1}, {"term": 2, "weight": 1}]}', "term 2 occurs twice"),
         ('{"id": "1", "terms": {}, "words": ["a"]}', "the words should be"),
-        ('{"id": "1", "terms": {}, "words": {"two words": 1}}', "'two words' is not one word"),
+        ('{"id": "1", "terms": {}, "words": {"three whole words": 1}}', "'three whole words' is neither a word"),
         ('{"id": "1", "terms": {}, "words": {"sun": -1}}', "weight of the word 'sun' must be a number"),
         ('{"id": "1", "terms": {}, "vocabulary": 3}', "the vocabulary must be text"),
         ('{"id": "1", "terms": {}, "vocabulary": "a"}\n{"id": "2", "terms": {}, "vocabulary": "b"}', "of another vocabulary"),

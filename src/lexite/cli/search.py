@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,9 @@ from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.judged import Judged
 from lexite.cli.options import configured, flag
-from lexite.cli.output import WrongUsage, console, print_json, say
+from lexite.cli.output import WrongUsage, console, print_json
 from lexite.cli.query_input import listed_queries, piped_queries
+from lexite.cli.run_output import report_run, write_run
 from lexite.cli.strategy_options import StrategySettings, with_strategies
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
@@ -34,14 +34,13 @@ from lexite.search.presets import preset_of
 from lexite.search.results import describe_hits
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
-from lexite.wording import counted, escaped, one_line
+from lexite.wording import escaped, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lexite.corpus import Query
     from lexite.index import BM25Index
-    from lexite.ranking.hits import Hit
     from lexite.search import SearchHit
 
 PROMPT = "\nquery> "
@@ -194,18 +193,18 @@ def search_verb(
     if terms_file is not None:
         asked = _TermSearch(opened, terms_file, scored, top_k, approximate, limits)
         if run is not None:
-            _report_run(asked.write_run(run), run, as_json)
+            report_run(asked.write_run(run), run, as_json)
         else:
             asked.answer(vocabulary, as_json, shown)
         return
     listed = listed_queries(query, queries, read)
     judged = Judged.of(like, unlike, save_terms, asked=bool(listed))
-    static = static or (judged.alone and not cascade and opened.has_static and not model.values)
+    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
+    static = static or (judged.alone and not (stages or cascade or model.values) and opened.has_static)
     searcher = Searcher.open(opened, static=static, cascade=cascade, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
     typed = queries is None and (bool(query) or sys.stdin.isatty())
     reads = {"operators": typed if operators is None else operators}
-    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
     options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given(), **judged.options()}
     options |= {"then": stages} if stages else {}
     session = Session(searcher, options, snippets, passages_per_hit, shown)
@@ -214,7 +213,7 @@ def search_verb(
         if run is None:
             session.print_hits(hits, {"like": list(judged.liked)}, as_json)
         else:
-            _report_run(_write_run(["like"], [judged.ranked(hits)], run), run, as_json)
+            report_run(write_run(["like"], [judged.ranked(hits)], run), run, as_json)
     else:
         _ask(session, listed, run, as_json)
     judged.save(searcher, listed, options)
@@ -232,7 +231,7 @@ def _check_place(option: str, idle: Sequence[str]) -> None:
 def _ask(session: Session, listed: Sequence[Query], run: Path | None, as_json: bool) -> None:
     """Answers the queries that are listed; where there are none, those of a pipe or of a conversation."""
     if run is not None:
-        _report_run(session.write_run(listed or list(piped_queries()), run), run, as_json)
+        report_run(session.write_run(listed or list(piped_queries()), run), run, as_json)
     elif listed:
         session.answer(listed, as_json, headings=len(listed) > 1)
     elif sys.stdin.isatty() and not as_json:
@@ -339,7 +338,7 @@ class Session:
         """Writes the rankings of queries as a TREC run, on stdout when the path is ``-``; returns how many queries and hits."""
         texts = [query.text for query in queries]
         hits = [found for chunk in chunks(texts) for found in self.searcher.rank(chunk, **self.options)]
-        return _write_run([query.id for query in queries], hits, path)
+        return write_run([query.id for query in queries], hits, path)
 
 
 class _TermSearch:
@@ -382,28 +381,7 @@ class _TermSearch:
 
     def write_run(self, path: Path) -> tuple[int, int]:
         """Writes the rankings as a TREC run; returns how many queries and hits."""
-        return _write_run(self.ids, self.hits, path)
-
-
-def _write_run(ids: Sequence[str], hits: Sequence[Sequence[Hit]], path: Path) -> tuple[int, int]:
-    from lexite.ranking.trec import run_from_hits, write_trec_run
-
-    rankings = run_from_hits(ids, hits)
-    if str(path) != "-":
-        write_trec_run(path, rankings)
-    else:
-        with tempfile.TemporaryDirectory(prefix="lexite-") as folder:  # the writer puts whole files in place
-            write_trec_run(Path(folder) / "run", rankings)
-            sys.stdout.write((Path(folder) / "run").read_text(encoding="utf-8"))
-    return len(ids), sum(map(len, hits))
-
-
-def _report_run(written: tuple[int, int], run: Path, as_json: bool) -> None:
-    n_queries, n_hits = written
-    if as_json:
-        print_json({"run": str(run), "queries": n_queries, "hits": n_hits})
-    elif str(run) != "-":
-        say(f"{counted(n_queries, 'query', 'queries')}, {counted(n_hits, 'hit')}: {run}")
+        return write_run(self.ids, self.hits, path)
 
 
 def _enable_line_editing() -> None:

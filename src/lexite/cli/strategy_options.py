@@ -24,7 +24,7 @@ PARAMETER = "strategies"
 
 def option_name(strategy: str, field_name: str) -> str:
     """The parameter of a field of a strategy: ``hybrid_weight``, whose option is ``--hybrid-weight``."""
-    return f"{strategy}_{field_name}"
+    return f"{strategy.replace('-', '_')}_{field_name}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def with_strategies(verb: Callable[..., Any]) -> Callable[..., Any]:
         given: dict[str, dict[str, Any]] = {}
         for name, (strategy, each) in offered.items():
             value = values.pop(name, None)
-            if value is not None:
+            if value is not None and value != []:
                 given.setdefault(strategy, {})[each.name] = value
         return verb(*args, **values, **{PARAMETER: StrategySettings(given)})
 

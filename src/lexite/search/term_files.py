@@ -173,7 +173,7 @@ def _words(given: object, where: str) -> dict[str, float] | None:
     for word, weight in given.items():
         form = word_form(word)
         if form is None:
-            raise CorpusError(f"{where}: '{word[:40]}' is not one word. Write letters and digits alone, without blanks.")
+            raise CorpusError(f"{where}: '{word[:40]}' is neither a word nor a pair of words. Write letters and digits alone.")
         found[form] = found.get(form, 0.0) + _weight(weight, f"{where}: the weight of the word '{word[:40]}'")
     return found
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
-from lexite.errors import ArgumentError, CorpusError
+from lexite.errors import ArgumentError, ConfigError, CorpusError
 from lexite.index import BM25Config, BM25Index, EncodedQueries
 from lexite.index.side_data import PassageVectors
 from lexite.ranking import Hit
@@ -294,11 +294,19 @@ def test_vector_feedback_is_that_of_the_formula(
 
 
 def test_vector_feedback_needs_texts_and_an_encoder() -> None:
-    answer = Answer(EncodedQueries(csr_array((1, 2))), [[]], 5, None)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="needs the texts"):
+    answer = Answer(EncodedQueries(csr_array((1, 2)), ["q"]), [[]], 5, None)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="need what encodes the queries"):
         VectorFeedback()(answer)
-    with pytest.raises(ArgumentError, match="needs what encodes queries"):
-        VectorFeedback()(dataclasses.replace(answer, queries=EncodedQueries(csr_array((1, 2)), ["q"])))
+    textless = dataclasses.replace(answer, queries=EncodedQueries(csr_array((1, 2))), encoder=Vectors(1, 2))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="need the texts"):
+        VectorFeedback()(textless)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match="mixing is 2.0, but must be at most 1.0"):
+        Feedback(mixing=2.0)
+    with pytest.raises(ConfigError, match="documents is 0"):
+        VectorFeedback(documents=0)
 
 
 @given(st.lists(st.floats(-5, 50), min_size=1, max_size=6), st.sampled_from(["scores", "softmax", "equal"]))

@@ -15,11 +15,14 @@ from lexite.search.strategies.chain import Chain as Chain
 if TYPE_CHECKING:
     from lexite.search.strategies.cascade import Cascade as Cascade
     from lexite.search.strategies.cross_encoder import Rerank as Rerank
+    from lexite.search.strategies.feedback import Feedback as Feedback
     from lexite.search.strategies.hybrid import Hybrid as Hybrid
     from lexite.search.strategies.hybrid import Rescore as Rescore
     from lexite.search.strategies.maxsim import MaxSim as MaxSim
     from lexite.search.strategies.neighbours import Neighbours as Neighbours
     from lexite.search.strategies.outside import Outside as Outside
+    from lexite.search.strategies.steering import Steer as Steer
+    from lexite.search.strategies.vector_feedback import VectorFeedback as VectorFeedback
 
 
 class StrategyTable(Mapping[str, type[Any]]):
@@ -60,6 +63,9 @@ STRATEGIES = StrategyTable(
         "neighbours": "neighbours:Neighbours",
         "rerank": "cross_encoder:Rerank",
         "cascade": "cascade:Cascade",
+        "feedback": "feedback:Feedback",
+        "vector-feedback": "vector_feedback:VectorFeedback",
+        "steer": "steering:Steer",
     }
 )
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexite.config import option
 from lexite.errors import ArgumentError
 from lexite.index.document_ids import listed_ids
+from lexite.ranking.fusion import fused
 from lexite.ranking.hits import Hit
 from lexite.search.expansion import (
     DocumentWeights,
@@ -24,6 +23,8 @@ from lexite.search.expansion import (
     term_space_of,
     weights_of_scores,
 )
+from lexite.search.strategies.candidates import check_settings
+from lexite.search.strategies.rescoring import ranked_anew
 from lexite.search.strategy import Answer
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class Feedback:
     weight: float = option(1.0, "Weight of the new ranking in one that is fused after feedback.", minimum=0.0, maximum=1e6)
     candidates: int = option(100, "Hits that feedback wants to see.", minimum=1)
 
+    def __post_init__(self) -> None:
+        check_settings(self, "feedback")
+
     @property
     def how(self) -> Mixing:
         """How documents are mixed in."""
@@ -125,23 +129,12 @@ def fused_hits(old: Sequence[Hit], new: Sequence[Hit], weight: float) -> list[Hi
 
     Among equals, those of the old ranking come first, each in its order. There are as many as the longer ranking has.
     """
-    scores: dict[str, float] = {}
     known = {hit.id: hit for hit in (*new, *old)}
-    for hits, factor in ((old, 1.0), (new, weight)):
-        for hit, share in zip(hits, minmax([hit.score for hit in hits]).tolist(), strict=True):
-            scores[hit.id] = scores.get(hit.id, 0.0) + factor * share
-    ranked = sorted(scores, key=lambda each: -scores[each])[: max(len(old), len(new))]
-    return [dataclasses.replace(known[each], score=scores[each], rank=rank) for rank, each in enumerate(ranked, start=1)]
-
-
-def minmax(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores from 0 to 1; all 1 where they are equal, and 0 for one that is not known (NaN)."""
-    given = np.asarray(scores, dtype=np.float64)
-    known = given[~np.isnan(given)]
-    if not len(known):
-        return np.zeros_like(given)
-    spread = float(np.ptp(known))
-    return np.nan_to_num((given - known.min()) / spread if spread else given * 0.0 + 1.0)
+    ids = list(dict.fromkeys(hit.id for hit in (*old, *new)))
+    own = [{hit.id: hit.score for hit in hits} for hits in (old, new)]
+    first, second = ([each.get(identifier, np.nan) for identifier in ids] for each in own)
+    ranked = ranked_anew([known[identifier] for identifier in ids], fused(first, second, weight))
+    return ranked[: max(len(old), len(new))]
 
 
 EXPLICIT = Mixing("rocchio", terms=50, mixing=0.3, over="both", negative=0.5)

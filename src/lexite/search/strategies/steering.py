@@ -17,6 +17,7 @@ from lexite.search.concepts import WORD, latents_named
 from lexite.search.expansion import term_space_of
 from lexite.search.labels import numbered
 from lexite.search.steering_vector import SteeringVector, steered
+from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategy import Answer
 from lexite.wording import one_line
 
@@ -62,6 +63,12 @@ class Steer:
     vector: str = option("", "File of a learned steering vector.")
     strength: float = option(1.0, "Strength of example texts and of the steering vector.", minimum=0.0, maximum=1e3)
     candidates: int = option(100, "Hits that steering finds.", minimum=1)
+
+    def __post_init__(self) -> None:
+        for name in ("boost", "mute", "towards", "away"):  # one text alone is a tuple of one
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else given)
+        check_settings(self, "steer")
 
     def __call__(self, answer: Answer) -> Answer:
         """Steers the queries, and asks again.

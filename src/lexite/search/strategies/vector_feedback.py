@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.config import option
-from lexite.errors import ArgumentError
 from lexite.index.side_data import PassageVectors
+from lexite.ranking.fusion import fused
 from lexite.ranking.hits import Hit
 from lexite.search.expansion import DocumentWeights, weights_of_scores
-from lexite.search.strategies.feedback import minmax
+from lexite.search.strategies.candidates import check_settings
+from lexite.search.strategies.dense_scores import query_vectors
+from lexite.search.strategies.rescoring import ranked_anew, scores_of
 from lexite.search.strategy import Answer
 
 
@@ -53,17 +54,16 @@ class VectorFeedback:
     candidates: int = option(100, "Candidates that vector feedback scores.", minimum=1)
     needs: ClassVar[tuple[str, ...]] = ("vectors", "model")
 
+    def __post_init__(self) -> None:
+        check_settings(self, "vector-feedback")
+
     def __call__(self, answer: Answer) -> Answer:
         """Scores the candidates anew; hits behind them keep their order, below.
 
         Raises:
             ArgumentError: the queries have no texts, or nothing gives vectors of them or of the documents.
         """
-        if answer.queries.texts is None:
-            raise ArgumentError("Vector feedback needs the texts of the queries, and these have none. Ask with texts.")
-        if answer.encoder is None:
-            raise ArgumentError("Vector feedback needs what encodes queries, which this search has not. Ask a Searcher.")
-        dense = answer.encoder.dense(answer.queries.texts)
+        dense = query_vectors(answer)
         ranked = []
         for query, hits in zip(dense, answer.rankings, strict=True):
             ranked.append(self._rescored(answer, np.asarray(query, dtype=np.float64), hits) if hits else [])
@@ -71,15 +71,11 @@ class VectorFeedback:
 
     def _rescored(self, answer: Answer, query: NDArray[np.float64], hits: Sequence[Hit]) -> list[Hit]:
         """The hits of one query; those behind the candidates follow, moved to begin at the score of the last candidate."""
-        head, rest = list(hits[: self.candidates]), hits[self.candidates :]
+        head = list(hits[: self.candidates])
         vectors = answer.backend.vectors(head)
         moved = self.moved(query, vectors, np.array([hit.score for hit in head]))
-        new = best_passages(vectors, moved)[1]
-        scores = minmax([hit.score for hit in head]) + self.weight * minmax(new)
-        order = np.argsort(-scores, kind="stable").tolist()
-        ranked = [dataclasses.replace(head[place], score=float(scores[place])) for place in order]
-        by = ranked[-1].score - rest[0].score if rest else 0.0
-        return ranked + [dataclasses.replace(hit, score=hit.score + by) for hit in rest]
+        scores = fused(scores_of(head), best_passages(vectors, moved)[1], self.weight)
+        return ranked_anew(head, scores, hits[len(head) :])
 
     def moved(self, query: NDArray[np.float64], vectors: PassageVectors, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The vector of a query, moved, of length 1.
