@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import DOCUMENTS, QUERIES
 from lexite.cli import main
 from lexite.corpus import Document
 from lexite.corpus.passages import cut_documents
@@ -26,6 +25,7 @@ from lexite.search import Searcher
 from lexite.search.queries import ModelQueries
 from lexite.search.strategy import Answer, check_needs
 from lexite.terms import LatentTermEncoder
+from tiny_collection import DOCUMENTS, QUERIES
 
 LONG = "The cat reads the text of the json file. The dog and the bird sort the list by the key. " * 8
 TEXTS = [*(Document(i, text, title=title) for i, title, text in DOCUMENTS), Document("long", LONG, title="Long")]
