@@ -41,6 +41,7 @@ VERBS = {
     "tune": "Choose the weight of dense scores for an index.",
     "train": "Train a vocabulary on texts.",
     "rank": "Put the latents of a vocabulary in order of importance.",
+    "fit-decoder": "Give a vocabulary a small decoder, with which MaxSim compares tokens.",
     "import": "Make a vocabulary of a sparse autoencoder that was trained elsewhere.",
     "compare": "Train several recipes on the same token states and compare them on test collections.",
 }
@@ -70,8 +71,9 @@ def build_app(verb: str | None = None) -> typer.Typer:
     app.callback()(_start)
     for name, summary in VERBS.items():
         if verb is None or name == verb:
-            module = f"{name}_" if keyword.iskeyword(name) else name
-            function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{name}_verb")
+            own = name.replace("-", "_")
+            module = f"{own}_" if keyword.iskeyword(own) else own
+            function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{own}_verb")
             app.command(name, short_help=summary, cls=SectionedCommand)(function)
         else:
             app.command(name, short_help=summary)(_elsewhere)

@@ -21,14 +21,17 @@ class SideDataConfig:
     Attributes:
         vectors: number format of the dense vectors of passages; None keeps none.
         token_codes: whether the latents of each token are kept.
-        token_k: most latents that are kept of a token.
+        token_k: most latents that are kept of a token; None for six, or as many as documents are encoded with where that is
+            fewer.
     """
 
     vectors: VectorFormat | None = option(
         None, "Keep the dense vector of each passage for second stages, in this number format; none by default."
     )
     token_codes: bool = option(False, "Keep the latents of each token for second stages.")
-    token_k: int | None = option(None, "Most latents to keep of a token (default: k_documents).", minimum=1)
+    token_k: int | None = option(
+        None, "Most latents to keep of a token (default: 6, or k_documents where that is less).", minimum=1
+    )
 
     @property
     def kinds(self) -> frozenset[str]:

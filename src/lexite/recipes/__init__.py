@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from lexite.recipes.from_sae import read_sae as read_sae
     from lexite.recipes.from_sae import vocabulary_from_sae as vocabulary_from_sae
     from lexite.recipes.from_text import train as train
+    from lexite.recipes.token_decoder import fit_token_decoder as fit_token_decoder
 
-_HOMES = {"import_vocabulary": "from_sae", "read_sae": "from_sae", "train": "from_text", "vocabulary_from_sae": "from_sae"}
+_HOMES = {
+    "fit_token_decoder": "token_decoder",
+    "import_vocabulary": "from_sae",
+    "read_sae": "from_sae",
+    "train": "from_text",
+    "vocabulary_from_sae": "from_sae",
+}
 __all__ = list(_HOMES)
 
 

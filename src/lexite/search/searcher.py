@@ -132,7 +132,7 @@ class Searcher:
             vectors: keep the dense vector of each passage for second stages: ``"int8"`` (a byte for each number), ``"fp16"`` or
                 ``"fp32"``; None keeps none.
             token_codes: keep the latents of each token for second stages.
-            token_k: most latents to keep of a token; None as many as documents are encoded with.
+            token_k: most latents to keep of a token; None for 6, or as many as documents are encoded with where that is fewer.
             store_text: keep titles and texts, so that hits show them.
             store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed, and
                 insists on it where ``read`` names some.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lexite.terms.saving import add_results as add_results
     from lexite.terms.static import StaticTable as StaticTable
     from lexite.terms.static import load_static as load_static
+    from lexite.terms.token_decoder import TokenDecoder as TokenDecoder
     from lexite.terms.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "ModelDetails": "terms.manifest",
     "StaticTable": "terms.static",
     "TermsConfig": "terms.config",
+    "TokenDecoder": "terms.token_decoder",
     "Vocabulary": "terms.vocabulary",
     "add_results": "terms.saving",
     "apply_transform": "scoring.transform",

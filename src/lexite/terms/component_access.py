@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lexite.terms.config import TermsConfig
     from lexite.terms.manifest import ModelDetails
     from lexite.terms.static import StaticTable
+    from lexite.terms.token_decoder import TokenDecoder
     from lexite.terms.vocabulary import Vocabulary
 
 
@@ -71,6 +72,11 @@ class ComponentAccess:
     def static(self) -> StaticTable | None:
         """The table that encodes queries without a model; None where it was not measured."""
         return self.components.static
+
+    @property
+    def token_decoder(self) -> TokenDecoder | None:
+        """What turns the latents of a token into its state again, in few dimensions; None where there is none."""
+        return self.components.token_decoder
 
     @property
     def name(self) -> str:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder, SparseCodes
     from lexite.terms.static import StaticTable
+    from lexite.terms.token_decoder import TokenDecoder
     from lexite.terms.vocabulary import Vocabulary
 
-MEASURED = ("vocabulary", "details", "static")  # parts that no term depends on
+MEASURED = ("vocabulary", "details", "static", "token_decoder")  # parts that no term depends on
 TOKENS_AT_ONCE = 16_384  # whose codes are held together, where k does not bound the latents of a token
 
 
@@ -40,6 +41,7 @@ class Loaded:
         vocabulary: frequencies and labels of the terms.
         details: name, licence, data, recipe and results.
         static: the table that encodes queries without the model.
+        token_decoder: what turns the latents of a token into its state again, in few dimensions.
     """
 
     revision: str | None
@@ -47,6 +49,7 @@ class Loaded:
     vocabulary: Vocabulary | None
     details: ModelDetails
     static: StaticTable | None
+    token_decoder: TokenDecoder | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +67,10 @@ class Components:
         prefix_size: number of latents here, the first ones of a ``source`` that has more; None where all are here.
         static: the table that encodes queries without a model, when it was measured.
         loaded: what ``source`` has; None when the parts were not loaded from there.
+        token_decoder: what turns the latents of a token into its state again, in few dimensions, for MaxSim.
 
     Raises:
-        ModelError: the autoencoder, the labels or the table do not fit.
+        ModelError: the autoencoder, the labels, the table or the token decoder do not fit.
         ConfigError: more latents per token are asked for than there are.
     """
 
@@ -80,6 +84,7 @@ class Components:
     prefix_size: int | None = None
     static: StaticTable | None = None
     loaded: Loaded | None = None
+    token_decoder: TokenDecoder | None = None
 
     def __post_init__(self) -> None:
         sae, vocabulary, static = self.sae, self.vocabulary, self.static
@@ -92,6 +97,12 @@ class Components:
             raise ModelError(f"The vocabulary describes {vocabulary.n_latents} terms, but there are {self.n_latents} latents.")
         if static is not None and static.n_latents != self.n_latents:
             raise ModelError(f"The static table gives {static.n_latents} terms, but there are {self.n_latents} latents.")
+        decoder, size = self.token_decoder, (sae.config.n_latents, sae.config.d_model)
+        if decoder is not None and (decoder.n_latents, decoder.d_model) != size:
+            raise ModelError(
+                f"The token decoder has {decoder.n_latents} atoms for states of width {decoder.d_model}, but there are "
+                f"{size[0]} latents and the width is {size[1]}."
+            )
         self.k_for("document")
         self.k_for("query")
 

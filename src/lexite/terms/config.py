@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lexite.config import from_dict, option
 from lexite.errors import ConfigError
 from lexite.scoring.config import EARLIER_SCORING
+from lexite.terms.token_decoder import RANK
 
 Pooling = Literal["sum", "max"]
 _EARLIER = {"floor_documents": 0.0, "floor_queries": 0.0}  # for vocabularies that were saved before there were floors
@@ -76,15 +77,36 @@ class SavingConfig:
         name: short name, for tables and for an index to remember; the folder's by default.
         licence: SPDX identifier of the vocabulary.
         training_data: what it was trained on, with the licences of the text; Markdown.
-        encoder_only: leave out the decoder, which encoding does not need.
+        encoder_only: leave out the decoder, which encoding does not need; a small token decoder takes its place.
         weights: number format of the saved matrices. bf16 halves the file; rounding changes terms a little.
     """
 
     name: str | None = option(None, "Short name of the vocabulary (default: the folder's).")
     licence: str = option("apache-2.0", "Licence of the vocabulary, an SPDX identifier.")
     training_data: str = option("", "What it was trained on, and under which licence, for the model card.")
-    encoder_only: bool = option(False, "Save without the decoder, which encoding does not need.")
+    encoder_only: bool = option(
+        False, "Save without the decoder, which encoding does not need, but for a small one that MaxSim takes."
+    )
     weights: Literal["fp32", "bf16"] = option("fp32", "Number format of the saved weights; bf16 halves the file.")
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How a token decoder is fitted; see :mod:`lexite.recipes.token_decoder`.
+
+    Attributes:
+        tokens: tokens that are read. Their codes are held in memory, their states are not.
+        ridge: weight of the prior, as a share of the median latent's Σ value² over the tokens.
+        rank: dimensions that are kept of a state.
+        seed: chooses the passage that is read of each text.
+    """
+
+    tokens: int = option(1_000_000, "Tokens to fit to.", minimum=1, count=True)
+    ridge: float = option(
+        0.3, "Weight of what the encoder says of a latent, as a share of what tokens say of a middling one.", minimum=0.0
+    )
+    rank: int = option(RANK, "Dimensions to keep of a token state.", minimum=1)
+    seed: int = option(0, "Chooses the passage that is read of each text.")
 
 
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:

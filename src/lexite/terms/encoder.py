@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lexite.sae import SparseAutoencoder
     from lexite.terms.piece_counts import PieceCounts
     from lexite.terms.static import StaticCounter, StaticTable
+    from lexite.terms.token_decoder import TokenDecoder
 
 
 class LatentTermEncoder(ComponentAccess):
@@ -52,6 +53,7 @@ class LatentTermEncoder(ComponentAccess):
         source: name or path that loads this encoder again; empty when it was never saved.
         prefix_size: number of latents here, the first ones of a ``source`` that has more; None where all are here.
         static: the table that encodes queries without a model, when it was measured.
+        token_decoder: what turns the latents of a token into its state again, for MaxSim where the autoencoder has no decoder.
 
     Raises:
         ModelError: the autoencoder or the vocabulary does not fit the backbone.
@@ -70,6 +72,7 @@ class LatentTermEncoder(ComponentAccess):
         source: str = "",
         prefix_size: int | None = None,
         static: StaticTable | None = None,
+        token_decoder: TokenDecoder | None = None,
     ) -> None:
         self.components = Components(
             backbone,
@@ -81,6 +84,7 @@ class LatentTermEncoder(ComponentAccess):
             source,
             prefix_size,
             static,
+            token_decoder=token_decoder,
         )
 
     @classmethod
@@ -347,7 +351,7 @@ class LatentTermEncoder(ComponentAccess):
         Args:
             path: the folder; new, empty, or (with ``overwrite``) a vocabulary that is replaced.
             overwrite: replace a vocabulary that is there.
-            encoder_only: leave out the decoder, which encoding does not need.
+            encoder_only: leave out the decoder, which encoding does not need; a small token decoder takes its place.
             dtype: number format of the saved weights. ``"bf16"`` halves the file; rounding changes the terms a little, so
                 the saved vocabulary has another fingerprint.
             results: measured results for the card, as ``lexite eval --json`` writes them: a mapping or a file; default

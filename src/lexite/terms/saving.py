@@ -31,6 +31,8 @@ from lexite.terms.manifest import (
 )
 from lexite.terms.static import ARRAYS_NAME as STATIC_ARRAYS
 from lexite.terms.static import StaticTable
+from lexite.terms.token_decoder import FILE_NAME as TOKEN_DECODER
+from lexite.terms.token_decoder import TokenDecoder, projected
 from lexite.terms.vocabulary import Vocabulary
 
 SaveDtype = Literal["fp32", "bf16"]
@@ -71,6 +73,9 @@ def save_components(
             parts.vocabulary.save(fresh)
         if parts.static is not None:
             parts.static.save(fresh)
+        token_decoder = kept_decoder(parts, encoder_only=encoder_only)
+        if token_decoder is not None:
+            token_decoder.save(fresh)
         values = manifest_values(dataclasses.replace(parts, sae=saved, details=details))
         with atomic_write(fresh / CARD, "w") as file:
             file.write(model_card(values, load_name or folder.absolute().name))
@@ -79,6 +84,14 @@ def save_components(
                 file.write(text)
         write_manifest(fresh, values)
     return folder
+
+
+def kept_decoder(parts: Components, *, encoder_only: bool) -> TokenDecoder | None:
+    """The token decoder that a vocabulary is saved with: its own, or one made of the decoder that is left out."""
+    atoms = parts.sae.decoder_weight if encoder_only else None
+    if parts.token_decoder is not None or atoms is None:
+        return parts.token_decoder
+    return projected(atoms.cpu().numpy(), parts.sae.decoder_bias.cpu().numpy())
 
 
 def manifest_values(parts: Components) -> dict[str, Any]:
@@ -144,10 +157,13 @@ def load_components(
     )
     vocabulary = Vocabulary.load(folder) if has_vocabulary(manifest["files"]) else None
     static = StaticTable.load(folder) if STATIC_ARRAYS in manifest["files"] else None
+    token_decoder = TokenDecoder.load(folder) if TOKEN_DECODER in manifest["files"] else None
     details = from_dict(ModelDetails, {"name": manifest["name"], **manifest["details"]}, f"{where}: details")
     source = _source(name_or_path, folder)
-    loaded = Loaded(revision, sae, vocabulary, details, static)
-    parts = Components(backbone, sae, terms, scoring, vocabulary, details, source, static=static, loaded=loaded)
+    loaded = Loaded(revision, sae, vocabulary, details, static, token_decoder)
+    parts = Components(
+        backbone, sae, terms, scoring, vocabulary, details, source, static=static, loaded=loaded, token_decoder=token_decoder
+    )
     if parts.fingerprint != manifest["fingerprint"]:
         raise ModelError(f"{where}: the fingerprint does not fit the files. The folder was put together from two vocabularies.")
     return parts

@@ -26,6 +26,7 @@ def reordered(parts: Components, order: ArrayLike, *, prefix_size: int | None = 
         # With fewer latents, tokens choose others: results and a table that were measured with all of them no longer fit.
         details=parts.details if whole else replace(parts.details, results=None),
         static=parts.static.reordered(kept, per_latent) if parts.static is not None and whole else None,
+        token_decoder=None if parts.token_decoder is None else parts.token_decoder.reordered(kept),
         source=source,
         prefix_size=prefix_size if source else None,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexite.sae.autoencoder import SparseAutoencoder
@@ -21,8 +24,7 @@ def fit_decoder(autoencoder: SparseAutoencoder, states: torch.Tensor) -> torch.T
 
         |X - b_dec - F D|² + RIDGE · |D - E|²
 
-    by conjugate gradients, all columns at once, preconditioned by the diagonal (latents differ a thousandfold in how
-    often they fire), and brings each atom to unit norm, which is what training keeps.
+    by conjugate gradients (:func:`ridge_solution`), and brings each atom to unit norm, which is what training keeps.
 
     Args:
         autoencoder: gives the encoder; its decoder, if there is one, is ignored.
@@ -37,23 +39,40 @@ def fit_decoder(autoencoder: SparseAutoencoder, states: torch.Tensor) -> torch.T
     bounds = np.r_[0, np.cumsum(kept.sum(dim=1).cpu().numpy())]
     parts = (codes.values[kept].cpu().numpy(), codes.indices[kept].cpu().numpy(), bounds)
     active = csr_array(parts, shape=(len(states), autoencoder.config.n_latents))
-    across = csr_array(active.T)
     guess = unit_rows(autoencoder.encoder_weight.cpu())
     wanted = (states.cpu() - autoencoder.decoder_bias.cpu()).numpy()
-    change = np.zeros_like(guess.numpy())
-    diagonal = (across.power(2).sum(axis=1) + RIDGE)[:, None].astype(np.float32)
-    residual = across @ (wanted - active @ guess.numpy())
+    missed = csr_array(active.T) @ (wanted - active @ guess.numpy())
+    change = ridge_solution(active, missed, RIDGE)
+    return unit_rows(guess + torch.from_numpy(change))
+
+
+def ridge_solution(active: csr_array[Any], wanted: NDArray[np.float32], ridge: float) -> NDArray[np.float32]:
+    """The C with (FᵀF + ridge · 1) C = wanted, by conjugate gradients from zero, all columns at once.
+
+    They are preconditioned by the diagonal, since latents differ a thousandfold in how often they fire.
+
+    Args:
+        active: codes F, (n, n_latents).
+        wanted: (n_latents, d) float32, Fᵀ times what is to be given back.
+        ridge: weight of staying at zero, in squared activations.
+
+    Returns:
+        (n_latents, d) float32, after 12 steps.
+    """
+    across = csr_array(active.T)
+    diagonal = (across.power(2).sum(axis=1) + ridge)[:, None].astype(np.float32)
+    change, residual = np.zeros_like(wanted), wanted.copy()
     direction = residual / diagonal
     size = np.einsum("ij,ij->j", residual, direction)
     for _ in range(ITERATIONS):
-        image = across @ (active @ direction) + RIDGE * direction
+        image = across @ (active @ direction) + ridge * direction
         step = size / np.maximum(np.einsum("ij,ij->j", direction, image), 1e-30)
         change += step * direction
         residual -= step * image
         scaled = residual / diagonal
         before, size = size, np.einsum("ij,ij->j", residual, scaled)
         direction = scaled + (size / np.maximum(before, 1e-30)) * direction
-    return unit_rows(guess + torch.from_numpy(change))
+    return change
 
 
 def unit_rows(matrix: torch.Tensor) -> torch.Tensor:

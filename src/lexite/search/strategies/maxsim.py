@@ -1,8 +1,8 @@
 """MaxSim reranking: each token of the query looks for the token of a passage that is most like it.
 
 Khattab and Zaharia 2020, arXiv 2004.12832, equation 3. The states of a passage's tokens come from the codes that the index
-keeps, through the autoencoder's atoms, so that no model runs on documents; or from the model; or a late-interaction model
-scores by itself.
+keeps, through the atoms of the autoencoder or of the vocabulary's token decoder, so that no model runs on documents; or from
+the model; or a late-interaction model scores by itself.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.sae import SparseAutoencoder
     from lexite.terms import LatentTermEncoder
+    from lexite.terms.token_decoder import TokenDecoder
 
 Source: TypeAlias = Literal["codes", "states", "model"]
 NAME = "maxsim"
@@ -42,10 +43,13 @@ class Decoder:
     Attributes:
         atoms: (n_latents, d) float32.
         bias: (d,) float32.
+        projection: (d_model, d) float32, what takes the state of a query's token to where the atoms are; None: they are as wide
+            as a state.
     """
 
     atoms: NDArray[np.float32]
     bias: NDArray[np.float32]
+    projection: NDArray[np.float32] | None = None
 
     @functools.cached_property
     def matrix(self) -> Any:
@@ -57,6 +61,10 @@ class Decoder:
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(self.atoms)).to(torch.bfloat16)
+
+    def query_rows(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """States of a query's tokens, (n, d_model), of unit length, as the atoms are compared with them: (n, d), likewise."""
+        return states if self.projection is None else unit_rows(states @ self.projection)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,9 @@ class MaxSim:
     token_weights: TokenWeights = option(
         "none", "What a token of the query counts: 1 (none), or the mean idf of its latents; without effect on source model."
     )
-    decoder: Decoder | None = option(None, "The decoder of codes; None takes the vocabulary's.", hidden=True)
+    decoder: Decoder | None = option(
+        None, "The decoder of codes; None takes the vocabulary's: its autoencoder's, else its token decoder.", hidden=True
+    )
     states: Mapping[str, Sequence[NDArray[Any]]] | None = option(
         None,
         "Token states by id of the document, an array (n_tokens, d) for each passage; what a dict lacks is computed and kept "
@@ -121,10 +131,11 @@ class MaxSim:
         codes = answer.backend.token_codes(hits)
         norms, encoder = codes.norms, model_of(answer, NAME)
         decoder = _decoder_of(encoder) if self.decoder is None else _checked(self.decoder, encoder)
-        if self.decoder is not None or np.isnan(norms).any():  # those in the index are by the decoder that made it, if any
+        own = self.decoder is None and decoder.projection is None  # an index keeps norms by the autoencoder's decoder, if any
+        if not own or np.isnan(norms).any():
             norms = code_norms(decoder.atoms, decoder.bias, codes.entries, codes.latents, codes.values)
         passages = maxsim_codes(
-            query.states,
+            decoder.query_rows(query.states),
             query.weights,
             decoder.matrix,
             decoder.bias,
@@ -164,8 +175,11 @@ def _checked(decoder: Decoder, encoder: LatentTermEncoder) -> Decoder:
     Raises:
         ArgumentError: it does not.
     """
-    shape = (encoder.sae.config.n_latents, encoder.sae.config.d_model)
-    if decoder.atoms.shape != shape or decoder.bias.shape != shape[1:]:
+    projection = decoder.projection
+    fits = projection is None or (projection.ndim == 2 and len(projection) == encoder.sae.config.d_model)
+    width = encoder.sae.config.d_model if projection is None else projection.shape[-1]
+    shape = (encoder.sae.config.n_latents, width)
+    if not fits or decoder.atoms.shape != shape or decoder.bias.shape != shape[1:]:
         raise ArgumentError(
             f"The decoder has atoms of the shape {decoder.atoms.shape} and a bias of {decoder.bias.shape}; the vocabulary "
             f"'{encoder.name}' needs {shape} and {shape[1:]}."
@@ -180,21 +194,31 @@ def _best_of(scores: NDArray[np.float32], bounds: NDArray[np.int64]) -> NDArray[
     return best
 
 
-_decoders: weakref.WeakKeyDictionary[SparseAutoencoder, Decoder] = weakref.WeakKeyDictionary()
+_decoders: weakref.WeakKeyDictionary[SparseAutoencoder | TokenDecoder, Decoder] = weakref.WeakKeyDictionary()
 
 
 def _decoder_of(encoder: LatentTermEncoder) -> Decoder:
-    """The decoder of a vocabulary; codes are compared in the space of states as its autoencoder sees them."""
-    sae = encoder.sae
-    if sae not in _decoders:
-        atoms = sae.decoder_weight
-        if atoms is None:
-            raise ArgumentError(
-                f"The vocabulary '{encoder.name}' was saved without its decoder, through which codes become states. Give "
-                "MaxSim a decoder, or take source='states'."
-            )
-        _decoders[sae] = Decoder(atoms.cpu().numpy(), sae.decoder_bias.cpu().numpy())
-    return _decoders[sae]
+    """The decoder of a vocabulary: its autoencoder's, else its token decoder.
+
+    Codes are compared in the space of states as the autoencoder sees them.
+
+    Raises:
+        ArgumentError: it has neither.
+    """
+    sae, small = encoder.sae, encoder.token_decoder
+    atoms = sae.decoder_weight
+    if atoms is not None:
+        if sae not in _decoders:
+            _decoders[sae] = Decoder(atoms.cpu().numpy(), sae.decoder_bias.cpu().numpy())
+        return _decoders[sae]
+    if small is None:
+        raise ArgumentError(
+            f"The vocabulary '{encoder.name}' was saved without a decoder, through which codes become states. Fit one with "
+            "'lexite fit-decoder', give MaxSim a decoder, or take source='states'."
+        )
+    if small not in _decoders:
+        _decoders[small] = Decoder(small.atoms, small.bias, small.projection)
+    return _decoders[small]
 
 
 def _passages_of(answer: Answer, hits: Sequence[Hit]) -> list[list[str]]:
