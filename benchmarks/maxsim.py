@@ -1,9 +1,10 @@
 """MaxSim of one query with the passages of its candidates, on one core: from codes, and from token states.
 
-    python benchmarks/maxsim.py [--candidates 100] [--tokens 260] [--query-tokens 12] [--k 8] [--runs 15] [--json FILE]
+    python benchmarks/maxsim.py [--candidates 100] [--tokens 260] [--query-tokens 12] [--k 6] [--width 128] [--runs 15] [--json FILE]
 
 A passage of 260 tokens has some 200 words. Codes, states and atoms are random. Latents are as unequally frequent as words are
-(Zipf), so that candidates share many. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes
+(Zipf), so that candidates share many. A token decoder has atoms of 128 numbers, an autoencoder's decoder those of a state
+(``--width 384``). Norms of tokens are in the index for the second and are computed for the first. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes
 and states: they decode all tokens (a sparse product, an embedding bag), multiply, and take the largest products by passage.
 """
 
@@ -24,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.maxsim import code_norms, maxsim_codes, maxsim_vectors
 
-N_LATENTS, WIDTH = 16_384, 384
+N_LATENTS = 16_384
 Floats = NDArray[np.float32]
 
 
@@ -47,13 +48,13 @@ class Workload:
         return np.ones(len(self.queries), dtype=np.float32)
 
 
-def workload(candidates: int, tokens: int, query_tokens: int, k: int, seed: int = 0) -> Workload:
+def workload(candidates: int, tokens: int, query_tokens: int, k: int, width: int, seed: int = 0) -> Workload:
     """Random codes and states; a token has k latents at most, since one may be drawn twice."""
     generator = np.random.default_rng(seed)
     n_tokens = candidates * tokens
 
     def unit(rows: int) -> Floats:
-        vectors = generator.standard_normal((rows, WIDTH), dtype=np.float32)
+        vectors = generator.standard_normal((rows, width), dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     frequencies = 1.0 / np.arange(1, N_LATENTS + 1)
@@ -69,6 +70,17 @@ def from_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
     """lexite's kernel over codes, with atoms in fp32 or in bf16."""
     rest = work.bias, work.tokens, work.entries, work.latents, work.values, work.norms
     return lambda: maxsim_codes(work.queries, work.weights, atoms, *rest)
+
+
+def norms_and_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
+    """The same with norms that no index keeps, as for a token decoder."""
+
+    def score() -> Floats:
+        codes = work.entries, work.latents, work.values
+        norms = code_norms(work.atoms, work.bias, *codes)
+        return maxsim_codes(work.queries, work.weights, atoms, work.bias, work.tokens, *codes, norms)
+
+    return score
 
 
 def numpy_codes(work: Workload) -> Floats:
@@ -101,9 +113,11 @@ def torch_states(work: Workload, states: torch.Tensor) -> Floats:
 
 def ways(work: Workload) -> dict[str, Callable[[], Floats]]:
     """Everything that is timed; all give the scores of the passages."""
-    found = {"codes": from_codes(work, work.atoms)}
+    found = {"codes": from_codes(work, work.atoms), "codes and norms": norms_and_codes(work, work.atoms)}
     if fast_bf16():
-        found["codes, atoms in bf16"] = from_codes(work, torch.from_numpy(work.atoms).to(torch.bfloat16))
+        narrow = torch.from_numpy(work.atoms).to(torch.bfloat16)
+        found["codes, atoms in bf16"] = from_codes(work, narrow)
+        found["codes and norms, atoms in bf16"] = norms_and_codes(work, narrow)
     found["codes by numpy"] = lambda: numpy_codes(work)
     found["codes by torch"] = lambda: torch_codes(work)
     found["states"] = lambda: maxsim_vectors(work.queries, work.weights, work.states, work.tokens)
@@ -117,12 +131,13 @@ def main() -> None:
     options.add_argument("--candidates", type=int, default=100)
     options.add_argument("--tokens", type=int, default=260, help="tokens of each candidate")
     options.add_argument("--query-tokens", type=int, default=12)
-    options.add_argument("--k", type=int, default=8, help="latents of a token")
+    options.add_argument("--k", type=int, default=6, help="latents of a token")
+    options.add_argument("--width", type=int, default=128, help="numbers of an atom")
     options.add_argument("--runs", type=int, default=15, help="counted runs of each")
     given = options.parse_args()
     os.environ["LEXITE_THREADS"] = "1"
     torch.set_num_threads(1)
-    work = workload(given.candidates, given.tokens, given.query_tokens, given.k)
+    work = workload(given.candidates, given.tokens, given.query_tokens, given.k, given.width)
     with threadpool_limits(1), torch.inference_mode():
         timings = interleave(given.runs, 2, ways(work))
     rows = [[name, f"{1e3 * timing.median:.2f}", timing.spread] for name, timing in timings.items()]
@@ -132,7 +147,7 @@ def main() -> None:
         "codes_vs_torch": ratio(timings["codes by torch"], timings["codes"]),
         "states_vs_torch": ratio(timings["states by torch"], timings["states"]),
     }
-    title = f"{given.candidates} candidates of {given.tokens} tokens, a query of {given.query_tokens}"
+    title = f"{given.candidates} candidates of {given.tokens} tokens, a query of {given.query_tokens}, atoms of {given.width}"
     report(title, ["", "ms (median)", "ms (min – max)"], rows, ratios, figures, given.json)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
+_FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
@@ -199,7 +200,7 @@ def _decoded(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.
     return np.array(rows).reshape(-1, len(bias))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def _norms(
     atoms: Any, bias: Any, entries: Any, latents: Any, values: Any, norms: Any, start: int, stop: int
 ) -> None:  # pragma: no cover - compiled

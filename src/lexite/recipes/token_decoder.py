@@ -37,7 +37,7 @@ from lexite.training.starting import ridge_solution
 logger = logging.getLogger("lexite")
 HELD_OUT = 10  # one chunk of states in so many is not fitted to: the error is measured on it
 COLUMNS_AT_ONCE = 64  # of the atoms; each takes 4 bytes for each token while it is solved for
-_SMALL = 1e-6  # share of the mean square that keeps the linear map defined where there are few tokens
+MAP_RIDGE = 1e-6  # share of the mean Σ square of a column of F W that keeps A defined where there are few tokens
 Floats = NDArray[np.float32]
 
 
@@ -199,5 +199,5 @@ def _linear_map(sums: _Sums, rows: Floats) -> tuple[Floats, Floats]:
         seen = np.concatenate([codes @ rows, np.ones((codes.shape[0], 1), dtype=np.float32)], axis=1).astype(np.float64)
         inner += seen.T @ seen
     outer = np.concatenate([rows.T.astype(np.float64) @ sums.across, sums.total[None]])
-    solution = np.linalg.solve(inner + _SMALL * np.trace(inner) / width * np.eye(width), outer).astype(np.float32)
+    solution = np.linalg.solve(inner + MAP_RIDGE * np.trace(inner) / width * np.eye(width), outer).astype(np.float32)
     return rows @ solution[:-1], solution[-1]

@@ -88,7 +88,7 @@ class TokenDecoder:
 
         codes, scales = _packed(self.atoms)
         arrays = {"projection": self.projection.astype(np.float16), "atoms": codes, "scales": scales, "bias": self.bias}
-        content = save(arrays, metadata={"format_version": FORMAT_VERSION, "rank": str(self.rank)})
+        content = save(arrays, metadata={"format_version": FORMAT_VERSION})
         with atomic_write(Path(folder) / FILE_NAME) as file, storage_errors(folder):
             file.write(content)
         return [FILE_NAME]
@@ -118,7 +118,7 @@ class TokenDecoder:
                 f"{path} has format version {version}; this lexite reads {FORMAT_VERSION}. Install a newer lexite."
             )
         try:
-            atoms = _unpacked(arrays["atoms"], arrays["scales"], int(facts["rank"]))
+            atoms = _unpacked(arrays["atoms"], arrays["scales"], len(arrays["bias"]))
             decoder = cls(arrays["projection"].astype(np.float32), atoms, arrays["bias"].astype(np.float32))
         except (KeyError, ValueError, ModelError) as problem:
             raise ModelError(f"{path} is damaged: {problem}.") from problem
