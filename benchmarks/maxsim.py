@@ -1,11 +1,13 @@
 """MaxSim of one query with the passages of its candidates, on one core: from codes, and from token states.
 
-    python benchmarks/maxsim.py [--candidates 100] [--tokens 260] [--query-tokens 12] [--k 6] [--width 128] [--runs 15] [--json FILE]
+    python benchmarks/maxsim.py [--candidates 100] [--tokens 260] [--query-tokens 12] [--k 6] [--width 128] [--runs 15]
+                                [--json FILE]
 
 A passage of 260 tokens has some 200 words. Codes, states and atoms are random. Latents are as unequally frequent as words are
 (Zipf), so that candidates share many. A token decoder has atoms of 128 numbers, an autoencoder's decoder those of a state
-(``--width 384``). Norms of tokens are in the index for the second and are computed for the first. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes
-and states: they decode all tokens (a sparse product, an embedding bag), multiply, and take the largest products by passage.
+(``--width 384``). Norms of tokens are in the index for the second and are computed for the first. Encoding the query is not
+counted. "numpy" and "torch" do the same from the same codes and states: they decode all tokens (a sparse product, an embedding
+bag), multiply, and take the largest products by passage.
 """
 
 from __future__ import annotations

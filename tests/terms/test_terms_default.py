@@ -6,11 +6,14 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from lexite import BM25Index, LatentTermEncoder, evaluate_collections
+from lexite import BM25Index, LatentTermEncoder, Searcher, evaluate_collections
 from lexite.scoring.words import LiteralConfig
+from lexite.search.strategies.maxsim import MaxSim
+from lexite.search.strategies.query_tokens import unit_rows
 from lexite.terms import find_folder, read_manifest
 
 SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[3] / "shared") / "data" / "collections"
@@ -21,9 +24,9 @@ def encoder() -> LatentTermEncoder:
     return LatentTermEncoder.from_pretrained()
 
 
-def test_it_is_an_encoder_of_at_most_16_megabytes_with_its_recipe() -> None:
+def test_it_is_an_encoder_of_at_most_16_mebibytes_with_its_recipe() -> None:
     folder = find_folder("default")
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 16 * 10**6
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 16 * 2**20
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     manifest = read_manifest(folder)
     assert recipe == manifest["details"]["recipe"]
@@ -52,6 +55,27 @@ def test_its_terms_have_labels(encoder: LatentTermEncoder) -> None:
     assert sum(bool(words) for words in encoder.vocabulary.labels) > 0.8 * encoder.n_latents
     labels = " ".join(label for _, label, _ in encoder.query_terms("guitar strings"))
     assert "guitar" in labels
+
+
+def test_its_token_decoder_gives_token_states_back(encoder: LatentTermEncoder) -> None:
+    decoder = encoder.token_decoder
+    assert encoder.sae.decoder_weight is None and decoder is not None
+    assert (decoder.n_latents, decoder.d_model, decoder.rank) == (16384, 384, 128)
+    states = encoder.backbone.encode(["The bank raised its interest rates again.", "Otters live along the river."], "document")
+    decoded = encoder.codes(states, 6).to_dense().numpy() @ decoder.atoms + decoder.bias
+    seen = states.states.float().numpy() @ decoder.projection
+    cosines = (unit_rows(decoded) * unit_rows(seen)).sum(axis=1)
+    assert cosines.mean() > 0.8 and (unit_rows(decoded) @ unit_rows(seen).T).argmax(axis=1).tolist() == list(range(len(seen)))
+
+
+def test_maxsim_ranks_an_index_of_it_by_codes(encoder: LatentTermEncoder, tmp_path: Path) -> None:
+    texts = ["The physician examined her patient.", "The bank raised its rates.", "A train arrives at noon."]
+    with Searcher.build(texts=texts, path=tmp_path / "index", vocabulary=encoder, token_codes=True) as searcher:
+        (hits,) = searcher.rank(["when does the railway run"], 3, then=[MaxSim(alone=True)])
+        (expected,) = searcher.rank(["when does the railway run"], 3, then=[MaxSim(source="states", alone=True)])
+        codes = searcher.index.token_codes(hits)
+    assert hits[0].id == expected[0].id == "3" and hits[0].score == pytest.approx(expected[0].score, rel=0.35)
+    assert np.diff(codes.entries).max() == 6 and np.isnan(codes.norms).all()
 
 
 @pytest.mark.slow

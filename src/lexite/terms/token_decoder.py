@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,12 @@ class TokenDecoder:
         from safetensors.numpy import save
 
         codes, scales = _packed(self.atoms)
-        arrays = {"projection": self.projection.astype(np.float16), "atoms": codes, "scales": scales, "bias": self.bias}
+        arrays: dict[str, NDArray[Any]] = {
+            "projection": self.projection.astype(np.float16),
+            "atoms": codes,
+            "scales": scales,
+            "bias": self.bias,
+        }
         content = save(arrays, metadata={"format_version": FORMAT_VERSION})
         with atomic_write(Path(folder) / FILE_NAME) as file, storage_errors(folder):
             file.write(content)
@@ -160,8 +166,9 @@ def _packed(atoms: Floats) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     for start in range(0, n, _ATOMS_AT_ONCE):
         part = slice(start, start + _ATOMS_AT_ONCE)
         codes[part, :rank], scales[part] = _rounded(atoms[part])
-    halves = (codes + 8).astype(np.uint8)
-    return halves[:, 0::2] | halves[:, 1::2] << 4, scales
+    levels: NDArray[np.uint8] = (codes + 8).astype(np.uint8)
+    packed: NDArray[np.uint8] = levels[:, 0::2] | levels[:, 1::2] << 4
+    return packed, scales
 
 
 def _rounded(atoms: Floats) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
