@@ -31,7 +31,7 @@ def random_codes(seed: int, n_queries: int, n_passages: int, width: int, *, n_la
     """A query and passages: some without a token, tokens without an entry, norms of 0, negative signs of latents."""
     generator = np.random.default_rng(seed)
     tokens = bounds_of(generator.integers(0, 6, n_passages))
-    entries = bounds_of(generator.integers(0, 4, tokens[-1]))
+    entries = bounds_of(generator.integers(0, 9, tokens[-1]))
     queries = generator.standard_normal((n_queries, width))
     return {
         "queries": (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
+FEW = 6  # entries of a token whose norm takes one pass
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 Floats = NDArray[np.float32]
@@ -206,18 +207,40 @@ def _norms(
 ) -> None:  # pragma: no cover - compiled
     n_latents, width = atoms.shape
     state = np.empty(width, dtype=np.float32)
+    rows, factors = np.empty(FEW, dtype=np.int64), np.empty(FEW, dtype=np.float32)
     for token in range(start, stop):
-        state[:] = bias
-        for entry in range(entries[token], entries[token + 1]):
-            latent, value = latents[entry], values[entry]
-            if latent >= n_latents:
-                latent, value = latent - n_latents, -value
-            for column in range(width):
-                state[column] += value * atoms[latent, column]
+        first, n_entries = entries[token], entries[token + 1] - entries[token]
         squares = np.float32(0.0)
-        for column in range(width):
-            squares += state[column] * state[column]
+        if n_entries <= FEW:
+            rows[:], factors[:] = 0, 0.0
+            for entry in range(n_entries):
+                negative = latents[first + entry] >= n_latents
+                rows[entry] = latents[first + entry] - n_latents if negative else latents[first + entry]
+                factors[entry] = -values[first + entry] if negative else values[first + entry]
+            squares = _square_of_few(atoms, bias, rows, factors)
+        else:
+            state[:] = bias
+            for entry in range(first, first + n_entries):
+                latent, value = latents[entry], values[entry]
+                if latent >= n_latents:
+                    latent, value = latent - n_latents, -value
+                for column in range(width):
+                    state[column] += value * atoms[latent, column]
+            for column in range(width):
+                squares += state[column] * state[column]
         norms[token] = np.sqrt(squares)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _square_of_few(atoms: Any, bias: Any, rows: Any, factors: Any) -> Any:  # pragma: no cover - compiled
+    """‖bias + Σ factor · row‖² of :data:`FEW` rows, in one pass over the columns: half the time of a state that is added up."""
+    r0, r1, r2, r3, r4, r5 = atoms[rows[0]], atoms[rows[1]], atoms[rows[2]], atoms[rows[3]], atoms[rows[4]], atoms[rows[5]]
+    f0, f1, f2, f3, f4, f5 = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5]
+    squares = np.float32(0.0)
+    for c in range(len(bias)):
+        state = bias[c] + f0 * r0[c] + f1 * r1[c] + f2 * r2[c] + f3 * r3[c] + f4 * r4[c] + f5 * r5[c]
+        squares += state * state
+    return squares
 
 
 @njit(cache=True, nogil=True)

@@ -166,8 +166,8 @@ def _packed(atoms: Floats) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     for start in range(0, n, _ATOMS_AT_ONCE):
         part = slice(start, start + _ATOMS_AT_ONCE)
         codes[part, :rank], scales[part] = _rounded(atoms[part])
-    levels: NDArray[np.uint8] = (codes + 8).astype(np.uint8)
-    packed: NDArray[np.uint8] = levels[:, 0::2] | levels[:, 1::2] << 4
+    levels = (codes + 8).astype(np.uint8)
+    packed: NDArray[np.uint8] = np.bitwise_or(levels[:, 0::2], levels[:, 1::2] << 4).astype(np.uint8)
     return packed, scales
 
 

@@ -17,12 +17,14 @@ from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.config import StoredDocument
 from lexite.ranking import Hit
+from lexite.sae import SparseAutoencoder
 from lexite.sae.normalisation import normalise
 from lexite.scoring.formula import inverse_document_frequency
 from lexite.search import Answer, Searcher
 from lexite.search.strategies.maxsim import Decoder, MaxSim
 from lexite.search.strategies.stored_states import StoredStates
 from lexite.terms import LatentTermEncoder, measure_vocabulary
+from lexite.terms.token_decoder import projected
 
 QUERIES = ["milk of the cow", "parse json text", ""]
 NAMES = ["d3", "d1", "d2", "d6"]
@@ -183,6 +185,30 @@ def test_another_decoder_takes_the_place_of_the_vocabularys(
         assert hit.score == pytest.approx(max(float(part.max(dim=1).values.sum()) for part in parts), abs=2e-4)
 
 
+def test_without_its_decoder_a_vocabulary_takes_its_token_decoder(
+    vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument]
+) -> None:
+    small = projected(vocabulary.sae.decoder_weight.numpy(), vocabulary.sae.decoder_bias.numpy(), 20)  # type: ignore[union-attr]
+    old = vocabulary.sae
+    sae = SparseAutoencoder(old.config, old.encoder_weight, old.encoder_bias, None, old.decoder_bias)
+    alone = vocabulary.replaced(sae=sae, token_decoder=small)
+    answer = question(vocabulary, stored, QUERIES[:1])  # its index has norms by the whole decoder, which do not count
+    (hits,) = MaxSim(alone=True)(dataclasses.replace(answer, encoder=SmallQueries(alone))).rankings
+    query = vocabulary.backbone.encode(QUERIES[:1], "query").states @ torch.from_numpy(small.projection)
+    for hit in hits:
+        states = vocabulary.backbone.encode(cut_documents([stored[hit.id]], PASSAGES).texts, "document")
+        decoded = vocabulary.sae.decode(vocabulary.codes(states, 4)) @ torch.from_numpy(small.projection)
+        cosines = torch.nn.functional.cosine_similarity(query[:, None], decoded[None], dim=2)
+        parts = [cosines[:, a:b] for a, b in zip(states.offsets[:-1], states.offsets[1:], strict=True)]
+        assert hit.score == pytest.approx(max(float(part.max(dim=1).values.sum()) for part in parts), abs=2e-4)
+    given = Decoder(small.atoms, small.bias, small.projection)
+    assert alone_scores(MaxSim(alone=True, decoder=given)(answer))[0] == pytest.approx({h.id: h.score for h in hits}, abs=1e-5)
+    both = dataclasses.replace(answer, encoder=SmallQueries(vocabulary.replaced(token_decoder=small)))
+    assert alone_scores(MaxSim(alone=True)(both)) == alone_scores(MaxSim(alone=True)(answer)), "its own decoder comes first"
+    with pytest.raises(ArgumentError, match=r"needs \(48, 20\)"):
+        MaxSim(decoder=Decoder(small.atoms[:, :19], small.bias, small.projection))(answer)
+
+
 def test_norms_that_an_index_does_not_have_are_computed(
     vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument]
 ) -> None:
@@ -255,7 +281,7 @@ def test_what_is_lacking_is_said(
     with pytest.raises(ArgumentError, match="not by late interaction"):
         MaxSim(source="model")(answer)
     without = SmallQueries(vocabulary.replaced(sae=LatentTermEncoder.from_pretrained(tiny_vocabulary).sae))
-    with pytest.raises(ArgumentError, match="saved without its decoder"):
+    with pytest.raises(ArgumentError, match="saved without a decoder.*lexite fit-decoder"):
         MaxSim()(dataclasses.replace(answer, encoder=without))  # type: ignore[arg-type]
     for wrong, message in (
         ({"candidates": 0}, "at least 1"),
