@@ -205,12 +205,13 @@ def _decoder_of(encoder: LatentTermEncoder) -> Decoder:
     Raises:
         ArgumentError: it has neither.
     """
-    sae, small = encoder.sae, encoder.token_decoder
+    sae = encoder.sae
     atoms = sae.decoder_weight
     if atoms is not None:
         if sae not in _decoders:
             _decoders[sae] = Decoder(atoms.cpu().numpy(), sae.decoder_bias.cpu().numpy())
         return _decoders[sae]
+    small = encoder.token_decoder
     if small is None:
         raise ArgumentError(
             f"The vocabulary '{encoder.name}' was saved without a decoder, through which codes become states. Fit one with "
