@@ -292,7 +292,7 @@ def test_evaluation_takes_side_data_from_kept_states(encoder: LatentTermEncoder,
     indexes = []
     for number, cache in enumerate((None, StateCache(tmp_path / "cache", encoder), StateCache(tmp_path / "cache", encoder))):
         system = LatentSystem(encoder, cache=cache, passages=cut, side_data=config)
-        indexes.append(system._build_index(tmp_path / str(number), judged))
+        indexes.append(system.indexed(tmp_path / str(number), judged))
     hits = hits_of(indexes[0], [i for i, _, _ in DOCUMENTS])
     for other in indexes[1:]:
         np.testing.assert_allclose(other.vectors(hits).vectors, indexes[0].vectors(hits).vectors, atol=2e-5)

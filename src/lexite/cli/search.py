@@ -83,10 +83,6 @@ def search_verb(
         bool,
         typer.Option("--static", help="Encode queries with the index's static table. No model is loaded."),
     ] = False,
-    cascade: Annotated[
-        bool,
-        typer.Option("--cascade", help="Encode queries likewise, and by the model where the static ranking is unsure."),
-    ] = False,
     run: Annotated[
         Path | None,
         typer.Option("--run", help="Write the ranking as a TREC run, with no text; - is stdout.", metavar="FILE"),
@@ -165,18 +161,18 @@ def search_verb(
 
     if as_json and str(run) == "-":
         raise WrongUsage("Standard output holds the run, so --json has no place there. Name a file with --run.")
-    if terms_file is not None and (query or queries or static or cascade):
-        raise WrongUsage("--terms takes the place of words, of --queries, of --static and of --cascade. Give one of them.")
+    if terms_file is not None and (query or queries or static):
+        raise WrongUsage("--terms takes the place of words, of --queries and of --static. Give one of them.")
     if terms_file is not None and (then or preset):
         raise WrongUsage("--terms holds terms, of which second stages know no texts. Leave --then and --preset out.")
     if then and preset:
         raise WrongUsage("--preset takes the place of --then. Give one of them.")
     chains = strategies.chains([then] if then else [])
     static = static or (preset is not None and preset_of(preset).static)
-    if static and cascade:
-        raise WrongUsage("--static never loads the model, and --cascade does for some queries. Give one of them.")
     if terms_file is not None and (like or unlike or save_terms):
         raise WrongUsage("--terms holds queries as they are asked. Leave --like, --unlike and --save-terms out.")
+    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
+    cascade = stages.pop(0) if not static and stages and getattr(stages[0], "static_first", False) else None
     if terms_file is not None and operators:
         raise WrongUsage("--terms holds terms, in which there are no operators. Leave --operators out.")
     if terms_file is not None:
@@ -199,7 +195,6 @@ def search_verb(
         return
     listed = listed_queries(query, queries, read)
     judged = Judged.of(like, unlike, save_terms, asked=bool(listed))
-    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
     static = static or (judged.alone and not (stages or cascade or model.values) and opened.has_static)
     searcher = Searcher.open(opened, static=static, cascade=cascade, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then

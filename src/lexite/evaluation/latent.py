@@ -115,11 +115,11 @@ class LatentSystem:
         Raises:
             StorageError: the folder for temporary files (TMPDIR) has no room.
         """
-        queries = self._queries(collection)
+        queries = self.queries(collection)
         with storage_errors(tempfile.gettempdir()):
             folder = tempfile.TemporaryDirectory(prefix="lexite-eval-", ignore_cleanup_errors=True)
         with folder as name:
-            index = self._build_index(Path(name) / "index", collection)
+            index = self.indexed(Path(name) / "index", collection)
             result = self._search(index, collection, queries, top_k)
             chains = self.chains.run(index, self.encoder, collection, queries, result, top_k)
             result = dataclasses.replace(result, chains=chains)
@@ -140,7 +140,8 @@ class LatentSystem:
             milliseconds=milliseconds,
         )
 
-    def _build_index(self, path: Path, collection: JudgedCollection) -> BM25Index:
+    def indexed(self, path: Path, collection: JudgedCollection) -> BM25Index:
+        """The index of a collection, written into a folder that does not exist yet."""
         indexer = Indexer.create(
             path,
             self.encoder,
@@ -184,8 +185,8 @@ class LatentSystem:
                 indexer.take(documents, summed_fields(self.encoder, rows, cut), cut, side=collected)
                 bar.advance(len(documents))
 
-    def _queries(self, collection: JudgedCollection) -> EncodedQueries:
-        """The collection's queries, with their token states from the cache where there is one."""
+    def queries(self, collection: JudgedCollection) -> EncodedQueries:
+        """The collection's queries by the model, with their token states from the cache where there is one."""
         texts = collection.query_texts
         if self.cache is None:
             return self.encoder.encode_queries(texts)

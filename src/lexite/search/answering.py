@@ -14,9 +14,10 @@ from lexite.index.checks import check_top_k, differing_settings
 from lexite.index.document_ids import listed_ids
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.rows import CSRRows
+from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.operators import without_operators
 from lexite.search.presets import preset_of
-from lexite.search.queries import QueryEncoder, static_queries_of
+from lexite.search.queries import ModelQueries, QueryEncoder, static_queries_of
 from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies
 from lexite.terms.queries import EncodedQueries
 
@@ -68,7 +69,7 @@ def answered(
     strategies = [then] if callable(then) else list(then or ())
     if preset is not None:
         strategies, encoder = _as_preset(preset, strategies, index, encoder, queries)
-    strategies = [*getattr(encoder, "strategies", ()), *strategies]
+    strategies, encoder = _static_first(strategies, index, encoder, queries)
     _check_limits(index, limits, offset, strategies)
     if operators:
         if isinstance(queries, EncodedQueries):
@@ -134,6 +135,18 @@ def no_terms(index: Backend) -> EncodedQueries:
     """A query without terms, which liked documents give some."""
     nothing = CSRRows(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), (1, index.vocabulary.n_terms))
     return EncodedQueries(nothing, fingerprint=index.vocabulary.fingerprint)
+
+
+def _static_first(
+    strategies: list[Strategy], index: Backend, encoder: QueryEncoder, queries: object
+) -> tuple[list[Strategy], QueryEncoder]:
+    """The strategies, after those of the encoder, and an encoder that spares the model where a cascade comes first."""
+    own = list(getattr(encoder, "strategies", ()))
+    if not strategies or not getattr(strategies[0], "static_first", False):
+        return [*own, *strategies], encoder
+    if isinstance(encoder, ModelQueries) and isinstance(index, BM25Index) and not isinstance(queries, EncodedQueries):
+        encoder = CascadeQueries.around(encoder, index)
+    return strategies, encoder
 
 
 def encoded_for(

@@ -18,6 +18,7 @@ from lexite.terms.queries import SETTINGS, EncodedQueries
 if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.index import BM25Index, VocabularyInfo
+    from lexite.search.strategy import Strategy
     from lexite.terms import LatentTermEncoder
 
 
@@ -38,7 +39,7 @@ class CascadeQueries:
     made_by: VocabularyInfo
     vocabulary: str | Path | LatentTermEncoder | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
-    strategies: tuple[Cascade, ...] = (Cascade(),)
+    strategies: tuple[Strategy, ...] = (Cascade(),)
     kind: str = "cascade"
     _loaded: list[ModelQueries] = field(default_factory=list, init=False, repr=False)
 
@@ -62,14 +63,14 @@ class CascadeQueries:
         """Raw weights of passages through the table."""
         return self.static.encode_passages(texts)
 
-    def by_model(self, texts: Sequence[str]) -> EncodedQueries:
+    def by_model(self, texts: Sequence[str], *, floor_queries: float | None = None) -> EncodedQueries:
         """Encodes queries through the model, which is loaded the first time.
 
         Raises:
             IndexFormatError: the vocabulary is another one than the index's.
             ModelError, BackboneError: it cannot be loaded.
         """
-        return self._queries_by_model.encode(texts)
+        return self._queries_by_model.encode(texts, floor_queries=floor_queries)
 
     def dense(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Dense vectors of queries, by the model; raises as :meth:`by_model`."""
@@ -89,6 +90,13 @@ class CascadeQueries:
             encoder = encoder_of(self.made_by, self.vocabulary, **self.model)
             self._loaded.append(ModelQueries(encoder, frozenset(self.model).intersection(SETTINGS)))
         return self._loaded[0]
+
+    @classmethod
+    def around(cls, queries: ModelQueries, index: BM25Index) -> CascadeQueries:
+        """The table of an index in front of a model that is loaded; the chain of each search brings its own cascade."""
+        made = cls(static_queries_of(index), index.vocabulary, strategies=())
+        made._loaded.append(queries)
+        return made
 
     def of_newer(self, index: BM25Index) -> CascadeQueries:
         """The table of the newer commit, and a model that is loaded already."""

@@ -10,10 +10,12 @@ from lexite.errors import ArgumentError
 from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.labels import labels_of
 from lexite.search.queries import ModelQueries, QueryEncoder, check_made_by, encoder_of, static_queries_of
+from lexite.search.strategies.cascade import Cascade
 from lexite.terms.queries import SETTINGS
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index
+    from lexite.search.strategy import Strategy
     from lexite.terms import LatentTermEncoder
 
 
@@ -22,14 +24,15 @@ def queries_and_labels(
     static: bool,
     vocabulary: str | Path | LatentTermEncoder | None,
     model: dict[str, Any],
-    cascade: bool = False,
+    cascade: bool | Strategy | None = False,
 ) -> tuple[QueryEncoder, Callable[[int], str] | None]:
     """What encodes the queries of an index, and words for its latent terms; arguments and errors as for ``Searcher.open``."""
     if static and cascade:
         raise ArgumentError("static never loads the model, and cascade does for some queries. Leave one of them out.")
     if cascade:
         table = static_queries_of(index, str(getattr(vocabulary, "source", vocabulary) or "") or None)
-        return CascadeQueries(table, index.vocabulary, vocabulary, model), labels_of(index, table.vocabulary)
+        steps = (Cascade() if cascade is True else cascade,)
+        return CascadeQueries(table, index.vocabulary, vocabulary, model, steps), labels_of(index, table.vocabulary)
     if static:
         if model:
             raise ArgumentError(f"static needs no model, so {', '.join(model)} can have no effect. Leave it out.")

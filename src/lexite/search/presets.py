@@ -62,6 +62,7 @@ def side_data_for(needs: frozenset[str], asked: SideDataConfig | None = None) ->
 PRESETS = {
     "default": Preset("Latent terms and words in one index, queries through the model; no second stage."),
     "fast": Preset("The same index, queries through its static table: no model and no torch.", static=True),
+    "cascade": Preset("Static queries, and the model only for those whose static ranking is unsure.", (("cascade", {}),)),
 }
 
 

@@ -35,7 +35,7 @@ from lexite.search.queries import (
 from lexite.search.results import SearchHit, describe_hits
 from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
-from lexite.search.strategy import Answer, Backend
+from lexite.search.strategy import Answer, Backend, Strategy
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
 
@@ -182,7 +182,7 @@ class Searcher:
         path: str | Path | BM25Index,
         *,
         static: bool = False,
-        cascade: bool = False,
+        cascade: bool | Strategy | None = False,
         vocabulary: str | Path | LatentTermEncoder | None = None,
         scoring: BM25Config | Mapping[str, Any] | None = None,
         **model: Any,
@@ -193,7 +193,7 @@ class Searcher:
             path: its folder, or the opened index.
             static: encode queries with the static table of the index: neither torch nor transformers is loaded.
             cascade: likewise, but queries whose static ranking is unsure are encoded by the model, which is loaded for the
-                first of them (:class:`lexite.search.strategies.Cascade`).
+                first of them: True, or a :class:`lexite.search.strategies.Cascade` with other settings.
             vocabulary: where the index's vocabulary is now, or an encoder of it; None looks where it was at the build.
             scoring: BM25's numbers for all searches: some by name, or all; default what the index says.
             **model: how the model runs: ``device``, ``precision``, ``trust_remote_code``; and ``query_prompt``, where that is

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from lexite.errors import ArgumentError
+from lexite.ranking.hits import Hit
 from lexite.scoring.formula import worth_of_terms
 from lexite.scoring.words import LiteralConfig
 from lexite.search import Searcher
 from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.strategies import Cascade
-from lexite.search.strategies.cascade import sureness
+from lexite.search.strategies.cascade import common, sureness
 
 QUERIES = ["how to parse json text", "milk of the cow", "effect of the drug on cancer", "the moon", "zebra"]
 
@@ -53,7 +54,7 @@ def references(index: Path) -> tuple[list, list]:
 
 def test_all_sure_is_static_and_all_unsure_is_the_model(cascade, index):
     static, model = references(index)
-    sure, unsure = with_sureness(cascade, 0.0), with_sureness(cascade, 3.0)
+    sure, unsure = with_sureness(cascade, 0.0), with_sureness(cascade, 4.0)
     assert rankings(sure) == [own or by_model for own, by_model in zip(static, model, strict=True)]
     assert rankings(unsure) == model
 
@@ -76,7 +77,11 @@ def test_each_query_is_decided_by_its_own_static_ranking(cascade, index):
         ceiling = float((np.array(rows.data) ** 0.75 * worth[rows.indices]).sum())
         ceiling += sum(count**0.75 * worth[numbers[word]] for word, count in words.items() if word in numbers)
         tenth = scores[9] if len(scores) > 9 else 0.0
-        values.append((scores[0] - tenth) / scores[0] + scores[0] / ceiling if scores else 0.0)
+        first, other = (
+            {hit.id for hit in table.rank(encoded[number], 10, scoring={"literal_weight": weight})[0]} for weight in (1.0, 3.25)
+        )
+        agreement = len(first & other) / max(len(first), 1)
+        values.append((scores[0] - tenth) / scores[0] + scores[0] / ceiling + agreement if scores else 0.0)
     for threshold in [*np.array(sorted(values)) + 1e-4]:
         expected = [s if v >= threshold else m for s, m, v in zip(static, model, values, strict=True)]
         assert rankings(with_sureness(cascade, threshold)) == expected
@@ -88,12 +93,12 @@ def test_options_for_each_query_stay_with_it(cascade, index):
     model = Searcher.open(index)
     for options in ({"exclude": exclude}, {"among": among}, {"among": ["d1", "d5"]}):
         expected = rankings(model, scoring={"literal_weight": 2.0}, **options)
-        assert rankings(with_sureness(cascade, 3.0), **options) == expected
+        assert rankings(with_sureness(cascade, 4.0), **options) == expected
 
 
 def test_hits_are_described_and_strategies_follow(cascade):
     seen = []
-    hits = with_sureness(cascade, 3.0).search("milk of the cow", 2, then=lambda answer: seen.append(answer) or answer)
+    hits = with_sureness(cascade, 4.0).search("milk of the cow", 2, then=lambda answer: seen.append(answer) or answer)
     assert hits[0].id == "d1" and hits[0].terms and len(seen) == 1
 
 
@@ -110,7 +115,7 @@ def test_a_cascade_without_need_loads_no_torch(index):
 
 
 def test_wrong_use(index, cascade):
-    with pytest.raises(ArgumentError, match="Open the index with cascade=True"):
+    with pytest.raises(ArgumentError, match="needs the model"):
         Searcher.open(index, static=True).rank("milk", then=[Cascade()])
     with pytest.raises(ArgumentError, match="Leave one of them out"):
         Searcher.open(index, static=True, cascade=True)
@@ -122,7 +127,7 @@ def test_wrong_use(index, cascade):
 
 
 def test_a_newer_commit_keeps_the_model(cascade, index):
-    rankings(with_sureness(cascade, 3.0))
+    rankings(with_sureness(cascade, 4.0))
     newer = cascade.queries.of_newer(cascade.index)
     assert newer.kind == "cascade" and newer.has_model == cascade.queries.has_model
     assert "cascade queries" in repr(cascade)
@@ -132,13 +137,49 @@ def test_no_hits_and_few_hits():
     from lexite.index import Explanation
 
     nothing = Explanation("a", 0.0, 1, 1.0, 1.0, 1.0, 0.0, (), 0.0)
-    assert sureness([0.0], nothing) == 0.0
+    assert sureness([0.0], nothing, 1.0) == 0.0
 
 
 def test_the_command_line_asks_in_the_same_way(index, cascade):
     from lexite.cli import main
 
-    assert main(["-q", "search", str(index), "--cascade", "--run", str(index.parent / "x.run"), "milk of the cow"]) == 0
-    written = (index.parent / "x.run").read_text(encoding="utf-8").split()
-    assert written[2] == cascade.rank("milk of the cow")[0][0].id
-    assert main(["-q", "search", str(index), "--cascade", "--static", "milk"]) == 2
+    for chosen in (["--preset", "cascade"], ["--then", "cascade"], ["--then", "cascade", "--cascade-sureness", "4"]):
+        assert main(["-q", "search", str(index), *chosen, "--run", str(index.parent / "x.run"), "milk of the cow"]) == 0
+        written = (index.parent / "x.run").read_text(encoding="utf-8").split()
+        expected = cascade if "4" not in chosen else with_sureness(cascade, 4.0)
+        best = expected.rank("milk of the cow")[0][0]
+        assert written[2] == best.id and float(written[4]) == pytest.approx(best.score)
+    assert main(["-q", "search", str(index), "--then", "cascade", "--static", "milk"]) != 0
+
+
+def test_queries_by_the_model_give_the_same_rankings(index, cascade):
+    """As in an evaluation, where all queries are encoded before a chain runs."""
+    model = Searcher.open(index)
+    expected = rankings(cascade)
+    assert rankings(model, then=Cascade()) == rankings(model, preset="cascade") == expected
+    assert rankings(cascade, preset="cascade") == expected
+    by_model = model.rank(model.encode(QUERIES), 4, then=Cascade())
+    assert [[(hit.id, hit.score) for hit in hits] for hits in by_model] == expected
+
+
+def test_a_chain_that_starts_with_a_cascade_spares_the_model(index):
+    model, seen = Searcher.open(index), []
+    encoder = model.queries
+    watched = dataclasses.replace(encoder)
+    object.__setattr__(watched, "encode", lambda texts, **how: seen.extend(texts) or encoder.encode(texts, **how))
+    searcher = Searcher(model.index, watched)
+    searcher.rank(QUERIES, then=Cascade(sureness=0.0))
+    assert seen == [
+        query for query, hits in zip(QUERIES, Searcher.open(index, static=True).rank(QUERIES), strict=True) if not hits
+    ]
+
+
+def test_a_floor_for_queries_holds_for_the_model_too(index, cascade):
+    model = Searcher.open(index)
+    found = rankings(with_sureness(cascade, 4.0), floor_queries=0.5)
+    assert found == rankings(model, floor_queries=0.5, scoring={"literal_weight": 2.0})
+
+
+def test_first_ten_in_common():
+    hits = [Hit(f"d{number}", 1.0, number + 1, number) for number in range(20)]
+    assert common(hits, hits) == 1.0 and common(hits, hits[10:]) == 0.0 and common(hits[:2], hits[1:]) == 0.5

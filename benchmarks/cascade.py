@@ -1,0 +1,173 @@
+"""Cascade: quality, how many queries never see the model, and what the static part and the decision cost.
+
+    python benchmarks/cascade.py COLLECTION... --cache cache --json cascade.json
+
+Each collection is indexed as ``lexite index`` does it. nDCG@10 is that of ``lexite eval``. Thresholds of sureness are measured
+on the same rankings; the last part chooses one for each collection on all others: the largest that leaves ``--share`` of their
+queries to the table. Times are medians over the queries of a collection, one after the other, on one core; the model's are
+those of encoding a query, on the first ``--timed`` queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("LEXITE_THREADS", "1")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexite import LatentTermEncoder
+from lexite.corpus import ReadOptions
+from lexite.corpus.passages import PassageConfig
+from lexite.evaluation.cache import StateCache
+from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
+from lexite.evaluation.latent import LatentSystem
+from lexite.evaluation.measures import evaluate_run
+from lexite.files import write_json
+from lexite.index import BM25Index
+from lexite.ranking.hits import Hit
+from lexite.ranking.trec import run_from_hits
+from lexite.scoring.words import LiteralConfig
+from lexite.search.queries import static_queries_of
+from lexite.search.strategies import Cascade
+from lexite.search.strategy import Answer
+from lexite.terms.queries import EncodedQueries
+
+THRESHOLDS = (1.3, 1.4, 1.45, 1.5, 1.55, 1.6, 1.7)
+DEPTH = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="+")
+    parser.add_argument("--vocabulary", default="default")
+    parser.add_argument("--cache", help="folder for token states, as of lexite eval --cache")
+    parser.add_argument("--share", type=float, default=0.52, help="of queries that are left to the table, for the last part")
+    parser.add_argument("--timed", type=int, default=100, help="queries that are timed")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
+    states = None if args.cache is None else StateCache(args.cache, encoder)
+    system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), static=True, passages=PassageConfig())
+    rows: dict[str, dict[str, Any]] = {}
+    for opened in open_collections(args.collections, "test"):
+        collection = read_collection(opened, ReadOptions(skip_bad=True))
+        with tempfile.TemporaryDirectory(prefix="lexite-cascade-") as folder:
+            index = system.indexed(Path(folder) / "index", collection)
+            rows[collection.name] = measured(index, system.queries(collection), collection, encoder, args.timed)
+            del index  # its files are mapped
+        print(collection.name, {name: value for name, value in rows[collection.name].items() if name != "queries"}, flush=True)
+    sums = {"at": at_thresholds(rows), "left out in turn": left_out(rows, args.share)}
+    for name, found in sums.items():
+        print(name, found)
+    if args.json is not None:
+        write_json(args.json, {"collections": rows, **sums})
+
+
+def measured(
+    index: BM25Index, by_model: EncodedQueries, collection: JudgedCollection, encoder: LatentTermEncoder, n_timed: int
+) -> dict[str, Any]:
+    """nDCG@10 of static queries, of the model's and of the cascade; sureness of each query; times."""
+    strategy, table = Cascade(), static_queries_of(index)
+    static = table.encode(collection.query_texts)
+    base = index.scoring
+
+    def ndcg(rankings: Sequence[Sequence[Hit]]) -> NDArray[np.float64]:
+        own = [[hit for hit in hits if hit.id != query.id] for hits, query in zip(rankings, collection.queries, strict=True)]
+        run = run_from_hits([query.id for query in collection.queries], own)
+        found = evaluate_run(collection.qrels, run).per_query["nDCG@10"]
+        return np.array([found[query.id] for query in collection.queries])
+
+    def searched(queries: EncodedQueries, weight: float) -> list[list[Hit]]:
+        return index.search(queries, DEPTH + 1, scoring=dataclasses.replace(base, literal_weight=weight))
+
+    def cascaded(queries: EncodedQueries) -> Answer:
+        return strategy(Answer(queries, [[]] * len(queries), DEPTH + 1, index, {"scoring": base}))
+
+    rankings = searched(static, strategy.static_literal_weight)
+    scoring = dataclasses.replace(base, literal_weight=strategy.static_literal_weight)
+    sure = strategy.measured(Answer(static, rankings, DEPTH, index), scoring)
+    values = {
+        "static": ndcg(searched(static, base.literal_weight)),
+        "static, own weight": ndcg(rankings),
+        "model": ndcg(searched(by_model, base.literal_weight)),
+        "model, own weight": ndcg(searched(by_model, strategy.model_literal_weight)),
+        "cascade": ndcg(cascaded(by_model).rankings),
+    }
+    texts = collection.query_texts[:n_timed]
+    one = [dataclasses.replace(answer, rankings=[hits]) for answer, hits in zip(_each(static, index), rankings, strict=True)]
+    times = {
+        "encode, static": timed(lambda number: table.encode([texts[number]]), len(texts)),
+        "search, static": timed(lambda number: index.search(static[number], 10, scoring=scoring), len(texts)),
+        "decide": timed(lambda number: strategy.measured(one[number], scoring), len(texts)),
+        "encode, model": timed(lambda number: encoder.encode_queries([texts[number]]), min(len(texts), 20)),
+    }
+    return {
+        **{name: round(float(each.mean()), 4) for name, each in values.items()},
+        "share": round(float((sure >= strategy.sureness).mean()), 3),
+        "ms": {name: round(value, 3) for name, value in times.items()},
+        "queries": {"sureness": sure.tolist(), **{name: each.tolist() for name, each in values.items()}},
+    }
+
+
+def _each(queries: EncodedQueries, index: BM25Index) -> list[Answer]:
+    return [Answer(query, [[]], DEPTH, index) for query in queries]
+
+
+def timed(call: Callable[[int], object], number: int) -> float:
+    """The median of the milliseconds of calls, after one that is not counted."""
+    call(0)
+    seconds = []
+    for place in range(number):
+        began = time.perf_counter()
+        call(place)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds)
+
+
+def at_thresholds(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """For each threshold: what the cascade loses against the model's queries in the mean, and the share of static queries."""
+    found = {}
+    for threshold in THRESHOLDS:
+        each = [_at(row["queries"], threshold) for row in rows.values()]
+        loss, own, share = (round(float(np.mean(values)), 4) for values in zip(*each, strict=True))
+        found[str(threshold)] = {"against the model": loss, "against the model, own weight": own, "share": share}
+    return found
+
+
+def left_out(rows: dict[str, dict[str, Any]], share: float) -> dict[str, Any]:
+    """A threshold for each collection, chosen on all others, and what it gives."""
+    found: dict[str, Any] = {}
+    if len(rows) < 2:
+        return found
+    grid = np.round(np.arange(0.5, 2.5, 0.01), 2)
+    for name, row in rows.items():
+        others = [np.array(other["queries"]["sureness"]) for key, other in rows.items() if key != name]
+        enough = [value for value in grid if np.mean([(sure >= value).mean() for sure in others]) >= share]
+        threshold = float(max(enough))
+        loss, own, static = _at(row["queries"], threshold)
+        found[name] = {"threshold": threshold, "loss": round(loss, 4), "own": round(own, 4), "share": round(static, 3)}
+    means = {key: round(float(np.mean([each[key] for each in found.values()])), 4) for key in ("loss", "own", "share")}
+    return {**found, "mean": means}
+
+
+def _at(queries: dict[str, list[float]], threshold: float) -> tuple[float, float, float]:
+    values = {name: np.array(each) for name, each in queries.items()}
+    sure = values["sureness"] >= threshold
+    cascade = np.where(sure, values["static, own weight"], values["model, own weight"]).mean()
+    return float(cascade - values["model"].mean()), float(cascade - values["model, own weight"].mean()), float(sure.mean())
+
+
+if __name__ == "__main__":
+    main()
