@@ -47,10 +47,10 @@ class Cascade:
         model_literal_weight: weight of literal words in queries by the model.
 
     >>> Cascade().sureness
-    1.5
+    1.54
     """
 
-    sureness: float = option(1.5, "From so sure a static ranking on, the model is not asked.", minimum=0.0, maximum=4.0)
+    sureness: float = option(1.54, "From so sure a static ranking on, the model is not asked.", minimum=0.0, maximum=4.0)
     static_literal_weight: float = option(1.0, "Weight of literal words in static queries.", minimum=0.0, maximum=1e6)
     other_literal_weight: float = option(
         3.25, "A second weight, with which a sure static ranking has the same first ten.", minimum=0.0, maximum=1e6

@@ -1,0 +1,158 @@
+"""The weight of words for a corpus, chosen by pseudo-queries, beside what each weight is worth to its judged queries.
+
+    python benchmarks/words_weight.py COLLECTION... --cache cache --json words.json
+    python benchmarks/words_weight.py --python-docs folder         # makes a stand-in for questions about code, as a collection
+
+A pseudo-query is a sentence of a sampled document, which should be found. ``in``: the document keeps the sentence. ``removed``:
+the document loses it before the search, as in an inverse cloze task. The weight with the largest mean reciprocal rank is taken.
+
+The stand-in is made from the docstrings of Python's standard library: the summary line of a docstring asks for the rest of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lexite import Document, LatentTermEncoder, Searcher
+from lexite.corpus import ReadOptions, builtin_documents
+from lexite.corpus.passages import PassageConfig
+from lexite.evaluation.cache import StateCache
+from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
+from lexite.evaluation.latent import LatentSystem
+from lexite.evaluation.measures import evaluate_run
+from lexite.files import write_json
+from lexite.ranking.trec import run_from_hits
+from lexite.scoring.words import LiteralConfig
+from lexite.search.queries import ModelQueries
+from lexite.terms.queries import EncodedQueries
+
+WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25, 4.0, 5.0, 6.5)
+SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="*")
+    parser.add_argument("--vocabulary", default="default")
+    parser.add_argument("--cache", help="folder for token states, as of lexite eval --cache")
+    parser.add_argument("--sampled", type=int, default=100, help="documents for each seed")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--python-docs", type=Path, help="write the stand-in for questions about code here")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    args = parser.parse_args()
+    if args.python_docs is not None:
+        python_docs(args.python_docs)
+    if not args.collections:
+        return
+    encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
+    states = None if args.cache is None else StateCache(args.cache, encoder)
+    found: dict[str, Any] = {}
+    for opened in open_collections(args.collections, "test"):
+        collection = read_collection(opened, ReadOptions(skip_bad=True))
+        with tempfile.TemporaryDirectory(prefix="lexite-words-") as folder:
+            system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), passages=PassageConfig())
+            index = system.indexed(Path(folder) / "index", collection)
+            with Searcher(index, ModelQueries(encoder), encoder.label) as searcher:
+                found[collection.name] = {
+                    "nDCG@10": judged(searcher, collection, system.queries(collection)),
+                    **pseudo(searcher, collection, args.sampled, args.seeds),
+                }
+        print(collection.name, found[collection.name], flush=True)
+        if args.json is not None:
+            write_json(args.json, found)
+
+
+def judged(searcher: Searcher, collection: JudgedCollection, queries: EncodedQueries) -> dict[str, float]:
+    """nDCG@10 of the collection's queries with each weight."""
+    values = {}
+    for weight in WEIGHTS:
+        rankings = searcher.rank(queries, 101, scoring={"literal_weight": weight})
+        own = [[hit for hit in hits if hit.id != query.id] for hits, query in zip(rankings, collection.queries, strict=True)]
+        run = run_from_hits([query.id for query in collection.queries], own)
+        values[str(weight)] = round(evaluate_run(collection.qrels, run).mean["nDCG@10"], 4)
+    return values
+
+
+def pseudo(searcher: Searcher, collection: JudgedCollection, n_sampled: int, n_seeds: int) -> dict[str, Any]:
+    """The mean reciprocal rank of pseudo-queries with each weight, and the weight that each seed chooses."""
+    documents, drawn = list(collection.read()), dict[int, list[tuple[str, Document]]]()
+    for seed in range(n_seeds):
+        rng = np.random.default_rng(seed)
+        drawn[seed] = [
+            draw for place in rng.permutation(len(documents))[:n_sampled] if (draw := drawn_from(documents[place], rng))
+        ]
+    found: dict[str, Any] = {"in": {}, "removed": {}}
+    for seed, pairs in drawn.items():
+        found["in"][seed] = chosen(searcher, pairs)
+    originals = {document.id: document for document in documents}
+    for seed, pairs in drawn.items():
+        if pairs:
+            searcher.replace([shortened for _, shortened in pairs], show_progress=False)
+            found["removed"][seed] = chosen(searcher, pairs)
+            searcher.replace([originals[shortened.id] for _, shortened in pairs], show_progress=False)
+    return found
+
+
+def drawn_from(document: Document, rng: np.random.Generator) -> tuple[str, Document] | None:
+    """A sentence of 5 to 40 words, and the document without it; None where nothing would be left."""
+    sentences = [match[0].strip() for match in SENTENCE.finditer(document.text)]
+    sentences = [sentence for sentence in sentences if 5 <= len(sentence.split()) <= 40]
+    if not sentences:
+        return None
+    sentence = sentences[int(rng.integers(len(sentences)))]
+    rest = document.text.replace(sentence, " ", 1)
+    return (sentence, dataclasses.replace(document, text=rest)) if len(rest.split()) >= 5 else None
+
+
+def chosen(searcher: Searcher, pairs: Sequence[tuple[str, Document]]) -> dict[str, Any]:
+    """The weight with the largest mean reciprocal rank."""
+    queries = searcher.encode([sentence for sentence, _ in pairs])
+    values = {}
+    for weight in WEIGHTS:
+        ranks = [
+            next((1 / hit.rank for hit in hits if hit.id == document.id), 0.0)
+            for hits, (_, document) in zip(searcher.rank(queries, 100, scoring={"literal_weight": weight}), pairs, strict=True)
+        ]
+        values[weight] = round(float(np.mean(ranks)), 4)
+    return {"weight": max(values, key=lambda weight: (values[weight], -abs(weight - 3.25))), "n": len(pairs), "MRR": values}
+
+
+def python_docs(folder: Path, n_queries: int = 400, seed: int = 0) -> None:
+    """Writes docstrings as a collection: a summary line of 5 to 25 words asks for the rest of its docstring."""
+    documents, rest, queries = list(builtin_documents()), dict[str, str](), dict[str, str]()
+    for document in documents:
+        parts = [part.strip() for part in re.split(r"\n\s*\n", document.text) if part.strip()]
+        signed = len(parts) > 2 and re.match(r"[\w.]+\(", parts[0]) is not None
+        summary = parts[int(signed)] if parts else ""
+        others = "\n\n".join(part for part in parts if part is not summary)
+        if 5 <= len(summary.split()) <= 25 and len(others.split()) >= 12:
+            queries[document.id], rest[document.id] = " ".join(summary.split()), others
+    asked = {list(queries)[place] for place in np.random.default_rng(seed).permutation(len(queries))[:n_queries]}
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    corpus = [
+        {"_id": f"d:{document.id}", **({"title": "", "text": rest[document.id]} if document.id in asked else titled(document))}
+        for document in documents
+    ]
+    lines = [{"_id": f"q:{name}", "text": queries[name]} for name in queries if name in asked]
+    for file, records in (("corpus.jsonl", corpus), ("queries.jsonl", lines)):
+        (folder / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    judgements = "".join(f"q:{name}\td:{name}\t1\n" for name in queries if name in asked)
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements, encoding="utf-8")
+
+
+def titled(document: Document) -> dict[str, str]:
+    """Title and text of a document."""
+    return {"title": document.title, "text": document.text}
+
+
+if __name__ == "__main__":
+    main()
