@@ -22,7 +22,17 @@ def test_default_and_fast_are_the_first_stage_with_either_encoder(searcher: Sear
     question = "milk of the cow"
     assert searcher.search(question, preset="default") == searcher.search(question)
     fast = searcher.search(question, preset="fast")
-    assert fast == static.search(question) == static.search(question, preset="fast") and fast != searcher.search(question)
+    light = {"literal_weight": 1.0}
+    assert fast == static.search(question, scoring=light) == static.search(question, preset="fast") != searcher.search(question)
+
+
+def test_scoring_that_is_given_goes_before_a_preset(searcher: Searcher) -> None:
+    static, own = Searcher.open(searcher.path, static=True), {"literal_weight": 5.0}
+    expected = static.rank("milk of the cow", scoring=own)
+    assert searcher.rank("milk of the cow", preset="fast", scoring=own) == expected
+    assert Searcher.open(searcher.path, static=True, scoring=own).rank("milk of the cow", preset="fast") == expected
+    other = static.rank("milk of the cow", scoring={"literal_weight": 1.0, "k1": 2.0})
+    assert searcher.rank("milk of the cow", preset="fast", scoring={"k1": 2.0}) == other
 
 
 def test_a_preset_is_its_chain(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,8 +129,8 @@ def eval_verb(
     if not collections:
         raise WrongUsage("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
     chains = strategies.chains(then or [])
+    chosen = preset_of(preset or "default")
     if preset is not None:
-        chosen = preset_of(preset)
         static = static or chosen.static
         chains |= {preset: chosen.chain()} if chosen.steps else {}
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
@@ -151,6 +151,7 @@ def eval_verb(
         passages=cutting,
         field_weights=weights,
         static=static,
+        static_scoring={**chosen.scoring, **scoring.values} if preset is not None and chosen.static else None,
         chains=chains,
         side_data=side,
         postings=_kept("--postings", postings),

@@ -24,7 +24,7 @@ from lexite.cli.strategy_options import StrategySettings, with_strategies
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.errors import ConfigError, QueryError
-from lexite.scoring.config import BM25Config
+from lexite.scoring.config import BM25Config, scoring_of
 from lexite.search import Searcher
 from lexite.search.indexing import chunks
 from lexite.search.labels import labels_of
@@ -184,7 +184,7 @@ def search_verb(
         raise ConfigError(
             f"{index} has no literal words, so --literal-weight has no effect. Leave it out, or build the index with words."
         )
-    scored = scoring.over(opened.scoring)
+    scored = scoring.over(opened.scoring if preset is None else scoring_of(preset_of(preset).scoring, opened.scoring))
     shown = FieldView.of(opened, show, facets, limits)
     if terms_file is not None:
         asked = _TermSearch(opened, terms_file, scored, top_k, approximate, limits)

@@ -60,6 +60,7 @@ def evaluate_collections(
     show_progress: bool = False,
     literal: LiteralConfig | None = None,
     static: bool = False,
+    static_scoring: Mapping[str, Any] | None = None,
     passages: PassageConfig | None = AUTO,
     field_weights: FieldWeights | None = None,
     chains: Mapping[str, Sequence[Strategy]] | None = None,
@@ -91,6 +92,7 @@ def evaluate_collections(
         literal: whether literal words are indexed beside the latent terms, and how; the system is then ``latent+words``.
         static: whether the same index is also searched with static queries, through a table of its documents as
             ``lexite index`` keeps it: the system ``static``, or ``static+words``.
+        static_scoring: BM25's numbers for static queries, some by name in place of those for all.
         passages: how long texts are cut into passages, as by ``lexite index``; None leaves them whole, as baselines do.
         field_weights: how much title, headings and body count, as by ``lexite index``; None encodes them together, as
             baselines but ``bm25f`` do.
@@ -131,6 +133,7 @@ def evaluate_collections(
         field_weights,
         Chains(chains or {}, states),
         side_data,
+        static_scoring,
     )
     systems: dict[str, System] = {LATENT if tested.literal is None else WITH_WORDS: tested}
     surroundings = Surroundings(encoder.backbone, states, show_progress)
@@ -147,6 +150,7 @@ def evaluate_collections(
         "field_weights": None if field_weights is None else to_dict(field_weights),
         "side_data": to_dict(tested.side_data),
         "baselines": list(baselines),
+        "static_scoring": None if static_scoring is None else dict(static_scoring),
         "postings": postings,
         "query_terms": query_terms,
     }

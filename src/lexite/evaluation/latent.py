@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from lexite.index import BM25Index, EncodedQueries
 from lexite.index.side_config import SideDataConfig
 from lexite.progress import progress
 from lexite.ranking.rankings import Ranking
+from lexite.scoring.config import scoring_of
 from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import Indexer, index_documents, summed_fields
 from lexite.search.queries import configured_encoder, static_queries_of
@@ -76,6 +77,7 @@ class LatentSystem:
         field_weights: how much title, headings and body count, encoded apart; None encodes them together.
         chains: second stages that are measured over the same index, which then keeps texts and what they need.
         side_data: how the index keeps what they need; None keeps vectors in int8.
+        static_scoring: BM25's numbers for static queries, some by name in place of ``scoring``'s.
 
     Raises:
         ConfigError: a k below 1 or above the number of latents, or a backbone that cannot have a static table.
@@ -95,6 +97,7 @@ class LatentSystem:
         field_weights: FieldWeights | None = None,
         chains: Chains | None = None,
         side_data: SideDataConfig | None = None,
+        static_scoring: Mapping[str, Any] | None = None,
     ) -> None:
         self.passages, self.field_weights, self.chains = passages, field_weights, chains or Chains()
         self.side_data = self.chains.side_data(side_data)
@@ -102,7 +105,7 @@ class LatentSystem:
         k = {"k_documents": encoder.k_for("document", k_documents), "k_queries": encoder.k_for("query", k_queries)}
         self.encoder, self.cache, self.show_progress = configured_encoder(encoder, terms=k), cache, show_progress
         self.scoring = encoder.scoring if scoring is None else scoring
-        self.static = static
+        self.static, self.static_scoring = static, scoring_of(static_scoring, self.scoring)
         if static and counter_for(encoder.backbone, encoder.n_latents) is None:
             raise ConfigError(
                 f"{encoder.backbone.name} has no tokenizer that can be carried along, so it can have no static queries. "
@@ -125,13 +128,20 @@ class LatentSystem:
             result = dataclasses.replace(result, chains=chains)
             if self.static:
                 static = static_queries_of(index).encode(collection.query_texts)
-                result = dataclasses.replace(result, static=self._search(index, collection, static, top_k))
+                result = dataclasses.replace(result, static=self._search(index, collection, static, top_k, self.static_scoring))
             del index  # its files are mapped
         return result
 
-    def _search(self, index: BM25Index, collection: JudgedCollection, queries: EncodedQueries, top_k: int) -> SystemResult:
+    def _search(
+        self,
+        index: BM25Index,
+        collection: JudgedCollection,
+        queries: EncodedQueries,
+        top_k: int,
+        scoring: BM25Config | None = None,
+    ) -> SystemResult:
         began = time.perf_counter()
-        documents, scores = index.search_arrays(queries, top_k)
+        documents, scores = index.search_arrays(queries, top_k, scoring=scoring)
         milliseconds = 1000 * (time.perf_counter() - began) / len(queries)
         postings, size = index.n_postings / index.n_documents, index.bytes / index.n_documents
         return SystemResult(

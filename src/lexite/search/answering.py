@@ -69,6 +69,8 @@ def answered(
     strategies = [then] if callable(then) else list(then or ())
     if preset is not None:
         strategies, encoder = _as_preset(preset, strategies, index, encoder, queries)
+        if own_scoring is None and not isinstance(scoring, BM25Config):
+            scoring = {**preset_of(preset).scoring, **(scoring or {})} or None
     strategies, encoder = _static_first(strategies, index, encoder, queries)
     _check_limits(index, limits, offset, strategies)
     if operators:

@@ -24,11 +24,13 @@ class Preset:
         description: what it is and what it costs, for people.
         steps: names of strategies with their settings, in order; none is the first stage alone.
         static: whether queries are encoded by the static table, without the model.
+        scoring: numbers of BM25 in place of the index's, where a search gives none.
     """
 
     description: str
     steps: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=())
     static: bool = False
+    scoring: Mapping[str, Any] = field(default_factory=dict)
 
     def chain(self) -> list[Strategy]:
         """Its strategies."""
@@ -61,7 +63,11 @@ def side_data_for(needs: frozenset[str], asked: SideDataConfig | None = None) ->
 
 PRESETS = {
     "default": Preset("Latent terms and words in one index, queries through the model; no second stage."),
-    "fast": Preset("The same index, queries through its static table: no model and no torch.", static=True),
+    "fast": Preset(
+        "The same index, queries through its static table and words at 1: no model and no torch.",
+        static=True,
+        scoring={"literal_weight": 1.0},
+    ),
     "cascade": Preset("Static queries, and the model only for those whose static ranking is unsure.", (("cascade", {}),)),
 }
 
