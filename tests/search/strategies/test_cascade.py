@@ -122,6 +122,8 @@ def test_wrong_use(index, cascade):
     queries = dataclasses.replace(cascade.encode(["milk"]), texts=None)
     with pytest.raises(ArgumentError, match="these have no texts"):
         cascade.rank(queries)
+    with pytest.raises(ArgumentError, match="these were changed"):
+        cascade.rank("milk of the cow", liked=["d1"])
     with pytest.raises(ArgumentError, match="Open it without static"):
         cascade.add(texts=["more"])
 

@@ -64,7 +64,7 @@ class Cascade:
         """Gives static rankings to sure queries, and those of the model to others.
 
         Raises:
-            ArgumentError: nothing gives queries by the model, or static ones; or the queries have no texts.
+            ArgumentError: nothing gives queries by the model, or static ones; or the queries have no texts, or were changed.
         """
         static, by_model = _both(answer)
         base = answer.options.get("scoring") or answer.backend.scoring
@@ -130,6 +130,8 @@ def _both(answer: Answer) -> tuple[EncodedQueries, Callable[[Sequence[int]], Enc
     queries = answer.queries
     if queries.texts is None:
         raise ArgumentError("A cascade encodes some queries again, but these have no texts. Give texts.")
+    if queries.word_weights is not None:  # as after feedback, of which the texts know nothing
+        raise ArgumentError("A cascade encodes queries by their texts, but these were changed. Leave it, or liked, out.")
     texts = list(queries.texts)
     if "k_queries" in queries.settings:  # they are the model's
         if not isinstance(answer.backend, BM25Index):
