@@ -137,8 +137,8 @@ def fused_hits(old: Sequence[Hit], new: Sequence[Hit], weight: float) -> list[Hi
     return ranked[: max(len(old), len(new))]
 
 
-EXPLICIT = Mixing("rocchio", terms=50, mixing=0.3, over="both", negative=0.5)
-"""How documents that a person likes or dislikes are mixed into a query."""
+EXPLICIT = Mixing("rocchio", terms=50, mixing=0.5, over="both", negative=0.5)
+"""How documents that a person likes or dislikes are mixed into a query; ``docs/results/feedback.md`` compares mixings."""
 
 
 def judged_queries(
