@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lexite.index.field_values import Facet
     from lexite.index.filters import Where
     from lexite.index.term_space import TermSpace
+    from lexite.index.row_reading import PassageRows
     from lexite.terms.static import StaticTable
 
 
@@ -384,6 +385,43 @@ class BM25Index:
 
         return iterate_rows(self._numbering, self.n_terms, documents_per_chunk)
 
+    def iterate_passages(
+        self, transform: Transform | None = None, *, first_document: int = 0, documents_per_chunk: int = 512
+    ) -> Iterator[PassageRows]:
+        """The passages of all documents, in order, with their raw weights and lengths, in bounded memory.
+
+        Args:
+            transform: of the weights that make lengths; None takes that of :attr:`scoring`.
+            first_document: number of the document to begin with.
+            documents_per_chunk: documents whose passages come together.
+        """
+        from lexite.index.row_reading import iterate_passages
+
+        chosen = transform or self.scoring.document_transform
+        return iterate_passages(self._numbering, self.n_terms, chosen, first_document, documents_per_chunk)
+
+    def query_factors(self, queries: EncodedQueries, *, scoring: BM25Config | None = None) -> csr_array[np.float32]:
+        """What the impact of each term is multiplied by in a search: transformed query weight times the term's worth.
+
+        Terms that no document has are left out. Literal words of the queries' texts are there, where the index has words.
+
+        Args:
+            queries: as for :meth:`search`; errors are those that it raises for them.
+            scoring: as there.
+
+        Returns:
+            ``(n_queries, n_terms)``.
+
+        >>> from scipy.sparse import csr_array
+        >>> index = BM25Index.in_memory(csr_array([[0.0, 4.0], [1.0, 1.0]]), ["a", "b"])
+        >>> index.query_factors(EncodedQueries(csr_array([[1.0, 16.0]]))).toarray().round(2).tolist()
+        [[0.83, 3.42]]
+        """
+        from scipy.sparse import csr_array
+
+        rows = self._ranker.factors(queries, scoring)
+        return csr_array((rows.values, rows.terms, rows.indptr), shape=(rows.n_rows, self.n_terms))
+
     @property
     def side_data(self) -> frozenset[str]:
         """What is kept of passages for second stages: ``vectors``, ``token_codes``, both or neither."""
@@ -517,6 +555,11 @@ class BM25Index:
     def n_passages(self) -> int:
         """Number of passages of these documents; each has one at least."""
         return self._scorer.n_passages
+
+    @property
+    def n_filled_passages(self) -> int:
+        """Number of the passages of these documents that have a term."""
+        return sum(segment.n_filled for segment in self._scorer.segments)
 
     @property
     def n_postings(self) -> int:

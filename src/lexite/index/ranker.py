@@ -107,6 +107,15 @@ class Ranker:
             for rows in zip(*best, strict=True)
         ]
 
+    def factors(self, queries: EncodedQueries, scoring: BM25Config | None) -> Rows:
+        """What the impact of each term of queries is multiplied by; terms that are worth nothing are left out."""
+        scoring = scoring_of(scoring, self._commit.scoring)
+        rows = self._rows(queries, scoring)
+        factors = self._scorer.factors(rows, scoring)
+        kept = factors > 0
+        bounds = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
+        return Rows(bounds.astype(np.int64), rows.terms[kept], factors[kept])
+
     def explain(
         self, query: EncodedQueries, document: int | str, scoring: BM25Config | None, word: Callable[[int], str]
     ) -> Explanation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,29 @@ from lexite.errors import ArgumentError
 from lexite.index.numbering import Numbering
 from lexite.index.postings import damaged_rows
 from lexite.index.segment import Segment
+from lexite.scoring.config import Transform
+from lexite.scoring.transform import TRANSFORMS
 
 ROWS_PER_CHUNK = 4096
+DOCUMENTS_PER_CHUNK = 512
+
+
+class PassageRows(NamedTuple):
+    """Passages of some documents, in order; all passages of a document are there.
+
+    Attributes:
+        documents: (n,) int64, the number of the document of each passage.
+        ordinals: (n,) int64, which passage of its document it is, from 0.
+        spans: (n, 2) int64, where it begins and ends in the text of its document, in characters; -1 where it is all of it.
+        lengths: (n,) float32, the sum of its transformed weights.
+        rows: (n, n_terms), its raw weights.
+    """
+
+    documents: NDArray[np.int64]
+    ordinals: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    lengths: NDArray[np.float32]
+    rows: csr_array[np.float32]
 
 
 def read_documents(numbering: Numbering, n_terms: int, documents: NDArray[np.int64]) -> csr_array[np.float32]:
@@ -72,6 +94,50 @@ def iterate_rows(
         for start in range(0, len(living), documents_per_chunk):
             numbers = living[start : start + documents_per_chunk].astype(np.int64) + first
             yield numbers, read_documents(numbering, n_terms, numbers)
+
+
+def iterate_passages(
+    numbering: Numbering,
+    n_terms: int,
+    transform: Transform,
+    first_document: int = 0,
+    documents_per_chunk: int = DOCUMENTS_PER_CHUNK,
+) -> Iterator[PassageRows]:
+    """The passages of all living documents from ``first_document`` on, in order, those of some documents at a time.
+
+    Args:
+        numbering: of the index.
+        n_terms: columns.
+        transform: of the weights that make lengths.
+        first_document: number of the first document.
+        documents_per_chunk: how many documents.
+
+    Raises:
+        ArgumentError: ``documents_per_chunk`` is below 1.
+        IndexFormatError: a file is damaged.
+    """
+    if documents_per_chunk < 1:
+        raise ArgumentError(f"documents_per_chunk is {documents_per_chunk}, but must be at least 1.")
+    places = zip(numbering.first_documents.tolist(), numbering.first_passages.tolist(), numbering.segments, strict=False)
+    for first, first_passage, segment in places:
+        living = np.fromiter(segment.live_documents(), np.int64)
+        living = living[living + first >= first_document]
+        for start in range(0, len(living), documents_per_chunk):
+            chunk = living[start : start + documents_per_chunk]
+            bounds = [segment.passages(document) for document in chunk.tolist()]
+            sizes = np.array([end - begin for begin, end in bounds], dtype=np.int64)
+            passages = np.concatenate([np.arange(begin, end, dtype=np.int64) for begin, end in bounds])
+            spans = np.full((len(passages), 2), -1, dtype=np.int64)
+            if segment.passage_spans is not None:
+                cut = np.repeat(sizes > 1, sizes)
+                spans[cut] = segment.passage_spans[passages[cut]]
+            yield PassageRows(
+                np.repeat(chunk + first, sizes),
+                np.arange(len(passages)) - np.repeat(np.cumsum(sizes) - sizes, sizes),
+                spans,
+                segment.lengths[TRANSFORMS.index(transform)][passages],
+                read_passages(numbering, n_terms, passages + first_passage),
+            )
 
 
 def _lengths(segment: Segment, passages: NDArray[np.int64]) -> NDArray[np.int64]:

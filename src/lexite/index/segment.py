@@ -101,6 +101,13 @@ class Segment:
         return self.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
 
     @property
+    def n_filled(self) -> int:
+        """Passages of living documents that have a term."""
+        filled = np.diff(self.row_bounds) > 0
+        deleted = self.deleted_passages
+        return int(filled.sum() if deleted is None else (filled & ~deleted).sum())
+
+    @property
     def deleted_passages(self) -> NDArray[np.bool_] | None:
         """(n_passages,) which belong to deleted documents; None when no document is deleted."""
         return None if self.deleted is None else self.of_passages(self.deleted)
