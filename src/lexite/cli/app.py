@@ -36,6 +36,8 @@ VERBS = {
     "list": "List the documents of an index.",
     "merge": "Bring an index into one segment.",
     "info": "Describe an index, a vocabulary, a checkpoint or a folder of token states.",
+    "export": "Write an index as files that another search engine loads.",
+    "export-query": "Write a query as the request that another search engine takes.",
     "encode": "Turn texts into weights of latent terms.",
     "eval": "Measure a vocabulary on test collections, beside its baselines.",
     "tune": "Choose the weight of dense scores for an index.",
@@ -74,6 +76,9 @@ def build_app(verb: str | None = None) -> typer.Typer:
             own = name.replace("-", "_")
             module = f"{own}_" if keyword.iskeyword(own) else own
             function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{own}_verb")
+            word = name.replace("-", "_")
+            module = f"{word}_" if keyword.iskeyword(word) else word
+            function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{word}_verb")
             app.command(name, short_help=summary, cls=SectionedCommand)(function)
         else:
             app.command(name, short_help=summary)(_elsewhere)

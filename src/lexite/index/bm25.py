@@ -557,6 +557,11 @@ class BM25Index:
         return self._scorer.n_passages
 
     @property
+    def stores_text(self) -> bool:
+        """Whether titles and texts are kept."""
+        return self._commit.store_text
+
+    @property
     def n_filled_passages(self) -> int:
         """Number of the passages of these documents that have a term."""
         return sum(segment.n_filled for segment in self._scorer.segments)

@@ -20,6 +20,7 @@ class AnseriniForm:
     suffix = ".jsonl"
     most_terms: int | None = 1024
     most_hits: int | None = None
+    holds_texts = False
     most_terms_of_document: int | None = None
 
     def id_problem(self, identifier: str) -> str | None:
@@ -42,7 +43,7 @@ class AnseriniForm:
         def encode(document: EngineDocument) -> bytes:
             names = collection.names.of(document.terms.tolist())
             vector = dict(zip(names, document.values.tolist(), strict=True))
-            return json_line({"id": document.id, "contents": document.text, "vector": vector})
+            return json_line({"id": document.id, "contents": "", "vector": vector})
 
         return LinePart(file, encode)
 

@@ -29,6 +29,7 @@ class ArrowForm:
         most_terms: no limit.
         most_hits: no limit.
         most_terms_of_document: no limit.
+        holds_texts: they do.
     """
 
     kind: Literal["parquet", "arrow"]
@@ -37,6 +38,7 @@ class ArrowForm:
     most_terms: int | None = None
     most_hits: int | None = None
     most_terms_of_document: int | None = None
+    holds_texts: bool = True
 
     def id_problem(self, identifier: str) -> str | None:
         """Ids are text."""

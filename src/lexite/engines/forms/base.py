@@ -86,6 +86,11 @@ class Form(Protocol):
         ...
 
     @property
+    def holds_texts(self) -> bool:
+        """Whether titles, texts and fields can go along."""
+        ...
+
+    @property
     def most_terms(self) -> int | None:
         """Terms of a query at most; None: any number."""
         ...

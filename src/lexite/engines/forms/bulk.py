@@ -41,6 +41,7 @@ class BulkForm:
         most_terms: clauses of a query at most.
         most_hits: hits of a search at most.
         most_terms_of_document: no limit.
+        holds_texts: they do.
         suffix: of its files.
     """
 
@@ -49,6 +50,7 @@ class BulkForm:
     most_terms: int | None = MOST_CLAUSES
     most_hits: int | None = MOST_HITS
     most_terms_of_document: int | None = None
+    holds_texts: bool = True
     suffix: str = ".ndjson"
 
     def id_problem(self, identifier: str) -> str | None:

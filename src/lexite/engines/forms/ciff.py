@@ -1,8 +1,8 @@
 """CIFF, the common index file format (Lin et al. 2020): posting lists of whole numbers, one file of protobuf messages.
 
-*Supporting Interoperability Between Open-Source Search Engines with the Common Index File Format*, SIGIR 2020. A header, the
-posting lists in the order of their terms' bytes, then the documents; before each message its length. Documents have numbers from
-0 on, and a posting holds the distance to the document before.
+*Supporting Interoperability Between Open-Source Search Engines with the Common Index File Format*, SIGIR. A header, the
+posting lists in the order of their terms' bytes, then the documents; before each message its length. Documents have numbers
+from 0 on, and a posting holds the distance to the document before.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class CiffForm:
     suffix = ".ciff"
     most_terms: int | None = None
     most_hits: int | None = None
+    holds_texts = False
     most_terms_of_document: int | None = None
 
     def id_problem(self, identifier: str) -> str | None:

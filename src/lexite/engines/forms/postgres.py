@@ -25,6 +25,7 @@ class PostgresForm:
     suffix = ".copy"
     most_terms: int | None = MOST_TERMS
     most_hits: int | None = None
+    holds_texts = True
     most_terms_of_document: int | None = MOST_TERMS
 
     def id_problem(self, identifier: str) -> str | None:

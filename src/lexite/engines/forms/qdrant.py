@@ -28,6 +28,7 @@ class QdrantForm:
     suffix = ".jsonl"
     most_terms: int | None = None
     most_hits: int | None = None
+    holds_texts = True
     most_terms_of_document: int | None = None
 
     def id_problem(self, identifier: str) -> str | None:

@@ -46,6 +46,7 @@ class SolrForm:
     suffix = ".json"
     most_terms: int | None = MOST_CLAUSES
     most_hits: int | None = None
+    holds_texts = True
     most_terms_of_document: int | None = None
 
     def id_problem(self, identifier: str) -> str | None:
