@@ -65,12 +65,11 @@ class VespaForm:
 
         def encode(document: EngineDocument) -> bytes:
             facts = facts_json(document, collection)
-            fields = {**facts, **facts.pop("fields", {})}
-            fields.pop("fields", None)
+            fields = facts.pop("fields", {})
             names = collection.names.of(document.terms.tolist())
             cells = weights_json(names, document.values.tolist())
             whole = {name: max(1, round(value * WHOLE)) for name, value in cells.items()}
-            record = {"id": document.id, **_legal(fields), "terms": whole, FIELD: {"cells": cells}}
+            record = {"id": document.id, **_legal({**facts, **fields}), "terms": whole, FIELD: {"cells": cells}}
             return json_line({"put": f"id:{collection.name}:{collection.name}::{document.id}", "fields": record})
 
         return LinePart(file, encode)
