@@ -1,8 +1,8 @@
 """How far rankings move in an engine whose statistics were baked when it had fewer documents.
 
 An index is cut into a part that was exported and documents that came later. Later documents are written with the mean length of
-the first ones, and the ranking is compared with that of fresh statistics over all: overlap@10, mean over queries. Documents come
-in four orders: as they are, longest last, shortest last, and with lengths doubled for those that come later.
+the first ones, and the ranking is compared with that of fresh statistics: overlap@10, mean over queries. Documents come in four
+ways: as they are, longest last, shortest last, and with weights doubled for those that come later.
 
     python benchmarks/export_drift.py INDEX QUERIES.jsonl
 """
@@ -97,9 +97,8 @@ def main() -> None:
     print(f"{rows.shape[0]:,} documents, {len(texts)} queries; overlap@{TOP} with fresh statistics")
     print(f"{'documents come':26} {'growth':>7} {'avgdl':>7} {'stale avgdl':>12} {'and stale idf':>14}")
     for one in found:
-        print(
-            f"{one['order']:26} {one['growth']:7.0%} {one['length']:+7.1%} {one['stale_length']:12.3f} {one['stale_both']:14.3f}"
-        )
+        head = f"{one['order']:26} {one['growth']:7.0%} {one['length']:+7.1%}"
+        print(f"{head} {one['stale_length']:12.3f} {one['stale_both']:14.3f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

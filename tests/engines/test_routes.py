@@ -20,14 +20,13 @@ from lexite.engines.statistics import statistics_of
 from lexite.errors import ConfigError
 from lexite.index import BM25Config, BM25Index, EncodedQueries, LiteralConfig, VocabularyInfo
 
-
 EXACT = [name for name in ROUTE_NAMES if name != "integers"]
 SCIFACT = Path("/work/shared/data/collections/scifact")
 NEAR = {"saturation": 2**-9, "linear": 2**-9, "frequencies": 0.01, "impacts": 1e-5, "impacts-idf": 1e-5}
 
 
 def overlap_and_error(index: BM25Index, queries: EncodedQueries, name: str, scale: float | None = None) -> tuple[float, float]:
-    """Mean overlap@10 with the index, where equal scores at the end may be exchanged, and the largest relative error of scores."""
+    """Mean overlap@10 with the index, where equal scores at the end may be exchanged; the largest relative error of scores."""
     chosen, statistics = route(name, scale), statistics_of(index)
     held = {
         each.id: dict(zip(each.terms.tolist(), each.values.tolist(), strict=True))
