@@ -22,7 +22,8 @@ from lexite.search.queries import static_queries_of
 
 CLIENT = Path(__file__).parents[2] / "clients" / "javascript"
 ODD = (
-    "Straße ΣΊΣΥΦΟΣ 東京へ 7月 हिन्दी ½ ﬁ İstanbul ǅ á naïve [CLS] [MASK] 한국어를 배우다 ភាសាខ្មែរ 👩‍🔬 x1_y2 the of B12-level ไทย \u3042\ufe0f \ud800 ☃"
+    "Straße ΣΊΣΥΦΟΣ 東京へ 7月 हिन्दी ½ ﬁ İstanbul ǅ á naïve [CLS] [MASK] 한국어를 배우다 ភាសាខ្មែរ 👩‍🔬 "
+    "x1_y2 the of B12-level ไทย \u3042\ufe0f \ud800 ☃"
 ).split()
 
 
