@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
     from lexite.index.field_values import Facet
     from lexite.index.filters import Where
-    from lexite.index.term_space import TermSpace
     from lexite.index.row_reading import PassageRows
+    from lexite.index.term_space import TermSpace
     from lexite.terms.static import StaticTable
 
 
