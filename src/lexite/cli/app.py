@@ -76,9 +76,6 @@ def build_app(verb: str | None = None) -> typer.Typer:
             own = name.replace("-", "_")
             module = f"{own}_" if keyword.iskeyword(own) else own
             function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{own}_verb")
-            word = name.replace("-", "_")
-            module = f"{word}_" if keyword.iskeyword(word) else word
-            function = getattr(importlib.import_module(f"lexite.cli.{module}"), f"{word}_verb")
             app.command(name, short_help=summary, cls=SectionedCommand)(function)
         else:
             app.command(name, short_help=summary)(_elsewhere)
