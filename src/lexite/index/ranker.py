@@ -110,8 +110,8 @@ class Ranker:
     def factors(self, queries: EncodedQueries, scoring: BM25Config | None) -> Rows:
         """What the impact of each term of queries is multiplied by; terms that are worth nothing are left out."""
         scoring = scoring_of(scoring, self._commit.scoring)
-        rows = self._rows(queries, scoring)
-        factors = self._scorer.factors(rows, scoring)
+        rows = self.rows(queries, scoring)
+        factors = self.scorer.factors(rows, scoring)
         kept = factors > 0
         bounds = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
         return Rows(bounds.astype(np.int64), rows.terms[kept], factors[kept])
