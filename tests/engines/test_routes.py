@@ -53,8 +53,7 @@ def overlap_and_error(index: BM25Index, queries: EncodedQueries, name: str, scal
 @pytest.mark.parametrize("literal", [True, False])
 def test_the_ranking_is_that_of_the_index(name: str, literal: bool, queries: EncodedQueries) -> None:
     overlap, error = overlap_and_error(memory_index(literal=literal), queries, name)
-    assert overlap >= 0.995 if name in ("saturation", "linear") else overlap >= 0.998, overlap
-    assert error <= NEAR[name]
+    assert overlap >= 0.999 and error <= NEAR[name]
 
 
 SCORINGS = [
@@ -71,7 +70,7 @@ SCORINGS = [
 def test_every_scoring_goes_through(name: str, scoring: BM25Config) -> None:
     scale = 20_000.0 if name == "frequencies" and scoring.document_transform != "none" else None
     overlap, error = overlap_and_error(memory_index(300, scoring=scoring), random_queries(20), name, scale)
-    assert overlap >= 0.99 and error <= NEAR[name]
+    assert overlap >= 0.999 and error <= NEAR[name]
 
 
 def test_delta_goes_through_impacts_alone() -> None:
@@ -91,8 +90,9 @@ def test_a_k1_of_nothing() -> None:
 
 
 def test_whole_numbers_of_impacts_are_near_and_nearer_with_a_larger_scale(index: BM25Index, queries: EncodedQueries) -> None:
-    coarse, fine = (overlap_and_error(index, queries, "integers", scale)[0] for scale in (255, 20_000))
-    assert coarse > 0.93 and fine > 0.998
+    coarse, fine = (overlap_and_error(index, queries, "integers", scale) for scale in (255, 20_000))
+    assert coarse[0] >= 0.999 and fine[0] >= 0.999
+    assert fine[1] < coarse[1] / 10 and coarse[1] < 0.01
 
 
 def test_weights_of_every_size_keep_their_ranking_with_a_scale() -> None:
@@ -104,7 +104,7 @@ def test_weights_of_every_size_keep_their_ranking_with_a_scale() -> None:
 
 @pytest.mark.slow
 def test_real_documents_keep_their_ranking() -> None:
-    """The first 3,000 documents of SciFact, as the packaged vocabulary's static table encodes them."""
+    """The first 1,000 documents of SciFact, as the packaged vocabulary's static table encodes them."""
     if not SCIFACT.is_dir():
         pytest.skip("SciFact is not on this machine")
     from lexite.terms.static import load_static
@@ -115,18 +115,18 @@ def test_real_documents_keep_their_ranking() -> None:
         return [f"{record.get('title', '')} {record['text']}".strip() for record in records]
 
     table, _ = load_static("default")
-    texts, asked = read("corpus.jsonl.gz", 3000), read("queries.jsonl.gz", 60)
+    texts, asked = read("corpus.jsonl.gz", 1000), read("queries.jsonl.gz", 30)
     info = VocabularyInfo("f" * 64, "static", table.n_latents)
     ids = [f"d{number}" for number in range(len(texts))]
     index = BM25Index.in_memory(table.encode(texts), ids, None, info, texts=texts, literal=LiteralConfig())
     queries = EncodedQueries(table.encode(asked), asked)
     for name in EXACT:
         overlap, error = overlap_and_error(index, queries, name)
-        assert overlap >= 0.995 and error <= NEAR[name], name
-    assert np.mean([overlap_and_error(index, queries, name)[0] for name in EXACT]) >= 0.999
+        assert overlap >= 0.999 and error <= NEAR[name], (name, overlap, error)
 
 
-positive = st.floats(2.0**-126, 1e18, width=32)
+MOST = 2.0**59  # near 10**18, and held by float32 without rounding
+positive = st.floats(2.0**-126, MOST, width=32)
 
 
 @given(st.lists(positive, min_size=1, max_size=20))
@@ -140,7 +140,7 @@ def test_features_are_rounded_to_what_lucene_keeps_and_no_further_than_half_a_st
 
 
 @settings(max_examples=50)
-@given(st.lists(st.floats(1e-3, 1e18, width=32), min_size=1, max_size=50), st.floats(1, 1e6))
+@given(st.lists(st.floats(2.0**-10, MOST, width=32), min_size=1, max_size=50), st.floats(1, 1e6))
 def test_frequencies_are_what_lucene_counts(weights: list[float], scale: float) -> None:
     values = stored_values(
         route("frequencies", scale),
@@ -157,7 +157,7 @@ def test_relative_frequencies_by_hand() -> None:
     given_values = (np.array([4, 2, 6], np.float32), np.array([0, 1, 1, 3]), np.array([4, 0, 8], np.float32), 4.0)
     scoring = BM25Config(k1=2.0, b=0.5)
     assert stored_values(route("frequencies"), *given_values, scoring).tolist() == [800, 267, 800]
-    assert stored_values(route("impacts"), *given_values, scoring).round(4).tolist() == [0.6667, 0.4, 0.6667]
+    assert stored_values(route("impacts"), *given_values, scoring).tolist() == pytest.approx([2 / 3, 0.4, 2 / 3], rel=1e-6)
 
 
 def test_the_lightest_terms_are_cut(index: BM25Index, queries: EncodedQueries) -> None:
