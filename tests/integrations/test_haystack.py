@@ -45,6 +45,12 @@ def document_store(encoder: LatentTermEncoder) -> Iterator[LexiteDocumentStore]:
 
 
 class TestStandard(DocumentStoreBaseExtendedTests, CountDocumentsByFilterTest):
+    @pytest.fixture
+    def document_store(self, encoder: LatentTermEncoder) -> Iterator[LexiteDocumentStore]:
+        store = LexiteDocumentStore(build={"vocabulary": encoder})
+        yield store
+        store.close()
+
     def test_write_documents(self, document_store: LexiteDocumentStore) -> None:
         document = Document(content="test doc")
         assert document_store.write_documents([document]) == 1
@@ -87,7 +93,13 @@ FILTERS = [
     comparison("year", ">", 2019),
     comparison("id", "in", ["a", "d"]),
     {"operator": "NOT", "conditions": [comparison("meta.year", ">=", 2020), comparison("meta.lang", "==", "it's")]},
-    {"operator": "OR", "conditions": [comparison("meta.year", "<", 2020), {"operator": "NOT", "conditions": [comparison("meta.year", "!=", None)]}]},
+    {
+        "operator": "OR",
+        "conditions": [
+            comparison("meta.year", "<", 2020),
+            {"operator": "NOT", "conditions": [comparison("meta.year", "!=", None)]},
+        ],
+    },
 ]
 
 
@@ -110,9 +122,7 @@ def test_filters_let_pass_what_haystacks_own_function_does(animals: LexiteDocume
         ({"operator": "AND", "conditions": ["x"]}, "not a str"),
     ],
 )
-def test_filters_that_are_wrong_are_haystacks_errors(
-    animals: LexiteDocumentStore, filters: dict[str, Any], words: str
-) -> None:
+def test_filters_that_are_wrong_are_haystacks_errors(animals: LexiteDocumentStore, filters: dict[str, Any], words: str) -> None:
     with pytest.raises(FilterError, match=words):
         animals.filter_documents(filters)
 
@@ -145,11 +155,11 @@ def test_a_pipeline_is_saved_and_loaded(encoder: LatentTermEncoder, tmp_path: Pa
     store = LexiteDocumentStore(tmp_path / "i", build=build)
     store.write_documents(ANIMALS)
     pipeline = Pipeline()
-    pipeline.add_component("retriever", LexiteRetriever(store, top_k=2, then=[Rescore(weight=0.5)], filters=FILTERS[0]))
+    pipeline.add_component("retriever", LexiteRetriever(store, top_k=2, then=[Rescore(candidates=50)], filters=FILTERS[0]))
     found = pipeline.run({"retriever": {"query": "milk and the sea"}})["retriever"]["documents"]
     text = pipeline.dumps()
     json.dumps(pipeline.to_dict())
-    again = Pipeline.loads(text)
+    again = Pipeline.loads(text, allowed_modules=["lexite.integrations.haystack"])
     assert again.run({"retriever": {"query": "milk and the sea"}})["retriever"]["documents"] == found
     assert {each.id for each in found} == {"b", "c"}
     with Searcher.open(tmp_path / "i", vocabulary=encoder) as searcher:
@@ -163,7 +173,9 @@ def test_what_cannot_be_saved_or_kept_is_said(document_store: LexiteDocumentStor
     with pytest.raises(CorpusError, match="Document 'x': the text is empty"):
         document_store.write_documents([Document(id="x", blob=ByteStream(b"picture"))])
     with pytest.raises(CorpusError, match="field 'page'"):
-        document_store.write_documents([Document(content="a cow", meta={"page": 1}), Document(content="milk", meta={"page": "x"})])
+        document_store.write_documents(
+            [Document(content="a cow", meta={"page": 1}), Document(content="milk", meta={"page": "x"})]
+        )
     assert document_store.count_documents() == 0
     assert document_store.write_documents([]) == 0
     document_store.write_documents([Document(content="a cow")])

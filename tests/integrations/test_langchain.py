@@ -191,7 +191,9 @@ def test_a_store_in_a_folder_is_there_again_and_deletes_by_filter(encoder: Laten
 
 def test_passages_of_long_documents_can_be_handed_on(encoder: LatentTermEncoder) -> None:
     text = " ".join(["The wind moves the ship on the sea."] * 40 + ["The cow gives milk to the cat."] * 40)
-    with Searcher.build([Document("long", text, title="Long")], vocabulary=encoder, passages=40, show_progress=False) as searcher:
+    with Searcher.build(
+        [Document("long", text, title="Long")], vocabulary=encoder, passages=40, show_progress=False
+    ) as searcher:
         (whole,) = LexiteRetriever(searcher=searcher).invoke("milk of the cow")
         (part,) = LexiteRetriever(searcher=searcher, content="passage").invoke("milk of the cow")
     assert whole.page_content == text and whole.metadata["title"] == "Long"

@@ -1,4 +1,4 @@
-"""The classes for LlamaIndex: nodes kept and found, filters held against LlamaIndex's own function, an index of its over them."""
+"""The classes for LlamaIndex: nodes kept and found, filters held against LlamaIndex's own function, its index over them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lexite.errors import ArgumentError, ConfigError, CorpusError, FilterError
 from lexite.terms import LatentTermEncoder
 
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed: pip install 'lexite[llama-index]'")
-from llama_index.core import MockEmbedding, VectorStoreIndex  # noqa: E402
-from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode  # noqa: E402
-from llama_index.core.vector_stores.types import (  # noqa: E402
+from llama_index.core import MockEmbedding, VectorStoreIndex
+from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
     MetadataFilter,
@@ -25,9 +25,9 @@ from llama_index.core.vector_stores.types import (  # noqa: E402
     VectorStoreQuery,
     VectorStoreQueryMode,
 )
-from llama_index.core.vector_stores.utils import build_metadata_filter_fn  # noqa: E402
+from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from lexite.integrations.llama_index import LexiteRetriever, LexiteVectorStore  # noqa: E402
+from lexite.integrations.llama_index import LexiteRetriever, LexiteVectorStore
 
 
 def node(identifier: str, text: str, source: str | None = None, **metadata: Any) -> TextNode:
@@ -57,7 +57,10 @@ def animals(encoder: LatentTermEncoder) -> Iterator[LexiteVectorStore]:
 
 
 def filters(*parts: Any, condition: FilterCondition = FilterCondition.AND) -> MetadataFilters:
-    listed = [part if isinstance(part, MetadataFilters) else MetadataFilter(key=part[0], operator=part[1], value=part[2]) for part in parts]
+    listed = [
+        part if isinstance(part, MetadataFilters) else MetadataFilter(key=part[0], operator=part[1], value=part[2])
+        for part in parts
+    ]
     return MetadataFilters(filters=listed, condition=condition)
 
 
@@ -143,9 +146,11 @@ def test_an_index_of_llama_index_takes_and_deletes_documents(encoder: LatentTerm
     assert best.node.ref_doc_id == "x" and best.node.metadata == {"name": "x"}
     index.delete_ref_doc("x")
     assert [each.metadata["name"] for each in store.get_nodes()] == ["y"]
-    (only,) = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=1)).as_retriever(
-        filters=filters(("name", OPERATOR.EQ, "y"))
-    ).retrieve("moon")
+    (only,) = (
+        VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=1))
+        .as_retriever(filters=filters(("name", OPERATOR.EQ, "y")))
+        .retrieve("moon")
+    )
     assert only.node.metadata == {"name": "y"}
     again = pickle.loads(pickle.dumps(LexiteVectorStore(tmp_path / "i", vocabulary=str(encoder.source))))
     assert len(again) == 1 and again.class_name() == "LexiteVectorStore"

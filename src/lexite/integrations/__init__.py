@@ -1,7 +1,8 @@
-"""Other libraries: their sparse autoencoders read and written and used as vocabularies, mteb, sentence-transformers.
+"""Other libraries: their sparse autoencoders as vocabularies, mteb, sentence-transformers, frameworks for retrieval.
 
 Names are loaded on first use, since the readers need torch. What is for sentence-transformers is in a package of its own,
-:mod:`lexite.integrations.sentence_transformers`.
+:mod:`lexite.integrations.sentence_transformers`; what is for LangChain, LlamaIndex, Haystack, PyTerrier and beir in modules of
+their own, ``lexite.integrations.langchain`` and so on, which need that framework.
 """
 
 from __future__ import annotations

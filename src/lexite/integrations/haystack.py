@@ -1,7 +1,4 @@
-"""lexite in Haystack 2: a document store over an index, and a retriever component.
-
-    from lexite.integrations.haystack import LexiteDocumentStore, LexiteRetriever
-"""
+"""lexite in Haystack: a document store over an index, and a retriever component."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, ConfigError, MissingExtraError
 from lexite.errors import FilterError as LexiteFilterError
-from lexite.index.conditions import Condition, Negation, Operator
-from lexite.integrations.shared.conditions import NOTHING, Conditions, all_of, any_of
 from lexite.integrations.shared.documents import Content, FoundDocument, KeptDocuments, Translate
+from lexite.integrations.shared.haystack_filters import condition_of
 from lexite.integrations.shared.metadata import fields_of, metadata_of
 from lexite.search.strategies import STRATEGIES
 
@@ -35,9 +31,6 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from lexite.index import StoredDocument
     from lexite.search import Searcher
-
-_ORDERS: dict[str, Operator] = {">": ">", ">=": ">=", "<": "<", "<=": "<="}
-_NOT_FILTERED = ("content", "blob", "embedding", "sparse_embedding", "score")
 
 
 class LexiteDocumentStore:
@@ -108,9 +101,7 @@ class LexiteDocumentStore:
         with _HaystackFilters():
             return [_as_haystack(stored, stored.text) for stored in self.documents.select(_where(filters))]
 
-    def write_documents(
-        self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE
-    ) -> int:
+    def write_documents(self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Writes documents, all of them or none.
 
         Args:
@@ -258,6 +249,7 @@ class LexiteRetriever:
         Raises:
             ConfigError: a second stage cannot be saved, or the store cannot.
         """
+        then = [_described(each) for each in self.then]
         return default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
@@ -266,7 +258,7 @@ class LexiteRetriever:
             filter_policy=self.filter_policy.value,
             content=self.content,
             preset=self.preset,
-            then=[_described(each) for each in self.then],
+            then=then,
             options=self.options,
         )
 
@@ -292,7 +284,11 @@ class LexiteRetriever:
             FilterError: Haystack's, as :meth:`LexiteDocumentStore.filter_documents`.
         """
         chosen = apply_filter_policy(self.filter_policy, self.filters, filters)
-        options = {**self.options, **({"preset": self.preset} if self.preset else {}), **({"then": self.then} if self.then else {})}
+        options = {
+            **self.options,
+            **({"preset": self.preset} if self.preset else {}),
+            **({"then": self.then} if self.then else {}),
+        }
         most = self.top_k if top_k is None else top_k
         return {"documents": self.document_store.search(query, most, chosen, self.content, **options)}
 
@@ -317,51 +313,7 @@ class _HaystackFilters:
 
 
 def _where(filters: dict[str, Any] | None) -> Translate | None:
-    return functools.partial(_condition, filters) if filters else None
-
-
-def _condition(given: Any, make: Conditions) -> Condition:
-    """The condition that a filter of Haystack stands for."""
-    if not isinstance(given, Mapping):
-        raise LexiteFilterError(f"A filter is a dictionary with field, operator and value, not a {type(given).__name__}.")
-    if "field" in given:
-        return _comparison(given, make)
-    for key in ("operator", "conditions"):
-        if key not in given:
-            raise LexiteFilterError(f"The filter lacks '{key}': {dict(given)!r}")
-    operator, conditions = given["operator"], given["conditions"]
-    if operator not in ("AND", "OR", "NOT") or not isinstance(conditions, (list, tuple)):
-        raise LexiteFilterError(f"The filter has the operator {operator!r}. It is AND, OR or NOT, before a list of conditions.")
-    parts = [_condition(each, make) for each in conditions]
-    if operator == "OR":
-        return any_of(parts)
-    return all_of(parts) if operator == "AND" else Negation(all_of(parts))
-
-
-def _comparison(given: Mapping[str, Any], make: Conditions) -> Condition:
-    for key in ("operator", "value"):
-        if key not in given:
-            raise LexiteFilterError(f"The filter lacks '{key}': {dict(given)!r}")
-    field, operator, value = _field(given["field"]), given["operator"], given["value"]
-    if operator == "==":
-        return make.equal(field, value)
-    if operator == "!=":
-        return make.differs(field, value)
-    if operator in _ORDERS:
-        return NOTHING if value is None else make.ordered(field, _ORDERS[operator], value)
-    if operator in ("in", "not in"):
-        if not isinstance(value, list):
-            raise LexiteFilterError(f"After '{operator}' stands a list, not a {type(value).__name__}.")
-        found = make.one_of(field, value)
-        return found if operator == "in" else Negation(found)
-    raise LexiteFilterError(f"A filter has no operator {operator!r}. It has ==, !=, >, >=, <, <=, in, not in.")
-
-
-def _field(name: Any) -> str:
-    """The field that Haystack calls ``meta.year``, or ``year`` in older filters, or ``id``."""
-    if not isinstance(name, str) or name in _NOT_FILTERED:
-        raise LexiteFilterError(f"Documents are filtered by id and by what is in meta, not by {name!r}.")
-    return "_id" if name == "id" else name.removeprefix("meta.")
+    return functools.partial(condition_of, filters) if filters else None
 
 
 def _as_lexite(document: HaystackDocument) -> Document:
@@ -397,7 +349,9 @@ def _described(strategy: Any) -> dict[str, Any]:
     name = STRATEGIES.name_of(type(strategy).__name__)
     if name is None or not dataclasses.is_dataclass(strategy):
         shown = getattr(strategy, "__name__", type(strategy).__name__)
-        raise ConfigError(f"The second stage {shown} cannot be saved, since it is none of lexite's own: {', '.join(STRATEGIES)}.")
+        raise ConfigError(
+            f"The second stage {shown} cannot be saved, since it is none of lexite's own: {', '.join(STRATEGIES)}."
+        )
     settings = {}
     for field in dataclasses.fields(strategy):
         value = getattr(strategy, field.name)

@@ -1,7 +1,4 @@
-"""lexite in LangChain: a retriever over an index, and a vector store whose vectors are latent terms.
-
-    from lexite.integrations.langchain import LexiteRetriever, LexiteVectorStore
-"""
+"""lexite in LangChain: a retriever over an index, and a vector store whose vectors are latent terms."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""lexite in LlamaIndex: a vector store whose vectors are latent terms, and a retriever.
-
-    from lexite.integrations.llama_index import LexiteRetriever, LexiteVectorStore
-"""
+"""lexite in LlamaIndex: a vector store whose vectors are latent terms, and a retriever."""
 
 from __future__ import annotations
 
@@ -162,7 +159,7 @@ class LexiteVectorStore(BasePydanticVectorStore):
             )
         if query.query_str is None:
             raise ArgumentError("The query has no text, but only a text can be searched for. Give query_str.")
-        where = _where(query.filters, query.node_ids, query.doc_ids)
+        where = _where(query.filters, query.node_ids or None, query.doc_ids or None)  # of an index: empty
         found = self._documents.search(query.query_str, query.similarity_top_k, where=where, **{**self._options, **kwargs})
         nodes = [_as_node(each.stored, each.content) for each in found]
         return VectorStoreQueryResult(nodes, [each.score for each in found], [each.stored.id for each in found])

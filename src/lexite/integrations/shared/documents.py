@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, ConfigError
-from lexite.index import BM25Index, StoredDocument
+from lexite.index import StoredDocument
 from lexite.index.conditions import Condition
 from lexite.index.filters import Where
 from lexite.integrations.shared.conditions import Conditions
