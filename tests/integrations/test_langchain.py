@@ -167,6 +167,8 @@ def test_strategies_and_options_reach_the_search(animals: LexiteVectorStore) -> 
         animals.similarity_search("milk", lambda_mult=1)
     with pytest.raises(ConfigError, match="filter and where"):
         animals.similarity_search("milk", filter={"year": 1}, where="year = 1")
+    with pytest.raises(ArgumentError, match="asks a Searcher, not a str"):
+        LexiteRetriever(searcher="notes")
     with pytest.raises(ConfigError, match="content is 'all'"):
         animals.similarity_search("milk", content="all")
 

@@ -44,7 +44,8 @@ class LexiteSearch(BaseSearch):
         searcher: an index that has the corpus already; None: each corpus is indexed.
         options: of each search, as for :meth:`lexite.Searcher.rank`: ``then``, ``preset``, ``where``, ``scoring`` …
         static: encode queries with the static table that is counted from the corpus.
-        **build: options of :meth:`lexite.Searcher.build`, such as ``vocabulary``, for an index that is made.
+        **build: options of :meth:`lexite.Searcher.build`, such as ``vocabulary``, for an index that is made. Texts are not
+            stored; strategies that read them need ``store_text=True``.
     """
 
     def __init__(

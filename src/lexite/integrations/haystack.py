@@ -72,7 +72,7 @@ class LexiteDocumentStore:
             ConfigError: the index lies in no folder of its own, or an option is no JSON value.
         """
         kept = self.documents
-        path = kept.path or (None if kept.searcher is None or kept.build else kept.searcher.path)
+        path = kept.path if kept.own or kept.searcher is None else kept.searcher.path
         if path is None and kept.searcher is not None:
             raise ConfigError("The index lies in a temporary folder, which another program cannot open. Give it a folder.")
         wrong = next((name for name, value in kept.build.items() if not isinstance(value, _JSON)), None)

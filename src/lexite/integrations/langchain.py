@@ -15,6 +15,7 @@ from lexite.integrations.shared.conditions import Conditions
 from lexite.integrations.shared.documents import Content, FoundDocument, KeptDocuments, Translate, unique
 from lexite.integrations.shared.metadata import fields_of, metadata_of
 from lexite.integrations.shared.mongo import condition_of
+from lexite.search import Searcher
 
 try:
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -30,7 +31,6 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from lexite.index import StoredDocument
-    from lexite.search import Searcher
 
 
 class LexiteRetriever(BaseRetriever):
@@ -57,6 +57,13 @@ class LexiteRetriever(BaseRetriever):
     filter: Any = None
     content: Content = "text"
     options: dict[str, Any] = Field(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuses what is no searcher. Pydantic calls it."""
+        if not isinstance(self.searcher, Searcher):
+            raise ArgumentError(
+                f"The retriever asks a Searcher, not a {type(self.searcher).__name__}. Searcher.open gives one."
+            )
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any

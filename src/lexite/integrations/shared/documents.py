@@ -46,6 +46,7 @@ class KeptDocuments:
 
     Attributes:
         changing: a lock that is held during changes, and may be held around several.
+        own: whether the index was opened or made here, rather than handed in as a searcher.
 
     Args:
         source: a searcher; the folder of an index, which is made when it is not there; or None for a temporary folder, until
@@ -71,14 +72,14 @@ class KeptDocuments:
         self.static, self.absent_is_null, self.build = static, absent_is_null, dict(build)
         self.path = None if source is None or isinstance(source, Searcher) else Path(source)
         self._searcher = source if isinstance(source, Searcher) else None
-        self._own = not isinstance(source, Searcher)
+        self.own = not isinstance(source, Searcher)
         self.changing = ForkSafeLock(reentrant=True)
         self.searcher  # noqa: B018 - an index that is damaged, or not there where it must be, is said now
         if static and self._searcher is None:
             raise ConfigError("static searches an index that is there. Give its folder, or leave static out.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        source = self.path if self._own and self.path is not None else self.searcher
+        source = self.path if self.own and self.path is not None else self.searcher
         options = {"static": self.static, "absent_is_null": self.absent_is_null, **self.build}
         if isinstance(source, Searcher):  # it brings how it was opened with it
             options = {"absent_is_null": self.absent_is_null}
@@ -87,6 +88,8 @@ class KeptDocuments:
     @property
     def searcher(self) -> Searcher | None:
         """The searcher; None while there are no documents and no index."""
+        if self._searcher is not None:  # without the lock, so that searches do not wait for changes
+            return self._searcher
         with self.changing:
             if self._searcher is None and self.path is not None and _has_files(self.path):
                 vocabulary = {name: self.build[name] for name in ("vocabulary",) if name in self.build}
@@ -194,7 +197,7 @@ class KeptDocuments:
     def close(self) -> None:
         """Lets the index go, and removes it when it was built without a path. A searcher that was handed in stays open."""
         with self.changing:
-            if self._own and self._searcher is not None:
+            if self.own and self._searcher is not None:
                 self._searcher.close()
 
     def _condition(self, where: Where | Translate | None, types: Mapping[str, Any]) -> Where | None:
