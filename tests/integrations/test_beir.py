@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from framework_collection import DOCUMENTS, QRELS, QUERIES
+from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 from lexite import Searcher
 from lexite.errors import ArgumentError, ConfigError, CorpusError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from framework_collection import DOCUMENTS, QRELS, QUERIES
+from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 from lexite import Searcher
 from lexite.errors import ArgumentError, ConfigError, CorpusError, StorageError
