@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 from lexite import Searcher
 from lexite.errors import ArgumentError, ConfigError, CorpusError
 from lexite.terms import LatentTermEncoder
+from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 pytest.importorskip("beir", reason="beir is not installed: pip install 'lexite[beir]'")
 from beir.retrieval.evaluation import EvaluateRetrieval

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 from lexite import Searcher
 from lexite.errors import ArgumentError, ConfigError, CorpusError, StorageError
 from lexite.terms import LatentTermEncoder
+from tiny_collection import DOCUMENTS, QRELS, QUERIES
 
 pt = pytest.importorskip("pyterrier", reason="python-terrier is not installed: pip install 'lexite[pyterrier]'")
 import ir_measures  # noqa: E402
