@@ -1,7 +1,9 @@
-"""Random autoencoders, and the plain meaning of codes."""
+"""Random autoencoders, the plain meaning of codes, and how tests that are coroutines run."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,22 @@ import torch
 from safetensors.torch import save_file
 
 D_MODEL, N_LATENTS, K = 12, 40, 5
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Names markers of langchain-tests, whose plugins may be turned off."""
+    for name in ("benchmark", "vcr"):
+        config.addinivalue_line("markers", f"{name}: a marker of langchain-tests")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a coroutine in a loop of its own, so that standard tests of frameworks need no plugin of pytest for it."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture

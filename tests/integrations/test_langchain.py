@@ -1,4 +1,4 @@
-"""The classes for LangChain: its own standard tests, and what they leave out."""
+"""The classes for LangChain: what its standard tests leave out, which ``test_langchain_standard.py`` has."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from lexite.index.conditions import Comparison
 from lexite.terms import LatentTermEncoder
 
 langchain = pytest.importorskip("langchain_core", reason="langchain-core is not installed: pip install 'lexite[langchain]'")
-standard = pytest.importorskip("langchain_tests", reason="langchain-tests is not installed: pip install 'lexite[dev]'")
 from langchain_core.documents import Document as LangChainDocument  # noqa: E402
-from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests  # noqa: E402
 
 from lexite.integrations.langchain import LexiteRetriever, LexiteVectorStore  # noqa: E402
 
@@ -43,32 +41,6 @@ def animals(encoder: LatentTermEncoder) -> Iterator[LexiteVectorStore]:
     store = LexiteVectorStore.from_documents(documents, vocabulary=encoder)
     yield store
     store.close()
-
-
-class TestVectorStoreStandard(VectorStoreIntegrationTests):
-    @pytest.fixture
-    def vectorstore(self, encoder: LatentTermEncoder) -> Iterator[LexiteVectorStore]:
-        store = LexiteVectorStore(vocabulary=encoder)
-        yield store
-        store.close()
-
-
-class TestRetrieverStandard(RetrieversIntegrationTests):
-    @pytest.fixture(autouse=True)
-    def _searcher(self, animals: LexiteVectorStore) -> None:
-        self._given = animals.searcher
-
-    @property
-    def retriever_constructor(self) -> type[LexiteRetriever]:
-        return LexiteRetriever
-
-    @property
-    def retriever_constructor_params(self) -> dict[str, Any]:
-        return {"searcher": self._given}
-
-    @property
-    def retriever_query_example(self) -> str:
-        return "milk of the cow by the sea"
 
 
 def found(store: LexiteVectorStore, filter: Any) -> set[str | None]:

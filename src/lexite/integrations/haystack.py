@@ -78,9 +78,10 @@ class LexiteDocumentStore:
         wrong = next((name for name, value in kept.build.items() if not isinstance(value, _JSON)), None)
         if wrong is not None:
             raise ConfigError(f"The option '{wrong}' of the store is no JSON value. Give its name or folder in its place.")
-        return default_to_dict(
+        described: dict[str, Any] = default_to_dict(
             self, index=None if path is None else str(path), static=kept.static, build={**kept.build} or None
         )
+        return described
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LexiteDocumentStore:
@@ -250,7 +251,7 @@ class LexiteRetriever:
             ConfigError: a second stage cannot be saved, or the store cannot.
         """
         then = [_described(each) for each in self.then]
-        return default_to_dict(
+        described: dict[str, Any] = default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
             filters=self.filters,
@@ -261,6 +262,7 @@ class LexiteRetriever:
             then=then,
             options=self.options,
         )
+        return described
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LexiteRetriever:
@@ -339,7 +341,7 @@ def _strategy(given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
     name = given.get("name")
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise ConfigError(f"There is no strategy {name!r}. There are {', '.join(STRATEGIES)}.")
     return STRATEGIES[name](**dict(given.get("settings") or {}))
 

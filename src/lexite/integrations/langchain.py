@@ -196,7 +196,9 @@ class LexiteVectorStore(VectorStore):
     ) -> list[tuple[LangChainDocument, float]]:
         from langchain_core.runnables.config import run_in_executor
 
-        return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
+        search = self._similarity_search_with_relevance_scores
+        found: list[tuple[LangChainDocument, float]] = await run_in_executor(None, search, query, k, **kwargs)
+        return found
 
     @classmethod
     def from_texts(
