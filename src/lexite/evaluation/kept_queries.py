@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lexite.evaluation.cache import StateCache
     from lexite.index import BM25Index
     from lexite.scoring.rows import SparseRows
+    from lexite.terms import LatentTermEncoder
 
 
 class KeptQueries:
@@ -40,6 +41,11 @@ class KeptQueries:
     ) -> None:
         self.model, self.collection, self.queries, self.cache = model, collection, queries, cache
         self._places = {text: place for place, text in enumerate(collection.query_texts)}
+
+    @property
+    def encoder(self) -> LatentTermEncoder:
+        """The vocabulary with its model, for strategies that look into it."""
+        return self.model.encoder
 
     @property
     def fingerprint(self) -> str:

@@ -151,7 +151,7 @@ class Answer:
         wrong = [type(hit).__name__ for hits in rankings for hit in hits if not isinstance(hit, Hit)]
         if wrong:
             raise ArgumentError(f"Rankings hold hits, not a {wrong[0]}. dataclasses.replace(hit, score=...) changes one.")
-        ranked = [[dataclasses.replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)] for hits in rankings]
+        ranked = [[hit.ranked(rank) for rank, hit in enumerate(hits, start=1)] for hits in rankings]
         return dataclasses.replace(self, rankings=ranked)
 
     def asked_again(self, queries: EncodedQueries, top_k: int | None = None, **options: Any) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,8 +30,8 @@ def ranked_anew(hits: Sequence[Hit], scores: ArrayLike, rest: Sequence[Hit] = ()
     """
     values = np.asarray(scores, dtype=np.float64)
     order = np.argsort(-values, kind="stable").tolist()
-    found = [dataclasses.replace(hits[place], score=float(values[place])) for place in order]
+    found = [hits[place].scored(float(values[place])) for place in order]
     if found and rest:
         first, last = rest[0].score, found[-1].score
-        found += [dataclasses.replace(hit, score=hit.score - first + last) for hit in rest]
+        found += [hit.scored(hit.score - first + last) for hit in rest]
     return found or list(rest)

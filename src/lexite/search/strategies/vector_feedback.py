@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexite.config import option
 from lexite.index.side_data import PassageVectors
-from lexite.ranking.fusion import fused
+from lexite.ranking.fusion import Fusion, fused
 from lexite.ranking.hits import Hit
 from lexite.search.expansion import DocumentWeights, weights_of_scores
 from lexite.search.strategies.candidates import check_settings
@@ -29,7 +29,7 @@ class VectorFeedback:
     2108.11044)::
 
         q' = (1 - mixing) · q + mixing · (Σ w · d - negative · mean of the last documents)
-        score = min-max(score so far) + weight · min-max(cosine of q' and the document)
+        score = normalised(score so far) + weight · normalised(cosine of q' and the document)
 
     q and d are vectors of length 1. A document has the vector of its best passage for q. A candidate scores what its best
     passage scores.
@@ -41,6 +41,7 @@ class VectorFeedback:
         negative: how strongly the last documents are moved away from; 0: not.
         tail: how many of the last documents are taken for bad.
         weight: of the new scores beside those so far.
+        fusion: how both are brought to one scale.
         candidates: hits that are scored.
         needs: vectors of documents, and of queries.
     """
@@ -51,6 +52,7 @@ class VectorFeedback:
     negative: float = option(0.0, "How strongly the vector is moved away from the last documents.", minimum=0.0, maximum=100.0)
     tail: int = option(10, "Last candidates that are taken for bad, with a negative share.", minimum=1)
     weight: float = option(1.0, "Weight of the scores of the moved vector beside those so far.", minimum=0.0, maximum=1e6)
+    fusion: Fusion = option("minmax", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     candidates: int = option(100, "Candidates that vector feedback scores.", minimum=1)
     needs: ClassVar[tuple[str, ...]] = ("vectors", "model")
 
@@ -74,7 +76,7 @@ class VectorFeedback:
         head = list(hits[: self.candidates])
         vectors = answer.backend.vectors(head)
         moved = self.moved(query, vectors, np.array([hit.score for hit in head]))
-        scores = fused(scores_of(head), best_passages(vectors, moved)[1], self.weight)
+        scores = fused(scores_of(head), best_passages(vectors, moved)[1], self.weight, self.fusion)
         return ranked_anew(head, scores, hits[len(head) :])
 
     def moved(self, query: NDArray[np.float64], vectors: PassageVectors, scores: NDArray[np.float64]) -> NDArray[np.float64]:
