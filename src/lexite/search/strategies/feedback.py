@@ -72,7 +72,7 @@ class Feedback:
     """
 
     method: Method = option("rocchio", "How feedback weighs documents.")
-    documents: int = option(10, "Best documents that feedback takes for good ones.", minimum=1)
+    documents: int = option(3, "Best documents that feedback takes for good ones.", minimum=1)
     terms: int = option(30, "Latents and words that feedback takes at most, so many of each.", minimum=1)
     mixing: float = option(0.3, "Part of the expanded query that comes from documents.", minimum=0.0, maximum=1.0)
     over: Over = option("both", "Terms that feedback mixes in.")

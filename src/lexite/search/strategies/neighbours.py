@@ -36,9 +36,9 @@ class Neighbours:
     """
 
     share: float = option(0.3, "Share of the neighbours in the new score.", minimum=0.0, maximum=1.0)
-    neighbours: int = option(20, "Neighbours of each candidate.", minimum=1)
+    neighbours: int = option(10, "Neighbours of each candidate.", minimum=1)
     power: float = option(4.0, "Power of the cosine that weighs a neighbour.", minimum=0.0)
-    candidates: int = option(200, "Hits of each query whose scores are mixed.", minimum=1)
+    candidates: int = option(100, "Hits of each query whose scores are mixed.", minimum=1)
     fusion: Fusion = option("zscore", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     from_text: bool = option(False, FROM_TEXT_HELP)
 
