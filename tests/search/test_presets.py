@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from lexite import Searcher
+from lexite.cli import main
 from lexite.errors import ArgumentError, ConfigError
+from lexite.scoring import BM25Config
+from lexite.scoring.words import LiteralConfig
 from lexite.search.presets import PRESETS, Preset
 from lexite.search.strategies import Hybrid
 
@@ -52,3 +55,28 @@ def test_what_does_not_fit_a_preset_is_refused(searcher: Searcher) -> None:
         searcher.search("milk", preset="fast", then=Hybrid())
     with pytest.raises(ArgumentError, match="encoded already, so the preset 'fast'"):
         searcher.search(searcher.encode(["milk"]), preset="fast")
+
+
+def test_what_an_index_is_built_with_for_a_preset(tiny_vocabulary: Path, documents: Path, tmp_path: Path) -> None:
+    built = Searcher.build(documents, tmp_path / "t", vocabulary=tiny_vocabulary, preset="tables")
+    words, passages = built.index.literal, built.index.passages_config
+    assert words is not None and words.literal_pairs and words.literal_numbers == "normal"
+    assert passages is not None and passages.table_words > 0
+    assert (built.index.scoring.k1, built.index.scoring.literal_weight) == (1.5, 4.5)
+    assert built.search("milk of the cow", preset="tables") == built.search("milk of the cow")
+    by_shell = tmp_path / "s"
+    words_of_command = ["index", documents, "-o", by_shell, "--vocabulary", tiny_vocabulary, "--preset", "tables", "--k1", "2"]
+    assert main([str(word) for word in words_of_command]) == 0
+    index = Searcher.open(by_shell, static=True).index
+    assert (index.literal, index.passages_config) == (words, passages)
+    assert (index.scoring.k1, index.scoring.literal_weight) == (2.0, 4.5), "what is given wins"
+
+
+def test_what_is_given_wins_over_a_preset() -> None:
+    tables = PRESETS["tables"]
+    assert tables.passages_over("auto") == "tables" and tables.passages_over(120) == 120
+    assert PRESETS["fast"].passages_over("auto") == "auto"
+    assert not tables.words_over(LiteralConfig(literal=False)).literal
+    assert tables.recorded_over(None) == {"k1": 1.5, "literal_weight": 4.5}
+    assert tables.recorded_over(BM25Config(k1=3.0)) == BM25Config(k1=3.0)
+    assert PRESETS["best"].needs == {"model", "vectors", "token_codes"}

@@ -88,7 +88,7 @@ PresetOption = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="Way of searching: fast (static queries) or default (no second stage).",
+        help="Way of searching, chosen by measurement: fast, default, best or tables (docs/second-stages.md).",
         metavar="NAME",
         show_default=False,
     ),

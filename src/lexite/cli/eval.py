@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -125,14 +126,16 @@ def eval_verb(
     from lexite.evaluation.baselines import baselines_of
     from lexite.evaluation.evaluate import LEAST_TOP_K
 
-    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     if not collections:
         raise WrongUsage("No collections were named. Give BEIR folders: lexite eval COLLECTION...")
     chains = strategies.chains(then or [])
+    numbers: Mapping[str, Any] = scoring.values
     chosen = preset_of(preset or "default")
     if preset is not None:
-        static = static or chosen.static
+        static, words, passages = static or chosen.static, chosen.words_over(words), chosen.passages_over(passages)
+        numbers = chosen.recorded_over(numbers)
         chains |= {preset: chosen.chain()} if chosen.steps else {}
+    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     try:
         baselines_of(named)  # before the collections are read
@@ -146,7 +149,7 @@ def eval_verb(
         lambda: load_vocabulary(vocabulary, model, prefix, terms, profile),
         collections,
         baselines=named,
-        scoring=scoring.values,
+        scoring=numbers,
         literal=words,
         passages=cutting,
         field_weights=weights,

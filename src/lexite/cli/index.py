@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +39,7 @@ from lexite.corpus.options import ReadOptions
 from lexite.corpus.passages import passages_of
 from lexite.corpus.text_fields import field_weights_of
 from lexite.index.side_config import SideDataConfig
-from lexite.scoring.config import BM25Config
+from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig
 from lexite.search.presets import preset_of
 from lexite.terms.config import TermsConfig
@@ -95,12 +96,14 @@ def index_verb(
     from lexite.search.sync_plan import files_of_build
 
     sources, output = need_sources(sources, "index"), need_output(output)
-    cutting, weights = passages_of(passages), field_weights_of(field_weight)
+    numbers: Mapping[str, Any] = scoring.values
     if preset is not None:
         chosen = preset_of(preset)
         if chosen.static and not static:
             raise WrongUsage(f"The preset {preset} needs the static table. Leave --no-static out.")
-        side = chosen.side_data(side)
+        side, words, passages = chosen.side_data(side), chosen.words_over(words), chosen.passages_over(passages)
+        numbers = chosen.recorded_over(numbers)
+    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     started, began = time.monotonic(), time.time_ns()
@@ -108,7 +111,7 @@ def index_verb(
     indexer = Indexer.create(
         output,
         encoder,
-        scoring=scoring.over(encoder.scoring),
+        scoring=scoring_of(numbers, encoder.scoring),
         literal=words,
         passages=cutting,
         field_weights=weights,

@@ -26,6 +26,7 @@ from lexite.search.building import build, encoder_to_build_with, remove_own, tem
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
 from lexite.search.opening import queries_and_labels
+from lexite.search.presets import preset_of
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
@@ -103,6 +104,7 @@ class Searcher:
         vectors: VectorFormat | None = None,
         token_codes: bool = False,
         token_k: int | None = None,
+        preset: str | None = None,
         store_text: bool = True,
         store_fields: bool | None = None,
         read: ReadOptions | None = None,
@@ -133,6 +135,8 @@ class Searcher:
                 ``"fp32"``; None keeps none.
             token_codes: keep the latents of each token for second stages.
             token_k: most latents to keep of a token; None for 6, or as many as documents are encoded with where that is fewer.
+            preset: build for a way of searching, by its name (:data:`lexite.search.presets.PRESETS`). It decides how texts are
+                cut, how words count and what is kept for second stages; what is given beside it wins.
             store_text: keep titles and texts, so that hits show them.
             store_fields: keep the fields of documents, to filter and sort by; None keeps them where pyarrow is installed, and
                 insists on it where ``read`` names some.
@@ -151,6 +155,11 @@ class Searcher:
         began = time.time_ns()
         asked = {"vectors": vectors, "token_codes": token_codes, "token_k": token_k}
         side_data = from_dict(SideDataConfig, asked, "side files")
+        words = literal_of(literal)
+        if preset is not None:
+            way = preset_of(preset)
+            side_data, words = way.side_data(side_data), way.words_over(words)
+            passages, scoring = way.passages_over(passages), way.recorded_over(scoring)
         cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
@@ -161,7 +170,7 @@ class Searcher:
                 str(path) if own is None else own / "index",
                 encoder,
                 scoring=scoring_of(scoring, encoder.scoring),
-                literal=literal_of(literal),
+                literal=words,
                 passages=cutting,
                 field_weights=weights,
                 side_data=side_data,
