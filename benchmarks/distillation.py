@@ -15,6 +15,7 @@ import itertools
 import json
 import math
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from ablation import means, measure, rank
-from frontier import TOP_K, encode
+from frontier import TOP_K, encode, index_rows
 from torch import nn
 
 from lexite import LatentTermEncoder
@@ -159,7 +160,11 @@ def evaluate(encoder: LatentTermEncoder, collections: Sequence[str], cache: str)
         for kind, floor in (("document", terms.floor_documents), ("query", terms.floor_queries)):
             k = encoder.k_for(kind)
             rows[kind] = encode(encoder, states, collection, kind, k).rows(k, floor, encoder.n_latents)
-        by_name[collection.name] = measure(collection, rank(rows["document"], rows["query"], encoder.scoring, TOP_K + 1))
+        with tempfile.TemporaryDirectory() as folder:
+            index = index_rows(Path(folder) / "index", encoder, collection, rows["document"])
+            rankings = rank(index, rows["document"], rows["query"], encoder.scoring, TOP_K + 1)
+            del index  # its files are mapped
+        by_name[collection.name] = measure(collection, rankings)
     return means(by_name)
 
 
