@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from lexite.errors import ConfigError
 from lexite.index import BM25Config, BM25Index, EncodedQueries, LiteralConfig, VocabularyInfo
 
 EXACT = [name for name in ROUTE_NAMES if name != "integers"]
-SCIFACT = Path("/work/shared/data/collections/scifact")
+SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+SCIFACT = SHARED / "data" / "collections" / "scifact"
 NEAR = {"saturation": 2**-9, "linear": 2**-9, "frequencies": 0.01, "impacts": 1e-5, "impacts-idf": 1e-5}
 
 
