@@ -414,7 +414,7 @@ class BM25Index:
 
         >>> from scipy.sparse import csr_array
         >>> index = BM25Index.in_memory(csr_array([[0.0, 4.0], [1.0, 1.0]]), ["a", "b"])
-        >>> index.query_factors(EncodedQueries(csr_array([[1.0, 16.0]]))).toarray().round(2).tolist()
+        >>> index.query_factors(EncodedQueries(csr_array([[1.0, 16.0]]))).toarray().astype(float).round(2).tolist()
         [[0.83, 3.42]]
         """
         from scipy.sparse import csr_array
