@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,8 @@ from lexite.errors import ConfigError, StorageError
 from lexite.index.side_config import SideDataConfig
 from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
-from lexite.search.presets import preset_of
+from lexite.search.presets import Preset, preset_of
+from lexite.search.tabular import preset_for_documents
 from lexite.terms.config import TermsConfig
 
 
@@ -132,9 +133,10 @@ def eval_verb(
     numbers: Mapping[str, Any] = scoring.values
     chosen = preset_of(preset or "default")
     if preset is not None:
+        chosen = _preset_over(preset, collections, split, read)
         static, words, passages = static or chosen.static, chosen.words_over(words), chosen.passages_over(passages)
         numbers = chosen.recorded_over(numbers)
-        chains |= {preset: chosen.chain()} if chosen.steps else {}
+        chains |= {preset: chosen.chain()} if preset_of(preset).steps else {}
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
     named = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     try:
@@ -170,6 +172,24 @@ def eval_verb(
         console().print(report.table())
     if json_file is not None:
         write_json(report.to_json(), json_file)
+
+
+def _preset_over(name: str, collections: Sequence[Path], split: str, read: ReadOptions) -> Preset:
+    """The preset that suits the documents of the collections.
+
+    Raises:
+        WrongUsage: one suits some of them, and another one the others.
+    """
+    from lexite.evaluation.judged import open_collections
+
+    opened = open_collections(collections, split)
+    found = [preset_for_documents(name, each.documents(read.for_texts()))[0] for each in opened]
+    if any(each is not found[0] for each in found):
+        apart = ", ".join(each.name for each, preset in zip(opened, found, strict=True) if preset is not preset_of(name))
+        raise WrongUsage(
+            f"Most documents of {apart} have tables, and {name} treats such collections in another way. Measure them apart."
+        )
+    return found[0]
 
 
 def _kept(option: str, written: str | None) -> float | Literal["equal"] | None:

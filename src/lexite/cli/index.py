@@ -42,6 +42,7 @@ from lexite.index.side_config import SideDataConfig
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig
 from lexite.search.presets import preset_of
+from lexite.search.tabular import preset_for_documents
 from lexite.terms.config import TermsConfig
 from lexite.wording import counted
 
@@ -97,15 +98,15 @@ def index_verb(
 
     sources, output = need_sources(sources, "index"), need_output(output)
     numbers: Mapping[str, Any] = scoring.values
+    if preset is not None and preset_of(preset).static and not static:
+        raise WrongUsage(f"The preset {preset} needs the static table. Leave --no-static out.")
+    check_index_folder(output, overwrite=overwrite)
+    documents, report = open_documents(sources, read)
     if preset is not None:
-        chosen = preset_of(preset)
-        if chosen.static and not static:
-            raise WrongUsage(f"The preset {preset} needs the static table. Leave --no-static out.")
+        chosen, documents = preset_for_documents(preset, documents)
         side, words, passages = chosen.side_data(side), chosen.words_over(words), chosen.passages_over(passages)
         numbers = chosen.recorded_over(numbers)
     cutting, weights = passages_of(passages), field_weights_of(field_weight)
-    check_index_folder(output, overwrite=overwrite)
-    documents, report = open_documents(sources, read)
     started, began = time.monotonic(), time.time_ns()
     encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
     indexer = Indexer.create(

@@ -32,6 +32,7 @@ from lexite.search.limits import HitLimits
 from lexite.search.operators import missing_words, parse_query
 from lexite.search.presets import preset_of
 from lexite.search.results import describe_hits
+from lexite.search.tabular import preset_for_index
 from lexite.search.term_files import read_term_queries
 from lexite.terms.config import TermsConfig
 from lexite.wording import escaped, one_line
@@ -171,8 +172,6 @@ def search_verb(
     static = static or (preset is not None and preset_of(preset).static)
     if terms_file is not None and (like or unlike or save_terms):
         raise WrongUsage("--terms holds queries as they are asked. Leave --like, --unlike and --save-terms out.")
-    stages = [stage for chain in chains.values() for stage in chain] if preset is None else preset_of(preset).chain()
-    cascade = stages.pop(0) if not static and stages and getattr(stages[0], "static_first", False) else None
     if terms_file is not None and operators:
         raise WrongUsage("--terms holds terms, in which there are no operators. Leave --operators out.")
     if terms_file is not None:
@@ -180,11 +179,14 @@ def search_verb(
     elif static:
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
     opened = BM25Index.open(index)
+    chosen = None if preset is None else preset_for_index(preset, opened)
+    stages = [stage for chain in chains.values() for stage in chain] if chosen is None else chosen.chain()
+    cascade = stages.pop(0) if not static and stages and getattr(stages[0], "static_first", False) else None
     if scoring.values.get("literal_weight") and opened.literal is None:
         raise ConfigError(
             f"{index} has no literal words, so --literal-weight has no effect. Leave it out, or build the index with words."
         )
-    scored = scoring.over(opened.scoring if preset is None else scoring_of(preset_of(preset).scoring, opened.scoring))
+    scored = scoring.over(opened.scoring if chosen is None else scoring_of(chosen.scoring, opened.scoring))
     shown = FieldView.of(opened, show, facets, limits)
     if terms_file is not None:
         asked = _TermSearch(opened, terms_file, scored, top_k, approximate, limits)

@@ -16,9 +16,10 @@ from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.rows import CSRRows
 from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.operators import without_operators
-from lexite.search.presets import preset_of
+from lexite.search.presets import Preset
 from lexite.search.queries import ModelQueries, QueryEncoder, static_queries_of
 from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies
+from lexite.search.tabular import preset_for_index
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def answered(
     limits = {name: value for name, value in others.items() if value is not None}
     strategies = [then] if callable(then) else list(then or ())
     if preset is not None:
-        strategies, encoder = _as_preset(preset, strategies, index, encoder, queries)
+        way = preset_for_index(preset, index)
+        strategies, encoder = _as_preset(way, preset, strategies, index, encoder, queries)
         if own_scoring is None and not isinstance(scoring, BM25Config):
-            scoring = {**preset_of(preset).scoring, **(scoring or {})} or None
+            scoring = {**way.scoring, **(scoring or {})} or None
     strategies, encoder = _static_first(strategies, index, encoder, queries)
     _check_limits(index, limits, offset, strategies)
     if operators:
@@ -92,10 +94,9 @@ def answered(
 
 
 def _as_preset(
-    name: str, then: Sequence[Strategy], index: Backend, encoder: QueryEncoder, queries: object
+    preset: Preset, name: str, then: Sequence[Strategy], index: Backend, encoder: QueryEncoder, queries: object
 ) -> tuple[list[Strategy], QueryEncoder]:
     """The strategies of a preset, and what encodes queries for it."""
-    preset = preset_of(name)
     if then:
         raise ArgumentError("A preset has its own strategies, so then has no place beside it. Leave one of them out.")
     if not preset.static or encoder.kind == "static":

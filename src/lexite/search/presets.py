@@ -32,6 +32,7 @@ class Preset:
             unless they are for static queries only.
         passages: how an index that is built for it cuts long texts, as for ``Searcher.build``; None: as by default.
         words: how such an index takes literal words: fields of :class:`lexite.scoring.words.LiteralConfig`.
+        with_tables: name of the preset that takes its place where most documents have tables (:mod:`lexite.search.tabular`).
     """
 
     description: str
@@ -40,6 +41,7 @@ class Preset:
     scoring: Mapping[str, Any] = field(default_factory=dict)
     passages: Literal["tables"] | None = None
     words: Mapping[str, Any] = field(default_factory=dict)
+    with_tables: str | None = None
 
     def chain(self) -> list[Strategy]:
         """Its strategies."""
@@ -119,10 +121,11 @@ PRESETS = {
     "cascade": Preset("Static queries, and the model only for those whose static ranking is unsure.", (("cascade", {}),)),
     "best": Preset(
         "Dense scores, MaxSim over token codes and neighbours, one after the other, for the best hundred; rows of tables as "
-        "passages, numbers in any written form.",
+        "passages, numbers in any written form. Where most documents have tables: tables.",
         BEST,
         passages="tables",
         words={"literal_numbers": "normal"},
+        with_tables="tables",
     ),
     "tables": Preset(
         "For texts with tables and numbers: rows of tables as passages, pairs of words, numbers in any written form; no second "

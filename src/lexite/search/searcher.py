@@ -26,7 +26,6 @@ from lexite.search.building import build, encoder_to_build_with, remove_own, tem
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
 from lexite.search.opening import queries_and_labels
-from lexite.search.presets import preset_of
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
@@ -37,6 +36,7 @@ from lexite.search.results import SearchHit, describe_hits
 from lexite.search.snippets import Weighing
 from lexite.search.sources import Sources, documents_of
 from lexite.search.strategy import Answer, Backend, Strategy
+from lexite.search.tabular import preset_for_documents
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
 
@@ -156,14 +156,14 @@ class Searcher:
         asked = {"vectors": vectors, "token_codes": token_codes, "token_k": token_k}
         side_data = from_dict(SideDataConfig, asked, "side files")
         words = literal_of(literal)
-        if preset is not None:
-            way = preset_of(preset)
-            side_data, words = way.side_data(side_data), way.words_over(words)
-            passages, scoring = way.passages_over(passages), way.recorded_over(scoring)
-        cutting, weights = passages_of(passages), field_weights_of(field_weights)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
         documents = documents_of(sources, texts, read, report)
+        if preset is not None:
+            way, documents = preset_for_documents(preset, documents)
+            side_data, words = way.side_data(side_data), way.words_over(words)
+            passages, scoring = way.passages_over(passages), way.recorded_over(scoring)
+        cutting, weights = passages_of(passages), field_weights_of(field_weights)
         encoder = encoder_to_build_with(vocabulary, prefix=prefix, profile=profile, terms=terms, **model)
         with temporary_folder() if path is None else contextlib.nullcontext() as own:
             indexer = Indexer.create(
