@@ -174,7 +174,7 @@ def eval_verb(
         write_json(report.to_json(), json_file)
 
 
-def _preset_over(name: str, collections: Sequence[Path], split: str, read: ReadOptions) -> Preset:
+def _preset_over(name: str, collections: Sequence[str | Path], split: str, read: ReadOptions) -> Preset:
     """The preset that suits the documents of the collections.
 
     Raises:

@@ -100,13 +100,14 @@ def index_verb(
     numbers: Mapping[str, Any] = scoring.values
     if preset is not None and preset_of(preset).static and not static:
         raise WrongUsage(f"The preset {preset} needs the static table. Leave --no-static out.")
+    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     check_index_folder(output, overwrite=overwrite)
     documents, report = open_documents(sources, read)
     if preset is not None:
         chosen, documents = preset_for_documents(preset, documents)
-        side, words, passages = chosen.side_data(side), chosen.words_over(words), chosen.passages_over(passages)
+        side, words = chosen.side_data(side), chosen.words_over(words)
+        cutting = passages_of(chosen.passages_over(passages))
         numbers = chosen.recorded_over(numbers)
-    cutting, weights = passages_of(passages), field_weights_of(field_weight)
     started, began = time.monotonic(), time.time_ns()
     encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
     indexer = Indexer.create(

@@ -155,15 +155,15 @@ class Searcher:
         began = time.time_ns()
         asked = {"vectors": vectors, "token_codes": token_codes, "token_k": token_k}
         side_data = from_dict(SideDataConfig, asked, "side files")
-        words = literal_of(literal)
+        words, weights = literal_of(literal), field_weights_of(field_weights)
+        cutting = passages_of(passages)
         if path is not None:
             check_index_folder(path, overwrite=overwrite)
         documents = documents_of(sources, texts, read, report)
         if preset is not None:
             way, documents = preset_for_documents(preset, documents)
             side_data, words = way.side_data(side_data), way.words_over(words)
-            passages, scoring = way.passages_over(passages), way.recorded_over(scoring)
-        cutting, weights = passages_of(passages), field_weights_of(field_weights)
+            cutting, scoring = passages_of(way.passages_over(passages)), way.recorded_over(scoring)
         encoder = encoder_to_build_with(vocabulary, prefix=prefix, profile=profile, terms=terms, **model)
         with temporary_folder() if path is None else contextlib.nullcontext() as own:
             indexer = Indexer.create(
