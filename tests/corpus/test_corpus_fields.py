@@ -252,3 +252,33 @@ def test_the_name_as_it_is_written_comes_first(tmp_path: Path):
     assert (document.id, document.text) == ("2", "yes")
     (document,) = read_documents(tmp_path / "a.csv", ReadOptions(id_field="id", text_field="Text"))
     assert (document.id, document.text) == ("1", "no")
+
+
+def test_a_type_for_a_field_that_nothing_keeps_is_told(tmp_path: Path):
+    path = jsonl(tmp_path / "a.jsonl", {"Year": 1, "d": 3})
+    report = ReadReport()
+    assert fields(path, report, fields="year", field_type=("year=text", "d=text", "nope=integer", "text=list")) == [
+        {"Year": "1"}
+    ]
+    assert report.notes == [
+        "No document keeps a field 'd', so its --field-type has no effect.",
+        "No document keeps a field 'nope', so its --field-type has no effect.",
+        "No document keeps a field 'text', so its --field-type has no effect.",
+    ]
+
+
+def test_a_column_that_is_text_because_of_an_odd_cell_is_told_once(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,year,price,code,note\n1,x,2020,1,A1,\n2,y,2021,2.5,7,maybe\n3,z,n/a,-,B2,2\n4,w,2022,3,C3,\n")
+    report = ReadReport()
+    read = fields(path, report)
+    assert [each["year"] for each in read] == ["2020", "2021", "n/a", "2022"]
+    assert report.notes == [
+        f"{path}: the field 'year' is kept as text. Most of its values can be read as a whole number, but 'n/a' cannot. "
+        "Leave such cells empty, or confirm with --field-type year=text.",
+        f"{path}: the field 'price' is kept as text. Most of its values can be read as a number, but '-' cannot. "
+        "Leave such cells empty, or confirm with --field-type price=text.",
+    ]
+    confirmed = ReadReport()
+    fields(path, confirmed, field_type=("year=text", "price=text"))
+    assert confirmed.notes == []

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexite.corpus import Document, ReadOptions, ReadReport, read_documents
-from lexite.corpus.kinds import markdown
+from lexite.corpus.kinds import BY_SUFFIX, markdown
+from lexite.corpus.table_rows import row_groups
 from lexite.errors import CorpusError, MissingExtraError
 
 
@@ -486,3 +487,95 @@ def test_reading_markdown_loads_nothing_heavy(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["1", "[]"]
     assert io.StringIO(done.stderr).read() == ""
+
+
+# Tables -----------------------------------------------------------------------------------------------------------------
+
+GRID = (("", "2019", "2018", "2017"), ("Office", "1,234", "", "(5)"), ("Store", "", "6", ""), ("", "", "", ""))
+GRID_LINES = "| 2019 | 2018 | 2017\nOffice | 1,234 | | (5)\nStore | | 6 |"
+
+
+def extracted(kind: str, data: bytes) -> str:
+    """The text that a kind finds, in this process."""
+    (found,) = BY_SUFFIX[f".{kind}"].extract(io.BytesIO(data), f"a.{kind}")
+    return found.text
+
+
+def html_table() -> bytes:
+    rows = ("".join(f"<td> {cell} </td>" for cell in row) for row in GRID)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>".encode()
+
+
+def rst_table() -> bytes:
+    rows = "".join("".join(f"   {'* -' if number == 0 else '  -'} {cell}\n" for number, cell in enumerate(row)) for row in GRID)
+    return f".. list-table::\n\n{rows}".encode()
+
+
+def office_table(kind: str) -> bytes:
+    made, file = pytest.importorskip(kind), io.BytesIO()
+    if kind == "docx":
+        document = made.Document()
+        table = document.add_table(rows=4, cols=4)
+    else:
+        document = made.Presentation()
+        slide = document.slides.add_slide(document.slide_layouts[6])
+        table = slide.shapes.add_table(4, 4, 0, 0, 9_000_000, 3_000_000).table
+    for row, cells in enumerate(GRID):
+        for column, text in enumerate(cells):
+            table.cell(row, column).text = text
+    document.save(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["html", "rst", "docx", "pptx"])
+def test_empty_cells_keep_their_places(kind: str):
+    pytest.importorskip({"html": "selectolax", "rst": "docutils"}.get(kind, kind))
+    data = {"html": html_table, "rst": rst_table}.get(kind, lambda: office_table(kind))()
+    text = extracted(kind, data)
+    assert text == GRID_LINES
+    assert [group.text for group in row_groups(text, 3)] == ["Office, 2019 1,234, 2017 (5)", "Store, 2018 6"]
+
+
+SPANS = """<table><tr><th rowspan=2>Plan</th><th></th><th colspan="2">Home</th><th colspan=2>Abroad</th></tr>
+<tr><td></td><td>2019</td><td>2018</td><td>2019</td><td>2018</td></tr>
+<tr><td>Rate</td><td></td><td>4</td><td>3</td><td></td><td>1</td></tr>
+<tr><td>a|b</td><td></td><td></td><td></td><td>8</td></tr></table><p>After.</p>"""
+
+
+def test_cells_that_span_columns_and_rows():
+    pytest.importorskip("selectolax")
+    text = extracted("html", SPANS.encode())
+    assert text == ("Plan | Home | | Abroad |\n| 2019 | 2018 | 2019 | 2018\nRate | 4 | 3 | | 1\na\\|b | | | 8 |\n\nAfter.")
+    rows = ["Plan Rate, Home 2019 4, Home 2018 3, Abroad 2018 1", "Plan a|b, Abroad 2019 8"]
+    assert [group.text for group in row_groups(text, 3)] == rows
+
+
+def test_spans_in_restructured_text():
+    pytest.importorskip("docutils")
+    table = "+------+------+------+\n| Plan | Home        |\n|      +------+------+\n|      | 2019 | 2018 |\n+------+------+------+\n"
+    text = extracted("rst", (table + "| Rate |      | 3    |\n+------+------+------+\n\nAfter.\n").encode())
+    assert text == "Plan | Home |\n| 2019 | 2018\nRate | | 3\n\nAfter."
+
+
+def test_a_cell_of_word_that_spans_columns_is_written_once():
+    library, file = pytest.importorskip("docx"), io.BytesIO()
+    document = library.Document()
+    table = document.add_table(rows=2, cols=3)
+    for row, cells in enumerate((("", "Home", ""), ("Rate", "4", "3"))):
+        for column, text in enumerate(cells):
+            table.cell(row, column).text = text
+    table.cell(0, 1).merge(table.cell(0, 2))
+    document.save(file)
+    assert extracted("docx", file.getvalue()) == "| Home |\nRate | 4 | 3"
+
+
+def test_tables_within_cells_and_hostile_spans():
+    pytest.importorskip("selectolax")
+    nested = b"<table><tr><td>a</td><td>b<table><tr><td></td><td>c</td><td>d</td></tr></table></td><td>e</td></tr></table>x"
+    assert extracted("html", nested).split() == ["a", "b", "c", "|", "d", "e", "x"]
+    wide = (
+        b"<table><tr>"
+        + b"<td colspan=99999 rowspan=99999>a</td>" * 2000
+        + b"</tr><tr><td colspan=-3 rowspan=x>b</td></tr></table>"
+    )
+    assert extracted("html", wide).split().count("a") == 2000

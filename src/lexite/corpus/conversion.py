@@ -13,6 +13,7 @@ from lexite.corpus.records import FieldValue
 
 FieldType = Literal["text", "integer", "number", "boolean", "date", "datetime", "list"]
 TYPES: tuple[str, ...] = get_args(FieldType)
+_NARROW: tuple[FieldType, ...] = ("integer", "number", "boolean", "date", "datetime")  # the narrower before the wider
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")  # no leading zeros, which a code has and a number has not
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -64,7 +65,7 @@ def inferred(cells: Iterable[str]) -> FieldType:
     >>> inferred(["1", "", "-20"]), inferred(["1", "2.5"]), inferred(["007"]), inferred(["TRUE", "false"]), inferred([])
     ('integer', 'number', 'text', 'boolean', 'text')
     """
-    left: list[FieldType] = ["integer", "number", "boolean", "date", "datetime"]
+    left: list[FieldType] = list(_NARROW)
     some = False
     for cell in cells:
         if not cell or cell.isspace():
@@ -74,6 +75,20 @@ def inferred(cells: Iterable[str]) -> FieldType:
         if not left:
             return "text"
     return left[0] if some else "text"
+
+
+def odd_one(cells: Iterable[str]) -> tuple[FieldType, str] | None:
+    """Why a column is text though most of its cells have a narrower type: that type, and the first cell that has it not.
+
+    >>> odd_one(["2020", "n/a", "2021"]), odd_one(["a", "b", "1"]), odd_one(["1", "2"])
+    (('integer', 'n/a'), None, None)
+    """
+    filled = [cell for cell in cells if cell and not cell.isspace()]
+    for kind in _NARROW:
+        odd = [cell for cell in filled if not _reads(cell, kind)]
+        if odd and 2 * len(odd) < len(filled):
+            return kind, odd[0]
+    return None
 
 
 def _reads(cell: str, kind: str) -> bool:

@@ -73,14 +73,17 @@ def _caption(text: str, start: int) -> str:
 
 
 def heads_of_columns(table: Table) -> list[str]:
-    """The heads of a table's columns, those of several rows one after the other; empty for a column without.
+    r"""The heads of a table's columns, those of several rows one after the other; empty for a column without.
 
     A row of heads that is shorter than the table stands over its last columns. Where these are a multiple, it is spread evenly:
-    two heads over four columns count for two each, and a single one for all.
+    two heads over four columns count for two each, and a single one for all. In a row that is as long as the table, an empty
+    cell behind a head belongs to it, as where one head spans two columns; the first column is none of them.
 
     >>> flat = tables_in("Both plans: Domestic | Other . 2019 | 2018 | 2019 | 2018 . Rate | 4% | 3% | 2% | 1%")[0]
     >>> heads_of_columns(flat)
     ['', 'Domestic 2019', 'Domestic 2018', 'Other 2019', 'Other 2018']
+    >>> heads_of_columns(tables_in("| Home | | Abroad\nPlan | 2019 | 2018 | 2019\nRate | 4% | 3% | 2%")[0])
+    ['Plan', 'Home 2019', 'Home 2018', 'Abroad 2019']
     """
     width = max(len(row.cells) for row in table.rows)
     heads: list[list[str]] = [[] for _ in range(width)]
@@ -88,6 +91,8 @@ def heads_of_columns(table: Table) -> list[str]:
         cells = row.cells
         if len(cells) == width:
             spread = list(cells)
+            for column in range(2, width):
+                spread[column] = spread[column] or spread[column - 1]
         elif (width - 1) % len(cells) == 0:
             spread = ["", *(cell for cell in cells for _ in range((width - 1) // len(cells)))]
         else:

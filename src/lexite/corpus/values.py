@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lexite.corpus.conversion import TYPES, converted, inferred, storable
+from lexite.corpus.conversion import TYPES, converted, inferred, odd_one, storable
 from lexite.corpus.options import BadRecord, ReadOptions, ReadReport
 from lexite.corpus.records import FieldValue, unusable_name
 from lexite.errors import ConfigError
@@ -65,6 +65,8 @@ class FieldTypes:
         self._seen: set[str] = set()
         self.held = dict(held or {})
         asked = dict(map(_parsed_type, options.field_type))
+        self._asked_types = tuple(asked)
+        self._kept_names: set[str] = set()
         self.given = {name: kind for name, kind in self.held.items() if kind not in _WIDENING} | asked
         self._types = {name: kind for name, kind in self.held.items() if kind in _WIDENING}  # 2.5 may follow 2 there too
         self._left_out: dict[tuple[str, str], int] = {}
@@ -99,6 +101,17 @@ class FieldTypes:
         """Settles the type of a field."""
         self._types[name] = kind
 
+    def keep(self, name: str) -> None:
+        """Says that documents keep a field of this name."""
+        self._kept_names.add(name.lower())
+
+    def note_odd_one(self, where: str, name: str, kind: str, cell: str) -> None:
+        """Notes that a column of a table is text because of a few of its cells."""
+        self._report.note(
+            f"{where}: the field {name!r} is kept as text. Most of its values can be read as {_NOUNS[kind]}, but {_shown(cell)} cannot. "
+            f"Leave such cells empty, or confirm with --field-type {name}=text."
+        )
+
     def leave_out(self, where: str, name: str, reason: str) -> None:
         """Notes that a field is left out of a source, once for each."""
         if (where, name) not in self._left_out:
@@ -106,10 +119,13 @@ class FieldTypes:
             self._report.note(f"{where}: the field {name!r} is left out: {reason}.")
 
     def finish(self) -> None:
-        """Notes the fields that were asked for and never seen."""
+        """Notes the fields that were asked for and never seen, and those that were given a type and are not kept."""
         for name in self._wanted or ():
             if name not in self._seen:
                 self._report.note(f"No document has the field {name!r} of --fields.")
+        for name in self._asked_types:
+            if name.lower() not in self._kept_names:
+                self._report.note(f"No document keeps a field {name!r}, so its --field-type has no effect.")
 
 
 class SourceFields:
@@ -138,6 +154,7 @@ class SourceFields:
             self._ignored.add(name)
             return False
         self._kept.add(name)
+        self._types.keep(name)
         return True
 
     def leave_out(self, name: str, reason: str) -> None:
@@ -152,8 +169,12 @@ class SourceFields:
         """Settles the types of the columns of a table of text by its first rows; what is settled already stays."""
         for position, name in enumerate(columns):
             if self.keeps(name) and self._types.settled(name) is None:
-                self._types.settle(name, inferred(row[position] for row in rows if len(row) == len(columns)))
+                cells = [row[position] for row in rows if len(row) == len(columns)]
+                kind = inferred(cells)
+                self._types.settle(name, kind)
                 self._inferred.add(name)
+                if kind == "text" and (found := odd_one(cells)) is not None:
+                    self._types.note_odd_one(self._where, name, *found)
 
     def read(self, record: Mapping[str, object], tell: Callable[[str], None] | None = None) -> dict[str, FieldValue]:
         """The values of a record with types of their own, as JSON and Parquet have.
@@ -235,7 +256,7 @@ class SourceFields:
         return found
 
     def _problem(self, name: str, value: object, kind: str) -> str:
-        shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+        shown = _shown(value)
         if name in self._types.held:
             return f"the field {name!r} is {shown}, but must be {_NOUNS[kind]}, as in the index."
         if self._types.type_given(name):
@@ -244,6 +265,12 @@ class SourceFields:
         after = " there" if name in self._inferred else " before"
         advice = f"Take it as text: --field-type {name}=text."
         return f"the field {name!r} is {shown}, but {before} {_NOUNS[kind]}{after}. {advice}"
+
+
+def _shown(value: object) -> str:
+    """A value for a message."""
+    written = repr(value)
+    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}…"
 
 
 def _parsed_type(written: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from lexite.corpus.kinds import Extracted
 from lexite.corpus.kinds.decoding import decoded, heading, indented, joined, one_line, without_title
+from lexite.corpus.kinds.table_lines import Cell, TableLines
 
 _CHARSET = re.compile(
     rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]+encoding\s*=\s*["']([\w.:-]+)""", re.IGNORECASE
@@ -98,19 +99,23 @@ class _Writer:
         self._mark = ""  # what the next line begins with, in an item of a list
         self._line_of = ""  # li or tr, where the next line goes on with what is above it
         self._last_line_of = ""
+        self._table = TableLines()
+        self._cells: list[Cell] = []  # of the row so far; the text of the last is still inline
 
     def text(self, text: str) -> None:
         """Text within a block."""
         self._inline.append(text)
 
-    def cell(self) -> None:
-        """A cell of a table begins."""
-        if any(part.strip() for part in self._inline):
-            self._inline.append(" | ")
+    def cell(self, columns: int, rows: int) -> None:
+        """A cell of a table begins, which spans so many columns and rows."""
+        self._end_cell()
+        self._cells.append(Cell("", columns, rows))
 
     def begin(self, tag: str) -> None:
         """A block begins."""
         self.flush()
+        if tag == "table":
+            self._end_table()
         if tag in _LEVELS:
             self._level = _LEVELS[tag]
         elif tag in ("li", "tr"):
@@ -124,21 +129,46 @@ class _Writer:
         elif tag in ("li", "tr"):
             self._mark = self._line_of = ""
         elif tag in ("ul", "ol", "table"):
+            self._end_table()
             self._last_line_of = ""
 
     def code(self, text: str) -> None:
         """A block of code."""
         self.flush()
         if text.strip():
+            self._end_table()
             self.blocks.append(indented(text))
             self._last_line_of = ""
 
+    def finished(self) -> list[str]:
+        """All blocks."""
+        self.flush()
+        self._end_table()
+        return self.blocks
+
+    def _end_cell(self) -> None:
+        if self._cells:
+            self._cells[-1] = self._cells[-1]._replace(text="".join(self._inline))
+            self._inline.clear()
+
+    def _end_table(self) -> None:
+        if self._table:
+            self.blocks.append(self._table.text())
+            self._last_line_of = "tr"
+        self._table = TableLines()
+
     def flush(self) -> None:
         """Ends a line."""
+        if self._cells:
+            self._end_cell()
+            self._table.add(self._cells)
+            self._cells, self._mark, self._line_of = [], "", ""
+            return
         line = one_line("".join(self._inline)) if self._inline else ""
         self._inline.clear()
         if not line:
             return
+        self._end_table()
         if self._level:
             self.blocks.append(heading(line, self._level))
             self._last_line_of = ""
@@ -168,10 +198,18 @@ def _blocks(root: Any) -> list[str]:
             if tag in _BLOCKS or tag in _LEVELS:
                 writer.begin(tag)
             elif tag in _CELLS:
-                (writer.cell if node.css_first(_INSIDE_LAYOUT) is None else writer.flush)()
+                if node.css_first(_INSIDE_LAYOUT) is None:
+                    writer.cell(_span(node, "colspan"), _span(node, "rowspan"))
+                else:
+                    writer.flush()
         node = child if child is not None else _next(node, root, writer)
-    writer.flush()
-    return writer.blocks
+    return writer.finished()
+
+
+def _span(node: Any, name: str) -> int:
+    """How many columns or rows a cell spans."""
+    written = (node.attributes.get(name) or "").strip()
+    return int(written) if written.isascii() and written.isdigit() and len(written) < 6 else 1
 
 
 def _next(node: Any, root: Any, writer: _Writer) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from lexite.corpus.kinds.decoding import one_line
+from lexite.corpus.kinds.table_lines import Cell, TableLines
 from lexite.corpus.options import BadFile
 
 _PROPERTIES = "http://schemas.openxmlformats.org/package/2006/relationships/metadata/core-properties"
@@ -57,16 +58,18 @@ def _property(properties: Any, name: str) -> object:
 
 
 def rows(table: Any) -> str:
-    """A table, one row a line. A cell that spans several columns is written once."""
-    return "\n".join(filter(None, (_row(row.cells) for row in table.rows)))
+    """A table, one row a line. A cell that spans several columns is written in the first."""
+    lines = TableLines()
+    for row in table.rows:
+        lines.add(_cells(row))
+    return lines.text()
 
 
-def _row(cells: Iterable[Any]) -> str:
-    texts: list[str] = []
+def _cells(row: Any) -> Iterator[Cell]:
     seen: set[int] = set()
-    for cell in cells:
+    for _ in range(getattr(row, "grid_cols_before", 0)):  # where a row of DOCX begins to the right of the others
+        yield Cell("")
+    for cell in row.cells:
         key = id(getattr(cell, "_tc", cell))
-        if key not in seen:
-            seen.add(key)
-            texts.append(one_line(cell.text))
-    return " | ".join(filter(None, texts))
+        yield Cell("" if key in seen else cell.text)
+        seen.add(key)

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from lexite.corpus.kinds import Extracted
 from lexite.corpus.kinds.decoding import decoded, heading, indented, joined, one_line, without_title
+from lexite.corpus.kinds.table_lines import Cell, TableLines
 from lexite.corpus.options import BadFile
 
 _SETTINGS = {
@@ -47,13 +48,17 @@ def extract(file: IO[bytes], name: str) -> Iterator[Extracted]:
 
 def _tree(text: str) -> Any:
     import docutils.core
+    import docutils.nodes
     import docutils.utils
 
     _accept_everything()
     try:
-        return docutils.core.publish_doctree(text, settings_overrides={**_SETTINGS, "warning_stream": io.StringIO()})
+        tree = docutils.core.publish_doctree(text, settings_overrides={**_SETTINGS, "warning_stream": io.StringIO()})
     except docutils.utils.SystemMessage as error:
         raise BadFile(f"docutils cannot read it ({one_line(str(error))[:200]}).", "malformed") from None
+    for message in list(tree.findall(docutils.nodes.system_message)):  # what docutils would say is no text of the file
+        message.parent.remove(message)
+    return tree
 
 
 def _accept_everything() -> None:
@@ -131,9 +136,8 @@ class _Writer:
                 self.write(child, level + 1)
         elif tag in _LINES:
             self._add(indented(node.astext()))
-        elif tag == "row":
-            cells = (one_line(entry.astext()) for entry in node.children)
-            self._add(" | ".join(cell for cell in cells if cell), below="row")
+        elif tag == "tgroup":
+            self._add(_table(node))
         elif tag == "list_item":
             self._item(node, level)
         elif tag in _PARAGRAPHS or not hasattr(node, "children") or tag == "#text":
@@ -157,3 +161,26 @@ class _Writer:
         else:
             self.blocks.append(block)
         self._last = below
+
+
+def _table(group: Any) -> str:
+    """The rows of a table, those of its head first."""
+    lines = TableLines()
+    for part in group.children:
+        for row in part.children if part.tagname in ("thead", "tbody") else ():
+            lines.add(
+                Cell(_text_of_cell(entry), entry.get("morecols", 0) + 1, entry.get("morerows", 0) + 1) for entry in row.children
+            )
+    return lines.text()
+
+
+def _text_of_cell(entry: Any) -> str:
+    """What a cell says. Numbers such as ``(5)`` and ``5.`` are lists to docutils, whose items are counted from there."""
+    written = []
+    for child in entry.children:
+        if child.tagname == "enumerated_list" and child.get("enumtype") == "arabic":
+            numbered = enumerate(child.children, start=child.get("start", 1))
+            written += [f"{child['prefix']}{number}{child['suffix']} {item.astext()}" for number, item in numbered]
+        else:
+            written.append(child.astext())
+    return " ".join(written)
