@@ -552,7 +552,8 @@ def test_cells_that_span_columns_and_rows():
 
 def test_spans_in_restructured_text():
     pytest.importorskip("docutils")
-    table = "+------+------+------+\n| Plan | Home        |\n|      +------+------+\n|      | 2019 | 2018 |\n+------+------+------+\n"
+    rule = "+------+------+------+\n"
+    table = f"{rule}| Plan | Home        |\n|      +------+------+\n|      | 2019 | 2018 |\n{rule}"
     text = extracted("rst", (table + "| Rate |      | 3    |\n+------+------+------+\n\nAfter.\n").encode())
     assert text == "Plan | Home |\n| 2019 | 2018\nRate | | 3\n\nAfter."
 

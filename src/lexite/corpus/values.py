@@ -108,8 +108,8 @@ class FieldTypes:
     def note_odd_one(self, where: str, name: str, kind: str, cell: str) -> None:
         """Notes that a column of a table is text because of a few of its cells."""
         self._report.note(
-            f"{where}: the field {name!r} is kept as text. Most of its values can be read as {_NOUNS[kind]}, but {_shown(cell)} cannot. "
-            f"Leave such cells empty, or confirm with --field-type {name}=text."
+            f"{where}: the field {name!r} is kept as text. Most of its values can be read as {_NOUNS[kind]}, "
+            f"but {_shown(cell)} cannot. Leave such cells empty, or confirm with --field-type {name}=text."
         )
 
     def leave_out(self, where: str, name: str, reason: str) -> None:

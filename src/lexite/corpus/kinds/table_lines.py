@@ -26,16 +26,16 @@ class Cell(NamedTuple):
 
 
 class TableLines:
-    """Takes the rows of a table, and writes them.
+    r"""Takes the rows of a table, and writes them.
 
     A cell that spans several columns or rows is written in the first, and the others are empty. A column that is empty in all
-    rows is left out, and so is an empty row. A bar within a cell is written ``\\|``, as in Markdown.
+    rows is left out, and so is an empty row. A bar within a cell is written ``\|``, as in Markdown.
 
     >>> table = TableLines()
     >>> table.add([Cell(""), Cell("Rent", columns=2)])
     >>> table.add([Cell("Office"), Cell(""), Cell("5")])
     >>> table.text()
-    '| Rent |\\nOffice | | 5'
+    '| Rent |\nOffice | | 5'
     """
 
     def __init__(self) -> None:
