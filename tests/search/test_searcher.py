@@ -17,6 +17,7 @@ from lexite.errors import ArgumentError, ConfigError, CorpusError, IndexFormatEr
 from lexite.index import BM25Index
 from lexite.scoring import BM25Config
 from lexite.search import Answer, SearchHit
+from lexite.search.strategies import Hybrid
 from lexite.terms import EncodedQueries, LatentTermEncoder
 
 TEXTS = ["The cow gives milk.", "The moon moves the sea.", "Read a json file.", "The trial of a drug in patients."]
@@ -332,6 +333,14 @@ def test_texts_get_numbers_that_are_free(searcher: Searcher) -> None:
         (lambda s: s.add([Document("a", None)]), "must be text"),
         (lambda s: s.search("a", then=[lambda answer: None]), "must give an Answer"),
         (lambda s: s.search("a", then=[7]), "not a int"),
+        (lambda s: s.search("a", then=7), "not a int"),
+        (lambda s: s.search("a", then="hybrid"), "not a str"),
+        (lambda s: s.search("a", then=Hybrid), r"Hybrid is a class, and a strategy is an object of it: Hybrid\(\)"),
+        (lambda s: s.search("a", liked=7), "Ids are text, or a list of texts, not a int"),
+        (lambda s: s.search("a", liked=[0]), "liked takes ids of documents, which are text, not a int"),
+        (lambda s: s.search("a", disliked=[None]), "disliked takes ids of documents, which are text, not a NoneType"),
+        (lambda s: s.more_like([1]), "more_like takes ids of documents"),
+        (lambda s: s.more_like(None), "More like which documents"),
         (lambda s: s.search("a", then=[lambda answer: answer.with_rankings([["1"]])]), "not a str"),
         (lambda s: s.search(["a", "b"], then=[lambda answer: answer.with_rankings(answer.rankings[:1])]), "1 rankings for 2"),
         (lambda s: Searcher.build(texts=["a"], vocabulary=s.queries.encoder, profile="tiny"), "no profile 'tiny'"),

@@ -18,7 +18,7 @@ from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.operators import without_operators
 from lexite.search.presets import Preset
 from lexite.search.queries import ModelQueries, QueryEncoder, static_queries_of
-from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies
+from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies, strategies_of
 from lexite.search.tabular import preset_for_index
 from lexite.terms.queries import EncodedQueries
 
@@ -53,8 +53,8 @@ def answered(
     preset: str | None = None,
     offset: int = 0,
     operators: bool = False,
-    liked: Sequence[str] | str = (),
-    disliked: Sequence[str] | str = (),
+    liked: Iterable[str] | str | None = None,
+    disliked: Iterable[str] | str | None = None,
     **others: Any,
 ) -> Answer:
     """Encodes, searches, and runs the strategies.
@@ -67,7 +67,8 @@ def answered(
         raise ArgumentError(f"A search has no option '{unknown}'. It has {', '.join(OPTIONS)}.")
     check_top_k(top_k)
     limits = {name: value for name, value in others.items() if value is not None}
-    strategies = [then] if callable(then) else list(then or ())
+    strategies = strategies_of(then)
+    good, bad = ids_given(liked, "liked"), ids_given(disliked, "disliked")
     if preset is not None:
         way = preset_for_index(preset, index)
         strategies, encoder = _as_preset(way, preset, strategies, index, encoder, queries)
@@ -85,10 +86,10 @@ def answered(
     check_needs(strategies, index, encoder)
     wanted = top_k + offset
     asked = Answer(encoded, [], wanted, index, options, encoder, label)
-    if len(liked) or len(disliked):
+    if good or bad:
         from lexite.search.strategies.feedback import judged_queries
 
-        asked = dataclasses.replace(asked, queries=judged_queries(asked, liked, disliked))
+        asked = dataclasses.replace(asked, queries=judged_queries(asked, good, bad))
     answer = run_strategies(asked.asked_again(asked.queries, depth_of(strategies, wanted)), strategies)
     return dataclasses.replace(answer, rankings=[list(ranked[offset:wanted]) for ranked in answer.rankings])
 
@@ -121,7 +122,7 @@ def documents_like(
     **options: Any,
 ) -> Answer:
     """The answer to a query that has the terms of documents, which are no hits; arguments and errors as for ``more_like``."""
-    given = listed_ids(ids)
+    given = ids_given(ids, "more_like")
     if not given:
         raise ArgumentError("More like which documents? Name one at least by its id.")
     check_top_k(top_k)
@@ -132,6 +133,18 @@ def documents_like(
     answer = answered(index, encoder, label, own_scoring, no_terms(index), depth, liked=given, **options)
     others = [hit for hit in answer.rankings[0] if hit.id not in given]
     return dataclasses.replace(answer.with_rankings([others[offset : offset + top_k]]), top_k=top_k)
+
+
+def ids_given(ids: Iterable[str] | str | None, name: str) -> list[str]:
+    """Ids of documents as a list, each once; None is none.
+
+    Raises:
+        ArgumentError: they are no texts.
+    """
+    given = [] if ids is None else listed_ids(ids)
+    if strange := [type(each).__name__ for each in given if not isinstance(each, str)]:
+        raise ArgumentError(f"{name} takes ids of documents, which are text, not a {strange[0]}.")
+    return list(dict.fromkeys(given))
 
 
 def no_terms(index: Backend) -> EncodedQueries:
@@ -185,7 +198,7 @@ def texts_of(queries: object) -> list[str]:
 
 def _check_limits(index: Backend, limits: Mapping[str, Any], offset: int, then: object) -> None:
     """Refuses options of a search that cannot have their effect."""
-    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+    if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)) or offset < 0:
         raise ArgumentError(f"offset is {offset!r}, but must be a whole number and not negative.")
     for name in ("min_score", "min_coverage"):
         if name in limits and (isinstance(limits[name], bool) or not isinstance(limits[name], (int, float))):

@@ -327,17 +327,18 @@ class Searcher:
         if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
             raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
         weighing = self._weighing(answer.backend, answer.encoder) if passages else None
+        scorings = answer.scorings or [answer.options["scoring"]] * len(answer.queries)
         return [
             describe_hits(
                 answer.backend,
                 query,
                 hits,
-                scoring=answer.options["scoring"],
+                scoring=scoring,
                 label=self.label,
                 weighing=weighing,
                 passages_per_hit=passages_per_hit,
             )
-            for query, hits in zip(answer.queries, answer.rankings, strict=True)
+            for query, hits, scoring in zip(answer.queries, answer.rankings, scorings, strict=True)
         ]
 
     def more_like(

@@ -13,7 +13,7 @@ searched again. It may be a plain function. A class is only for its settings.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -132,6 +132,8 @@ class Answer:
             ``min_coverage`` where they were given. :meth:`asked_again` keeps them.
         encoder: what encodes queries: a model, or a static table; None where nobody gave one.
         label: words for a latent term; None where nobody gave them.
+        scorings: of each query, where a strategy asked some with another scoring than that of the options; hits are explained
+            by it.
     """
 
     queries: EncodedQueries
@@ -141,6 +143,7 @@ class Answer:
     options: Mapping[str, Any] = field(default_factory=dict)
     encoder: QueryEncoder | None = None
     label: Callable[[int], str] | None = None
+    scorings: Sequence[BM25Config] | None = None
 
     def with_rankings(self, rankings: Sequence[Sequence[Hit]]) -> Answer:
         """The same question with other hits: their order counts, and they are ranked from 1 again.
@@ -168,7 +171,7 @@ class Answer:
         check_words(self.backend, queries)
         depth = max([self.top_k, *map(len, self.rankings)]) if top_k is None else top_k
         found = self.backend.search(queries, depth, **{**self.options, **options})
-        return dataclasses.replace(self, queries=queries, rankings=found)
+        return dataclasses.replace(self, queries=queries, rankings=found, scorings=None)
 
 
 class Strategy(Protocol):
@@ -181,6 +184,26 @@ class Strategy(Protocol):
     def __call__(self, answer: Answer, /) -> Answer:
         """Gives the better answer."""
         ...
+
+
+def strategies_of(then: object) -> list[Strategy]:
+    """One strategy or several as a list; None is none.
+
+    Raises:
+        ArgumentError: one is no function, or a class that was not called.
+    """
+    if then is None:
+        return []
+    given: list[Any] = [then] if callable(then) or isinstance(then, str) or not isinstance(then, Iterable) else list(then)
+    for strategy in given:
+        if isinstance(strategy, type):
+            raise ArgumentError(f"{strategy.__name__} is a class, and a strategy is an object of it: {strategy.__name__}().")
+        if not callable(strategy):
+            raise ArgumentError(
+                f"A strategy is a function, or an object that can be called, not a {type(strategy).__name__}. "
+                "lexite.search.strategies has those that come with lexite."
+            )
+    return given
 
 
 def check_words(backend: Backend, queries: EncodedQueries) -> None:
@@ -238,12 +261,10 @@ def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:
     """Hands an answer from one strategy to the next.
 
     Raises:
-        ArgumentError: one is no function, or gives something else than an answer with a ranking for each query.
+        ArgumentError: one is no strategy, or gives something else than an answer with a ranking for each query.
     """
-    for strategy in strategies:
+    for strategy in strategies_of(strategies):
         name = getattr(strategy, "__name__", type(strategy).__name__)
-        if not callable(strategy):
-            raise ArgumentError(f"A strategy is a function, or an object that can be called, not a {name}.")
         found = strategy(answer)
         if not isinstance(found, Answer):
             raise ArgumentError(f"The strategy {name} gave a {type(found).__name__}. It must give an Answer.")

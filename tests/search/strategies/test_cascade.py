@@ -185,3 +185,15 @@ def test_a_floor_for_queries_holds_for_the_model_too(index, cascade):
 def test_first_ten_in_common():
     hits = [Hit(f"d{number}", 1.0, number + 1, number) for number in range(20)]
     assert common(hits, hits) == 1.0 and common(hits, hits[10:]) == 0.0 and common(hits[:2], hits[1:]) == 0.5
+
+
+@pytest.mark.parametrize("sureness", [0.0, 1.54, 4.0])
+def test_hits_are_explained_by_the_scoring_that_found_them(cascade, sureness):
+    """The parts of all terms add up to the score, whichever weight the words had."""
+    searcher = with_sureness(cascade, sureness)
+    for hits in searcher.search(QUERIES):
+        for hit in hits:
+            if len(hit.terms) < 5:  # all terms are shown
+                assert sum(term.contribution for term in hit.terms) == pytest.approx(hit.score, rel=1e-5)
+    found = [hit for hits in searcher.search(QUERIES, then=[Cascade(sureness)]) for hit in hits]
+    assert [hit.terms for hit in found] == [hit.terms for hits in searcher.search(QUERIES) for hit in hits]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import pytest
 from scipy.sparse import csr_array
 
-from lexite.errors import ArgumentError
+from lexite.errors import ArgumentError, ConfigError
 from lexite.index import EncodedQueries
 from lexite.ranking import Hit
 from lexite.search import Answer
-from lexite.search.strategies import Chain
+from lexite.search.strategies import STRATEGIES, Cascade, Chain, Outside
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,26 @@ def test_chains_are_associative() -> None:
 def test_an_empty_chain_changes_nothing_and_a_bad_strategy_is_named() -> None:
     assert Chain([])(asked()).rankings == asked().rankings
     with pytest.raises(ArgumentError, match="not a int"):
-        Chain([7])(asked())  # type: ignore[list-item]
+        Chain([7])  # type: ignore[list-item]
+
+
+def test_a_chain_takes_a_single_strategy_and_an_iterator_too() -> None:
+    one = Shifted(1.0, 200, ("model",))
+    for chain in (Chain(one), Chain(step for step in [one])):  # type: ignore[arg-type]
+        assert (chain.candidates, chain.needs) == (200, {"model"})
+        assert chain(asked()).rankings == one(asked()).rankings == chain(asked()).rankings
+    with pytest.raises(ArgumentError, match=r"Shifted is a class, and a strategy is an object of it: Shifted\(\)"):
+        Chain([Shifted])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values())
+def test_settings_are_checked_when_a_strategy_is_made(strategy: Any) -> None:
+    needed = {"source": {}} if strategy is Outside else {}
+    strategy(**needed)
+    wrong = {"candidates": (0, -1, 2.5, True), "weight": (float("nan"), float("inf"), -1.0, "x"), "fusion": ("sum",)}
+    tried = [(field.name, value) for field in dataclasses.fields(strategy) for value in wrong.get(field.name, ())]
+    tried += [("sureness", float("nan"))] if strategy is Cascade else []
+    assert tried
+    for name, value in tried:
+        with pytest.raises(ConfigError, match=name):
+            strategy(**needed, **{name: value})

@@ -72,8 +72,6 @@ def test_what_comes_in_is_what_the_search_allows() -> None:
 @pytest.mark.parametrize(
     ("outside", "error", "message"),
     [
-        (Outside(), ArgumentError, "Give one of them: run= or source="),
-        (Outside(run="x", source={}), ArgumentError, "Give one of them"),
         (Outside(run="/nowhere.run"), CorpusError, "does not exist"),
         (Outside(source=lambda text: 3), ArgumentError, "not a int"),
         (Outside(source=lambda text: ["d1"]), ArgumentError, "ids with scores"),
@@ -84,3 +82,9 @@ def test_what_is_no_ranking_is_refused(outside: Outside, error: type[Exception],
     searcher, _, _ = drawn(10)
     with pytest.raises(error, match=message):
         searcher.rank("0", then=outside)
+
+
+@pytest.mark.parametrize("given", [{}, {"run": "x", "source": {}}])
+def test_an_outside_ranking_has_one_origin(given: dict[str, object]) -> None:
+    with pytest.raises(ArgumentError, match=r"Give one of them: run= \(--outside-run\) or source="):
+        Outside(**given)  # type: ignore[arg-type]

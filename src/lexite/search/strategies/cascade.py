@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexite.config import option
 from lexite.errors import ArgumentError
+from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategy import Answer
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Cascade:
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     static_first: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        check_settings(self, "cascade")
+
     def __call__(self, answer: Answer) -> Answer:
         """Gives static rankings to sure queries, and those of the model to others.
 
@@ -72,15 +76,16 @@ class Cascade:
         scoring = dataclasses.replace(base, literal_weight=self.static_literal_weight)
         found = answer.asked_again(static, depth, scoring=scoring)
         unsure = np.flatnonzero(self.measured(found, scoring) < self.sureness).tolist()
+        scorings = [scoring] * len(found.rankings)
         if not unsure:
-            return found
+            return dataclasses.replace(found, scorings=scorings)
         asked = by_model(unsure)
         scoring = dataclasses.replace(base, literal_weight=self.model_literal_weight)
         options = {**_options_of(unsure, answer), "scoring": scoring}
         rankings = list(found.rankings)
         for number, hits in zip(unsure, answer.backend.search(asked, depth, **options), strict=True):
-            rankings[number] = hits
-        return dataclasses.replace(found, queries=_replaced(static, unsure, asked), rankings=rankings)
+            rankings[number], scorings[number] = hits, scoring
+        return dataclasses.replace(found, queries=_replaced(static, unsure, asked), rankings=rankings, scorings=scorings)
 
     def measured(self, found: Answer, scoring: BM25Config) -> NDArray[np.float64]:
         """How sure each query of a static answer is; 0 without hits.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lexite.search.strategy import Answer, Strategy, depth_of, run_strategies
+from lexite.search.strategy import Answer, Strategy, depth_of, run_strategies, strategies_of
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,16 @@ class Chain:
     Chains are associative: ``Chain([Chain([a, b]), c])``, ``Chain([a, Chain([b, c])])`` and ``[a, b, c]`` give the same.
 
     Attributes:
-        strategies: the strategies, in their order.
+        strategies: the strategies, in their order; or a single one.
+
+    Raises:
+        ArgumentError: one is no function, or a class that was not called.
     """
 
     strategies: Sequence[Strategy]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strategies", strategies_of(self.strategies))
 
     @property
     def candidates(self) -> int:

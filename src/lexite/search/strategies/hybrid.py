@@ -17,6 +17,7 @@ from lexite.config import option
 from lexite.errors import ArgumentError
 from lexite.ranking.fusion import Fusion, fused
 from lexite.ranking.hits import Hit
+from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategies.dense_scores import FROM_TEXT_HELP, candidate_scores, exhaustive_rankings, needs_of
 from lexite.search.strategies.newcomers import allowed_documents, has_numbers, newcomers
 from lexite.search.strategies.rescoring import ranked_anew, scores_of
@@ -37,6 +38,9 @@ class Rescore:
 
     candidates: int = option(100, CANDIDATES_HELP, minimum=1)
     from_text: bool = option(False, FROM_TEXT_HELP)
+
+    def __post_init__(self) -> None:
+        check_settings(self, "rescore")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -87,6 +91,9 @@ class Hybrid:
     exhaustive: bool = option(False, "Let documents in that the first stage missed, from a dense ranking of all vectors.")
     limit: int = option(EXHAUSTIVE_LIMIT, "Documents of an index above which an exhaustive ranking is refused.", minimum=1)
     from_text: bool = option(False, FROM_TEXT_HELP)
+
+    def __post_init__(self) -> None:
+        check_settings(self, "hybrid")
 
     @property
     def needs(self) -> frozenset[str]:

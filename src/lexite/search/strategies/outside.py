@@ -17,6 +17,7 @@ from lexite.config import option
 from lexite.errors import ArgumentError, CorpusError
 from lexite.ranking.fusion import Fusion, fused
 from lexite.ranking.hits import Hit
+from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategies.newcomers import allowed_documents, has_numbers, newcomers
 from lexite.search.strategies.rescoring import ranked_anew, scores_of
 
@@ -44,6 +45,10 @@ class Outside:
             another searcher; or a mapping of such rankings by the text of the query, or by its id where ``queries`` says which
             query has which.
         query_ids: the id of each query by its text, in place of a file.
+
+    Raises:
+        ConfigError: a setting of the wrong type, or outside its limits.
+        ArgumentError: there is neither a run nor a source, or both.
     """
 
     run: str = option("", "TREC run with the outside ranking.")
@@ -53,6 +58,13 @@ class Outside:
     candidates: int = option(100, "Hits of each query that are fused, from either ranking.", minimum=1)
     source: Source | None = option(None, "", hidden=True)
     query_ids: Mapping[str, str] | None = option(None, "", hidden=True)
+
+    def __post_init__(self) -> None:
+        check_settings(self, "outside")
+        if (self.source is None) == (not self.run):
+            raise ArgumentError(
+                "An outside ranking comes from a TREC run or from a source. Give one of them: run= (--outside-run) or source=."
+            )
 
     def __call__(self, answer: Answer) -> Answer:
         """Ranks anew."""
@@ -78,7 +90,7 @@ class Outside:
         """The best candidates of the outside ranking for a query, by id; empty where it does not have the query.
 
         Raises:
-            ArgumentError: there is no source, or it gives something else than ids and scores.
+            ArgumentError: the source gives something else than ids and scores.
             CorpusError: a file cannot be read.
         """
         source = self._source()
@@ -91,8 +103,6 @@ class Outside:
         return dict(best)
 
     def _source(self) -> Source:
-        if (self.source is None) == (not self.run):
-            raise ArgumentError("An outside ranking comes from a TREC run or from a source. Give one of them: run= or source=.")
         return _read_run(self.run, _changed(self.run)) if self.source is None else self.source
 
     def _ids(self) -> Mapping[str, str]:
