@@ -111,3 +111,15 @@ def test_steering_and_feedback_are_second_stages_of_the_command_line(lexite, ind
     assert [hit.id for hit in searcher.search("milk", then=Feedback(documents=1, over="words"))] == [hit["id"] for hit in fed]
     assert lexite(*words, "vector-feedback").status == 1
     assert lexite(*words, "feedback", "--steer-mute", "word:milk").status == 2
+
+
+def test_what_is_said_of_saved_queries_is_no_result(lexite, index: Path, tmp_path: Path) -> None:
+    path, kept = tmp_path / "q.json", ["--save-terms", tmp_path / "q.json"]
+    (line,) = lexite("search", index, "milk", "--static", "--json", *kept).out.splitlines()
+    assert json.loads(line)["query"] == "milk"
+    run = lexite("search", index, "milk", "--static", "--run", "-", *kept).out.splitlines()
+    assert run and all(len(row.split()) == 6 for row in run)
+    told = lexite("search", index, "milk", "--preset", "fast", "--json", *kept)
+    assert "These queries were asked with --literal-weight 1.0. Say so beside --terms too." in told.err
+    again = lexite("search", index, "--terms", path, "--literal-weight", "1.0", "--json")
+    assert [hit["score"] for hit in hits_of(again.out)] == pytest.approx([hit["score"] for hit in hits_of(told.out)], rel=1e-5)

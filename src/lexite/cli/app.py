@@ -196,7 +196,11 @@ def _in_plain_words(wrong: typer.TyperException) -> str:
 
 
 def _with_flags(message: str, verb: str) -> str:
-    """A message with the options of a verb as the command line has them: ``--overwrite`` for ``overwrite=True``."""
+    """A message with the options of a verb as the command line has them: ``--overwrite`` for ``overwrite=True``.
+
+    >>> _with_flags("It is there. Say overwrite=True, in Python Searcher.build(..., overwrite=True).", "index")
+    'It is there. Say --overwrite.'
+    """
     if verb not in VERBS:
         return message
     command: Any = get_command(build_app(verb))
@@ -209,6 +213,7 @@ def _with_flags(message: str, verb: str) -> str:
             return match[0]
         return f"{flags[match['name']]} {match['value']}" if match["value"] else flags[match["name"]]
 
+    message = re.sub(r", in Python .*?(?=\.(?:\s|$))", "", message)  # what is said there of options, for those who write it
     return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|\.\.\.|'(?P<value>[^']*)')", flag, message)
 
 

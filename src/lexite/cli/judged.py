@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexite.cli.output import WrongUsage, say
+from lexite.cli.options import flag
+from lexite.cli.output import WrongUsage
 from lexite.ranking.hits import Hit
 from lexite.wording import counted
 
 if TYPE_CHECKING:
     from lexite.corpus import Query
     from lexite.search import Searcher, SearchHit
+
+logger = logging.getLogger("lexite")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,12 @@ class Judged:
         else:
             found, ids = searcher.expanded([query.text for query in queries], **given), [query.id for query in queries]
         write_term_queries(self.path, ids, found, searcher.label)
-        say(f"{counted(len(ids), 'query', 'queries')}: {self.path}")
+        scored, own = searcher.scoring or searcher.index.scoring, searcher.index.scoring
+        others = [each.name for each in fields(scored) if getattr(scored, each.name) != getattr(own, each.name)]
+        logger.info("%s: %s", counted(len(ids), "query", "queries"), self.path)
+        if others:
+            beside = " ".join(f"{flag(name)} {getattr(scored, name)}" for name in others)
+            logger.warning("These queries were asked with %s. Say so beside --terms too.", beside)
 
 
 def _without_operators(options: Mapping[str, Any]) -> dict[str, Any]:
