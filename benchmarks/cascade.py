@@ -10,34 +10,24 @@ those of encoding a query, on the first ``--timed`` queries.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("LEXITE_THREADS", "1")
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from judged_collections import indexed_collections, judged_parser, ndcg
 
 from lexite import LatentTermEncoder
-from lexite.corpus import ReadOptions
-from lexite.corpus.passages import PassageConfig
-from lexite.evaluation.cache import StateCache
-from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
-from lexite.evaluation.latent import LatentSystem
-from lexite.evaluation.measures import evaluate_run
+from lexite.evaluation.judged import JudgedCollection
 from lexite.files import write_json
 from lexite.index import BM25Index
 from lexite.ranking.hits import Hit
-from lexite.ranking.trec import run_from_hits
-from lexite.scoring.words import LiteralConfig
 from lexite.search.queries import static_queries_of
 from lexite.search.strategies import Cascade
 from lexite.search.strategy import Answer
@@ -48,25 +38,15 @@ DEPTH = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collections", nargs="+")
-    parser.add_argument("--vocabulary", default="default")
-    parser.add_argument("--cache", help="folder for token states, as of lexite eval --cache")
+    parser = judged_parser(__doc__)
     parser.add_argument("--share", type=float, default=0.52, help="of queries that are left to the table, for the last part")
     parser.add_argument("--timed", type=int, default=100, help="queries that are timed")
-    parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     torch.set_num_threads(1)
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
-    states = None if args.cache is None else StateCache(args.cache, encoder)
-    system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), static=True, passages=PassageConfig())
     rows, sums = dict[str, dict[str, Any]](), dict[str, Any]()
-    for opened in open_collections(args.collections, "test"):
-        collection = read_collection(opened, ReadOptions(skip_bad=True))
-        with tempfile.TemporaryDirectory(prefix="lexite-cascade-") as folder:
-            index = system.indexed(Path(folder) / "index", collection)
-            rows[collection.name] = measured(index, system.queries(collection), collection, encoder, args.timed)
-            del index  # its files are mapped
+    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache, static=True):
+        rows[collection.name] = measured(index, queries, collection, encoder, args.timed)
         print(collection.name, {name: value for name, value in rows[collection.name].items() if name != "queries"}, flush=True)
         sums = {"at": at_thresholds(rows), "left out in turn": left_out(rows, args.share)}
         if args.json is not None:
@@ -83,12 +63,6 @@ def measured(
     static = table.encode(collection.query_texts)
     base = index.scoring
 
-    def ndcg(rankings: Sequence[Sequence[Hit]]) -> NDArray[np.float64]:
-        own = [[hit for hit in hits if hit.id != query.id] for hits, query in zip(rankings, collection.queries, strict=True)]
-        run = run_from_hits([query.id for query in collection.queries], own)
-        found = evaluate_run(collection.qrels, run).per_query["nDCG@10"]
-        return np.array([found[query.id] for query in collection.queries])
-
     def searched(queries: EncodedQueries, weight: float) -> list[list[Hit]]:
         return index.search(queries, DEPTH + 1, scoring=dataclasses.replace(base, literal_weight=weight))
 
@@ -98,13 +72,14 @@ def measured(
     rankings = searched(static, strategy.static_literal_weight)
     scoring = dataclasses.replace(base, literal_weight=strategy.static_literal_weight)
     sure = strategy.measured(Answer(static, rankings, DEPTH, index), scoring)
-    values = {
-        "static": ndcg(searched(static, base.literal_weight)),
-        "static, own weight": ndcg(rankings),
-        "model": ndcg(searched(by_model, base.literal_weight)),
-        "model, own weight": ndcg(searched(by_model, strategy.model_literal_weight)),
-        "cascade": ndcg(cascaded(by_model).rankings),
+    ways = {
+        "static": searched(static, base.literal_weight),
+        "static, own weight": rankings,
+        "model": searched(by_model, base.literal_weight),
+        "model, own weight": searched(by_model, strategy.model_literal_weight),
+        "cascade": cascaded(by_model).rankings,
     }
+    values = {name: ndcg(found, collection) for name, found in ways.items()}
     texts = collection.query_texts[:n_timed]
     one = [dataclasses.replace(answer, rankings=[hits]) for answer, hits in zip(_each(static, index), rankings, strict=True)]
     times = {

@@ -11,27 +11,20 @@ The stand-in is made from the docstrings of Python's standard library: the summa
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from judged_collections import indexed_collections, judged_parser, ndcg
 
 from lexite import Document, LatentTermEncoder, Searcher
-from lexite.corpus import ReadOptions, builtin_documents
-from lexite.corpus.passages import PassageConfig
-from lexite.evaluation.cache import StateCache
-from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
-from lexite.evaluation.latent import LatentSystem
-from lexite.evaluation.measures import evaluate_run
+from lexite.corpus import builtin_documents
+from lexite.evaluation.judged import JudgedCollection
 from lexite.files import write_json
-from lexite.ranking.trec import run_from_hits
-from lexite.scoring.words import LiteralConfig
 from lexite.search.queries import ModelQueries
 from lexite.terms.queries import EncodedQueries
 
@@ -40,32 +33,23 @@ SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collections", nargs="*")
-    parser.add_argument("--vocabulary", default="default")
-    parser.add_argument("--cache", help="folder for token states, as of lexite eval --cache")
+    parser = judged_parser(__doc__, collections="*")
     parser.add_argument("--sampled", type=int, default=100, help="documents for each seed")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--python-docs", type=Path, help="write the stand-in for questions about code here")
-    parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     if args.python_docs is not None:
         python_docs(args.python_docs)
     if not args.collections:
         return
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
-    states = None if args.cache is None else StateCache(args.cache, encoder)
     found: dict[str, Any] = {}
-    for opened in open_collections(args.collections, "test"):
-        collection = read_collection(opened, ReadOptions(skip_bad=True))
-        with tempfile.TemporaryDirectory(prefix="lexite-words-") as folder:
-            system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), passages=PassageConfig())
-            index = system.indexed(Path(folder) / "index", collection)
-            with Searcher(index, ModelQueries(encoder), encoder.label) as searcher:
-                found[collection.name] = {
-                    "nDCG@10": judged(searcher, collection, system.queries(collection)),
-                    **pseudo(searcher, collection, args.sampled, args.seeds),
-                }
+    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache):
+        with Searcher(index, ModelQueries(encoder), encoder.label) as searcher:
+            found[collection.name] = {
+                "nDCG@10": judged(searcher, collection, queries),
+                **pseudo(searcher, collection, args.sampled, args.seeds),
+            }
         print(collection.name, found[collection.name], flush=True)
         if args.json is not None:
             write_json(args.json, found)
@@ -76,9 +60,7 @@ def judged(searcher: Searcher, collection: JudgedCollection, queries: EncodedQue
     values = {}
     for weight in WEIGHTS:
         rankings = searcher.rank(queries, 101, scoring={"literal_weight": weight})
-        own = [[hit for hit in hits if hit.id != query.id] for hits, query in zip(rankings, collection.queries, strict=True)]
-        run = run_from_hits([query.id for query in collection.queries], own)
-        values[str(weight)] = round(evaluate_run(collection.qrels, run).mean["nDCG@10"], 4)
+        values[str(weight)] = round(float(ndcg(rankings, collection).mean()), 4)
     return values
 
 

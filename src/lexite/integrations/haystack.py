@@ -14,7 +14,7 @@ from lexite.errors import ArgumentError, ConfigError, MissingExtraError
 from lexite.errors import FilterError as LexiteFilterError
 from lexite.integrations.shared.documents import Content, FoundDocument, KeptDocuments, Translate
 from lexite.integrations.shared.haystack_filters import condition_of
-from lexite.integrations.shared.metadata import fields_of, metadata_of
+from lexite.integrations.shared.metadata import fields_of, shown_metadata
 from lexite.search.strategies import STRATEGIES
 
 try:
@@ -325,9 +325,7 @@ def _as_lexite(document: HaystackDocument) -> Document:
 
 
 def _as_haystack(stored: StoredDocument, content: str, score: float | None = None) -> HaystackDocument:
-    meta, extra = metadata_of(stored.fields)
-    if stored.title:
-        meta.setdefault("title", stored.title)
+    meta, extra = shown_metadata(stored)
     known = {"id": stored.id, "content": content, "meta": meta, "score": score, **extra}
     return HaystackDocument.from_dict(known)
 

@@ -13,7 +13,7 @@ from lexite.errors import ArgumentError, ConfigError, MissingExtraError
 from lexite.index.conditions import Condition
 from lexite.integrations.shared.conditions import Conditions
 from lexite.integrations.shared.documents import Content, FoundDocument, KeptDocuments, Translate, unique
-from lexite.integrations.shared.metadata import fields_of, metadata_of
+from lexite.integrations.shared.metadata import fields_of, shown_metadata
 from lexite.integrations.shared.mongo import condition_of
 from lexite.search import Searcher
 
@@ -282,7 +282,5 @@ def _shown(found: FoundDocument, *, score: bool = False) -> LangChainDocument:
 
 
 def _as_langchain(stored: StoredDocument, content: str) -> LangChainDocument:
-    metadata, _ = metadata_of(stored.fields)
-    if stored.title:
-        metadata.setdefault("title", stored.title)
+    metadata, _ = shown_metadata(stored)
     return LangChainDocument(id=stored.id, page_content=content, metadata=metadata)

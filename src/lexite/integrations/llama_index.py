@@ -13,7 +13,7 @@ from lexite.errors import ArgumentError, ConfigError, FilterError, MissingExtraE
 from lexite.index.conditions import Condition, Negation, Operator
 from lexite.integrations.shared.conditions import Conditions, all_of, any_of
 from lexite.integrations.shared.documents import Content, FoundDocument, KeptDocuments, Translate, unique
-from lexite.integrations.shared.metadata import fields_of, metadata_of
+from lexite.integrations.shared.metadata import fields_of, shown_metadata
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -253,9 +253,7 @@ def _as_node(stored: StoredDocument, content: str) -> BaseNode:
     if NODE in stored.fields:
         known = {NODE: stored.fields[NODE], NODE_TYPE: stored.fields.get(NODE_TYPE)}
         return metadata_dict_to_node(known, content)
-    metadata, _ = metadata_of(stored.fields)
-    if stored.title:
-        metadata.setdefault("title", stored.title)
+    metadata, _ = shown_metadata(stored)
     return TextNode(id_=stored.id, text=content, metadata=metadata)
 
 

@@ -13,24 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexite.errors import FilterError
-from lexite.index.conditions import (
-    Both,
-    Comparison,
-    Condition,
-    Contains,
-    Either,
-    IsNull,
-    Leaf,
-    Like,
-    Negation,
-    OneOf,
-    Operator,
-)
+from lexite.index import conditions
+from lexite.index.conditions import Condition, Operator
 from lexite.index.field_types import ID_FIELD, FieldType
 
-NOTHING: Condition = IsNull(ID_FIELD)
+NOTHING: Condition = conditions.IsNull(ID_FIELD)
 """Lets no document pass: each has an id."""
-EVERYTHING: Condition = Negation(NOTHING)
+EVERYTHING: Condition = conditions.Negation(NOTHING)
 """Lets all documents pass."""
 ORDERS: tuple[Operator, ...] = ("<", "<=", ">", ">=")
 
@@ -59,15 +48,15 @@ class Conditions:
         if self._holds_lists(field):
             texts = value if isinstance(value, (list, tuple)) else [value]
             return self.contains_all(field, texts)
-        return self._definite(Comparison(field, "=", _plain(field, value)))
+        return self._definite(conditions.Comparison(field, "=", _plain(field, value)))
 
     def differs(self, field: str, value: Any) -> Condition:
         """The opposite of :meth:`equal`: documents without the field pass, unless the value is None."""
-        return Negation(self.equal(field, value))
+        return conditions.Negation(self.equal(field, value))
 
     def ordered(self, field: str, operator: Operator, value: Any) -> Condition:
         """The field is less than a value, or greater. Nothing is less or greater than None."""
-        return NOTHING if value is None else self._definite(Comparison(field, operator, _plain(field, value)))
+        return NOTHING if value is None else self._definite(conditions.Comparison(field, operator, _plain(field, value)))
 
     def one_of(self, field: str, values: Iterable[Any]) -> Condition:
         """The field has one of some values; None among them stands for documents without the field.
@@ -79,20 +68,20 @@ class Conditions:
         there = [value for value in listed if value is not None]
         parts: list[Condition] = []
         if there and self._holds_lists(field):
-            parts += [self._definite(Contains(field, _text(field, value))) for value in there]
+            parts += [self._definite(conditions.Contains(field, _text(field, value))) for value in there]
         elif there:
-            parts.append(self._definite(OneOf(field, tuple(_plain(field, value) for value in there))))
+            parts.append(self._definite(conditions.OneOf(field, tuple(_plain(field, value) for value in there))))
         if len(there) < len(listed):
             parts.append(self._null(field))
         return any_of(parts)
 
     def contains_all(self, field: str, values: Iterable[Any]) -> Condition:
         """A list of texts has all of some texts."""
-        return all_of([self._definite(Contains(field, _text(field, value))) for value in values])
+        return all_of([self._definite(conditions.Contains(field, _text(field, value))) for value in values])
 
     def like(self, field: str, pattern: str, *, any_case: bool = False) -> Condition:
         """A text is like a pattern of SQL, in which a backslash stands before what means itself."""
-        return self._definite(Like(field, _text(field, pattern), any_case))
+        return self._definite(conditions.Like(field, _text(field, pattern), any_case))
 
     def has_part(self, field: str, part: str, *, any_case: bool = False) -> Condition:
         r"""A text has another one somewhere.
@@ -105,7 +94,7 @@ class Conditions:
 
     def exists(self, field: str, there: bool = True) -> Condition:
         """The document has the field, or lacks it."""
-        return Negation(self._null(field)) if there else self._null(field)
+        return conditions.Negation(self._null(field)) if there else self._null(field)
 
     def _holds_lists(self, field: str) -> bool:
         return self.types.get(field) == "list"
@@ -114,23 +103,27 @@ class Conditions:
         return self.absent_is_null and field != ID_FIELD and field not in self.types
 
     def _null(self, field: str) -> Condition:
-        return EVERYTHING if self._missing(field) else IsNull(field)
+        return EVERYTHING if self._missing(field) else conditions.IsNull(field)
 
-    def _definite(self, leaf: Leaf) -> Condition:
+    def _definite(self, leaf: conditions.Leaf) -> Condition:
         """A comparison that is false where it would be unknown."""
-        return NOTHING if self._missing(leaf.field) else Both((leaf, Negation(IsNull(leaf.field))))
+        return (
+            NOTHING
+            if self._missing(leaf.field)
+            else conditions.Both((leaf, conditions.Negation(conditions.IsNull(leaf.field))))
+        )
 
 
 def all_of(parts: Iterable[Condition]) -> Condition:
     """The conjunction; of no conditions it is true."""
     listed = tuple(parts)
-    return listed[0] if len(listed) == 1 else Both(listed) if listed else EVERYTHING
+    return listed[0] if len(listed) == 1 else conditions.Both(listed) if listed else EVERYTHING
 
 
 def any_of(parts: Iterable[Condition]) -> Condition:
     """The disjunction; of no conditions it is false."""
     listed = tuple(parts)
-    return listed[0] if len(listed) == 1 else Either(listed) if listed else NOTHING
+    return listed[0] if len(listed) == 1 else conditions.Either(listed) if listed else NOTHING
 
 
 def _plain(field: str, value: Any) -> Any:

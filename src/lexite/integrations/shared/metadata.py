@@ -11,10 +11,13 @@ import datetime
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lexite.corpus.records import FieldValue, unusable_name
 from lexite.errors import CorpusError
+
+if TYPE_CHECKING:
+    from lexite.index import StoredDocument
 
 RECORD = "_metadata"
 """The field of what no other field can hold: JSON with ``rest``, ``made`` and ``extra``."""
@@ -76,6 +79,14 @@ def metadata_of(fields: Mapping[str, FieldValue]) -> tuple[dict[str, Any], dict[
     made = {RECORD, *kept.get("made", ())}
     found = {name: value for name, value in fields.items() if name not in made}
     return {**found, **kept.get("rest", {})}, kept.get("extra", {})
+
+
+def shown_metadata(stored: StoredDocument) -> tuple[dict[str, Any], dict[str, Any]]:
+    """:func:`metadata_of` a stored document, with its title among the metadata where it has one and they have none."""
+    metadata, kept = metadata_of(stored.fields)
+    if stored.title:
+        metadata.setdefault("title", stored.title)
+    return metadata, kept
 
 
 def _within(values: Mapping[str, Any], prefix: str) -> dict[str, FieldValue]:
