@@ -162,3 +162,11 @@ def test_queries_that_are_not_utf8(lexite, tiny_index: Path, monkeypatch: pytest
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n")))
     assert lexite("search", tiny_index).error.startswith("Standard input, line 1: not valid UTF-8 (byte 0xe9).")
     assert "not valid in the encoding" in lexite("search", tiny_index, "caf\udce9").error
+
+
+def test_snippets_show_headings_without_their_marks() -> None:
+    text = "# Tides ##\n\nThe sea is #1.\n## C # ##\nIt rises.\n    # no heading\n\n#tag is none.\n\nEnd ##"
+    (found,) = snippets(text)
+    assert found.text == "Tides The sea is #1. C # It rises. # no heading #tag is none. End ##"
+    assert text[found.start : found.end].startswith("Tides") and text[found.start : found.end].endswith("End ##")
+    assert "".join(part.text for part in snippets(text, 10)).replace(" ", "") == found.text.replace(" ", "")

@@ -166,7 +166,7 @@ class FieldCollector:
         self._text_bounds = list[int]()
 
     def begin_document(self) -> None:
-        """Says that the next passages are those of another document."""
+        """Begins another document, whose passages come next."""
         self._known = {}
         self._text_bounds.append(len(self._texts))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.corpus.passages import heading_lines
 from lexite.index.explanation import Explanation
 from lexite.scoring.rows import SparseRows, slice_rows
 from lexite.scoring.words import LiteralConfig
@@ -24,7 +25,7 @@ class Passage:
     """A part of a document's text.
 
     Attributes:
-        text: the part, with runs of white space as one blank.
+        text: the part, with runs of white space as one blank, and headings without their marks.
         start: where it begins in the document's text, in characters.
         end: where it ends.
     """
@@ -35,10 +36,12 @@ class Passage:
 
 
 def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
-    """Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
+    r"""Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
 
     >>> [passage.text for passage in snippets("One. Two is here. Three.", 14)]
     ['One.', 'Two is here.', 'Three.']
+    >>> [passage.text for passage in snippets("## At night ##\n\nThe sea is #1.")]
+    ['At night The sea is #1.']
     """
     found: list[Passage] = []
     for piece in _pieces(text, characters):
@@ -52,10 +55,10 @@ def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
 
 def _pieces(text: str, characters: int) -> Iterator[Passage]:
     """The sentences of a text; those of more than ``characters`` in parts."""
-    start = 0
+    start, marks = 0, _marks(text)
     for end, following in [*((match.start(), match.end()) for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
         piece: Passage | None = None
-        for word in _words(text, start, end, characters):
+        for word in _words(text, start, end, characters, marks):
             if piece is None:
                 piece = word
             elif len(piece.text) + 1 + len(word.text) <= characters:
@@ -68,9 +71,21 @@ def _pieces(text: str, characters: int) -> Iterator[Passage]:
         start = following
 
 
-def _words(text: str, start: int, end: int, characters: int) -> Iterator[Passage]:
-    """The words of a part of a text; those of more than ``characters`` cut."""
+def _marks(text: str) -> frozenset[int]:
+    """Where the marks before and behind the words of headings begin: ``## At night ##``."""
+    found: set[int] = set()
+    for line in heading_lines(text) if "#" in text else ():
+        end = line.start + len(text[line.start : line.end].rstrip())
+        begin = text.find(line.words, line.start) + len(line.words)
+        found |= {line.start, end - len(text[begin:end].strip())}
+    return frozenset(found)
+
+
+def _words(text: str, start: int, end: int, characters: int, marks: frozenset[int]) -> Iterator[Passage]:
+    """The words of a part of a text, without marks of headings; those of more than ``characters`` cut."""
     for match in _WORD.finditer(text, start, end):
+        if match.start() in marks:
+            continue
         for begin in range(match.start(), match.end(), characters):
             stop = min(begin + characters, match.end())
             yield Passage(text[begin:stop], begin, stop)
