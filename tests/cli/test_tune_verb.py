@@ -42,3 +42,11 @@ def test_what_does_not_fit_is_refused(lexite, tiny_index: Path, words: list[str]
 
 def test_an_index_without_vectors_is_named(lexite, tiny_index: Path) -> None:
     assert "dense vectors" in lexite("tune", tiny_index).error
+
+
+def test_judgements_that_say_nothing_choose_nothing(lexite, tiny_index: Path, collection: Path, tmp_path: Path) -> None:
+    """None of the judged documents is in the index, so each weight has the same worth: none."""
+    (tmp_path / "q.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tgone\t1\nq2\tlost\t1\n")
+    words = ["--queries", collection / "queries.jsonl", "--qrels", tmp_path / "q.tsv", "--from-text"]
+    shown = lexite("tune", tiny_index, *words).out
+    assert "All weights answer these queries alike" in shown and "Use it" not in shown

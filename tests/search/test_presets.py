@@ -64,6 +64,9 @@ def test_what_an_index_is_built_with_for_a_preset(tiny_vocabulary: Path, documen
     assert passages is not None and passages.table_words > 0
     assert (built.index.scoring.k1, built.index.scoring.literal_weight) == (1.5, 4.5)
     assert built.search("milk of the cow", preset="tables") == built.search("milk of the cow")
+    other = r"needs an index that was built for it.*'lexite index --preset tables'"
+    with Searcher.build(documents, vocabulary=tiny_vocabulary) as plain, pytest.raises(ArgumentError, match=other):
+        plain.search("milk of the cow", preset="tables")
     by_shell = tmp_path / "s"
     words_of_command = ["index", documents, "-o", by_shell, "--vocabulary", tiny_vocabulary, "--preset", "tables", "--k1", "2"]
     assert main([str(word) for word in words_of_command]) == 0

@@ -95,6 +95,9 @@ def _show(chosen: LearnedWeight, index: Path) -> None:
     if chosen.cross_validated is not None:
         first = chosen.values[0.0]
         say(f"Cross-validated: {chosen.measure} {chosen.cross_validated:.4f}, and {first:.4f} without dense scores.")
+    if len(set(chosen.values.values())) == 1:
+        say("All weights answer these queries alike, so they say nothing about the weight.")
+        return
     options = f"--hybrid-weight {chosen.weight:.3g} --hybrid-fusion {chosen.strategy.fusion}"
     from_text = " --hybrid-from-text" if chosen.strategy.from_text else ""
     say(f"Use it: lexite search {quoted(index)} --then hybrid {options}{from_text}")

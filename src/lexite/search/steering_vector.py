@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FORMAT, FORMAT_VERSION = "lexite-steering-vector", 1
 SHARPNESS = 10.0
+MOST_BOOST = 1e6
+"""Of a concept or a latent; far above what changes a ranking any further."""
 STEPS, TOLERANCE = 2000, 1e-9
 
 
@@ -102,13 +104,19 @@ class SteeringVector:
         if values.get("format_version") != FORMAT_VERSION:
             raise ConfigError(f"{path} has format version {values.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
         try:
-            changes = {_latent(each["term"]): Change(float(each["boost"]), float(each["mute"])) for each in values["terms"]}
+            listed = [(_latent(each["term"]), Change(float(each["boost"]), float(each["mute"]))) for each in values["terms"]]
             fingerprint = str(values["vocabulary"])
-        except (KeyError, TypeError, ValueError) as problem:
-            raise ConfigError(f"{path} is damaged: {problem!r}.") from None
-        for latent, change in changes.items():
-            if not (math.isfinite(change.boost) and change.boost >= 0 and 0 <= change.mute <= 1):
-                raise ConfigError(f"{path}: of latent {latent}, boost must be 0 or more, and mute from 0 to 1.")
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(
+                f"{path} is damaged: it needs a vocabulary and a list of terms, each with the numbers term, boost and mute."
+            ) from None
+        changes: dict[int, Change] = {}
+        for latent, change in listed:
+            if latent in changes:
+                raise ConfigError(f"{path}: latent {latent} occurs twice.")
+            if not (0 <= change.boost <= MOST_BOOST and 0 <= change.mute <= 1):
+                raise ConfigError(f"{path}: of latent {latent}, boost must be from 0 to {MOST_BOOST:g}, and mute from 0 to 1.")
+            changes[latent] = change
         return cls(changes, fingerprint)
 
 

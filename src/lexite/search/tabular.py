@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lexite.corpus.passages import TABLE_WORDS
 from lexite.corpus.table_rows import row_groups
+from lexite.errors import ArgumentError
 from lexite.search.presets import PRESETS, Preset, preset_of
 
 if TYPE_CHECKING:
@@ -74,13 +75,21 @@ def preset_for_index(name: str, index: Backend) -> Preset:
 
     Raises:
         ConfigError: there is no such preset.
+        ArgumentError: all that the preset is lies in how an index is built, and this one was built otherwise.
     """
     preset = preset_of(name)
+    if preset.words and not preset.steps and not _built_for(preset, index, some=True):
+        raise ArgumentError(
+            f"The preset '{name}' needs an index that was built for it, and this one was not. Build it again with 'lexite index "
+            f"--preset {name}', in Python Searcher.build(..., preset='{name}'), or leave the preset out."
+        )
     if preset.with_tables is not None and _built_for(PRESETS[preset.with_tables], index):
         return PRESETS[preset.with_tables]
     return preset
 
 
-def _built_for(preset: Preset, index: Backend) -> bool:
-    """Whether an index takes words as one does that is built for a preset."""
-    return index.literal is not None and all(getattr(index.literal, name) == value for name, value in preset.words.items())
+def _built_for(preset: Preset, index: Backend, *, some: bool = False) -> bool:
+    """Whether an index takes words as one does that is built for a preset, in all ways or in some."""
+    words = index.literal
+    same = [words is not None and getattr(words, name) == value for name, value in preset.words.items()]
+    return any(same) if some else all(same)

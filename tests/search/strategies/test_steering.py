@@ -207,7 +207,10 @@ def test_effects_tell_of_words_and_of_hits_that_come_and_go() -> None:
         ({"format_version": 2}, "has format version 2"),
         ({"terms": [{"term": 1, "boost": 1}]}, "is damaged"),
         ({"terms": [{"term": True, "boost": 1, "mute": 0}]}, "is damaged"),
-        ({"terms": [{"term": 1, "boost": -1, "mute": 0}]}, "boost must be 0 or more"),
+        ({"terms": [{"term": 1, "boost": -1, "mute": 0}]}, "boost must be from 0 to 1e\\+06"),
+        ({"terms": [{"term": 1, "boost": 1e7, "mute": 0}]}, "of latent 1, boost must be from 0 to 1e\\+06"),
+        ({"terms": [{"term": 1, "boost": 1, "mute": 0}] * 2}, "latent 1 occurs twice"),
+        ({"terms": {"1": 2}}, "each with the numbers term, boost and mute"),
         ({"terms": [{"term": 1, "boost": 1, "mute": 2}]}, "mute from 0 to 1"),
     ],
 )

@@ -16,7 +16,7 @@ from lexite.scoring.words import word_form
 from lexite.search.concepts import WORD, latents_named
 from lexite.search.expansion import term_space_of
 from lexite.search.labels import numbered
-from lexite.search.steering_vector import SteeringVector, steered
+from lexite.search.steering_vector import MOST_BOOST, SteeringVector, steered
 from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategy import Answer
 from lexite.wording import one_line
@@ -101,6 +101,8 @@ class Steer:
         for text in self.boost:
             match = _FACTOR.fullmatch(text)
             name, factor = (match[1], float(match[2])) if match else (text, 2.0)
+            if factor > MOST_BOOST:
+                raise ArgumentError(f"The factor of '{one_line(text)}' is more than {MOST_BOOST:g}, which is the largest.")
             found.update(dict.fromkeys(terms_named(name, label, space), factor))
         for text in self.mute:
             found.update(dict.fromkeys(terms_named(text, label, space), 0.0))
