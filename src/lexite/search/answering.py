@@ -130,6 +130,7 @@ def documents_like(
         raise ArgumentError("The documents that hits should be like are named by ids, so liked has no place beside them.")
     _check_limits(index, {}, offset, None)
     depth = top_k + offset + len(given)  # each of the documents may be among the hits
+    encoder = encoder.static if isinstance(encoder, CascadeQueries) else encoder  # there is no text to be unsure of
     answer = answered(index, encoder, label, own_scoring, no_terms(index), depth, liked=given, **options)
     others = [hit for hit in answer.rankings[0] if hit.id not in given]
     return dataclasses.replace(answer.with_rankings([others[offset : offset + top_k]]), top_k=top_k)

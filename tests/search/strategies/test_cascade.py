@@ -197,3 +197,9 @@ def test_hits_are_explained_by_the_scoring_that_found_them(cascade, sureness):
                 assert sum(term.contribution for term in hit.terms) == pytest.approx(hit.score, rel=1e-5)
     found = [hit for hits in searcher.search(QUERIES, then=[Cascade(sureness)]) for hit in hits]
     assert [hit.terms for hit in found] == [hit.terms for hits in searcher.search(QUERIES) for hit in hits]
+
+
+def test_more_like_a_document_needs_no_cascade(cascade, index):
+    expected = Searcher.open(index, static=True).more_like("d1")
+    assert expected and cascade.more_like("d1") == expected
+    assert isinstance(cascade.queries, CascadeQueries) and not cascade.queries.has_model

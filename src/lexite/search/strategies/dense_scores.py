@@ -34,7 +34,9 @@ def query_vectors(answer: Answer) -> Matrix:
     if answer.encoder is None:
         raise ArgumentError("Dense scores need what encodes the queries. Search through a Searcher, which hands it on.")
     if answer.queries.texts is None:
-        raise ArgumentError("Dense scores need the texts of the queries, which these encoded queries have not. Give texts.")
+        raise ArgumentError(
+            "Dense scores need the texts of the queries. Encoded queries may have none, and documents to be like have none."
+        )
     if not len(answer.queries):
         return np.empty((0, 0), np.float32)
     return answer.encoder.dense(list(answer.queries.texts))
