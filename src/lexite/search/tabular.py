@@ -80,8 +80,8 @@ def preset_for_index(name: str, index: Backend) -> Preset:
     preset = preset_of(name)
     if preset.words and not preset.steps and not _built_for(preset, index, some=True):
         raise ArgumentError(
-            f"The preset '{name}' needs an index that was built for it, and this one was not. Build it again with 'lexite index "
-            f"--preset {name}', in Python Searcher.build(..., preset='{name}'), or leave the preset out."
+            f"The preset '{name}' needs an index that was built for it, and this one was not. Build it again with "
+            f"'lexite index --preset {name}', in Python Searcher.build(..., preset='{name}'). Or leave the preset out."
         )
     if preset.with_tables is not None and _built_for(PRESETS[preset.with_tables], index):
         return PRESETS[preset.with_tables]
