@@ -545,7 +545,7 @@ SPANS = """<table><tr><th rowspan=2>Plan</th><th></th><th colspan="2">Home</th><
 def test_cells_that_span_columns_and_rows():
     pytest.importorskip("selectolax")
     text = extracted("html", SPANS.encode())
-    assert text == ("Plan | Home | | Abroad |\n| 2019 | 2018 | 2019 | 2018\nRate | 4 | 3 | | 1\na\\|b | | | 8 |\n\nAfter.")
+    assert text == ("Plan | Home | | Abroad |\n| 2019 | 2018 | 2019 | 2018\nRate | 4 | 3 | | 1\na\\|b | | | 8\n\nAfter.")
     rows = ["Plan Rate, Home 2019 4, Home 2018 3, Abroad 2018 1", "Plan a|b, Abroad 2019 8"]
     assert [group.text for group in row_groups(text, 3)] == rows
 
@@ -573,6 +573,8 @@ def test_a_cell_of_word_that_spans_columns_is_written_once():
 def test_tables_within_cells_and_hostile_spans():
     pytest.importorskip("selectolax")
     nested = b"<table><tr><td>a</td><td>b<table><tr><td></td><td>c</td><td>d</td></tr></table></td><td>e</td></tr></table>x"
+    layout = b"<table><tr><td><p>a</p>b</td><td>c</td><td>d</td></tr><tr><td>e</td><td>f</td></tr></table>"
+    assert extracted("html", layout) == "a\n\nb\n\nc | d\ne | f"
     assert extracted("html", nested).split() == ["a", "b", "c", "|", "d", "e", "x"]
     wide = (
         b"<table><tr>"

@@ -108,7 +108,10 @@ class _Writer:
 
     def cell(self, columns: int, rows: int) -> None:
         """A cell of a table begins, which spans so many columns and rows."""
-        self._end_cell()
+        if self._cells:
+            self._end_cell()
+        else:
+            self.flush()  # what stands before the first cell is none
         self._cells.append(Cell("", columns, rows))
 
     def begin(self, tag: str) -> None:
@@ -147,9 +150,8 @@ class _Writer:
         return self.blocks
 
     def _end_cell(self) -> None:
-        if self._cells:
-            self._cells[-1] = self._cells[-1]._replace(text="".join(self._inline))
-            self._inline.clear()
+        self._cells[-1] = self._cells[-1]._replace(text="".join(self._inline))
+        self._inline.clear()
 
     def _end_table(self) -> None:
         if self._table:

@@ -62,7 +62,6 @@ class TableLines:
 
     def text(self) -> str:
         """The rows that were taken, a line each."""
-        width = max(map(len, self._rows), default=0)
-        rows = [[*row, *[""] * (width - len(row))] for row in self._rows]
-        used = [column for column in range(width) if any(row[column] for row in rows)]
-        return "\n".join(one_line(" | ".join(row[column] for column in used)) for row in rows)
+        used = sorted({column for row in self._rows for column, cell in enumerate(row) if cell})
+        kept = ([row[column] for column in used if column < len(row)] for row in self._rows)  # a short row stays short
+        return "\n".join(one_line(" | ".join(cells)) for cells in kept)
