@@ -88,3 +88,12 @@ def test_what_is_no_ranking_is_refused(outside: Outside, error: type[Exception],
 def test_an_outside_ranking_has_one_origin(given: dict[str, object]) -> None:
     with pytest.raises(ArgumentError, match=r"Give one of them: run= \(--outside-run\) or source="):
         Outside(**given)  # type: ignore[arg-type]
+
+
+def test_the_rank_of_another_searcher_is_a_source() -> None:
+    """It gives a list of rankings, of which there is one for a text; also where nothing is found."""
+    searcher, _, _ = drawn(11)
+    (found,) = searcher.rank("0", 12, then=Outside(source=searcher.rank))
+    by_search = searcher.rank("0", 12, then=Outside(source=lambda text: searcher.search(text, passages=False)))
+    assert found and [found] == by_search
+    assert searcher.rank("0", 12, then=Outside(source=lambda text: [[]])) == searcher.rank("0", 12, then=Outside(source={}))

@@ -164,6 +164,8 @@ def _pairs(found: object) -> dict[str, float]:
             listed = list(found)  # type: ignore[call-overload]
         except TypeError:
             raise ArgumentError(f"An outside ranking is ids with scores, not a {type(found).__name__}.") from None
+        if len(listed) == 1 and isinstance(listed[0], list) and all(hasattr(each, "score") for each in listed[0]):
+            listed = listed[0]  # as rank gives for a text
         pairs = [(each.id, each.score) if hasattr(each, "score") else each for each in listed]
     try:
         if any(isinstance(pair, str) for pair in pairs):  # which would be taken apart like a pair
