@@ -81,3 +81,12 @@ def test_an_index_keeps_what_a_preset_needs(
     ]
     assert found == chain
     assert "needs the static table" in lexite("index", documents, "-o", tmp_path / "j", "--preset", "fast", "--no-static").usage
+
+
+def test_messages_say_what_to_type_and_nothing_of_python(lexite, tiny_index: Path) -> None:
+    static = lexite("search", tiny_index, "milk", "--static", "--then", "hybrid", "--hybrid-from-text").error
+    assert static == "The strategy Hybrid needs the model, but queries are encoded without it. Leave --static out."
+    vectors = lexite("search", tiny_index, "milk", "--static", "--then", "hybrid").error
+    assert vectors.endswith("the index keeps none. Build it again with 'lexite index --vectors int8'.")
+    tables = lexite("search", tiny_index, "milk", "--preset", "tables").error
+    assert "Build it again with 'lexite index --preset tables'. Or leave the preset out." in tables
