@@ -82,7 +82,12 @@ def metadata_of(fields: Mapping[str, FieldValue]) -> tuple[dict[str, Any], dict[
 
 
 def shown_metadata(stored: StoredDocument) -> tuple[dict[str, Any], dict[str, Any]]:
-    """:func:`metadata_of` a stored document, with its title among the metadata where it has one and they have none."""
+    """:func:`metadata_of` a stored document, with its title among the metadata where it has one and they have none.
+
+    >>> from lexite.index import StoredDocument
+    >>> shown_metadata(StoredDocument("d1", "Tides", "The sea rises.", {"year": 2020}))
+    ({'year': 2020, 'title': 'Tides'}, {})
+    """
     metadata, kept = metadata_of(stored.fields)
     if stored.title:
         metadata.setdefault("title", stored.title)
