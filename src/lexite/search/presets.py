@@ -111,6 +111,9 @@ BEST: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 """Chosen on SciFact, CISI, WikiQA, NFCorpus and TAT-QA, and confirmed on four others: ``docs/results/second-stages.md``."""
 
+CODE: tuple[tuple[str, Mapping[str, Any]], ...] = (("hybrid", {"fusion": "zscore", "weight": 2.0}), *BEST[1:])
+"""Measured on a stand-in for questions about code: ``docs/results/second-stages.md``."""
+
 PRESETS = {
     "default": Preset("Latent terms and words in one index, queries through the model; no second stage."),
     "fast": Preset(
@@ -133,6 +136,11 @@ PRESETS = {
         scoring={"k1": 1.5, "literal_weight": 4.5},
         passages="tables",
         words={"literal_pairs": True, "literal_numbers": "normal"},
+    ),
+    "code": Preset(
+        "For questions about code: words at 1, the steps of best, dense scores twice as heavy.",
+        CODE,
+        scoring={"literal_weight": 1.0},
     ),
 }
 
