@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lexite.backbone import TokenStates
     from lexite.evaluation.cache import StateCache
     from lexite.index import BM25Index
+    from lexite.sae import SparseCodes
     from lexite.scoring.rows import SparseRows
     from lexite.terms import LatentTermEncoder
 
@@ -81,6 +83,16 @@ class KeptQueries:
         places = self._known(texts)
         return self.model.token_states(texts) if places is None else _taken(self._states, places)
 
+    def token_codes(self, texts: Sequence[str]) -> SparseCodes:
+        """Codes of the tokens of queries."""
+        places = self._known(texts)
+        if places is None:
+            return self.model.token_codes(texts)
+        import torch
+
+        rows = torch.from_numpy(_rows(self._states.offsets, places)[1])
+        return dataclasses.replace(self._codes, values=self._codes.values[rows], indices=self._codes.indices[rows])
+
     def of_newer(self, index: BM25Index) -> KeptQueries:
         """The same: an evaluation changes no index."""
         return self
@@ -90,7 +102,7 @@ class KeptQueries:
         if "vectors" in needs:
             _ = self._vectors
         if "token_codes" in needs:
-            _ = self._states
+            _ = self._codes
 
     def _known(self, texts: Sequence[str]) -> list[int] | None:
         """The places of texts among the queries; None where one is another text."""
@@ -111,12 +123,21 @@ class KeptQueries:
 
         return concatenate(list(self.cache.states(self.collection, "query")))
 
+    @functools.cached_property
+    def _codes(self) -> SparseCodes:
+        return self.encoder.codes(self._states, self.encoder.k_for("query"))
+
 
 def _taken(states: TokenStates, places: Sequence[int]) -> TokenStates:
     """Some of the texts of a batch of states."""
     from lexite.backbone import TokenStates
 
-    begins, sizes = states.offsets[:-1][list(places)], np.diff(states.offsets)[list(places)]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    rows = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], sizes)
+    offsets, rows = _rows(states.offsets, places)
     return TokenStates(states.states[rows], offsets, states.token_ids[rows])
+
+
+def _rows(offsets: NDArray[np.int64], places: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets of some of the texts of a batch among themselves, and the rows of their tokens in the batch."""
+    begins, sizes = offsets[:-1][list(places)], np.diff(offsets)[list(places)]
+    own = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return own, np.arange(own[-1]) + np.repeat(begins - own[:-1], sizes)

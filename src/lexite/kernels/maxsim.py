@@ -66,19 +66,13 @@ def maxsim_codes(
     scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float32)
     if not len(queries) or not len(scores):
         return scores
-    n_latents = len(atoms)
-    _check_latents(latents, n_latents)
-    places = np.zeros(2 * n_latents, dtype=np.int32)
-    _mark(latents, places)
-    used = np.flatnonzero(places)
-    places[used] = np.arange(len(used), dtype=np.int32)
+    _check_latents(latents, len(atoms))
     padded = _padded(queries)
-    products = _products_of(atoms, used % n_latents, padded)  # (n_used, width)
-    products[used >= n_latents] *= -1.0
+    products = _products_of(atoms, latents, padded)  # (n_latents, width)
     offsets = padded @ bias
     counts = np.zeros(len(padded), dtype=np.float32)
     counts[: len(weights)] = weights
-    arguments = (products, offsets, counts, places, tokens, entries, latents, values, norms, scores)
+    arguments = (products, offsets, counts, tokens, entries, latents, values, norms, scores)
     parallel_ranges(_codes, len(scores), *arguments, smallest=SMALLEST_RANGE)
     return scores
 
@@ -157,22 +151,24 @@ def maxsim_vectors_reference(queries: Floats, weights: Floats, vectors: NDArray[
     return scores.astype(np.float32)
 
 
-def _products_of(atoms: Floats | torch.Tensor, used: NDArray[np.int64], queries: Floats) -> Floats:
-    """Products of some atoms with query tokens, ``(len(used), n_queries)``."""
+def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queries: Floats) -> Floats:
+    """Products of atoms with query tokens, ``(n_latents, n_queries)``; those of latents that no token has may be anything."""
     if isinstance(atoms, np.ndarray):
-        products = np.empty((len(used), len(queries)), dtype=np.float32)
+        marks = np.zeros(2 * len(atoms), dtype=np.uint8)
+        _mark(latents, marks)
+        used = np.flatnonzero(marks[: len(atoms)] | marks[len(atoms) :])
+        products = np.empty((len(atoms), len(queries)), dtype=np.float32)
         picked = np.empty((ATOMS_AT_ONCE, atoms.shape[1]), dtype=np.float32)
         for start in range(0, len(used), ATOMS_AT_ONCE):
             rows = used[start : start + ATOMS_AT_ONCE]
             np.take(atoms, rows, axis=0, out=picked[: len(rows)], mode="clip")  # other modes copy once more
-            np.matmul(picked[: len(rows)], queries.T, out=products[start : start + len(rows)])
+            products[rows] = picked[: len(rows)] @ queries.T
         return products
     import torch
 
     with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
-        all_products = atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T
-        chosen: Floats = all_products.float().cpu().numpy()[used]
-    return chosen
+        all_products: Floats = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
+    return all_products
 
 
 def _check_latents(latents: NDArray[np.int32], n_latents: int) -> None:
@@ -244,17 +240,16 @@ def _square_of_few(atoms: Any, bias: Any, rows: Any, factors: Any) -> Any:  # pr
 
 
 @njit(cache=True, nogil=True)
-def _mark(latents: Any, places: Any) -> None:  # pragma: no cover - compiled
+def _mark(latents: Any, marks: Any) -> None:  # pragma: no cover - compiled
     for entry in range(latents.shape[0]):
-        places[latents[entry]] = 1
+        marks[latents[entry]] = 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def _codes(
     products: Any,
     offsets: Any,
     weights: Any,
-    places: Any,
     tokens: Any,
     entries: Any,
     latents: Any,
@@ -264,28 +259,61 @@ def _codes(
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover - compiled
-    width = products.shape[1]
+    n_latents, width = products.shape
     sums, best = np.empty(width, dtype=np.float32), np.empty(width, dtype=np.float32)
+    rows, factors = np.zeros(FEW, dtype=np.int64), np.zeros(FEW, dtype=np.float32)
     for passage in range(start, stop):
         if tokens[passage] == tokens[passage + 1]:
             continue
         best[:] = -np.inf
         for token in range(tokens[passage], tokens[passage + 1]):
-            sums[:] = offsets
-            for entry in range(entries[token], entries[token + 1]):
-                row = places[latents[entry]]
-                value = values[entry]
-                for lane in range(width):
-                    sums[lane] += value * products[row, lane]
-            factor = np.float32(0.0)
-            if norms[token] > 0.0:
-                factor = np.float32(1.0) / norms[token]
+            scale = np.float32(1.0) / norms[token] if norms[token] > 0.0 else np.float32(0.0)
+            first, stop_entry = entries[token], entries[token + 1]
+            if stop_entry - first <= FEW:
+                _pick(latents, values, n_latents, scale, first, stop_entry, rows, factors)
+                _best_of_few(products, offsets, scale, rows, factors, best)
+                continue
             for lane in range(width):
-                best[lane] = max(best[lane], sums[lane] * factor)
+                sums[lane] = offsets[lane] * scale
+            for entry in range(first, stop_entry):
+                latent, value = latents[entry], values[entry] * scale
+                if latent >= n_latents:
+                    latent, value = latent - n_latents, -value
+                for lane in range(width):
+                    sums[lane] += value * products[latent, lane]
+            for lane in range(width):
+                best[lane] = max(best[lane], sums[lane])
         score = np.float32(0.0)
         for lane in range(width):
             score += weights[lane] * best[lane]
         scores[passage] = score
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _pick(
+    latents: Any, values: Any, n_latents: int, scale: Any, first: int, stop: int, rows: Any, factors: Any
+) -> None:  # pragma: no cover - compiled
+    """The rows and factors of up to :data:`FEW` entries; factors of 0 fill them up."""
+    for place in range(FEW):
+        row, factor = 0, np.float32(0.0)
+        if first + place < stop:
+            row, factor = latents[first + place], values[first + place] * scale
+            if row >= n_latents:
+                row, factor = row - n_latents, -factor
+        rows[place], factors[place] = row, factor
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
+def _best_of_few(
+    products: Any, offsets: Any, scale: Any, rows: Any, factors: Any, best: Any
+) -> None:  # pragma: no cover - compiled
+    """The similarities of a token of :data:`FEW` entries, in one pass over the query's tokens, into the best so far."""
+    r0, r1, r2, r3, r4, r5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    f0, f1, f2, f3, f4, f5 = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5]
+    for lane in range(len(best)):
+        similar = offsets[lane] * scale + f0 * products[r0, lane] + f1 * products[r1, lane] + f2 * products[r2, lane]
+        similar += f3 * products[r3, lane] + f4 * products[r4, lane] + f5 * products[r5, lane]
+        best[lane] = max(best[lane], similar)
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ class SparseCodes:
     def l0(self) -> float:
         """Mean number of active latents per token: the count of values above zero over the number of tokens."""
         return float((self.values > 0).sum()) / max(len(self.values), 1)
+
+    def first(self, k: int) -> SparseCodes:
+        """The codes with the first ``k`` slots of each token, or all where there are no more.
+
+        Activations fall from slot to slot, so they are what the autoencoder gives for that k.
+        """
+        return self if self.values.shape[1] <= k else replace(self, values=self.values[:, :k], indices=self.indices[:, :k])
 
     def signed(self, n_latents: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Signed activations by latent. Term ``n_latents + i`` is latent i with a negative sign.

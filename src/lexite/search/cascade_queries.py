@@ -18,6 +18,7 @@ from lexite.terms.queries import SETTINGS, EncodedQueries
 if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.index import BM25Index, VocabularyInfo
+    from lexite.sae import SparseCodes
     from lexite.search.strategy import Strategy
     from lexite.terms import LatentTermEncoder
 
@@ -83,6 +84,10 @@ class CascadeQueries:
     def token_states(self, texts: Sequence[str]) -> TokenStates:
         """States of the tokens of queries, by the model; raises as :meth:`by_model`."""
         return self._queries_by_model.token_states(texts)
+
+    def token_codes(self, texts: Sequence[str]) -> SparseCodes:
+        """Codes of the tokens of queries, by the model; raises as :meth:`by_model`."""
+        return self._queries_by_model.token_codes(texts)
 
     @property
     def _queries_by_model(self) -> ModelQueries:

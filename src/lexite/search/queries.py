@@ -20,12 +20,14 @@ from lexite.scoring.rows import SparseRows
 from lexite.scoring.transform import drop_small
 from lexite.search.indexing import NUMBERS, PREFIX, READING
 from lexite.search.query_passes import RecentPasses, keepable
+from lexite.terms.components import TOKENS_AT_ONCE
 from lexite.terms.config import Profile, TermsConfig, with_profile
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.index import BM25Index, VocabularyInfo
+    from lexite.sae import SparseCodes
     from lexite.terms import LatentTermEncoder, StaticTable
 
 logger = logging.getLogger("lexite")
@@ -37,7 +39,9 @@ _NO_MODEL = "{} need the model. Leave --static out, in Python static=True."
 class QueryEncoder(Protocol):
     """Encodes queries, and the passages of a hit, among which the one that explains it is looked for.
 
-    It may have ``strategies``, which every search runs before its own.
+    It may have ``strategies``, which every search runs before its own, and a method ``token_codes(texts)``, which gives the codes
+    of the tokens whose states ``token_states`` gives, with as many latents as queries have; without it whoever needs them computes
+    them of the states.
     """
 
     @property
@@ -116,8 +120,10 @@ class ModelQueries:
     ) -> EncodedQueries:
         """Encodes queries."""
         if keepable(texts):
-            states = self.passes.of(self.encoder.backbone, texts).states
-            queries = self.encoder.queries_of_states(states, texts, k=k_queries, floor=floor_queries)
+            own = self.passes.of(self.encoder.backbone, texts)
+            few = self.encoder.sae.limited or own.states.n_tokens <= TOKENS_AT_ONCE
+            codes = own.codes(self.encoder, self._largest_k(k_queries)) if few else None
+            queries = self.encoder.queries_of_states(own.states, texts, k=k_queries, floor=floor_queries, codes=codes)
         else:
             queries = self.encoder.encode_queries(texts, k=k_queries, floor=floor_queries)
         return dataclasses.replace(queries, deliberate=queries.deliberate | self.deliberate)
@@ -141,6 +147,17 @@ class ModelQueries:
         if not keepable(texts):
             return self.encoder.backbone.encode(texts, "query").check()
         return self.passes.of(self.encoder.backbone, texts).states
+
+    def token_codes(self, texts: Sequence[str]) -> SparseCodes:
+        """Codes of the tokens of queries, with as many latents as queries have by the vocabulary."""
+        k = self.encoder.k_for("query")
+        if not keepable(texts):
+            return self.encoder.codes(self.token_states(texts), k)
+        return self.passes.of(self.encoder.backbone, texts).codes(self.encoder, k).first(k)
+
+    def _largest_k(self, k: int | None) -> int:
+        """As many latents of a token as its terms and :meth:`token_codes` need."""
+        return max(self.encoder.k_for("query", k), self.encoder.k_for("query"))
 
     def of_newer(self, index: BM25Index) -> ModelQueries:
         """The same model, encoding as the newer commit recorded."""
@@ -195,6 +212,10 @@ class StaticQueries:
     def token_states(self, texts: Sequence[str]) -> NoReturn:
         """Not possible without the model; raises :class:`ArgumentError`."""
         raise ArgumentError(_NO_MODEL.format("States of the tokens of queries"))
+
+    def token_codes(self, texts: Sequence[str]) -> NoReturn:
+        """Not possible without the model; raises :class:`ArgumentError`."""
+        raise ArgumentError(_NO_MODEL.format("Codes of the tokens of queries"))
 
     def of_newer(self, index: BM25Index) -> StaticQueries:
         """The table of the newer commit."""

@@ -15,6 +15,8 @@ from lexite.kernels.threads import ForkSafeLock
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.backbone.states import TokenStates
+    from lexite.sae import SparseCodes
+    from lexite.terms import LatentTermEncoder
 
 MOST_CHARACTERS = 1 << 17
 """Of a batch that is kept: some 30,000 tokens, whose states take 50 MB at width 384."""
@@ -47,7 +49,8 @@ class Pass:
     def __init__(self, states: TokenStates, later: Callable[[], NDArray[np.float32]]) -> None:
         self.states, self._later = states, later
         self._vectors: NDArray[np.float32] | None = None
-        self._pooling = ForkSafeLock()
+        self._codes: tuple[int, SparseCodes] | None = None
+        self._pooling, self._coding = ForkSafeLock(), ForkSafeLock()
 
     def vectors(self) -> NDArray[np.float32]:
         """Their dense vectors, ``(n_texts, d)``.
@@ -59,6 +62,21 @@ class Pass:
             if self._vectors is None:
                 self._vectors = self._later()
         return self._vectors
+
+    def codes(self, encoder: LatentTermEncoder, k: int) -> SparseCodes:
+        """The codes of their tokens, computed once: at least the ``k`` largest latents of each, by falling value.
+
+        Args:
+            encoder: the vocabulary; always the same one.
+            k: latents of a token that are wanted.
+
+        Raises:
+            ModelError: the states have another width than the vocabulary reads.
+        """
+        with self._coding:
+            if self._codes is None or self._codes[0] < k:
+                self._codes = k, encoder.codes(self.states, k)
+        return self._codes[1]
 
 
 class RecentPasses:

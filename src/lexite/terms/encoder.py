@@ -19,7 +19,7 @@ from lexite.terms.chunks import text_chunks
 from lexite.terms.component_access import ComponentAccess
 from lexite.terms.components import Components
 from lexite.terms.config import TermsConfig
-from lexite.terms.encoding import Encoding, TextSink, encode_texts, pooled_rows, stack_rows
+from lexite.terms.encoding import Encoding, TextSink, encode_texts, pooled_rows, rows_of_codes, stack_rows
 from lexite.terms.manifest import ModelDetails
 from lexite.terms.queries import EncodedQueries
 from lexite.terms.reopening import Reference, components_of, reference_to
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
     from lexite.backbone.config import Kind
     from lexite.backbone.states import TokenStates
-    from lexite.sae import SparseAutoencoder
+    from lexite.sae import SparseAutoencoder, SparseCodes
     from lexite.terms.piece_counts import PieceCounts
     from lexite.terms.static import StaticCounter, StaticTable
     from lexite.terms.token_decoder import TokenDecoder
@@ -229,11 +229,28 @@ class LatentTermEncoder(ComponentAccess):
         return how.finish(pooled_rows(self.components, states, how))
 
     def queries_of_states(
-        self, states: TokenStates, texts: Iterable[str], *, k: int | None = None, floor: float | None = None
+        self,
+        states: TokenStates,
+        texts: Iterable[str],
+        *,
+        k: int | None = None,
+        floor: float | None = None,
+        codes: SparseCodes | None = None,
     ) -> EncodedQueries:
-        """Queries whose token states are there already; see :meth:`encode_queries`."""
+        """Queries whose token states are there already; see :meth:`encode_queries`.
+
+        Args:
+            states: of their tokens.
+            texts: of the queries.
+            k: latents kept per token.
+            floor: share of a query's heaviest term below which terms are dropped.
+            codes: of the same tokens, at least ``k`` latents of each, where they are there already too.
+        """
         how = self._how("query", k, floor)
-        rows = how.finish(pooled_rows(self.components, states, how))
+        if codes is None:
+            rows = how.finish(pooled_rows(self.components, states, how))
+        else:
+            rows = rows_of_codes(codes, states.offsets, k=how.k, floor=how.floor, pooling=self.terms.pooling)
         given = _given(k_queries=k, floor_queries=floor)
         return EncodedQueries(rows, list(texts), self.fingerprint, self._settings(how), given)
 

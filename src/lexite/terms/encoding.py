@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -105,8 +105,8 @@ def pooled_rows(parts: Components, states: TokenStates, how: Encoding, *, goes_o
     for portion in parts.portions(states):
         codes = parts.codes(portion, how.token_k)
         if how.sink is not None and how.sink.token_k:
-            how.sink.add_codes(_first(codes, how.sink.token_k), np.diff(portion.offsets), goes_on=goes_on)
-            codes, goes_on = _first(codes, how.k), False
+            how.sink.add_codes(codes.first(how.sink.token_k), np.diff(portion.offsets), goes_on=goes_on)
+            codes, goes_on = codes.first(how.k), False
         rows.append(pool(codes, portion.offsets, parts.n_latents, parts.terms.pooling))
         if how.static is not None:
             how.static.add(codes.values.detach().cpu().numpy(), codes.indices.detach().cpu().numpy(), portion.token_ids)
@@ -127,14 +127,7 @@ def rows_of_codes(
         floor: share of a text's heaviest term below which terms are dropped.
         pooling: sum or largest activation over the tokens of a text.
     """
-    return drop_small(pool(_first(codes, k), offsets, codes.n_latents, pooling), floor)
-
-
-def _first(codes: SparseCodes, k: int) -> SparseCodes:
-    """The first ``k`` latents of each token."""
-    if codes.values.shape[1] <= k:
-        return codes
-    return replace(codes, values=codes.values[:, :k], indices=codes.indices[:, :k])
+    return drop_small(pool(codes.first(k), offsets, codes.n_latents, pooling), floor)
 
 
 def stack_rows(parts: Iterable[csr_array[np.float32]], n_latents: int) -> csr_array[np.float32]:

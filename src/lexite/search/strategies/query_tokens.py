@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from lexite.backbone.base import Backbone
+    from lexite.sae import SparseCodes
     from lexite.terms import LatentTermEncoder
 
 TokenWeights: TypeAlias = Literal["none", "idf"]
@@ -72,7 +73,12 @@ def query_tokens(
     found = answer.encoder.token_states(texts)
     kept = ~np.isin(found.token_ids, _special_ids(encoder.backbone))
     states = found.states[_tensor_of(kept, found.states)].float()
-    weights = np.ones(len(states), dtype=np.float32) if weighting == "none" else _idf(encoder, answer.backend, states)
+    if weighting == "none":
+        weights = np.ones(len(states), dtype=np.float32)
+    else:
+        codes_of = getattr(answer.encoder, "token_codes", None)
+        codes = encoder.codes(found, encoder.k_for("query")) if codes_of is None else codes_of(texts)
+        weights = _idf(encoder, answer.backend, codes)[kept]
     if normalised:
         from lexite.sae.normalisation import normalise
 
@@ -104,19 +110,18 @@ def _special_ids(backbone: Backbone) -> list[int]:
     return [int(i) for i in getattr(tokenizer, "all_special_ids", ())]
 
 
-def _idf(encoder: LatentTermEncoder, backend: Backend, states: torch.Tensor) -> Floats:
+def _idf(encoder: LatentTermEncoder, backend: Backend, codes: SparseCodes) -> Floats:
     """For each token the mean idf of its latents, weighted by their activations; 0 for a token without a latent."""
-    codes = encoder.sae.encode(states, encoder.k_for("query"))
     values, latents = codes.values.cpu().numpy(), codes.indices.cpu().numpy()
-    idf = _idf_of_latents(encoder, backend).astype(np.float32)
+    idf = _idf_of_latents(encoder, backend, np.maximum(latents, 0))
     totals = values.sum(axis=1)
-    sums = np.einsum("ij,ij->i", values, np.where(latents >= 0, idf[latents], 0.0))
+    sums = np.einsum("ij,ij->i", values, np.where(latents >= 0, idf, 0.0))
     result: Floats = np.divide(sums, totals, out=np.zeros_like(totals), where=totals > 0)
     return result
 
 
-def _idf_of_latents(encoder: LatentTermEncoder, backend: Backend) -> NDArray[np.float64]:
-    """The idf of each latent in the index; where that does not count (an engine), in the sample of the vocabulary.
+def _idf_of_latents(encoder: LatentTermEncoder, backend: Backend, latents: NDArray[np.int32]) -> Floats:
+    """The idf of latents in the index; where that does not count (an engine), in the sample of the vocabulary.
 
     Raises:
         ArgumentError: neither counts them.
@@ -129,4 +134,4 @@ def _idf_of_latents(encoder: LatentTermEncoder, backend: Backend) -> NDArray[np.
                 "Take token_weights='none'."
             )
         counts, total = encoder.vocabulary.document_counts, encoder.vocabulary.n_documents
-    return inverse_document_frequency(int(total), np.asarray(counts)[: encoder.n_latents], backend.scoring.idf)
+    return inverse_document_frequency(int(total), np.asarray(counts)[latents], backend.scoring.idf).astype(np.float32)

@@ -1,0 +1,165 @@
+"""What each step of a preset's chain costs a query, on one core, beyond encoding the query.
+
+    python benchmarks/second_stages_time.py COLLECTION... --index DIR [--fill FILE...] [--documents 57000] [--words 40]
+                                            [--queries 25] [--rounds 3] [--json FILE]
+
+The index is built for the preset where the folder holds none: all documents of the collections, and as many texts of the files
+``--fill`` (JSONL with title and text, .xz) as are missing to ``--documents``, the first ``--words`` words of each.
+
+A query is encoded once by the model, for its terms and for all second stages alike. Then the chain is searched with the encoded
+query after each of its steps, in turn. Times are processor times of the process with one thread, which other work on the machine
+changes little. The time of a step is the difference to the chain before it, query by query.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["LEXITE_THREADS"] = "1"
+
+# isort: split
+import argparse
+import gc
+import itertools
+import json
+import lzma
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from lexite import Document, Searcher
+from lexite.corpus import ReadOptions
+from lexite.evaluation.judged import open_collections, read_collection
+from lexite.files import write_json
+from lexite.index import BM25Index
+from lexite.search.presets import PRESETS
+from lexite.search.strategies import STRATEGIES
+from lexite.search.strategy import Strategy
+
+FIRST = "first stage"
+READ = ReadOptions(skip_bad=True)
+
+
+def documents_of(collection: str) -> list[Document]:
+    """All documents of a collection, under ids that no other collection has."""
+    (opened,) = open_collections([collection], "test")
+    found = read_collection(opened, READ).documents
+    return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in found]
+
+
+def fill(files: Sequence[str], wanted: int, words: int) -> Iterator[Document]:
+    """The beginnings of the first texts of files."""
+    lines = itertools.chain.from_iterable(((path, line) for line in lzma.open(path, "rt")) for path in files)
+    for number, (path, line) in enumerate(itertools.islice(lines, wanted)):
+        yield Document(f"{Path(path).stem} {number}", " ".join(json.loads(line)["text"].split()[:words]))
+
+
+def built(given: argparse.Namespace) -> None:
+    """Builds the index, with one commit for each collection."""
+    first, *others = given.collections
+    with Searcher.build(
+        documents_of(first), given.index, vocabulary=given.vocabulary, preset=given.preset, static=False, store_text=False
+    ) as searcher:
+        for collection in others:
+            searcher.add(documents_of(collection))
+            print(f"{len(searcher):,} documents with {collection}", flush=True)
+        missing = given.documents - len(searcher)
+        if missing > 0 and given.fill:
+            searcher.add(fill(given.fill, missing, given.words))
+
+
+def chains_of(preset: str) -> dict[str, list[Strategy]]:
+    """The first stage, and the chain after each of its steps."""
+    steps = [(name, STRATEGIES[name](**settings)) for name, settings in PRESETS[preset].steps]
+    return {FIRST: [], **{f"+ {name}": [step for _, step in steps[: n + 1]] for n, (name, _) in enumerate(steps)}}
+
+
+def texts_of(given: argparse.Namespace) -> list[str]:
+    """Some queries of each collection, in random order."""
+    rng, chosen = np.random.default_rng(given.seed), []
+    for opened in open_collections(given.collections, "test"):
+        texts = read_collection(opened, READ).query_texts
+        chosen += [texts[place] for place in rng.permutation(len(texts))[: given.queries].tolist()]
+    return [chosen[place] for place in rng.permutation(len(chosen)).tolist()]
+
+
+def timed(given: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds a query of each chain, and of encoding."""
+    index = BM25Index.open(given.index)
+    searcher = Searcher.open(index, vocabulary=given.vocabulary)
+    chains, texts = chains_of(given.preset), texts_of(given)
+    whole = list(chains.values())[-1]
+    found: dict[str, list[float]] = {name: [] for name in ("encoding", *chains)}
+    gc.disable()
+    for text in texts:
+        searcher.rank(text, 10, then=whole)  # reads what lies on the disk, and compiles
+    for text in texts:
+        best = dict.fromkeys(found, np.inf)
+        for _ in range(given.rounds):
+            searcher.encode("another query, so that the next one is encoded anew")
+            fresh = Searcher.open(index, vocabulary=searcher.queries.encoder)  # it has encoded nothing yet
+            began = time.process_time()
+            query = fresh.encode(text)
+            best["encoding"] = min(best["encoding"], time.process_time() - began)
+            for name, chain in chains.items():
+                began = time.process_time()
+                fresh.rank(query, 10, then=chain)
+                best[name] = min(best[name], time.process_time() - began)
+        for name, seconds in best.items():
+            found[name].append(1000 * seconds)
+        gc.collect(0)
+    info = index.info()
+    steps = {after: np.subtract(found[after], found[before]).tolist() for before, after in itertools.pairwise(chains)}
+    return {
+        "n_documents": info["n_documents"],
+        "n_passages": info["n_passages"],
+        "n_queries": len(texts),
+        "side_data": info["side_data"],
+        "milliseconds": {name: summary(values) for name, values in found.items()},
+        "steps": {name: summary(values) for name, values in steps.items()},
+    }
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Median, mean, ninth decile and most."""
+    return {
+        "median": statistics.median(values),
+        "mean": statistics.fmean(values),
+        "p90": float(np.quantile(values, 0.9)),
+        "most": max(values),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="+", help="BEIR folders")
+    parser.add_argument("--vocabulary", default="default")
+    parser.add_argument("--preset", default="best", help="whose chain is timed")
+    parser.add_argument("--index", required=True, type=Path, help="folder of the index; it is built where there is none")
+    parser.add_argument("--fill", nargs="*", default=[], help="files of texts that fill the index up")
+    parser.add_argument("--documents", type=int, default=57_000, help="documents to fill the index up to")
+    parser.add_argument("--words", type=int, default=40, help="of each text that fills the index up")
+    parser.add_argument("--queries", type=int, default=25, help="of each collection")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each query, of which the fastest counts")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of queries")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        if not given.index.exists():
+            built(given)
+        results = timed(given)
+    for name, values in {**results["milliseconds"], **{f"step {k}": v for k, v in results["steps"].items()}}.items():
+        print(f"{name:20s} {values['median']:6.2f} ms (mean {values['mean']:.2f}, 90% {values['p90']:.2f})")
+    if given.json is not None:
+        write_json(given.json, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Reading the token codes of some passages out of the files of a segment, in one pass.
+
+A file has a row for each token, or for each entry of a token (:mod:`lexite.index.side_files`). The rows of a passage follow one
+another; passages may lie anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+
+
+@functools.cache
+def halves() -> NDArray[np.float32]:
+    """Each number of fp16, by its bits, (65536,); compiled loops know no fp16."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def gather_entries(
+    counts: NDArray[Any],
+    scales: NDArray[np.float16],
+    latents: NDArray[Any],
+    values: NDArray[np.uint8],
+    places: Numbers,
+    outs: Numbers,
+    levels: int,
+    found: tuple[Numbers, NDArray[np.int32], NDArray[np.float32]],
+) -> bool:
+    """Copies the codes of passages, and turns levels into activations.
+
+    Args:
+        counts: (n_tokens,) entries of each token of the file.
+        scales: (n_tokens,) largest activation of each.
+        latents: (n_entries,) of the file.
+        values: (n_entries,) ``levels``-ths of the largest activation of their token.
+        places: (n_passages, 4) where each passage lies in the file: its first token, the end of its tokens, its first entry, the
+            end of its entries. All are within the file.
+        outs: (n_passages, 2) where its tokens and its entries go.
+        levels: what the largest activation of a token is kept as.
+        found: filled: the end of each token's entries (n,), latents and activations (m,).
+
+    Returns:
+        Whether the counts of each passage add up to its entries; what is ``found`` is of no use where they do not.
+    """
+    bits = scales.view(np.uint16)
+    return bool(_gather(counts, bits, latents, values, places, outs, halves(), np.float32(levels), *found))
+
+
+def gather_entries_reference(
+    counts: NDArray[Any],
+    scales: NDArray[np.float16],
+    latents: NDArray[Any],
+    values: NDArray[np.uint8],
+    places: Numbers,
+    outs: Numbers,
+    levels: int,
+    found: tuple[Numbers, NDArray[np.int32], NDArray[np.float32]],
+) -> bool:
+    """The plain definition of :func:`gather_entries`."""
+    ends, found_latents, activations = found
+    for (token, end, entry, last), (out, begin) in zip(places.tolist(), outs.tolist(), strict=True):
+        sizes = counts[token:end].astype(np.int64)
+        if sizes.sum() != last - entry:
+            return False
+        ends[out : out + end - token] = begin + np.cumsum(sizes)
+        steps = np.repeat(scales[token:end].astype(np.float32) / np.float32(levels), sizes)
+        found_latents[begin : begin + last - entry] = latents[entry:last]
+        activations[begin : begin + last - entry] = values[entry:last].astype(np.float32) * steps
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _gather(
+    counts: Any,
+    bits: Any,
+    latents: Any,
+    values: Any,
+    places: Any,
+    outs: Any,
+    numbers: Any,
+    levels: Any,
+    ends: Any,
+    found_latents: Any,
+    activations: Any,
+) -> bool:  # pragma: no cover - compiled
+    for passage in range(places.shape[0]):
+        token, last_token, entry, last = places[passage]
+        out, place = outs[passage]
+        shift = place - entry
+        for number in range(last_token - token):
+            count = counts[token + number]
+            if count > last - entry:
+                return False
+            step = numbers[bits[token + number]] / levels
+            for _ in range(count):
+                found_latents[entry + shift] = latents[entry]
+                activations[entry + shift] = np.float32(values[entry]) * step
+                entry += 1
+            ends[out + number] = entry + shift
+        if entry != last:
+            return False
+    return True
