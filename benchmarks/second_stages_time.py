@@ -49,8 +49,7 @@ READ = ReadOptions(skip_bad=True)
 def documents_of(collection: str) -> list[Document]:
     """All documents of a collection, under ids that no other collection has."""
     (opened,) = open_collections([collection], "test")
-    found = read_collection(opened, READ).documents
-    return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in found]
+    return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in read_collection(opened, READ).read()]
 
 
 def fill(files: Sequence[str], wanted: int, words: int) -> Iterator[Document]:

@@ -110,6 +110,9 @@ def test_kept_queries_are_those_of_the_model(encoder, pets):
     fewer = kept.encode(collection.query_texts, k_queries=1)
     assert np.array_equal(fewer.to_csr().toarray(), model.encode(collection.query_texts, k_queries=1).to_csr().toarray())
     assert kept.fingerprint == model.fingerprint
+    for texts in (collection.query_texts[::-1], ["another text"]):
+        ours, theirs = kept.token_codes(texts), model.token_codes(texts)
+        assert np.array_equal(ours.indices, theirs.indices) and np.allclose(ours.values, theirs.values, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a > b", "a b"])

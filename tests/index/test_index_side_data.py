@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -103,6 +104,33 @@ def built(folder: Path, n: int = 6, **options: Any) -> dict[str, list[Passage]]:
         writer.add(*batch_of(list(expected), list(expected.values()), record))
         writer.commit()
     return expected
+
+
+def test_documents_come_in_any_order_and_as_often_as_they_are_asked_for(tmp_path: Path) -> None:
+    record, expected = record_of(), dict[str, list[Passage]]()
+    with BM25Index.create(tmp_path / "index", VOCABULARY, side_data=record) as writer:
+        for part in range(3):  # a segment each
+            own = {f"{part}-{i}": passages_of(1 + (part + i) % 3, 10 * part + i) for i in range(4)}
+            writer.add(*batch_of(list(own), list(own.values()), record))
+            writer.commit()
+            expected |= own
+    index = BM25Index.open(tmp_path / "index")
+    ids = [list(expected)[n] for n in np.random.default_rng(0).integers(0, len(expected), 40)]
+    hits = hits_of(index, ids)
+    for _ in range(2):  # also when nothing is left to be fetched from the disk
+        vectors, codes = index.vectors(hits), index.token_codes(hits)
+        alone = [(index.vectors([hit]), index.token_codes([hit])) for hit in hits]
+        np.testing.assert_array_equal(np.diff(vectors.bounds), [len(expected[identifier]) for identifier in ids])
+        np.testing.assert_array_equal(vectors.vectors, np.concatenate([own.vectors for own, _ in alone]))
+        for name in ("latents", "values", "norms"):
+            np.testing.assert_array_equal(getattr(codes, name), np.concatenate([getattr(own, name) for _, own in alone]))
+        for name in ("bounds", "tokens", "entries"):
+            sizes = np.concatenate([np.diff(getattr(own, name)) for _, own in alone])
+            np.testing.assert_array_equal(np.diff(getattr(codes, name)), sizes)
+    assert index.n_segments == 3 and not len(index.vectors([]).vectors) and index.token_codes([]).bounds.tolist() == [0]
+    for number in (-1, 12):
+        with pytest.raises(IndexError, match=f"no document number {number}"):
+            index.vectors([dataclasses.replace(hits[0], document=number)])
 
 
 def test_an_index_without_side_files_says_how_to_keep_them(tmp_path: Path) -> None:

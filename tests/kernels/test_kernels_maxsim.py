@@ -64,6 +64,17 @@ def test_norms_are_those_of_the_states_that_codes_stand_for(seed: int, n_queries
 
 
 @given(seed=st.integers(0, 2**31), **shapes)
+def test_norms_of_atoms_in_int8_are_those_of_the_atoms(seed: int, n_queries: int, n_passages: int, width: int) -> None:
+    codes = random_codes(seed, n_queries, n_passages, width)
+    generator = np.random.default_rng(seed)
+    levels = generator.integers(-7, 8, codes["atoms"].shape).astype(np.int8)
+    steps = generator.random(len(levels), dtype=np.float32)
+    rest = [codes[key] for key in ("bias", "entries", "latents", "values")]
+    expected = code_norms_reference(levels * steps[:, None], *rest)
+    np.testing.assert_allclose(code_norms(levels, *rest, steps), expected, rtol=1e-4, atol=1e-5)
+
+
+@given(seed=st.integers(0, 2**31), **shapes)
 def test_vectors_score_by_their_best_products(seed: int, n_queries: int, n_passages: int, width: int) -> None:
     codes = random_codes(seed, n_queries, n_passages, width)
     vectors = np.random.default_rng(seed + 1).standard_normal((codes["tokens"][-1], width)).astype(np.float32)

@@ -158,6 +158,25 @@ def test_queries_are_encoded_once_for_all_stages(encoder: LatentTermEncoder, mon
     np.testing.assert_allclose(arrived.dense(QUERY_TEXTS[:1]), vectors[:1], atol=2e-5)
 
 
+def test_the_codes_of_a_query_are_computed_once_for_all_stages(
+    encoder: LatentTermEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, runs, encode = ModelQueries(encoder), list[int | None](), encoder.sae.encode
+    monkeypatch.setattr(encoder.sae, "encode", lambda states, k=None: (runs.append(k), encode(states, k))[1])
+    k = encoder.k_for("query")
+    fewer = queries.encode(QUERY_TEXTS, k_queries=1)
+    codes = queries.token_codes(QUERY_TEXTS)
+    assert (queries.encode(QUERY_TEXTS).to_csr() != encoder.encode_queries(QUERY_TEXTS).to_csr()).nnz == 0
+    assert runs == [k, k], "one for all of these, and one for encode_queries"
+    assert (fewer.to_csr() != encoder.encode_queries(QUERY_TEXTS, k=1).to_csr()).nnz == 0
+    states = encoder.backbone.encode(QUERY_TEXTS, "query")
+    assert codes.values.shape == (states.n_tokens, k)
+    assert torch.equal(codes.values, encode(states.states, k).values)
+    more = queries.encode(QUERY_TEXTS, k_queries=k + 1)
+    assert (more.to_csr() != encoder.encode_queries(QUERY_TEXTS, k=k + 1).to_csr()).nnz == 0
+    assert torch.equal(queries.token_codes(QUERY_TEXTS).values, codes.values), "as many latents as queries have"
+
+
 def test_threads_get_the_vectors_of_their_own_queries(encoder: LatentTermEncoder) -> None:
     queries, wrong = ModelQueries(encoder), list[str]()
     texts = [f"{text} {number}" for number in range(4) for text in QUERY_TEXTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def test_what_is_saved_comes_back_rounded(tmp_path: Path) -> None:
     assert (loaded.n_latents, loaded.d_model, loaded.rank) == (9, 12, 5)
     for name in ("projection", "atoms", "bias"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(wanted, name))
+    for each in (loaded, wanted, loaded.reordered(np.array([3, 0, 8]))):
+        assert each.levels is not None and each.levels[0].dtype == np.int8
+        np.testing.assert_array_equal(each.levels[0] * each.levels[1][:, None], each.atoms)
+    assert decoder.levels is None
+    with pytest.raises(ModelError, match="levels"):
+        replace(decoder, levels=(np.zeros((9, 4), np.int8), np.ones(9, np.float32)))
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
-FEW = 6  # entries of a token whose norm takes one pass
+FEW = 6  # entries of a token that take one pass
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 Floats = NDArray[np.float32]
@@ -94,25 +94,34 @@ def maxsim_codes_reference(
     return maxsim_vectors_reference(queries, weights, np.where(norms[:, None] > 0, decoded / lengths, 0.0), tokens)
 
 
-def code_norms(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> Floats:
+def code_norms(
+    atoms: Floats | NDArray[np.int8],
+    bias: Floats,
+    entries: Numbers,
+    latents: NDArray[np.int32],
+    values: Floats,
+    steps: Floats | None = None,
+) -> Floats:
     """Norms of the states that codes stand for, for another decoder than the one whose norms are kept.
 
     Args:
-        atoms: (n_latents, d) the decoder's rows.
+        atoms: (n_latents, d) the decoder's rows; in int8 they take a quarter of the time that is spent on reading them.
         bias: (d,) its bias.
         entries: (n_tokens + 1,); token ``t`` has the entries ``entries[t]:entries[t + 1]``.
         latents: (n_entries,), as for :func:`maxsim_codes`.
         values: (n_entries,) activations.
+        steps: (n_latents,) what the numbers of each row are multiplied by; None for 1.
 
     Returns:
-        (n_tokens,) ‖bias + Σ value · atom‖.
+        (n_tokens,) ‖bias + Σ value · step · atom‖.
 
     Raises:
         IndexFormatError: a latent that the decoder does not have.
     """
     _check_latents(latents, len(atoms))
     norms = np.empty(len(entries) - 1, dtype=np.float32)
-    parallel_ranges(_norms, len(norms), atoms, bias, entries, latents, values, norms)
+    scales = np.ones(len(atoms), dtype=np.float32) if steps is None else steps
+    parallel_ranges(_norms, len(norms), atoms, scales, bias, entries, latents, values, norms)
     return norms
 
 
@@ -199,42 +208,42 @@ def _decoded(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _norms(
-    atoms: Any, bias: Any, entries: Any, latents: Any, values: Any, norms: Any, start: int, stop: int
+    atoms: Any, steps: Any, bias: Any, entries: Any, latents: Any, values: Any, norms: Any, start: int, stop: int
 ) -> None:  # pragma: no cover - compiled
     n_latents, width = atoms.shape
     state = np.empty(width, dtype=np.float32)
     rows, factors = np.empty(FEW, dtype=np.int64), np.empty(FEW, dtype=np.float32)
     for token in range(start, stop):
-        first, n_entries = entries[token], entries[token + 1] - entries[token]
+        first, stop_entry = entries[token], entries[token + 1]
         squares = np.float32(0.0)
-        if n_entries <= FEW:
-            rows[:], factors[:] = 0, 0.0
-            for entry in range(n_entries):
-                negative = latents[first + entry] >= n_latents
-                rows[entry] = latents[first + entry] - n_latents if negative else latents[first + entry]
-                factors[entry] = -values[first + entry] if negative else values[first + entry]
+        if stop_entry - first <= FEW:
+            _pick(latents, values, n_latents, np.float32(1.0), first, stop_entry, rows, factors)
+            for place in range(FEW):
+                factors[place] *= steps[rows[place]]
             squares = _square_of_few(atoms, bias, rows, factors)
         else:
             state[:] = bias
-            for entry in range(first, first + n_entries):
+            for entry in range(first, stop_entry):
                 latent, value = latents[entry], values[entry]
                 if latent >= n_latents:
                     latent, value = latent - n_latents, -value
+                value *= steps[latent]
                 for column in range(width):
-                    state[column] += value * atoms[latent, column]
+                    state[column] += value * np.float32(atoms[latent, column])
             for column in range(width):
                 squares += state[column] * state[column]
         norms[token] = np.sqrt(squares)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
 def _square_of_few(atoms: Any, bias: Any, rows: Any, factors: Any) -> Any:  # pragma: no cover - compiled
     """‖bias + Σ factor · row‖² of :data:`FEW` rows, in one pass over the columns: half the time of a state that is added up."""
-    r0, r1, r2, r3, r4, r5 = atoms[rows[0]], atoms[rows[1]], atoms[rows[2]], atoms[rows[3]], atoms[rows[4]], atoms[rows[5]]
+    r0, r1, r2, r3, r4, r5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     f0, f1, f2, f3, f4, f5 = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5]
     squares = np.float32(0.0)
     for c in range(len(bias)):
-        state = bias[c] + f0 * r0[c] + f1 * r1[c] + f2 * r2[c] + f3 * r3[c] + f4 * r4[c] + f5 * r5[c]
+        state = bias[c] + f0 * np.float32(atoms[r0, c]) + f1 * np.float32(atoms[r1, c]) + f2 * np.float32(atoms[r2, c])
+        state += f3 * np.float32(atoms[r3, c]) + f4 * np.float32(atoms[r4, c]) + f5 * np.float32(atoms[r5, c])
         squares += state * state
     return squares
 

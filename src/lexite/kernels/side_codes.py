@@ -39,8 +39,8 @@ def gather_entries(
         scales: (n_tokens,) largest activation of each.
         latents: (n_entries,) of the file.
         values: (n_entries,) ``levels``-ths of the largest activation of their token.
-        places: (n_passages, 4) where each passage lies in the file: its first token, the end of its tokens, its first entry, the
-            end of its entries. All are within the file.
+        places: (n_passages, 4) where each passage lies in the file: its first token, the end of its tokens, its first entry,
+            the end of its entries. All are within the file.
         outs: (n_passages, 2) where its tokens and its entries go.
         levels: what the largest activation of a token is kept as.
         found: filled: the end of each token's entries (n,), latents and activations (m,).

@@ -23,9 +23,12 @@ class Hit:
     document: int
     span: tuple[int, int] | None = None
 
-    def scored(self, score: float) -> Hit:
-        """The same document with another score; faster than ``dataclasses.replace``, since strategies make hundreds a query."""
-        return Hit(self.id, score, self.rank, self.document, self.span)
+    def scored(self, score: float, rank: int | None = None) -> Hit:
+        """The same document with another score, and in another place where one is given.
+
+        It is faster than ``dataclasses.replace``, since strategies make hundreds a query.
+        """
+        return Hit(self.id, score, self.rank if rank is None else rank, self.document, self.span)
 
     def ranked(self, rank: int) -> Hit:
         """The same document in another place."""

@@ -39,9 +39,8 @@ _NO_MODEL = "{} need the model. Leave --static out, in Python static=True."
 class QueryEncoder(Protocol):
     """Encodes queries, and the passages of a hit, among which the one that explains it is looked for.
 
-    It may have ``strategies``, which every search runs before its own, and a method ``token_codes(texts)``, which gives the codes
-    of the tokens whose states ``token_states`` gives, with as many latents as queries have; without it whoever needs them computes
-    them of the states.
+    It may have ``strategies``, which every search runs before its own. It may have a method ``token_codes(texts)``: the codes
+    of the tokens whose states ``token_states`` gives, with as many latents as queries have. Without it they are computed anew.
     """
 
     @property

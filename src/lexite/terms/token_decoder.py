@@ -39,6 +39,8 @@ class TokenDecoder:
         projection: (d_model, r) float32, orthonormal columns, what takes a state into these dimensions.
         atoms: (n_latents, r) float32.
         bias: (r,) float32.
+        levels: the atoms as they are kept, (n_latents, r) int8 and the step of each, (n_latents,) float32; their product is
+            exactly the atoms. None where atoms were not rounded.
 
     Raises:
         ModelError: their shapes do not fit together.
@@ -47,12 +49,17 @@ class TokenDecoder:
     projection: Floats
     atoms: Floats
     bias: Floats
+    levels: tuple[NDArray[np.int8], Floats] | None = None
 
     def __post_init__(self) -> None:
         widths = {self.projection.shape[-1], self.atoms.shape[-1], self.bias.shape[-1]}
         if (self.projection.ndim, self.atoms.ndim, self.bias.ndim) != (2, 2, 1) or len(widths) > 1:
             shapes = ", ".join(str(array.shape) for array in (self.projection, self.atoms, self.bias))
             raise ModelError(f"A token decoder has a projection, atoms and a bias of one width, but these have {shapes}.")
+        if self.levels is not None and (self.levels[0].shape, self.levels[1].shape) != (self.atoms.shape, self.atoms.shape[:1]):
+            raise ModelError(
+                f"The levels of a token decoder have the shape {self.levels[0].shape}, its atoms {self.atoms.shape}."
+            )
 
     @property
     def d_model(self) -> int:
@@ -71,13 +78,14 @@ class TokenDecoder:
 
     def reordered(self, order: NDArray[np.int64]) -> TokenDecoder:
         """The decoder of the same latents in another order, or of some of them: latent ``order[i]`` becomes latent i."""
-        return replace(self, atoms=np.ascontiguousarray(self.atoms[order]))
+        levels = None if self.levels is None else (self.levels[0][order], self.levels[1][order])
+        return replace(self, atoms=np.ascontiguousarray(self.atoms[order]), levels=levels)
 
     def rounded(self) -> TokenDecoder:
         """What :meth:`load` gives after :meth:`save`. Rounded once, it stays as it is."""
         codes, scales = _packed(self.atoms)
         projection = self.projection.astype(np.float16).astype(np.float32)
-        return TokenDecoder(projection, _unpacked(codes, scales, self.rank), self.bias.astype(np.float32))
+        return TokenDecoder._of(projection, _levels(codes, scales, self.rank), self.bias.astype(np.float32))
 
     def save(self, folder: str | Path) -> list[str]:
         """Writes ``token_decoder.safetensors`` into a folder that exists; gives the file's name.
@@ -98,6 +106,11 @@ class TokenDecoder:
         with atomic_write(Path(folder) / FILE_NAME) as file, storage_errors(folder):
             file.write(content)
         return [FILE_NAME]
+
+    @classmethod
+    def _of(cls, projection: Floats, levels: tuple[NDArray[np.int8], Floats], bias: Floats) -> TokenDecoder:
+        """The decoder whose atoms are multiples of steps."""
+        return cls(projection, levels[0] * levels[1][:, None], bias, levels)
 
     @classmethod
     def load(cls, folder: str | Path) -> TokenDecoder:
@@ -124,8 +137,8 @@ class TokenDecoder:
                 f"{path} has format version {version}; this lexite reads {FORMAT_VERSION}. Install a newer lexite."
             )
         try:
-            atoms = _unpacked(arrays["atoms"], arrays["scales"], len(arrays["bias"]))
-            decoder = cls(arrays["projection"].astype(np.float32), atoms, arrays["bias"].astype(np.float32))
+            levels = _levels(arrays["atoms"], arrays["scales"], len(arrays["bias"]))
+            decoder = cls._of(arrays["projection"].astype(np.float32), levels, arrays["bias"].astype(np.float32))
         except (KeyError, ValueError, ModelError) as problem:
             raise ModelError(f"{path} is damaged: {problem}.") from problem
         if not all(np.isfinite(array).all() for array in (decoder.projection, decoder.atoms, decoder.bias)):
@@ -186,11 +199,11 @@ def _rounded(atoms: Floats) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
     return codes, scales
 
 
-def _unpacked(halves: NDArray[np.uint8], scales: NDArray[np.float16], rank: int) -> Floats:
-    """The atoms of what :func:`_packed` gave; raises ValueError where it gave no such thing."""
+def _levels(halves: NDArray[np.uint8], scales: NDArray[np.float16], rank: int) -> tuple[NDArray[np.int8], Floats]:
+    """The atoms of what :func:`_packed` gave, as multiples and steps; raises ValueError where it gave no such thing."""
     if halves.dtype != np.uint8 or halves.ndim != 2 or halves.shape != (len(scales), (rank + 1) // 2):
         raise ValueError("its atoms do not fit its rank")
-    codes = np.empty((len(halves), 2 * halves.shape[1]), dtype=np.float32)
+    codes = np.empty((len(halves), 2 * halves.shape[1]), dtype=np.int8)
     codes[:, 0::2], codes[:, 1::2] = halves & 15, halves >> 4
     codes -= 8
-    return np.ascontiguousarray(codes[:, :rank] * scales.astype(np.float32)[:, None])
+    return np.ascontiguousarray(codes[:, :rank]), scales.astype(np.float32)

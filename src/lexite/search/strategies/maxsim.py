@@ -45,11 +45,14 @@ class Decoder:
         bias: (d,) float32.
         projection: (d_model, d) float32, what takes the state of a query's token to where the atoms are; None: they are as wide
             as a state.
+        levels: the same atoms as (n_latents, d) int8 and the step of each, float32, by which they are read faster; None where
+            atoms are no such multiples.
     """
 
     atoms: NDArray[np.float32]
     bias: NDArray[np.float32]
     projection: NDArray[np.float32] | None = None
+    levels: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
 
     @functools.cached_property
     def matrix(self) -> Any:
@@ -133,7 +136,8 @@ class MaxSim:
         decoder = _decoder_of(encoder) if self.decoder is None else _checked(self.decoder, encoder)
         own = self.decoder is None and decoder.projection is None  # an index keeps norms by the autoencoder's decoder, if any
         if not own or np.isnan(norms).any():
-            norms = code_norms(decoder.atoms, decoder.bias, codes.entries, codes.latents, codes.values)
+            rows, steps = decoder.levels or (decoder.atoms, None)
+            norms = code_norms(rows, decoder.bias, codes.entries, codes.latents, codes.values, steps)
         passages = maxsim_codes(
             decoder.query_rows(query.states),
             query.weights,
@@ -218,7 +222,7 @@ def _decoder_of(encoder: LatentTermEncoder) -> Decoder:
             "'lexite fit-decoder', give MaxSim a decoder, or take source='states'."
         )
     if small not in _decoders:
-        _decoders[small] = Decoder(small.atoms, small.bias, small.projection)
+        _decoders[small] = Decoder(small.atoms, small.bias, small.projection, small.levels)
     return _decoders[small]
 
 

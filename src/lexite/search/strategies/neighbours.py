@@ -87,9 +87,10 @@ class Neighbours:
         np.fill_diagonal(cosines, -1.0)  # a document is no neighbour of itself
         count = min(self.neighbours, len(cosines) - 1)
         nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        chosen = np.zeros(cosines.shape, dtype=np.bool_)
-        np.put_along_axis(chosen, nearest, True, axis=1)
-        return np.where(chosen & (cosines > 0.0), np.maximum(cosines, 0.0) ** self.power, 0.0)
+        chosen = np.take_along_axis(cosines, nearest, axis=1)
+        weights = np.zeros(cosines.shape)
+        np.put_along_axis(weights, nearest, np.where(chosen > 0.0, np.maximum(chosen, 0.0) ** self.power, 0.0), axis=1)
+        return weights
 
 
 def nearest_passages(passages: PassageVectors, query: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,9 +100,12 @@ def nearest_passages(passages: PassageVectors, query: NDArray[np.float32]) -> ND
     >>> nearest_passages(PassageVectors(np.array([0, 2, 2]), vectors), np.array([0.0, 1.0], dtype=np.float32)).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-    scores = passages.vectors @ query
-    found = np.zeros((len(passages.bounds) - 1, len(query)), dtype=np.float32)
-    for document, (begin, end) in enumerate(zip(passages.bounds[:-1].tolist(), passages.bounds[1:].tolist(), strict=True)):
-        if end > begin:
-            found[document] = passages.vectors[begin + int(np.argmax(scores[begin:end]))]
+    sizes = np.diff(passages.bounds)
+    found = np.zeros((len(sizes), len(query)), dtype=np.float32)
+    if not len(passages.vectors):
+        return found
+    documents = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((-(passages.vectors @ query), documents))  # stable: of equal ones the first stays first
+    filled = np.flatnonzero(sizes)
+    found[filled] = passages.vectors[order[passages.bounds[:-1][filled]]]
     return found

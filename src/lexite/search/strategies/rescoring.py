@@ -30,7 +30,8 @@ def ranked_anew(hits: Sequence[Hit], scores: ArrayLike, rest: Sequence[Hit] = ()
     """
     values = np.asarray(scores, dtype=np.float64)
     order = np.argsort(-values, kind="stable").tolist()
-    found = [hits[place].scored(float(values[place])) for place in order]
+    ordered = zip(order, values[order].tolist(), strict=True)
+    found = [hits[place].scored(score, rank) for rank, (place, score) in enumerate(ordered, start=1)]
     if found and rest:
         first, last = rest[0].score, found[-1].score
         found += [hit.scored(hit.score - first + last) for hit in rest]
