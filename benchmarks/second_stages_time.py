@@ -1,14 +1,15 @@
 """What each step of a preset's chain costs a query, on one core, beyond encoding the query.
 
-    python benchmarks/second_stages_time.py COLLECTION... --index DIR [--fill FILE...] [--documents 57000] [--words 40]
-                                            [--queries 25] [--rounds 3] [--json FILE]
+    python benchmarks/second_stages_time.py COLLECTION... --index DIR [--fill FILE...] [--documents 57000] [--words 180]
+                                            [--queries 12] [--rounds 3] [--json FILE]
 
-The index is built for the preset where the folder holds none: all documents of the collections, and as many texts of the files
-``--fill`` (JSONL with title and text, .xz) as are missing to ``--documents``, the first ``--words`` words of each.
+The index is built for the preset where the folder holds none: all documents of the collections, and as many others as are
+missing to ``--documents``: pieces of ``--words`` words of the texts in the files ``--fill`` (JSONL with a text, .xz). Queries
+are those of the collections.
 
-A query is encoded once by the model, for its terms and for all second stages alike. Then the chain is searched with the encoded
-query after each of its steps, in turn. Times are processor times of the process with one thread, which other work on the machine
-changes little. The time of a step is the difference to the chain before it, query by query.
+A query is encoded once by the model, for its terms and for all second stages alike. Then the encoded query is searched with the
+chain after each of its steps. Times are processor times of the process with one thread, which other work on the machine changes
+less than the clock. The least of some rounds counts, and a step takes the difference to the chain before it, query by query.
 """
 
 from __future__ import annotations
@@ -52,11 +53,14 @@ def documents_of(collection: str) -> list[Document]:
     return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in read_collection(opened, READ).read()]
 
 
-def fill(files: Sequence[str], wanted: int, words: int) -> Iterator[Document]:
-    """The beginnings of the first texts of files."""
-    lines = itertools.chain.from_iterable(((path, line) for line in lzma.open(path, "rt")) for path in files)
-    for number, (path, line) in enumerate(itertools.islice(lines, wanted)):
-        yield Document(f"{Path(path).stem} {number}", " ".join(json.loads(line)["text"].split()[:words]))
+def pieces(files: Sequence[str], words: int) -> Iterator[Document]:
+    """The texts of files, in pieces of so many words; what is left of each is left out."""
+    for path in files:
+        with lzma.open(path, "rt") as lines:
+            for number, line in enumerate(lines):
+                text = json.loads(line)["text"].split()
+                for start in range(0, len(text) - words + 1, words):
+                    yield Document(f"{Path(path).stem} {number} {start}", " ".join(text[start : start + words]))
 
 
 def built(given: argparse.Namespace) -> None:
@@ -70,7 +74,7 @@ def built(given: argparse.Namespace) -> None:
             print(f"{len(searcher):,} documents with {collection}", flush=True)
         missing = given.documents - len(searcher)
         if missing > 0 and given.fill:
-            searcher.add(fill(given.fill, missing, given.words))
+            searcher.add(itertools.islice(pieces(given.fill, given.words), missing))
 
 
 def chains_of(preset: str) -> dict[str, list[Strategy]]:
@@ -92,6 +96,7 @@ def timed(given: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds a query of each chain, and of encoding."""
     index = BM25Index.open(given.index)
     searcher = Searcher.open(index, vocabulary=given.vocabulary)
+    encoder = searcher.queries.encoder
     chains, texts = chains_of(given.preset), texts_of(given)
     whole = list(chains.values())[-1]
     found: dict[str, list[float]] = {name: [] for name in ("encoding", *chains)}
@@ -101,15 +106,14 @@ def timed(given: argparse.Namespace) -> dict[str, Any]:
     for text in texts:
         best = dict.fromkeys(found, np.inf)
         for _ in range(given.rounds):
-            searcher.encode("another query, so that the next one is encoded anew")
-            fresh = Searcher.open(index, vocabulary=searcher.queries.encoder)  # it has encoded nothing yet
-            began = time.process_time()
-            query = fresh.encode(text)
-            best["encoding"] = min(best["encoding"], time.process_time() - began)
             for name, chain in chains.items():
+                fresh = Searcher.open(index, vocabulary=encoder)  # it has encoded nothing yet
                 began = time.process_time()
+                query = fresh.encode(text)
+                encoded = time.process_time()
                 fresh.rank(query, 10, then=chain)
-                best[name] = min(best[name], time.process_time() - began)
+                best[name] = min(best[name], time.process_time() - encoded)
+                best["encoding"] = min(best["encoding"], encoded - began)
         for name, seconds in best.items():
             found[name].append(1000 * seconds)
         gc.collect(0)
@@ -143,8 +147,8 @@ def main() -> None:
     parser.add_argument("--index", required=True, type=Path, help="folder of the index; it is built where there is none")
     parser.add_argument("--fill", nargs="*", default=[], help="files of texts that fill the index up")
     parser.add_argument("--documents", type=int, default=57_000, help="documents to fill the index up to")
-    parser.add_argument("--words", type=int, default=40, help="of each text that fills the index up")
-    parser.add_argument("--queries", type=int, default=25, help="of each collection")
+    parser.add_argument("--words", type=int, default=180, help="of each document that fills the index up")
+    parser.add_argument("--queries", type=int, default=12, help="of each collection")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each query, of which the fastest counts")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries")
     parser.add_argument("--json", type=Path, help="file for the results")

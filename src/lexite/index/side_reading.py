@@ -26,7 +26,7 @@ from lexite.index.side_files import (
 )
 from lexite.index.side_packing import LEVELS, unpack_vectors
 from lexite.index.storage import read_ahead
-from lexite.kernels.side_codes import gather_entries
+from lexite.kernels.side_codes import CodeFiles, Gathered, gather_entries
 
 PASSAGES_PER_TILE = 4096
 TOKEN_NAMES, ENTRY_NAMES = (CODE_COUNTS_NAME, CODE_SCALES_NAME, CODE_NORMS_NAME), (CODE_LATENTS_NAME, CODE_VALUES_NAME)
@@ -109,12 +109,12 @@ class SideReader:
         entries = np.zeros(n_tokens + 1, dtype=np.int64)
         latents, values = np.empty(n_entries, dtype=np.int32), np.empty(n_entries, dtype=np.float32)
         norms = np.full(n_tokens, np.nan, dtype=np.float32)
+        found = Gathered(entries[1:], latents, values)
         for (number, part), file in zip(parts, files, strict=True):
             self._read_codes_ahead(number, part, file)
             arrays, own = part.side.arrays, outs[part.places]
             names = (CODE_COUNTS_NAME, CODE_SCALES_NAME, CODE_LATENTS_NAME, CODE_VALUES_NAME)
-            found = entries[1:], latents, values
-            if not gather_entries(*(arrays[name] for name in names), file, own, LEVELS, found):
+            if not gather_entries(CodeFiles(*map(arrays.__getitem__, names)), file, own, LEVELS, found):
                 raise self._damaged([part.side], CODE_COUNTS_NAME)
             if CODE_NORMS_NAME in arrays:
                 tokens = file[:, 1] - file[:, 0]
@@ -215,7 +215,8 @@ def _ranges(begins: Numbers, sizes: Numbers) -> Numbers:
     [5, 6, 9, 10, 11]
     """
     ends = np.cumsum(sizes)
-    return np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64) + np.repeat(begins - (ends - sizes), sizes)
+    first: Numbers = np.repeat(begins - (ends - sizes), sizes)
+    return np.arange(len(first), dtype=np.int64) + first
 
 
 def _read_ahead(numbers: NDArray[Any], begins: Numbers, ends: Numbers) -> None:

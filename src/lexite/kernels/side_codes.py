@@ -7,13 +7,43 @@ another; passages may lie anywhere.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
+
+
+class CodeFiles(NamedTuple):
+    """The codes of all tokens of a segment.
+
+    Attributes:
+        counts: (n_tokens,) entries of each token.
+        scales: (n_tokens,) float16, the largest activation of each.
+        latents: (n_entries,) of each entry.
+        values: (n_entries,) levels: parts of the largest activation of their token.
+    """
+
+    counts: NDArray[Any]
+    scales: NDArray[Any]
+    latents: NDArray[Any]
+    values: NDArray[Any]
+
+
+class Gathered(NamedTuple):
+    """Room for the codes of some passages.
+
+    Attributes:
+        ends: (n_tokens,) the end of each token's entries.
+        latents: (n_entries,).
+        values: (n_entries,) activations.
+    """
+
+    ends: Numbers
+    latents: NDArray[np.int32]
+    values: NDArray[np.float32]
 
 
 @functools.cache
@@ -23,46 +53,39 @@ def halves() -> NDArray[np.float32]:
 
 
 def gather_entries(
-    counts: NDArray[Any],
-    scales: NDArray[np.float16],
-    latents: NDArray[Any],
-    values: NDArray[np.uint8],
+    files: CodeFiles,
     places: Numbers,
     outs: Numbers,
     levels: int,
-    found: tuple[Numbers, NDArray[np.int32], NDArray[np.float32]],
+    found: Gathered,
 ) -> bool:
     """Copies the codes of passages, and turns levels into activations.
 
     Args:
-        counts: (n_tokens,) entries of each token of the file.
-        scales: (n_tokens,) largest activation of each.
-        latents: (n_entries,) of the file.
-        values: (n_entries,) ``levels``-ths of the largest activation of their token.
+        files: what there is.
         places: (n_passages, 4) where each passage lies in the file: its first token, the end of its tokens, its first entry,
             the end of its entries. All are within the file.
         outs: (n_passages, 2) where its tokens and its entries go.
         levels: what the largest activation of a token is kept as.
-        found: filled: the end of each token's entries (n,), latents and activations (m,).
+        found: is filled.
 
     Returns:
         Whether the counts of each passage add up to its entries; what is ``found`` is of no use where they do not.
     """
+    counts, scales, latents, values = files
     bits = scales.view(np.uint16)
     return bool(_gather(counts, bits, latents, values, places, outs, halves(), np.float32(levels), *found))
 
 
 def gather_entries_reference(
-    counts: NDArray[Any],
-    scales: NDArray[np.float16],
-    latents: NDArray[Any],
-    values: NDArray[np.uint8],
+    files: CodeFiles,
     places: Numbers,
     outs: Numbers,
     levels: int,
-    found: tuple[Numbers, NDArray[np.int32], NDArray[np.float32]],
+    found: Gathered,
 ) -> bool:
     """The plain definition of :func:`gather_entries`."""
+    counts, scales, latents, values = files
     ends, found_latents, activations = found
     for (token, end, entry, last), (out, begin) in zip(places.tolist(), outs.tolist(), strict=True):
         sizes = counts[token:end].astype(np.int64)
