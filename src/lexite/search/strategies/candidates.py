@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Sequence
 
@@ -28,10 +29,16 @@ def check_settings(strategy: typing.Any, name: str) -> None:
     Raises:
         ConfigError: a value of the wrong type, or one outside its limits.
     """
-    hints = typing.get_type_hints(type(strategy))
+    hints = _hints(type(strategy))
     for field in dataclasses.fields(strategy):
         if not field.metadata.get("hidden"):
             check_value(hints[field.name], field, getattr(strategy, field.name), name)
+
+
+@functools.cache
+def _hints(strategy: type) -> dict[str, typing.Any]:
+    """Types of a strategy's options; a preset makes its strategies for each search."""
+    return typing.get_type_hints(strategy)
 
 
 def texts_of_queries(answer: Answer, name: str) -> Sequence[str]:
