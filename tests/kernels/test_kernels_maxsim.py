@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lexite.errors import IndexFormatError
 from lexite.kernels import maxsim
 from lexite.kernels.maxsim import (
+    LengthsBy,
     code_norms,
     code_norms_reference,
     maxsim_codes,
@@ -72,6 +73,24 @@ def test_norms_of_atoms_in_int8_are_those_of_the_atoms(seed: int, n_queries: int
     rest = [codes[key] for key in ("bias", "entries", "latents", "values")]
     expected = code_norms_reference(levels * steps[:, None], *rest)
     np.testing.assert_allclose(code_norms(levels, *rest, steps), expected, rtol=1e-4, atol=1e-5)
+
+
+@given(seed=st.integers(0, 2**31), few=st.booleans(), whole=st.booleans(), **shapes)
+def test_norms_may_be_computed_on_the_way(
+    seed: int, few: bool, whole: bool, n_queries: int, n_passages: int, width: int
+) -> None:
+    codes, generator = random_codes(seed, n_queries, n_passages, width), np.random.default_rng(seed)
+    if few:  # six entries of a token at most take another loop
+        kept = np.minimum(np.diff(codes["entries"]), maxsim.FEW)
+        places = np.concatenate([np.zeros(0, int), *(b + np.arange(n) for b, n in zip(codes["entries"], kept, strict=False))])
+        codes |= {"entries": bounds_of(kept), "latents": codes["latents"][places], "values": codes["values"][places]}
+    steps = generator.random(len(codes["atoms"]), dtype=np.float32)
+    rows = codes["atoms"] if whole else generator.integers(-7, 8, codes["atoms"].shape).astype(np.int8)
+    codes["atoms"] = rows * steps[:, None]
+    decoder = [codes[key] for key in ("atoms", "bias", "entries", "latents", "values")]
+    expected = maxsim_codes_reference(**(codes | {"norms": code_norms_reference(*decoder)}))
+    found = maxsim_codes(**(codes | {"norms": LengthsBy(rows, steps)}))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @given(seed=st.integers(0, 2**31), **shapes)

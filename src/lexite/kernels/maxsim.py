@@ -12,7 +12,7 @@ scores Σ weight_i · max over its tokens of sim(q_i, token).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -33,6 +33,18 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 
+class LengthsBy(NamedTuple):
+    """What the norms of tokens are computed by.
+
+    Attributes:
+        atoms: (n_latents, d) the decoder's rows, float32 or int8.
+        steps: (n_latents,) float32, what the numbers of each row are multiplied by.
+    """
+
+    atoms: Floats | NDArray[np.int8]
+    steps: Floats
+
+
 def maxsim_codes(
     queries: Floats,
     weights: Floats,
@@ -42,7 +54,7 @@ def maxsim_codes(
     entries: Numbers,
     latents: NDArray[np.int32],
     values: Floats,
-    norms: Floats,
+    norms: Floats | LengthsBy,
 ) -> Floats:
     """MaxSim of a query with passages whose tokens are codes.
 
@@ -55,7 +67,8 @@ def maxsim_codes(
         entries: (n_tokens + 1,); token ``t`` has the entries ``entries[t]:entries[t + 1]``.
         latents: (n_entries,) below twice ``n_latents``: ``n_latents + l`` is latent l with a negative sign.
         values: (n_entries,) activations.
-        norms: (n_tokens,) norms of the tokens' states; a token of norm 0 is similar to nothing, with similarity 0.
+        norms: (n_tokens,) norms of the tokens' states; or what they are computed by, on the way. A token of norm 0 is similar
+            to nothing, with similarity 0.
 
     Returns:
         (n_passages,); minus infinity for a passage without a token.
@@ -72,8 +85,14 @@ def maxsim_codes(
     offsets = padded @ bias
     counts = np.zeros(len(padded), dtype=np.float32)
     counts[: len(weights)] = weights
-    arguments = (products, offsets, counts, tokens, entries, latents, values, norms, scores)
-    parallel_ranges(_codes, len(scores), *arguments, smallest=SMALLEST_RANGE)
+    codes = products, offsets, counts, tokens, entries, latents, values
+    if not isinstance(norms, LengthsBy):
+        parallel_ranges(_codes, len(scores), *codes, norms, scores, smallest=SMALLEST_RANGE)
+    elif int(np.diff(entries).max(initial=0)) <= FEW:
+        parallel_ranges(_few_codes, len(scores), *codes, *norms, bias, scores, smallest=SMALLEST_RANGE)
+    else:
+        computed = code_norms(norms.atoms, bias, entries, latents, values, norms.steps)
+        parallel_ranges(_codes, len(scores), *codes, computed, scores, smallest=SMALLEST_RANGE)
     return scores
 
 
@@ -292,6 +311,44 @@ def _codes(
                     sums[lane] += value * products[latent, lane]
             for lane in range(width):
                 best[lane] = max(best[lane], sums[lane])
+        score = np.float32(0.0)
+        for lane in range(width):
+            score += weights[lane] * best[lane]
+        scores[passage] = score
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _few_codes(
+    products: Any,
+    offsets: Any,
+    weights: Any,
+    tokens: Any,
+    entries: Any,
+    latents: Any,
+    values: Any,
+    atoms: Any,
+    steps: Any,
+    bias: Any,
+    scores: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover - compiled
+    n_latents, width = products.shape
+    best, one = np.empty(width, dtype=np.float32), np.float32(1.0)
+    rows, factors, stepped = np.zeros(FEW, dtype=np.int64), np.zeros(FEW, dtype=np.float32), np.zeros(FEW, dtype=np.float32)
+    for passage in range(start, stop):
+        if tokens[passage] == tokens[passage + 1]:
+            continue
+        best[:] = -np.inf
+        for token in range(tokens[passage], tokens[passage + 1]):
+            _pick(latents, values, n_latents, one, entries[token], entries[token + 1], rows, factors)
+            for place in range(FEW):
+                stepped[place] = factors[place] * steps[rows[place]]
+            squares = _square_of_few(atoms, bias, rows, stepped)
+            scale = one / np.sqrt(squares) if squares > 0.0 else np.float32(0.0)
+            for place in range(FEW):
+                factors[place] *= scale
+            _best_of_few(products, offsets, scale, rows, factors, best)
         score = np.float32(0.0)
         for lane in range(width):
             score += weights[lane] * best[lane]

@@ -27,6 +27,7 @@ from lexite.search.strategy import Answer
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
+    from lexite.kernels.maxsim import LengthsBy
     from lexite.sae import SparseAutoencoder
     from lexite.terms import LatentTermEncoder
     from lexite.terms.token_decoder import TokenDecoder
@@ -64,6 +65,13 @@ class Decoder:
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(self.atoms)).to(torch.bfloat16)
+
+    @functools.cached_property
+    def lengths_by(self) -> LengthsBy:
+        """What lengths of tokens are computed by."""
+        from lexite.kernels.maxsim import LengthsBy
+
+        return LengthsBy(*(self.levels or (self.atoms, np.ones(len(self.atoms), dtype=np.float32))))
 
     def query_rows(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """States of a query's tokens, (n, d_model), of unit length, as the atoms are compared with them: (n, d), likewise."""
@@ -127,17 +135,14 @@ class MaxSim:
 
     def _scores_of_codes(self, answer: Answer, query: QueryTokens, hits: Sequence[Hit]) -> NDArray[np.float32]:
         """Scores of documents from the codes of their tokens."""
-        from lexite.kernels.maxsim import code_norms, maxsim_codes
+        from lexite.kernels.maxsim import maxsim_codes
 
         if not hits:
             return np.zeros(0, dtype=np.float32)
         codes = answer.backend.token_codes(hits)
-        norms, encoder = codes.norms, model_of(answer, NAME)
+        encoder = model_of(answer, NAME)
         decoder = _decoder_of(encoder) if self.decoder is None else _checked(self.decoder, encoder)
         own = self.decoder is None and decoder.projection is None  # an index keeps norms by the autoencoder's decoder, if any
-        if not own or np.isnan(norms).any():
-            rows, steps = decoder.levels or (decoder.atoms, None)
-            norms = code_norms(rows, decoder.bias, codes.entries, codes.latents, codes.values, steps)
         passages = maxsim_codes(
             decoder.query_rows(query.states),
             query.weights,
@@ -147,7 +152,7 @@ class MaxSim:
             codes.entries,
             codes.latents,
             codes.values,
-            norms,
+            codes.norms if own and not np.isnan(codes.norms).any() else decoder.lengths_by,
         )
         return _best_of(passages, codes.bounds)
 
