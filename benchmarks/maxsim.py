@@ -5,9 +5,9 @@
 
 A passage of 260 tokens has some 200 words. Codes, states and atoms are random. Latents are as unequally frequent as words are
 (Zipf), so that candidates share many. A token decoder has atoms of 128 numbers, an autoencoder's decoder those of a state
-(``--width 384``). Norms of tokens are in the index for the second and are computed for the first. Encoding the query is not
-counted. "numpy" and "torch" do the same from the same codes and states: they decode all tokens (a sparse product, an embedding
-bag), multiply, and take the largest products by passage.
+(``--width 384``). Norms of tokens are in the index for the second; for the first they are computed, from atoms in 4 bits as a
+token decoder has them. Encoding the query is not counted. "numpy" and "torch" do the same from the same codes and states: they
+decode all tokens (a sparse product, an embedding bag), multiply, and take the largest products by passage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from lexite.kernels.hardware import fast_bf16
-from lexite.kernels.maxsim import code_norms, maxsim_codes, maxsim_vectors
+from lexite.kernels.maxsim import LengthsBy, code_norms, maxsim_codes, maxsim_vectors
 
 N_LATENTS = 16_384
 Floats = NDArray[np.float32]
@@ -37,6 +37,8 @@ class Workload:
 
     queries: Floats
     atoms: Floats
+    levels: NDArray[np.int8]
+    steps: Floats
     bias: Floats
     tokens: NDArray[np.int64]
     entries: NDArray[np.int64]
@@ -62,10 +64,14 @@ def workload(candidates: int, tokens: int, query_tokens: int, k: int, width: int
     frequencies = 1.0 / np.arange(1, N_LATENTS + 1)
     latents = generator.choice(N_LATENTS, n_tokens * k, p=frequencies / frequencies.sum()).astype(np.int32)
     values, atoms = generator.random(n_tokens * k, dtype=np.float32), unit(N_LATENTS)
+    steps = np.abs(atoms).max(axis=1) / 7
+    levels = np.rint(atoms / steps[:, None]).astype(np.int8)
+    atoms = levels * steps[:, None]
     entries, bias = np.arange(n_tokens + 1, dtype=np.int64) * k, unit(1)[0]
     norms = code_norms(atoms, bias, entries, latents, values)
     starts = np.arange(candidates + 1, dtype=np.int64) * tokens
-    return Workload(unit(query_tokens), atoms, bias, starts, entries, latents, values, norms, unit(n_tokens))
+    states = unit(n_tokens)
+    return Workload(unit(query_tokens), atoms, levels, steps, bias, starts, entries, latents, values, norms, states)
 
 
 def from_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
@@ -76,13 +82,8 @@ def from_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
 
 def norms_and_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
     """The same with norms that no index keeps, as for a token decoder."""
-
-    def score() -> Floats:
-        codes = work.entries, work.latents, work.values
-        norms = code_norms(work.atoms, work.bias, *codes)
-        return maxsim_codes(work.queries, work.weights, atoms, work.bias, work.tokens, *codes, norms)
-
-    return score
+    rest = work.bias, work.tokens, work.entries, work.latents, work.values, LengthsBy(work.levels, work.steps)
+    return lambda: maxsim_codes(work.queries, work.weights, atoms, *rest)
 
 
 def numpy_codes(work: Workload) -> Floats:

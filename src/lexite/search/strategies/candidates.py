@@ -29,7 +29,8 @@ def check_settings(strategy: typing.Any, name: str) -> None:
     Raises:
         ConfigError: a value of the wrong type, or one outside its limits.
     """
-    hints = _hints(type(strategy))
+    kind: typing.Any = type(strategy)
+    hints = _hints(kind)
     for field in dataclasses.fields(strategy):
         if not field.metadata.get("hidden"):
             check_value(hints[field.name], field, getattr(strategy, field.name), name)
@@ -37,7 +38,7 @@ def check_settings(strategy: typing.Any, name: str) -> None:
 
 @functools.cache
 def _hints(strategy: type) -> dict[str, typing.Any]:
-    """Types of a strategy's options; a preset makes its strategies for each search."""
+    """Types of the options of a strategy's class; a preset makes its strategies for each search."""
     return typing.get_type_hints(strategy)
 
 
