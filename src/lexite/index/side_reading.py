@@ -26,7 +26,6 @@ from lexite.index.side_files import (
 )
 from lexite.index.side_packing import LEVELS, unpack_vectors
 from lexite.index.storage import read_ahead
-from lexite.kernels.side_codes import CodeFiles, Gathered, gather_entries
 
 PASSAGES_PER_TILE = 4096
 TOKEN_NAMES, ENTRY_NAMES = (CODE_COUNTS_NAME, CODE_SCALES_NAME, CODE_NORMS_NAME), (CODE_LATENTS_NAME, CODE_VALUES_NAME)
@@ -99,6 +98,8 @@ class SideReader:
 
     def token_codes(self, documents: Sequence[int]) -> PassageCodes:
         """Codes of the tokens of documents; see ``BM25Index.token_codes``."""
+        from lexite.kernels.side_codes import CodeFiles, Gathered, gather_entries  # numba, which few searches need
+
         bounds, parts = self._passages(documents, TOKEN_CODES)
         files = [_code_places(part) for _, part in parts]
         sizes = np.zeros((int(bounds[-1]), 2), dtype=np.int64)
