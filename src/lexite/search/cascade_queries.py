@@ -54,6 +54,11 @@ class CascadeQueries:
         """Whether the model is loaded."""
         return bool(self._loaded)
 
+    @property
+    def encoder(self) -> LatentTermEncoder:
+        """The vocabulary with its model, which is loaded the first time; raises as :meth:`by_model`."""
+        return self._queries_by_model.encoder
+
     def encode(
         self, texts: Sequence[str], *, k_queries: int | None = None, floor_queries: float | None = None
     ) -> EncodedQueries:

@@ -21,6 +21,7 @@ from lexite.sae import SparseAutoencoder
 from lexite.sae.normalisation import normalise
 from lexite.scoring.formula import inverse_document_frequency
 from lexite.search import Answer, Searcher
+from lexite.search.strategies.cascade import Cascade
 from lexite.search.strategies.maxsim import Decoder, MaxSim
 from lexite.search.strategies.stored_states import StoredStates
 from lexite.terms import LatentTermEncoder, measure_vocabulary
@@ -329,3 +330,10 @@ def test_an_index_keeps_what_codes_are_scored_from(
         pytest.raises(ArgumentError, match="--token-codes"),
     ):
         searcher.rank(QUERIES[0], then=MaxSim())
+
+
+def test_it_follows_a_cascade_whose_model_is_loaded(vocabulary: LatentTermEncoder, documents: Path) -> None:
+    built = Searcher.build([documents], vocabulary=vocabulary, token_codes=True)
+    static = built.search("milk of the cow", then=[Cascade()])
+    reranked = built.search("milk of the cow", then=[Cascade(), MaxSim()])
+    assert static and {hit.id for hit in reranked} == {hit.id for hit in static}
