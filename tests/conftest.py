@@ -22,6 +22,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+if not Path("/dev/nvidiactl").exists():  # kernels of Triton run in its interpreter, which it must know before it is imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 WORDS = """a an the of in on to and or is are was for with by from how what which does do not it this that
 cat dog bird fish horse cow milk meat bread cheese apple tree river lake sea ship wind rain snow sun moon star

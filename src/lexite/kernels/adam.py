@@ -18,6 +18,7 @@ from numba import njit
 
 from lexite.kernels.bits import narrow
 from lexite.kernels.gradients import LatentGradients
+from lexite.kernels.numbers import Number, number
 from lexite.kernels.sparse import _FAST, _add_scaled, _dot, _on_cpu
 from lexite.kernels.threads import parallel_ranges
 
@@ -42,10 +43,10 @@ class AdamStep:
     epsilon: float
     weight_decay: float
     step: int
-    gradient_scale: float = 1.0
+    gradient_scale: Number = 1.0
 
 
-def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients, *, project: bool = True) -> float:
+def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients, *, project: bool = True) -> Number:
     """Removes from each atom's gradient its part along the atom, in place; returns the squared norm of all gradients.
 
     Args:
@@ -63,7 +64,7 @@ def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients, *, project:
             gradients.decoder.sub_((gradients.decoder * atoms).sum(1, keepdim=True) * atoms)
         both = gradients.encoder.square().sum(1) + gradients.decoder.square().sum(1) + gradients.bias.square()
         squared = torch.where(used.squeeze(1), both, 0.0)
-    return float(squared.double().sum())
+    return number(squared.double().sum())
 
 
 def update_rows(
@@ -97,7 +98,7 @@ def update_rows(
     corrected = np.float32(step.learning_rate / (1 - step.beta1**step.step))
     root = np.float32(1 / np.sqrt(1 - step.beta2**step.step))
     decay = np.float32(1 - step.learning_rate * step.weight_decay)
-    scalars = [np.float32(s) for s in (step.beta1, step.beta2, step.epsilon, step.gradient_scale)]
+    scalars = [np.float32(s) for s in (step.beta1, step.beta2, step.epsilon, float(step.gradient_scale))]
     halves = np.empty((0, 0), dtype=np.int16)
     if mirror is not None and mirror.dtype == torch.bfloat16:
         halves = mirror.view(torch.int16).numpy()

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from numba import njit
 
-from lexite.kernels.gradients import group_by_latent
+from lexite.kernels.gathers import segment_sums
+from lexite.kernels.gradients import group_by_latent, sorted_by_latent
 from lexite.kernels.slots import Slots, as_arrays
 from lexite.kernels.sparse import _FAST, _add_scaled, _on_cpu, decode, selected_values
 from lexite.kernels.threads import parallel_ranges
@@ -68,12 +69,10 @@ def sum_by_latent(factors: torch.Tensor, indices: torch.Tensor, rows: torch.Tens
 
 
 def sum_by_latent_reference(factors: torch.Tensor, indices: torch.Tensor, rows: torch.Tensor, n_latents: int) -> torch.Tensor:
-    """The plain definition of :func:`sum_by_latent`, one slot at a time."""
-    out = torch.zeros(n_latents, rows.shape[1], device=rows.device)
-    for slot in range(indices.shape[1]):
-        used = indices[:, slot] >= 0
-        out.index_add_(0, indices[used, slot].long(), factors[used, slot, None] * rows[used])
-    return out
+    """The plain definition of :func:`sum_by_latent`, and what runs on an accelerator."""
+    flat, k = indices.reshape(-1), indices.shape[1]
+    order, starts = sorted_by_latent(flat, flat >= 0, n_latents)
+    return segment_sums(rows, starts, order // max(k, 1), factors.reshape(-1)[order], long=True)
 
 
 class _Preactivations(torch.autograd.Function):

@@ -54,7 +54,7 @@ def collect_above(
 
 def collect_above_reference(preactivations: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
     """The plain definition of collecting: (n, most in a row) int32, ascending columns, -1 behind them."""
-    mask = preactivations.float() > thresholds.clamp(min=0.0)
+    mask = preactivations > thresholds.clamp(min=0.0).to(preactivations.dtype)
     counts = mask.sum(1)
     columns = torch.full((len(mask), int(counts.max()) if len(mask) else 0), -1, dtype=torch.int32, device=mask.device)
     rows, found = mask.nonzero(as_tuple=True)

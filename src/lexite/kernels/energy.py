@@ -15,6 +15,7 @@ from numba import njit
 from lexite.kernels.bits import widen
 from lexite.kernels.threads import parallel_ranges
 
+FIRST_TAKEN = 64  # latents of each token, on an accelerator
 BINS = 1 << 10  # exponent and two bits of the mantissa: entries of a bin differ by a quarter at most
 
 
@@ -47,6 +48,20 @@ def collect_energy_reference(preactivations: torch.Tensor, targets: torch.Tensor
     kept = (values > 0) & ((before < targets[:, None]) | (before == 0))  # at least the largest
     width = int(kept.sum(1).max()) if len(kept) else 0
     return torch.where(kept, order, -1)[:, :width].to(torch.int32)
+
+
+def largest_to_target(preactivations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """:func:`collect_energy` on an accelerator: the largest are taken until all tokens have enough, four times as many each time."""
+    n, n_latents = preactivations.shape
+    k = min(FIRST_TAKEN, n_latents)
+    while True:
+        values, order = preactivations.topk(k, dim=1)
+        values = torch.relu(values.float())
+        before = values.square().cumsum(1) - values.square()
+        kept = (values > 0) & ((before < targets[:, None]) | (before == 0))
+        if k == n_latents or not n or not bool(kept[:, -1].any()):
+            return torch.where(kept, order, -1).to(torch.int32)
+        k = min(4 * k, n_latents)
 
 
 @njit(cache=True, nogil=True)

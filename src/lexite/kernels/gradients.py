@@ -1,8 +1,8 @@
 """Loops of a training step over the chosen latents of each token: reconstruction, and gradients latent by latent.
 
 Tokens × latents never appears: per token only its chosen rows of the decoder are read, per latent only the tokens that chose
-it. On the CPU the loops are compiled; elsewhere, and as the reference, they are plain torch over some slots at a time (so no
-tokens × k × d_model tensor is made either).
+it. On the CPU the loops are compiled. On an accelerator, and as the reference, they are made of gathers and of sums by segment
+(:mod:`lexite.kernels.gathers`), which need no slots × d_model tensor either.
 
 Nested dictionaries (Matryoshka, arXiv 2503.17547): latents stand in groups, and prefix p reconstructs with groups 0 … p. The
 loss is the mean of the prefixes' errors, and a latent of group g sees the sum of the errors of all prefixes it takes part in.
@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from numba import njit
 
-from lexite.kernels.slots import SOME, Slots, as_arrays
+from lexite.kernels.gathers import gather_dots, segment_sums
+from lexite.kernels.numbers import Number
+from lexite.kernels.slots import Slots, as_arrays
 from lexite.kernels.sparse import _FAST, BLOCK, _add_scaled, _dot, _on_cpu
 from lexite.kernels.threads import parallel_ranges
 
@@ -84,15 +86,31 @@ class LatentGradients:
         counts = [torch.zeros(n_latents, dtype=torch.int64, device=device) for _ in range(2)]
         return cls(matrices[0], matrices[1], torch.zeros(n_latents, device=device), counts[0], counts[1])
 
-    def add_rows(self, rows: torch.Tensor, encoder: torch.Tensor, decoder: torch.Tensor, bias: torch.Tensor) -> None:
-        """Adds gradients of some latents, row by row. A latent may have had no entry before."""
-        idle = rows[self.counts[rows] == 0]  # their rows still hold the gradients of an earlier step
-        self.encoder[idle] = 0
-        self.decoder[idle] = 0
+    def add_rows(
+        self,
+        rows: torch.Tensor,
+        encoder: torch.Tensor,
+        decoder: torch.Tensor,
+        bias: torch.Tensor,
+        taking_part: torch.Tensor | None = None,
+    ) -> None:
+        """Adds gradients of some latents, row by row. A latent may have had no entry before.
+
+        Args:
+            rows: numbers of the latents.
+            encoder: (rows, d_model).
+            decoder: (rows, d_model).
+            bias: (rows,).
+            taking_part: (rows,) bool, on an accelerator: the gradients of the others are zero, and they get no entry.
+        """
+        if _on_cpu(rows):
+            idle = rows[self.counts[rows] == 0]  # their rows still hold the gradients of an earlier step
+            self.encoder[idle] = 0
+            self.decoder[idle] = 0
         self.encoder.index_add_(0, rows, encoder)
         self.decoder.index_add_(0, rows, decoder)
         self.bias.index_add_(0, rows, bias)
-        self.counts[rows] += 1
+        self.counts.index_add_(0, rows, torch.ones_like(rows) if taking_part is None else taking_part.to(rows.dtype))
 
 
 def reconstruct(
@@ -101,8 +119,10 @@ def reconstruct(
     values: torch.Tensor,
     decoder_weight: torch.Tensor,
     groups: torch.Tensor,
-    scale: float,
+    scale: Number,
     out: Reconstruction | None = None,
+    *,
+    prefixes: int | None = None,
 ) -> Reconstruction:
     """Errors and the values' gradients for the loss ``scale · mean over prefixes of Σ‖e_p‖²``, in one pass over the tokens.
 
@@ -114,16 +134,17 @@ def reconstruct(
         groups: (n_latents,) uint8, group of each latent, ascending from 0 to the number of prefixes less one.
         scale: the loss's factor, 1 / Σ‖x - mean(x)‖² for the fraction of variance unexplained.
         out: memory for errors and sums on the CPU, to keep from call to call: fresh memory costs more than the pass.
+        prefixes: how many there are; None looks it up in ``groups``, for which the host waits on an accelerator.
     """
     if not _on_cpu(states):
-        return reconstruct_reference(states, slots, values, decoder_weight, groups, scale)
-    n, prefixes = len(states), int(groups[-1]) + 1
+        return reconstruct_reference(states, slots, values, decoder_weight, groups, scale, prefixes)
+    n, prefixes = len(states), int(groups[-1]) + 1 if prefixes is None else prefixes
     if out is None or not out.fits(n, prefixes):
         out = Reconstruction.empty(n, prefixes, states.shape[1])
     out = Reconstruction(torch.empty(len(values)), out.errors, out.squared, out.totals)
     inputs = as_arrays(states, slots.starts, slots.indices, values, decoder_weight, groups)
     outputs = as_arrays(out.gradients, out.errors, out.squared, out.totals)
-    parallel_ranges(_reconstruct, len(out.totals), *inputs, *outputs, np.float32(2 * scale), smallest=1)
+    parallel_ranges(_reconstruct, len(out.totals), *inputs, *outputs, np.float32(2 * float(scale)), smallest=1)
     return out
 
 
@@ -133,21 +154,27 @@ def reconstruct_reference(
     values: torch.Tensor,
     decoder_weight: torch.Tensor,
     groups: torch.Tensor,
-    scale: float,
+    scale: Number,
+    prefixes: int | None = None,
 ) -> Reconstruction:
-    """The plain definition of :func:`reconstruct`."""
-    n, prefixes = len(states), int(groups[-1]) + 1
-    parts = torch.zeros(n, prefixes, states.shape[1], device=states.device)
-    some = list(zip(*(torch.split(part, SOME) for part in (slots.tokens, slots.indices.long(), values)), strict=True))
-    groups = groups.long()
-    for tokens, latents, active in some:
-        parts.index_put_((tokens, groups[latents]), active[:, None] * decoder_weight[latents], accumulate=True)
+    """The plain definition of :func:`reconstruct`, and what runs on an accelerator."""
+    prefixes = int(groups[-1]) + 1 if prefixes is None else prefixes
+    if prefixes == 1:
+        parts = segment_sums(decoder_weight, slots.starts, slots.indices, values).unsqueeze(1)
+    else:
+        group = groups[slots.indices.clamp(min=0).long()]
+        own = [torch.where(group == p, values, 0.0) for p in range(prefixes)]
+        parts = torch.stack([segment_sums(decoder_weight, slots.starts, slots.indices, some) for some in own], 1)
     errors = parts.cumsum(1) - states[:, None]
     squared = errors.square().sum(2)
-    errors = (errors / prefixes).flip(1).cumsum(1).flip(1)
-    gradients = [2 * scale * (errors[tokens, groups[latents]] * decoder_weight[latents]).sum(1) for tokens, latents, _ in some]
-    joined = torch.cat(gradients) if gradients else values.new_zeros(0)
-    return Reconstruction(joined, errors, squared, errors[:, 0].sum(0, keepdim=True))
+    if prefixes == 1:
+        gradients = gather_dots(errors[:, 0], slots.starts, slots.indices, decoder_weight)
+    else:
+        errors = (errors / prefixes).flip(1).cumsum(1).flip(1)
+        own_slots = [torch.where(group == p, slots.indices, -1) for p in range(prefixes)]
+        seen = [gather_dots(errors[:, p], slots.starts, own_slots[p], decoder_weight) for p in range(prefixes)]
+        gradients = torch.stack(seen).sum(0)
+    return Reconstruction(gradients * (2 * scale), errors, squared, errors[:, 0].sum(0, keepdim=True))
 
 
 def latent_gradients(
@@ -157,7 +184,7 @@ def latent_gradients(
     derivatives: torch.Tensor,
     errors: torch.Tensor,
     groups: torch.Tensor,
-    scale: float,
+    scale: Number,
     out: LatentGradients,
     *,
     more: bool = False,
@@ -185,7 +212,7 @@ def latent_gradients(
     tokens = slots.tokens.to(torch.int32)
     inputs = as_arrays(tokens, values, derivatives, states, errors, groups)
     outputs = as_arrays(out.encoder, out.decoder, out.bias, out.counts, out.active)
-    parallel_ranges(_latent_gradients, len(out.counts), starts, entries, *inputs, *outputs, np.float32(2 * scale), more)
+    parallel_ranges(_latent_gradients, len(out.counts), starts, entries, *inputs, *outputs, np.float32(2 * float(scale)), more)
 
 
 def latent_gradients_reference(
@@ -195,26 +222,46 @@ def latent_gradients_reference(
     derivatives: torch.Tensor,
     errors: torch.Tensor,
     groups: torch.Tensor,
-    scale: float,
+    scale: Number,
     out: LatentGradients,
     *,
     more: bool = False,
 ) -> None:
-    """The plain definition of :func:`latent_gradients`; rows without an entry become zero."""
+    """The plain definition of :func:`latent_gradients`, and what runs on an accelerator; rows without an entry become zero."""
+    n_latents, width = out.encoder.shape
+    used = (values != 0) | (derivatives != 0)
+    order, starts = sorted_by_latent(slots.indices, used, n_latents)
+    tokens, latents = slots.tokens[order], slots.indices[order].clamp(min=0).long()
+    by_derivative = derivatives[order]
+    seen = tokens if errors.shape[1] == 1 else tokens * errors.shape[1] + groups[latents]
+    sums = {
+        "encoder": segment_sums(states, starts, tokens, by_derivative, long=True),
+        "decoder": segment_sums(errors.reshape(-1, width), starts, seen, values[order] * (2 * scale), long=True),
+        "bias": segment_sums(derivatives.unsqueeze(1), starts, order, torch.ones_like(derivatives), long=True).squeeze(1),
+        "counts": starts.diff(),
+    }
+    for name, tensor in sums.items():
+        held = getattr(out, name)
+        held.add_(tensor) if more else held.copy_(tensor)
     if not more:
-        for tensor in (out.encoder, out.decoder, out.bias, out.counts, out.active):
-            tensor.zero_()
-    groups = groups.long()
-    used = ((values != 0) | (derivatives != 0)).nonzero().squeeze(1)
-    tokens, latents = slots.tokens[used], slots.indices[used].long()
-    parts = (tokens, latents, derivatives[used], values[used])
-    for token, row, gradient, value in zip(*(torch.split(part, SOME) for part in parts), strict=True):
-        out.encoder.index_add_(0, row, gradient[:, None] * states[token])
-        out.decoder.index_add_(0, row, 2 * scale * value[:, None] * errors[token, groups[row]])
-        out.bias.index_add_(0, row, gradient)
-        out.counts.index_add_(0, row, torch.ones_like(row))
-        if not more:
-            out.active.index_add_(0, row, (value != 0).long())
+        out.active.zero_().index_add_(0, slots.indices.clamp(min=0).long(), (values != 0).long())
+
+
+def sorted_by_latent(indices: torch.Tensor, used: torch.Tensor, n_latents: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The used slots in the order of their latents, slots of a latent in their own order; the host does not wait.
+
+    Args:
+        indices: (slots,) int32 latents.
+        used: (slots,) bool.
+        n_latents: size of the dictionary.
+
+    Returns:
+        (slots,) numbers of slots, those that are not used at the end, and (n_latents + 1,) where each latent's begin.
+    """
+    latents = torch.where(used, indices, n_latents)
+    ordered, order = torch.sort(latents, stable=True)
+    bounds = torch.arange(n_latents + 1, device=indices.device, dtype=ordered.dtype)
+    return order, torch.searchsorted(ordered, bounds)
 
 
 def group_by_latent(

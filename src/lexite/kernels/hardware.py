@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+NATIVE_BF16 = (8, 0)  # compute capability of the first GPUs of NVIDIA with products in bf16
 
 
 def shorten_spinning() -> None:
@@ -53,10 +54,11 @@ def fast_bf16(device: str = "cpu") -> bool:
     """Whether products of bf16 matrices are faster than fp32 ones on ``device`` ("cpu", "cuda", "cuda:1", "mps").
 
     On processors this means AMX or AVX-512 BF16 instructions (x86) or the bf16 extension (Arm), as torch or the operating
-    system reports them; where neither does, the answer is no.
+    system reports them; where neither does, the answer is no. On GPUs of NVIDIA it means Ampere or newer: older ones emulate bf16.
     """
     if device.startswith("cuda"):
         import torch
 
-        return bool(torch.cuda.is_bf16_supported())
+        # torch calls bf16 supported also where it is emulated (T4, V100), and slower than fp32.
+        return torch.version.hip is not None or torch.cuda.get_device_capability(torch.device(device)) >= NATIVE_BF16
     return device.startswith("cpu") and _cpu_has_fast_bf16()

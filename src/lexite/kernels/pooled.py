@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.gathers import segment_sums
 from lexite.kernels.slots import Slots, as_arrays
 
 SMALLEST_WEIGHT = 1e-3  # a pooled weight counts as no less when its root is differentiated
@@ -26,6 +28,9 @@ class PooledSlots:
         segments: (entries,) int64, ascending.
         latents: (entries,) int64.
         sums: (entries,) fp32 sum of the activations.
+
+    On an accelerator there are as many entries as slots, the last of them without a segment (-1) and with a sum of 0: the host
+    would have to wait for their number.
     """
 
     entries: torch.Tensor
@@ -40,18 +45,38 @@ def pool_slots(slots: Slots, values: torch.Tensor, segments: torch.Tensor, n_lat
     Args:
         slots: chosen latents.
         values: (slots,) activations; those above zero count.
-        segments: (n,) int64 segment of each token, -1 for none; tokens of a segment stand together.
+        segments: (n,) int64 segment of each token, ascending, -1 for none; on the CPU or beside the values.
         n_latents: size of the dictionary.
     """
-    device = values.device
-    indices, value, segment = as_arrays(slots.indices.cpu(), values.cpu(), segments[slots.tokens].cpu())
+    segments = segments.to(values.device)
+    if not on_cpu(values):
+        return pool_slots_by_sorting(slots, values, segments, n_latents)
+    indices, value, segment = as_arrays(slots.indices, values, segments[slots.tokens])
     entries = np.full(len(indices), -1, dtype=np.int64)
     found = np.empty((2, len(indices)), dtype=np.int64)
     sums = np.zeros(len(indices), dtype=np.float64)
     seen, entry = np.full(n_latents, -1, dtype=np.int64), np.zeros(n_latents, dtype=np.int64)
     n = _pool(indices, value, segment, seen, entry, entries, found, sums)
     parts = (entries, found[0, :n].copy(), found[1, :n].copy(), sums[:n].astype(np.float32))
-    return PooledSlots(*(torch.from_numpy(part).to(device) for part in parts))
+    return PooledSlots(*(torch.from_numpy(part) for part in parts))
+
+
+def pool_slots_by_sorting(slots: Slots, values: torch.Tensor, segments: torch.Tensor, n_latents: int) -> PooledSlots:
+    """:func:`pool_slots` on an accelerator: slots of one segment and latent stand together once they are sorted."""
+    segment = segments[slots.tokens]
+    counts = (segment >= 0) & (values > 0)
+    keys = torch.where(counts, segment * n_latents + slots.indices.clamp(min=0), torch.iinfo(torch.int64).max)
+    ordered, order = torch.sort(keys, stable=True)
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    ranks = begins.cumsum(0) - 1  # slots that do not count are one entry, the last
+    starts = torch.searchsorted(ranks, torch.arange(len(ranks) + 1, device=ranks.device))
+    sums = segment_sums(torch.where(counts, values, 0.0).unsqueeze(1), starts, order, torch.ones_like(values), long=True)
+    firsts = ordered[starts[:-1].clamp(max=max(len(ordered) - 1, 0))]
+    known = (starts[:-1] < len(ordered)) & (firsts != torch.iinfo(torch.int64).max)
+    entries = torch.full_like(order, -1).scatter_(0, order, ranks)
+    found = torch.where(known, firsts // n_latents, -1), torch.where(known, firsts % n_latents, 0)
+    return PooledSlots(torch.where(counts, entries, -1), *found, sums.squeeze(1))
 
 
 @njit(cache=True, nogil=True)
@@ -81,6 +106,6 @@ def gather_entries(each: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
 
 
 def segment_numbers(offsets: torch.Tensor) -> torch.Tensor:
-    """(n,) int64 number of the passage of each token, from (passages + 1,) offsets."""
-    lengths = offsets.diff()
-    return torch.repeat_interleave(torch.arange(len(lengths), device=offsets.device), lengths)
+    """(n,) int64 number of the passage of each token, from (passages + 1,) offsets; on the CPU, where offsets are."""
+    lengths = offsets.cpu().diff()
+    return torch.repeat_interleave(torch.arange(len(lengths)), lengths)

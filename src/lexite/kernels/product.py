@@ -8,7 +8,7 @@ latents that are nearly equal.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,20 @@ import torch
 from numba import njit
 
 from lexite.kernels.bits import widen
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.collect import collect_above, collect_above_reference
-from lexite.kernels.energy import collect_energy, collect_energy_reference
+from lexite.kernels.energy import collect_energy, largest_to_target
+from lexite.kernels.gathers import gather_dots
 from lexite.kernels.slots import Slots
-from lexite.kernels.sparse import selected_values_reference
+from lexite.kernels.sparse import row_starts
 from lexite.kernels.threads import parallel_ranges, parallel_tasks, task_threads
-from lexite.kernels.topk import empty_best, merge_topk, select_topk
+from lexite.kernels.topk import empty_best, merge_topk, product_topk
 
 TILE_ROWS, TILE_COLUMNS = 256, 4096  # tokens and latents of a tile: 2 MB in bf16, which the caches hold
 SMALLEST_BLOCK = 64  # tokens; a product of fewer is slow
 SMALLEST_ROOM = 64  # slots per token that collecting begins with
-TILE_BYTES = 24 << 20  # of a tile with all latents, on an accelerator
+TILE_BYTES = 24 << 20  # of a tile with all latents, where one is made on the CPU
+DEVICE_TILE_BYTES = 256 << 20  # on an accelerator, which large tiles keep busy
 EXTRA_COLUMNS = 8  # the bias in three bf16 pieces, padded to what matrix kernels like
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 
@@ -75,12 +78,26 @@ class EncoderProduct:
 
     def blocks(self, n: int) -> list[slice]:
         """Cuts ``n`` tokens into blocks of about equal size, each for one call of :meth:`select_block`."""
-        if self.matrix.device.type == "cpu":
+        if on_cpu(self.matrix):
             threads, largest = task_threads(), TILE_ROWS
         else:
-            threads, largest = 1, max(SMALLEST_BLOCK, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
+            threads, largest = 1, max(SMALLEST_BLOCK, DEVICE_TILE_BYTES // (self.n_latents * self.matrix.element_size()))
         count = max(-(-n // largest), min(threads, n // SMALLEST_BLOCK))
         return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+    def for_each_block(self, n: int, function: Callable[[slice], None]) -> list[slice]:
+        """Calls ``function`` for each of the :meth:`blocks` of ``n`` tokens, and returns them.
+
+        On the CPU several run at once. The work of an accelerator is planned by one thread, since each thread would have a
+        workspace of its own there, and would gain nothing.
+        """
+        blocks = self.blocks(n)
+        if on_cpu(self.matrix):
+            parallel_tasks(function, blocks)
+        else:
+            for rows in blocks:
+                function(rows)
+        return blocks
 
     def select(self, states: torch.Tensor, k: int, *, magnitude: bool = False) -> torch.Tensor:
         """Indices (n, k) int32 of the k largest positive pre-activations of each state, -1 where there are fewer.
@@ -96,15 +113,14 @@ class EncoderProduct:
             with torch.no_grad():
                 self.select_block(states[rows], indices[rows], magnitude=magnitude)
 
-        parallel_tasks(fill, self.blocks(len(states)))
+        self.for_each_block(len(states), fill)
         return indices
 
     def select_block(self, states: torch.Tensor, indices: torch.Tensor, *, magnitude: bool = False) -> None:
         """:meth:`select` for one block of tokens, into ``indices``; with ``magnitude`` by |u| instead of u."""
         padded = self.pad(states)
-        if self.matrix.device.type != "cpu":
-            wide = padded @ self.matrix.t()
-            indices.copy_(select_topk(wide.abs_() if magnitude else wide, indices.shape[1]))
+        if not on_cpu(self.matrix):
+            indices.copy_(product_topk(padded, self.matrix, indices.shape[1], magnitude=magnitude))
             return
         best = empty_best(padded, indices)
         for start, tile in self._tiles(padded):
@@ -129,8 +145,8 @@ class EncoderProduct:
             (n, most in a row) int32, ascending, -1 behind the last.
         """
         padded = self.pad(states)
-        if self.matrix.device.type != "cpu":
-            return collect_above_reference(padded @ self.matrix.t(), patterns.view(self.matrix.dtype).float())
+        if not on_cpu(self.matrix):
+            return collect_above_reference(padded @ self.matrix.t(), patterns.view(self.matrix.dtype))
         columns, counts = self._collected(padded, patterns)
         columns = columns[:, : int(counts.max()) if len(states) else 0]
         behind = torch.arange(columns.shape[1]) >= counts[:, None]
@@ -160,11 +176,12 @@ class EncoderProduct:
         Returns:
             (n, most in a row) int32, -1 behind the last.
         """
-        rows = max(16, TILE_BYTES // (self.n_latents * self.matrix.element_size()))
+        tile_bytes = TILE_BYTES if on_cpu(self.matrix) else DEVICE_TILE_BYTES
+        rows = max(16, tile_bytes // (self.n_latents * self.matrix.element_size()))
         parts = []
         for some, target in zip(torch.split(self.pad(states), rows), torch.split(targets, rows), strict=True):
-            if self.matrix.device.type != "cpu":
-                parts.append(collect_energy_reference(some @ self.matrix.t(), target))
+            if not on_cpu(self.matrix):
+                parts.append(largest_to_target(some @ self.matrix.t(), target))
             else:
                 wide = self._tile(len(some), self.n_latents)
                 parts.append(collect_energy(torch.mm(some, self.matrix.t(), out=wide), target))
@@ -176,13 +193,16 @@ class EncoderProduct:
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
-                if self.matrix.device.type != "cpu":
-                    parts[rows.start] = Slots.of_rows(self.collect_block(states[rows], patterns))
+                if not on_cpu(self.matrix):
+                    wide = self.pad(states[rows]) @ self.matrix.t()
+                    parts[rows.start] = Slots.of_mask(wide > patterns.view(self.matrix.dtype))
                 else:
                     parts[rows.start] = Slots.of_counted(*self._collected(self.pad(states[rows]), patterns))
 
-        blocks = self.blocks(len(states)) or [slice(0, 0)]
-        parallel_tasks(fill, blocks)
+        blocks = self.for_each_block(len(states), fill)
+        if not blocks:
+            blocks = [slice(0, 0)]
+            fill(blocks[0])
         return Slots.joined([parts[rows.start] for rows in blocks])
 
     def values(self, states: torch.Tensor, indices: torch.Tensor, bias: torch.Tensor, *, signed: bool = False) -> torch.Tensor:
@@ -196,8 +216,10 @@ class EncoderProduct:
             bias: (n_latents,) fp32.
             signed: give w·x + b itself.
         """
-        if states.device.type != "cpu":
-            return selected_values_reference(states, indices, self.matrix[:, : self.d_model], bias, signed=signed)
+        if not on_cpu(states):
+            flat, matrix = indices.reshape(-1), self.matrix[:, : self.d_model]
+            values = gather_dots(states, row_starts(indices), flat, matrix, bias).view(indices.shape)
+            return values if signed else torch.relu(values)
         values = torch.zeros(indices.shape, dtype=torch.float32)
         matrix = self.matrix.view(torch.int16) if self.matrix.dtype == torch.bfloat16 else self.matrix
         arrays = (part.numpy() for part in (states.contiguous(), indices.contiguous(), matrix, bias, values))

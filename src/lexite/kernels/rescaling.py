@@ -101,15 +101,15 @@ def to_free(gradients: LatentGradients, encoder: torch.Tensor, bias: torch.Tenso
 
 
 def to_free_reference(gradients: LatentGradients, encoder: torch.Tensor, bias: torch.Tensor, weights: Effective) -> None:
-    """The plain definition of :func:`to_free`."""
-    rows = (gradients.counts > 0).nonzero().squeeze(1)
-    scale, unit = weights.norms[rows, None], weights.atoms[rows]
-    by_encoder, by_decoder, by_bias = gradients.encoder[rows], gradients.decoder[rows], gradients.bias[rows]
-    by_norm = (by_encoder * encoder[rows]).sum(1, keepdim=True) + (by_bias * bias[rows])[:, None]
+    """The plain definition of :func:`to_free`; rows without an entry become zero."""
+    used = (gradients.counts > 0).unsqueeze(1)
+    scale, unit = weights.norms[:, None], weights.atoms
+    by_encoder, by_decoder, by_bias = gradients.encoder, gradients.decoder, gradients.bias
+    by_norm = (by_encoder * encoder).sum(1, keepdim=True) + (by_bias * bias)[:, None]
     along = (by_decoder * unit).sum(1, keepdim=True)
-    gradients.decoder[rows] = (by_decoder - along * unit) / scale + by_norm * unit
-    gradients.encoder[rows] = by_encoder * scale
-    gradients.bias[rows] = by_bias * weights.norms[rows]
+    gradients.decoder.copy_(torch.where(used, (by_decoder - along * unit) / scale + by_norm * unit, 0.0))
+    gradients.encoder.copy_(torch.where(used, by_encoder * scale, 0.0))
+    gradients.bias.copy_(torch.where(used.squeeze(1), by_bias * weights.norms, 0.0))
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numba import njit
 
-from lexite.kernels.sparse import _FAST, _dot, _on_cpu
+from lexite.kernels.gathers import gather_dots
+from lexite.kernels.gathers.reference import gather_dots_reference
+from lexite.kernels.sparse import _FAST, _dot, _on_cpu, row_starts
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -19,7 +21,8 @@ class Slots:
 
     Attributes:
         starts: (n + 1,) int64; token t has the slots ``starts[t]:starts[t + 1]``.
-        indices: (slots,) int32 latents, no latent twice for a token.
+        indices: (slots,) int32 latents, no latent twice for a token. On an accelerator -1 may mark a slot that is not used:
+            leaving it out would make the host wait for the number of slots. Its value is 0 everywhere.
     """
 
     starts: torch.Tensor
@@ -71,12 +74,20 @@ class Slots:
 
     @classmethod
     def of_rows(cls, indices: torch.Tensor) -> Slots:
-        """From (n, m) int32 rows; -1 marks places that are not used."""
-        n, m = indices.shape
+        """From (n, m) int32 rows; -1 marks places that are not used, which stay on an accelerator."""
         flat = indices.reshape(-1)
-        every = cls(torch.arange(n + 1, device=indices.device) * m, flat)
+        every = cls(row_starts(indices), flat)
+        if not _on_cpu(indices):
+            return every
         used = flat >= 0
         return every if bool(used.all()) else every.kept(used)
+
+    @classmethod
+    def of_mask(cls, mask: torch.Tensor) -> Slots:
+        """From (n, n_latents) bool on an accelerator: the latents that are marked. The host waits for their number."""
+        starts = torch.zeros(len(mask) + 1, dtype=torch.int64, device=mask.device)
+        torch.cumsum(mask.sum(1), 0, out=starts[1:])
+        return cls(starts, mask.nonzero()[:, 1].to(torch.int32))
 
     @classmethod
     def of_counted(cls, indices: torch.Tensor, counts: torch.Tensor) -> Slots:
@@ -106,7 +117,7 @@ def slot_values(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: 
         bias: (n_latents,) fp32.
     """
     if not _on_cpu(states):
-        return slot_values_reference(states, slots, weight, bias)
+        return gather_dots(states, slots.starts, slots.indices, weight, bias)
     values = torch.empty(len(slots.indices))
     parts = (states.contiguous(), slots.starts, slots.indices, weight, bias, values)
     parallel_ranges(_slot_values, slots.n_tokens, *(part.numpy() for part in parts))
@@ -114,16 +125,8 @@ def slot_values(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: 
 
 
 def slot_values_reference(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The plain definition of :func:`slot_values`, some slots at a time so that no slots × d_model matrix is made."""
-    tokens, rows = slots.tokens, slots.indices.long()
-    parts = [
-        (states[t] * weight[r]).sum(1) + bias[r]
-        for t, r in zip(torch.split(tokens, SOME), torch.split(rows, SOME), strict=True)
-    ]
-    return torch.cat(parts) if parts else states.new_zeros(0)
-
-
-SOME = 16_384  # slots whose rows of weights are gathered at a time by code without compiled loops
+    """The plain definition of :func:`slot_values`."""
+    return gather_dots_reference(states, slots.starts, slots.indices, weight, bias)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -1,8 +1,7 @@
 """Loops over the selected latents of each token: values and decoding; and the centring of states.
 
 Tokens × latents never appears: per token only its k selected rows of the weights are read, per latent only the tokens that
-selected it. On the CPU the loops are compiled; elsewhere, and as the reference, they are plain torch over one slot at a time
-(so no tokens × k × d_model tensor is made either).
+selected it. On the CPU the loops are compiled. On an accelerator they are gathers (:mod:`lexite.kernels.gathers`).
 
 Shapes: states (n, d_model); indices (n, k) int32, -1 in unused slots; values (n, k); weights (n_latents, d_model).
 """
@@ -16,7 +15,10 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu as _on_cpu
 from lexite.kernels.bits import widen
+from lexite.kernels.gathers import gather_dots, segment_sums
+from lexite.kernels.gathers.reference import gather_dots_reference, segment_sums_reference
 from lexite.kernels.threads import parallel_ranges
 
 BLOCK = 128  # tokens whose sums are taken together, so that sums over all tokens do not depend on the number of threads
@@ -41,10 +43,6 @@ class Centred:
     def empty(cls, n: int, d_model: int) -> Centred:
         """Memory for n tokens."""
         return cls(torch.empty(n, d_model), torch.empty(n), torch.empty(-(-n // BLOCK), d_model))
-
-
-def _on_cpu(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu"
 
 
 def centre(batch: torch.Tensor, bias: torch.Tensor, out: Centred | None = None) -> Centred:
@@ -75,7 +73,8 @@ def selected_values(
 ) -> torch.Tensor:
     """ReLU(w·x + b) of the selected latents in fp32, or w·x + b itself: (n, k), zero in unused slots."""
     if not _on_cpu(states):
-        return selected_values_reference(states, indices, weight, bias, signed=signed)
+        values = gather_dots(states.float(), row_starts(indices), indices.reshape(-1), weight, bias).view(indices.shape)
+        return values if signed else torch.relu(values)
     values = torch.zeros(indices.shape, dtype=torch.float32)
     parts = (states.float().contiguous(), indices.contiguous(), weight, bias, values)
     lowest = np.float32(-np.inf if signed else 0)
@@ -87,17 +86,19 @@ def selected_values_reference(
     states: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, signed: bool = False
 ) -> torch.Tensor:
     """The plain definition of :func:`selected_values`."""
-    values = torch.zeros(indices.shape, dtype=torch.float32, device=states.device)
-    for slot in range(indices.shape[1]):
-        rows = indices[:, slot].clamp(min=0).long()
-        values[:, slot] = (states.float() * weight[rows]).sum(1) + bias[rows]
-    return torch.where(indices >= 0, values if signed else torch.relu(values), 0.0)
+    values = gather_dots_reference(states.float(), row_starts(indices), indices.reshape(-1), weight, bias).view(indices.shape)
+    return values if signed else torch.relu(values)
+
+
+def row_starts(indices: torch.Tensor) -> torch.Tensor:
+    """(n + 1,) int64: where each row of (n, k) slots begins, when they stand one after the other."""
+    return torch.arange(len(indices) + 1, device=indices.device) * indices.shape[1]
 
 
 def decode(values: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Σ f_i d_i of each token, without the decoder's bias: (n, d_model) fp32."""
     if not _on_cpu(values):
-        return decode_reference(values, indices, weight)
+        return segment_sums(weight, row_starts(indices), *_flat(values, indices))
     out = torch.zeros(values.shape[0], weight.shape[1], dtype=torch.float32)
     parts = (values.contiguous(), indices.contiguous(), weight, out)
     parallel_ranges(_decode, values.shape[0], *(part.numpy() for part in parts))
@@ -106,11 +107,12 @@ def decode(values: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor) ->
 
 def decode_reference(values: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The plain definition of :func:`decode`."""
-    out = torch.zeros(values.shape[0], weight.shape[1], dtype=torch.float32, device=values.device)
-    for slot in range(indices.shape[1]):
-        used = (indices[:, slot] >= 0).unsqueeze(1)
-        out += torch.where(used, values[:, slot, None] * weight[indices[:, slot].clamp(min=0).long()], 0.0)
-    return out
+    return segment_sums_reference(weight, row_starts(indices), *_flat(values, indices))
+
+
+def _flat(values: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents and values of all slots one after the other, 0 in slots that are not used."""
+    return indices.reshape(-1), torch.where(indices >= 0, values, 0.0).reshape(-1)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -1,4 +1,4 @@
-"""The k largest positive pre-activations of each token.
+"""The k largest positive pre-activations of each token, on the CPU.
 
 Positive floats are ordered like their bit patterns read as integers, and negative floats are negative integers. So the
 selection runs on integers, also for bf16, which numpy and numba do not know. Columns are put in interleaved groups, and one
@@ -19,32 +19,8 @@ from lexite.kernels.threads import parallel_ranges
 _INTEGER_VIEW = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
-def select_topk_reference(preactivations: torch.Tensor, k: int) -> torch.Tensor:
-    """The plain definition of :func:`select_topk`, on any device."""
-    values, indices = torch.sort(preactivations, dim=1, descending=True, stable=True)
-    return torch.where(values[:, :k] > 0, indices[:, :k], -1).to(torch.int32)
-
-
-def select_topk(preactivations: torch.Tensor, k: int) -> torch.Tensor:
-    """Indices of the k largest positive entries of each row, largest first; ties go to the lower index.
-
-    Args:
-        preactivations: (n, n_latents), bf16, fp16 or fp32, without NaN.
-        k: how many to keep.
-
-    Returns:
-        (n, k) int32; -1 fills the rows that have fewer than k positive entries.
-    """
-    if preactivations.device.type != "cpu":
-        values, indices = torch.topk(preactivations, k, dim=1)
-        return torch.where(values > 0, indices, -1).to(torch.int32)
-    indices = torch.empty(preactivations.shape[0], k, dtype=torch.int32)
-    select_topk_into(preactivations, indices)
-    return indices
-
-
 def select_topk_into(preactivations: torch.Tensor, indices: torch.Tensor) -> None:
-    """:func:`select_topk` on the CPU into ``indices`` (n, k), which is not reallocated."""
+    """The k largest of each row, as :func:`lexite.kernels.topk.select_topk` gives them, into ``indices`` (n, k), which is not reallocated."""
     merge_topk(preactivations, 0, empty_best(preactivations, indices), indices)
 
 
@@ -57,7 +33,7 @@ def empty_best(preactivations: torch.Tensor, indices: torch.Tensor) -> np.ndarra
 def merge_topk(preactivations: torch.Tensor, first_column: int, best: np.ndarray, indices: torch.Tensor) -> None:
     """Takes further columns of each row into its k largest, on the CPU.
 
-    Calls for all columns, from left to right, together give what :func:`select_topk` gives.
+    Calls for all columns, from left to right, together give what :func:`lexite.kernels.topk.select_topk` gives.
 
     Args:
         preactivations: (n, columns), bf16, fp16 or fp32, without NaN.
