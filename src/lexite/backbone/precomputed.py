@@ -35,6 +35,7 @@ class PrecomputedBackbone:
         saved = self.store.backbone.get("config")
         if not isinstance(saved, dict):
             return BackboneConfig(model=str(self.store.path))
+        saved = {key: value for key, value in saved.items() if key != "device"}  # the states may be used elsewhere
         try:
             return from_dict(BackboneConfig, saved, where=str(self.store.path))
         except ConfigError as error:
@@ -45,8 +46,9 @@ class PrecomputedBackbone:
         return self.store.iterate(texts_per_chunk)
 
     def info(self) -> dict[str, Any]:
-        """What is known of the model that made the states."""
-        return {**self.store.backbone, "name": self.name, "fingerprint": self.fingerprint, "d_model": self.d_model}
+        """What is known of the model that made the states, apart from the device that it made them on."""
+        known = {key: value for key, value in self.store.backbone.items() if key != "device"}
+        return {**known, "name": self.name, "fingerprint": self.fingerprint, "d_model": self.d_model}
 
     def describe_token(self, token_id: int) -> str:
         """``"?"``: the tokenizer is not in the folder."""

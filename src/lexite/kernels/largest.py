@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.collect import threshold_patterns
+from lexite.kernels.numbers import Number
 from lexite.kernels.product import EncoderProduct
 from lexite.kernels.slots import Slots
 from lexite.kernels.threads import parallel_ranges
@@ -42,7 +44,7 @@ class Entries(NamedTuple):
 
 def largest_of_batch(
     product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor
-) -> tuple[Slots, torch.Tensor, float]:
+) -> tuple[Slots, torch.Tensor, Number]:
     """The ``total`` largest positive pre-activations over all tokens and latents.
 
     Args:
@@ -55,6 +57,8 @@ def largest_of_batch(
     Returns:
         The chosen slots; (slots,) their exact pre-activations; the smallest pre-activation, 0 for none.
     """
+    if not on_cpu(states):
+        return _largest_on_accelerator(product, states, values, total, level)
     if float(level) == 0:
         level.fill_(_first_level(product, states, values, total))
     while True:
@@ -75,6 +79,47 @@ def largest_of_batch(
         chosen = found > 0
         smallest = float(found[chosen].min()) if positive else 0.0
     return slots.kept(chosen), found[chosen], smallest
+
+
+def _largest_on_accelerator(
+    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor
+) -> tuple[Slots, torch.Tensor, Number]:
+    """:func:`largest_of_batch` where reading a number makes the host wait: twice for each time that entries are collected.
+
+    ``level`` may be on either side.
+    """
+    now = float(level)
+    if now == 0:
+        now = _first_level(product, states, values, total)
+    while True:
+        patterns = threshold_patterns(torch.full((product.n_latents,), now, device=states.device), product.matrix.dtype, SLACK)
+        slots = product.collect(states, patterns)
+        found = values(slots)
+        positive = int((found > 0).sum())
+        if positive >= SPARE * total or now <= 0:
+            break
+        now = 0.8 * now if now > 1e-6 else 0.0
+    if positive > total:
+        ranked = torch.topk(found, min(round(GENEROUS * total), positive)).values
+        level.copy_(ranked[-1])
+        smallest: Number = ranked[total - 1]
+        above, ties = found > smallest, found == smallest
+        chosen = above | (ties & (ties.cumsum(0) <= total - above.sum()))
+    else:
+        chosen = found > 0
+        smallest = torch.where(chosen, found, torch.inf).amin().nan_to_num(posinf=0.0) if len(found) else found.new_zeros(())
+        level.fill_(now)
+    kept = positions_of(chosen, min(positive, total))
+    before = torch.zeros(len(chosen) + 1, dtype=torch.int64, device=chosen.device)
+    torch.cumsum(chosen, 0, out=before[1:])
+    return Slots(before[slots.starts], slots.indices[kept]), found[kept], smallest
+
+
+def positions_of(mask: torch.Tensor, count: int) -> torch.Tensor:
+    """(count,) int64 places that a mask marks, in order, where their number is known, so that the host need not wait for it."""
+    places = torch.where(mask, mask.cumsum(0) - 1, count)
+    out = torch.empty(count + 1, dtype=torch.int64, device=mask.device)
+    return out.scatter_(0, places, torch.arange(len(mask), device=mask.device))[:count]
 
 
 def _first_level(product: EncoderProduct, states: torch.Tensor, values: Values, total: int) -> float:
@@ -150,14 +195,21 @@ def _spare(budgets: torch.Tensor) -> torch.Tensor:
 
 def _within_budgets(latents: torch.Tensor, values: torch.Tensor, budgets: torch.Tensor) -> torch.Tensor:
     """Mask of the entries that are among the ``budgets`` largest of their latent; of equal entries the first are taken."""
+    if not on_cpu(latents):
+        by_value = torch.argsort(values, descending=True, stable=True)
+        order = by_value[torch.argsort(latents[by_value], stable=True)]
+        ordered = latents[order]
+        firsts = torch.searchsorted(ordered, torch.arange(len(budgets), device=latents.device))
+        ranks = torch.arange(len(order), device=latents.device) - firsts[ordered]
+        return torch.empty_like(ranks, dtype=torch.bool).scatter_(0, order, ranks < budgets[ordered])
     chosen = torch.zeros(len(latents), dtype=torch.bool)
     starts = torch.zeros(len(budgets) + 1, dtype=torch.int64)
-    torch.cumsum(torch.bincount(latents, minlength=len(budgets)).cpu(), 0, out=starts[1:])
+    torch.cumsum(torch.bincount(latents, minlength=len(budgets)), 0, out=starts[1:])
     order = torch.empty(len(latents), dtype=torch.int64)
-    _by_latent(latents.cpu().numpy(), starts[:-1].clone().numpy(), order.numpy())
-    arrays = (starts.numpy(), order.numpy(), values.cpu().numpy(), budgets.cpu().numpy(), chosen.numpy())
+    _by_latent(latents.numpy(), starts[:-1].clone().numpy(), order.numpy())
+    arrays = (starts.numpy(), order.numpy(), values.numpy(), budgets.numpy(), chosen.numpy())
     parallel_ranges(_choose, len(budgets), *arrays)
-    return chosen.to(latents.device)
+    return chosen
 
 
 def _as_slots(entries: Entries, n: int) -> tuple[Slots, torch.Tensor]:

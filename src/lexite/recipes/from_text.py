@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lexite.backbone import Backbone, BackboneConfig, StateStore, TokenStates, iterate_states, load_backbone
+from lexite.backbone.precision import resolve_device
 from lexite.backbone.precomputed import PrecomputedBackbone
 from lexite.backbone.store import is_store
 from lexite.config import differences, to_dict
@@ -142,7 +143,7 @@ def train(
             probe=probe,
             description=described,
             precision=given.backbone.config.product_precision,
-            device=str(given.backbone.info().get("device", "cpu")),
+            device=_device(given.backbone, backbone),
             start=None if start is None else start.sae,
             resume=resume,
             show_progress=show_progress,
@@ -202,7 +203,13 @@ def _open_input(
             raise TrainingError(f"{model.config.model} holds token states, not a model. Name it as the source of the training.")
         return _Input(model, TextSource(sources, model, read))
     store = StateStore.open(stores[0])
-    return _Input(_model_of(store), StoreSource(store))
+    return _Input(_model_of(store, "auto" if config is None else config.device), StoreSource(store))
+
+
+def _device(backbone: Backbone, asked: BackboneConfig | None) -> str:
+    """Where to train: where the model is; for states whose model is not there, the device asked for, or the best there is."""
+    own = getattr(backbone, "device", None)
+    return str(own) if own is not None else resolve_device("auto" if asked is None else asked.device)
 
 
 def _loaded(config: BackboneConfig) -> Backbone:
@@ -210,12 +217,12 @@ def _loaded(config: BackboneConfig) -> Backbone:
     return load_backbone(config)
 
 
-def _model_of(store: StateStore) -> Backbone:
+def _model_of(store: StateStore, device: str) -> Backbone:
     """The model that made the states, which gives labels to terms; the folder's record of it where it cannot be loaded."""
     recorded = PrecomputedBackbone(store)
     if isinstance(store.backbone.get("config"), dict):
         try:
-            model = _loaded(recorded.config)
+            model = _loaded(replace(recorded.config, device=device))
             if model.fingerprint == recorded.fingerprint:
                 return model
         except BackboneError as error:
@@ -261,7 +268,8 @@ def _summary_of_finished(folder: Path, settings: dict[str, Any]) -> dict[str, An
         TrainingError: it was another run; the message names the keys.
     """
     summary: dict[str, Any] = read_json(folder / SUMMARY_FILE, TrainingError)
-    changed = differences(completed(summary["settings"]), settings)
+    before, now = ({**given, "device": ""} for given in (completed(summary["settings"]), settings))  # it may differ
+    changed = differences(before, now)
     if changed:
         raise TrainingError(
             f"{folder} holds a finished vocabulary of another configuration ({'; '.join(changed)}). "

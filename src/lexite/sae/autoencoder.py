@@ -13,10 +13,11 @@ import torch
 
 from lexite.config import to_dict
 from lexite.errors import ModelError
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.product import EncoderProduct, stack_slots
 from lexite.kernels.sparse import decode
-from lexite.kernels.threads import parallel_tasks, use_torch
+from lexite.kernels.threads import use_torch
 from lexite.sae.activations import ACTIVATIONS, Activation, Encoder
 from lexite.sae.codes import SparseCodes
 from lexite.sae.config import SAEConfig, check_k
@@ -183,15 +184,24 @@ class SparseAutoencoder:
         k = check_k(self.largest_k if k is None else k, self.config.n_latents)
         if states.ndim != 2 or states.shape[1] != self.config.d_model:
             raise ModelError(f"Token states have the shape {tuple(states.shape)}, but the width must be {self.config.d_model}.")
-        blocks = self._product.blocks(len(states))
+        states = states if on_cpu(self.decoder_bias) else states.to(self.device)  # once, and as they are: bf16 is half of fp32
         encoder = Encoder(self._product, self._exact_weight, self.encoder_bias, self.thresholds)
         parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        sums: list[torch.Tensor] = []
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
-                parts[rows.start] = self._selector.choose(encoder, self._centre(states[rows], rows.start), k)
+                centred = self._centred(states[rows])
+                if on_cpu(centred):
+                    _check_finite(centred, rows.start)
+                else:
+                    sums.append(centred.sum())
+                parts[rows.start] = self._selector.choose(encoder, centred, k)
 
-        parallel_tasks(fill, blocks)
+        blocks = self._product.for_each_block(len(states), fill)
+        if sums and not bool(torch.stack(sums).isfinite().all()):  # on an accelerator the host waits once for all blocks
+            for rows in blocks:
+                _check_finite(self._centred(states[rows]), rows.start)
         ordered = [parts[rows.start] for rows in blocks]
         if not ordered:
             width = k if self.limited else 0
@@ -200,13 +210,10 @@ class SparseAutoencoder:
         values = stack_slots([part[0] for part in ordered], 0.0, self.device)
         return SparseCodes(values, stack_slots([part[1] for part in ordered], -1, self.device), self.n_terms)
 
-    def _centre(self, states: torch.Tensor, first: int) -> torch.Tensor:
-        """A block of states as the encoder's product takes them; the first has the number ``first``."""
+    def _centred(self, states: torch.Tensor) -> torch.Tensor:
+        """States as the encoder's product takes them."""
         known, _, _ = normalise(states.to(self.device, torch.float32), self.config.normalize_activations)
         centred = known - self.decoder_bias if self.config.apply_b_dec_to_input else known
-        if not math.isfinite(float(centred.sum())) and not bool(torch.isfinite(centred).all()):  # a sum may overflow
-            row = first + int((~torch.isfinite(centred)).any(1).nonzero()[0])
-            raise ModelError(f"Token state {row} holds NaN or infinity. Check the backbone's precision and weights.")
         return centred.contiguous()
 
     def decode(self, codes: SparseCodes) -> torch.Tensor:
@@ -346,3 +353,10 @@ class SparseAutoencoder:
             precision=precision,
             weight_dtype=tensors["encoder_weight"].dtype,
         )
+
+
+def _check_finite(centred: torch.Tensor, first: int) -> None:
+    """Refuses a block of states with NaN or infinity, with :class:`ModelError`; the first has the number ``first``."""
+    if not math.isfinite(float(centred.sum())) and not bool(torch.isfinite(centred).all()):  # a sum may overflow
+        row = first + int((~torch.isfinite(centred)).any(1).nonzero()[0])
+        raise ModelError(f"Token state {row} holds NaN or infinity. Check the backbone's precision and weights.")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
 from lexite.kernels.gradients import LatentGradients
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.keep import keep_largest
-from lexite.kernels.product import TILE_BYTES
+from lexite.kernels.numbers import Number, at_least, number
+from lexite.kernels.product import DEVICE_TILE_BYTES, TILE_BYTES
 from lexite.sae import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Rule, View
@@ -16,6 +19,7 @@ from lexite.sae.zipf import zipf_targets
 from lexite.training.config import TrainingConfig
 from lexite.training.trackers import Trackers
 
+LOOK_AHEAD = 64  # batches for which latents that may die are looked up at once, on an accelerator
 MOST_UNDER_USED = 1024  # latents in aux_zipf per step, at most: the products of more would take most of the step
 
 
@@ -36,6 +40,35 @@ class Auxiliary:
         self.sae, self.objective, self.config, self.trackers = sae, objective, config, trackers
         chosen = rule.auxiliary if objective.auxiliary == "auto" else objective.auxiliary
         self.kind = chosen if config.aux_loss_coefficient else "none"
+        self._candidates = torch.empty(0, dtype=torch.int64)
+        self.forget()
+
+    def forget(self) -> None:
+        """Looks for candidates anew at the next step; for when the trackers were changed by anything but a step."""
+        self._tokens_left = -1
+
+    def learners_on_accelerator(self, dead: torch.Tensor, n_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """:meth:`learners` where the host would wait for the number of dead latents: numbers of more latents than take part.
+
+        The latents that can become dead over the next 64 batches are looked up once for all of these, which is the one time
+        that the host waits. Those that are not dead at a step have a weight of 0 there.
+
+        Args:
+            dead: (n_latents,) bool.
+            n_tokens: tokens of the step.
+
+        Returns:
+            Numbers of latents, ascending, and factors of their activations, 0 for those that do not take part.
+        """
+        if self.kind != "dead":
+            rows, weights = self.learners(dead)
+            return rows, dead.new_zeros(0, dtype=torch.float32) if weights is None else weights
+        if self._tokens_left < 0:
+            self._tokens_left = LOOK_AHEAD * n_tokens
+            since = self.trackers.tensors["tokens_since_active"]
+            self._candidates = (since + self._tokens_left >= self.trackers.dead_after_tokens).nonzero().squeeze(1)
+        self._tokens_left -= n_tokens
+        return self._candidates, dead[self._candidates].float()
 
     def learners(self, dead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The latents that take part in a step.
@@ -59,8 +92,8 @@ class Auxiliary:
         errors: torch.Tensor,
         out: LatentGradients,
         own_bias: torch.Tensor | None,
-        losses: dict[str, float],
-    ) -> int:
+        losses: dict[str, Number],
+    ) -> Number:
         """Adds the term and its gradients, in place.
 
         Args:
@@ -74,18 +107,22 @@ class Auxiliary:
             The number of dead latents.
         """
         dead = self.trackers.dead()
-        rows, weights = self.learners(dead)
+        if not on_cpu(dead):
+            rows, weights = self.learners_on_accelerator(dead, len(view.states))
+        else:
+            rows, weights = self.learners(dead)
         if len(rows):
             encoder, bias, decoder = (w[rows] for w in (view.encoder_weight, view.encoder_bias, view.decoder_weight))
             config, dtype = self.config, view.product.matrix.dtype
             extra = auxiliary_gradients(
                 view.states, errors, encoder, bias, decoder, config.k_aux, config.aux_loss_coefficient, dtype, weights
             )
-            out.add_rows(rows, extra.encoder, extra.decoder, extra.bias)
+            taking_part = None if on_cpu(dead) or weights is None else weights > 0
+            out.add_rows(rows, extra.encoder, extra.decoder, extra.bias, taking_part)
             if own_bias is not None:
                 own_bias.index_add_(0, rows, extra.bias)
-            losses["aux"] = extra.loss
-        return int(dead.sum())
+            losses["aux"] = extra.loss if taking_part is None else extra.loss * taking_part.any()
+        return number(dead.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +136,7 @@ class AuxiliaryGradients:
         decoder: (n_dead, d_model).
     """
 
-    loss: float
+    loss: Number
     encoder: torch.Tensor
     bias: torch.Tensor
     decoder: torch.Tensor
@@ -133,11 +170,11 @@ def auxiliary_gradients(
         weights: (n_dead,) from 0 to 1; None for 1.
     """
     n_dead = len(encoder)
-    scale = coefficient / max(float(errors.square().sum()), 1e-30)
+    scale = coefficient / at_least(number(errors.square().sum()), 1e-30)
     encoder_low, decoder_low = encoder.to(dtype), decoder.to(dtype)
-    loss = 0.0
+    loss: Number = 0.0
     gradients = [torch.zeros_like(encoder), torch.zeros_like(bias), torch.zeros_like(decoder)]
-    rows = max(64, TILE_BYTES // (4 * n_dead))
+    rows = max(64, (TILE_BYTES if on_cpu(states) else DEVICE_TILE_BYTES) // (4 * n_dead))
     for start in range(0, len(states), rows):
         part, target = states[start : start + rows], -errors[start : start + rows]
         codes = torch.relu((part.to(dtype) @ encoder_low.t()).float() + bias)
@@ -146,7 +183,7 @@ def auxiliary_gradients(
         if k_aux < n_dead:
             codes = keep_largest(codes, k_aux)
         residual = (codes.to(dtype) @ decoder_low).float() - target
-        loss += float(residual.square().sum()) * scale
+        loss = loss + number(residual.square().sum()) * scale
         residual_low = residual.to(dtype)
         code_gradient = (residual_low @ decoder_low.t()).float().mul_(2 * scale).mul_(codes > 0)
         if weights is not None:
@@ -177,12 +214,21 @@ def under_used(
     Returns:
         Numbers of the latents, ascending, and their weights.
     """
-    targets = torch.from_numpy(zipf_targets(len(density), k, exponent, offset)).to(density.device)
+    targets = _targets(len(density), k, exponent, offset, density.device)
     limits = torch.empty_like(targets)
     limits[torch.argsort(density, descending=True, stable=True)] = fraction * targets
     shortfall = torch.where(density < limits, 1 - density / limits.clamp(min=1e-30), 0.0)
+    if not on_cpu(density):  # always as many, some of them with a weight of 0: the host would wait for their number
+        rows = shortfall.topk(min(MOST_UNDER_USED, len(shortfall))).indices.sort().values
+        return rows, shortfall[rows].float()
     rows = (shortfall > 0).nonzero().squeeze(1)
     if len(rows) > MOST_UNDER_USED:
         worst = torch.argsort(shortfall[rows], descending=True, stable=True)[:MOST_UNDER_USED]
         rows = rows[worst].sort().values
     return rows, shortfall[rows].float()
+
+
+@lru_cache(maxsize=4)  # a run has one, on its device
+def _targets(n_latents: int, k: float, exponent: float, offset: float, device: torch.device) -> torch.Tensor:
+    """(n_latents,) fp64 target densities by rank; not to be changed."""
+    return torch.from_numpy(zipf_targets(n_latents, k, exponent, offset)).to(device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lexite.kernels.numbers import Number, number
 from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Selection, View
@@ -23,7 +24,7 @@ class FlopsTerm:
         text_counts: (n_latents,) texts of the batch that hold each latent.
     """
 
-    loss: float
+    loss: Number
     gradients: torch.Tensor
     text_counts: torch.Tensor
 
@@ -39,19 +40,21 @@ def flops_term(
     Args:
         slots: chosen latents.
         values: (slots,) activations; those above zero count.
-        offsets: (texts + 1,).
+        offsets: (texts + 1,), on the CPU.
         text_share: (n_latents,) p.
         coefficient: weight of the term.
     """
     n_latents, n_texts = len(text_share), len(offsets) - 1
     pooled = pool_slots(slots, values, segment_numbers(offsets), n_latents)
+    held = pooled.sums > 0
     weights = pooled.sums.sqrt()
     idf = torch.log1p((1 - text_share + SMOOTHING) / (text_share + SMOOTHING)).float()
     means = torch.zeros(n_latents, device=values.device).index_add_(0, pooled.latents, weights) / max(n_texts, 1)
-    loss = coefficient * float((means.square() / idf).sum(dtype=torch.float64))
+    loss = coefficient * number((means.square() / idf).sum(dtype=torch.float64))
     by_weight = (coefficient * 2 / max(n_texts, 1)) * (means / idf)[pooled.latents]
     by_sum = by_weight / (2 * weights.clamp(min=SMALLEST_WEIGHT))
-    return FlopsTerm(loss, gather_entries(by_sum, pooled.entries), torch.bincount(pooled.latents, minlength=n_latents))
+    counts = torch.zeros(n_latents, dtype=torch.int64, device=values.device).index_add_(0, pooled.latents, held.long())
+    return FlopsTerm(loss, gather_entries(by_sum, pooled.entries), counts)
 
 
 def add_flops(
@@ -61,7 +64,7 @@ def add_flops(
     coefficient: float,
     text_share: torch.Tensor,
     gradients: torch.Tensor,
-    losses: dict[str, float],
+    losses: dict[str, Number],
 ) -> torch.Tensor | None:
     """Adds the term to the losses and its derivatives to ``gradients``, in place, where it has a weight and there are passages.
 

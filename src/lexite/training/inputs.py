@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.numbers import number
 from lexite.kernels.sparse import Centred, centre
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.folding import fold_input_scale
@@ -43,12 +45,12 @@ class Inputs:
         if self.kind == "none":
             return states
         if self.has_factor:
-            return states.float() * float(self.tensors["input_scale"])
+            return states.float() * number(self.tensors["input_scale"])
         return normalise(states.float(), self.kind)[0]
 
     def centred(self, scaled: torch.Tensor, bias: torch.Tensor) -> Centred:
         """Scaled states without the decoder's bias, (d_model,); memory that the next call uses again."""
-        if len(self._centred.states) != len(scaled):
+        if on_cpu(scaled) and len(self._centred.states) != len(scaled):
             self._centred = Centred.empty(len(scaled), self.d_model)
         return centre(scaled, bias, self._centred)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from lexite.kernels.gradients import LatentGradients, Reconstruction, latent_gradients, reconstruct
+from lexite.kernels.numbers import Number, at_least, number
 from lexite.kernels.rescaling import to_free
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import Centred
@@ -72,7 +73,7 @@ class Loss:
         """
         variance, squares = variance_and_squares(centred, self.tensors["decoder_bias"])
         # A batch of (nearly) equal states has no variance to explain; the floor keeps its gradients finite.
-        scale = 1 / max(variance, 1e-6 * squares, 1e-12)
+        scale = 1 / at_least(variance, 1e-6 * squares, 1e-12)
         if self.objective.matryoshka == "sampled":
             self._groups = self._draw_groups(step)
         inputs = centred.states if self.sae.apply_b_dec_to_input else scaled.float()
@@ -80,13 +81,15 @@ class Loss:
         return self._of(view, centred.states, variance)
 
     def _draw_groups(self, step: int) -> torch.Tensor:
-        return prefix_groups(self.objective, self.sae.n_latents, step, self._seed).to(self._device)
+        groups = prefix_groups(self.objective, self.sae.n_latents, step, self._seed)
+        self._prefixes = int(groups[-1]) + 1
+        return groups.to(self._device)
 
     def _view(
         self,
         inputs: torch.Tensor,
         targets: torch.Tensor,
-        scale: float,
+        scale: Number,
         offsets: torch.Tensor | None,
         moment: Moment,
     ) -> View:
@@ -94,7 +97,7 @@ class Loss:
         weights = self.weights.effective
 
         def with_atoms_held(slots: Slots, values: torch.Tensor) -> Reconstruction:
-            return reconstruct(targets, slots, values, weights.atoms, self._plain, scale)
+            return reconstruct(targets, slots, values, weights.atoms, self._plain, scale, prefixes=1)
 
         return View(
             inputs,
@@ -121,12 +124,14 @@ class Loss:
         product, new = self.weights.product, self.weights.effective
         return replace(view, product=product, encoder_weight=new.encoder, encoder_bias=new.bias, decoder_weight=new.atoms)
 
-    def _of(self, view: View, targets: torch.Tensor, variance: float) -> Gradients:
+    def _of(self, view: View, targets: torch.Tensor, variance: Number) -> Gradients:
         rule, out, groups = self.rule, self._gradients, self._groups
         selection = rule.select(view)
         slots, values = selection.slots, rule.activate(view, selection)
-        self._pass = main = reconstruct(targets, slots, values, view.decoder_weight, groups, view.scale, self._pass)
-        losses = {"fvu": view.scale * float(main.squared.sum(dtype=torch.float64)) / main.squared.shape[1]}
+        self._pass = main = reconstruct(
+            targets, slots, values, view.decoder_weight, groups, view.scale, self._pass, prefixes=self._prefixes
+        )
+        losses = {"fvu": view.scale * number(main.squared.sum(dtype=torch.float64)) / main.squared.shape[1]}
         losses |= rule.penalties(view, slots, values, main.gradients)
         flops = self.objective.flops_coefficient
         text_share = add_flops(view, selection, values, flops, self.tensors["text_share"], main.gradients, losses)
@@ -135,8 +140,9 @@ class Loss:
         derivatives = backward.preactivations
         wider = rule.wider_code(selection)
         if wider is not None:
-            second = reconstruct(targets, slots, wider.values, view.decoder_weight, self._plain, wider.weight * view.scale)
-            losses[wider.name] = wider.weight * view.scale * float(second.squared.sum(dtype=torch.float64))
+            weight = wider.weight * view.scale
+            second = reconstruct(targets, slots, wider.values, view.decoder_weight, self._plain, weight, prefixes=1)
+            losses[wider.name] = weight * number(second.squared.sum(dtype=torch.float64))
             derivatives = derivatives + torch.where(wider.values > 0, second.gradients, 0.0)
         latent_gradients(view.states, slots, values, derivatives, main.errors, groups, view.scale, out)
         offset = 2 * view.scale * main.totals.sum(0)
@@ -153,5 +159,5 @@ class Loss:
             out.bias.copy_(own_bias)
         if self.weights.rescaled:
             to_free(out, self.tensors["encoder_weight"], self.tensors["encoder_bias"], self.weights.effective)
-        error = float(main.squared[:, -1].sum(dtype=torch.float64))
+        error = number(main.squared[:, -1].sum(dtype=torch.float64))
         return Gradients(out, offset, own, losses, view, selection, values, error, variance, n_dead, text_share)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 
 from lexite.kernels.adam import AdamStep, remove_parallel, update_rows
+from lexite.kernels.numbers import Number, at_most, number, root
 from lexite.sae.rules.base import Rule, Tensors
 from lexite.training.config import TrainingConfig
 from lexite.training.results import Gradients
@@ -39,16 +39,16 @@ class Optimizer:
         }
         self.steps = 0
 
-    def norm(self, gradients: Gradients) -> float:
+    def norm(self, gradients: Gradients) -> Number:
         """The norm of all gradients together, before clipping.
 
         Where atoms have unit norm, the part of each atom's gradient along the atom is removed first, in place.
         """
         squared_norm = remove_parallel(self.weights.tensors["decoder_weight"], gradients.latents, project=not self.weights.free)
         extra = [gradients.offset, *gradients.rule.values()]
-        return math.sqrt(squared_norm + sum(float(tensor.square().sum()) for tensor in extra))
+        return root(squared_norm + sum(number(tensor.square().sum()) for tensor in extra))
 
-    def update(self, gradients: Gradients, norm: float, learning_rate: float) -> None:
+    def update(self, gradients: Gradients, norm: Number, learning_rate: float) -> None:
         """Moves the weights, in place.
 
         Args:
@@ -57,7 +57,7 @@ class Optimizer:
             learning_rate: of this step.
         """
         self.steps += 1
-        clip = min(1.0, self.config.clip_norm / (norm + 1e-6)) if self.config.clip_norm else 1.0
+        clip = at_most(self.config.clip_norm / (norm + 1e-6), 1.0) if self.config.clip_norm else 1.0
         matrices = AdamStep(learning_rate, BETA1, BETA2, EPSILON, self.config.weight_decay, self.steps, clip)
         vectors = replace(matrices, weight_decay=0.0)
         own = replace(vectors, learning_rate=learning_rate * self.rule.learning_rate_factor)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 
 import torch
 
+from lexite.training.ahead import ReadAhead
 from lexite.training.sources import Chunk, StateSource
 
 logger = logging.getLogger("lexite")
@@ -18,6 +20,7 @@ class Reader:
     Args:
         source: the states.
         most_passes: how often a source that can be read again is read.
+        device: where the states are used; on CUDA the source is read ahead (:mod:`lexite.training.ahead`).
 
     Attributes:
         passes: passes that came to the end of the source.
@@ -26,8 +29,8 @@ class Reader:
         tokens_available: tokens that all passes together can give; None until the first came to its end.
     """
 
-    def __init__(self, source: StateSource, most_passes: int) -> None:
-        self.source = source
+    def __init__(self, source: StateSource, most_passes: int, device: torch.device | None = None) -> None:
+        self.source, self._device = source, device
         self.passes = self.texts_read = self.tokens_read = 0
         self.tokens_available: int | None = None
         self._most_passes = most_passes if source.repeatable else 1
@@ -41,7 +44,7 @@ class Reader:
                     return None
                 if self.texts_read:
                     logger.info("Passing over %s texts that the run has read before.", f"{self.texts_read:,}")
-                self._chunks = self.source.chunks(self.texts_read)
+                self._chunks = self._open()
             chunk = next(self._chunks, None)
             if chunk is not None:
                 self.texts_read += chunk.n_texts
@@ -52,6 +55,22 @@ class Reader:
             self.passes, self.texts_read, self._chunks = self.passes + 1, 0, None
             if self.passes == 1:
                 self.tokens_available = self.tokens_read * self._most_passes
+
+    def _open(self) -> Iterator[Chunk]:
+        chunks = self.source.chunks(self.texts_read)
+        return ReadAhead(chunks, self._device) if self._device is not None and self._device.type == "cuda" else chunks
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keeps the source still meanwhile, so that its model can be used for something else."""
+        with self._chunks.quiet if isinstance(self._chunks, ReadAhead) else contextlib.nullcontext():
+            yield
+
+    def close(self) -> None:
+        """Stops reading."""
+        if isinstance(self._chunks, ReadAhead):
+            self._chunks.close()
+        self._chunks = None
 
     def next_states(self) -> torch.Tensor | None:
         """The states of :meth:`next_chunk` alone, (n, d_model)."""

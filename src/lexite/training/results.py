@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lexite.kernels.gradients import LatentGradients
+from lexite.kernels.numbers import Number, at_least, number
 from lexite.kernels.sparse import Centred
 from lexite.sae import SparseCodes
 from lexite.sae.rules.base import Selection, View
@@ -14,7 +16,7 @@ from lexite.sae.rules.base import Selection, View
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """What one step measured.
+    """What one step measured; :meth:`read` gives it as plain numbers.
 
     Attributes:
         squared_error: Σ‖x - x^‖² over the batch, with the whole dictionary.
@@ -26,13 +28,41 @@ class StepMetrics:
         n_dead: dead latents before the step.
     """
 
-    squared_error: float
-    variance: float
-    active: int
+    squared_error: Number
+    variance: Number
+    active: Number
     tokens: int
-    losses: dict[str, float]
-    gradient_norm: float
-    n_dead: int
+    losses: dict[str, Number]
+    gradient_norm: Number
+    n_dead: Number
+
+    def packed(self) -> StepMetrics:
+        """The same with all numbers of an accelerator in one tensor, which is all that is kept until they are read."""
+        on_device = [value for value in self._values() if isinstance(value, torch.Tensor)]
+        if not on_device:
+            return self
+        together = torch.stack([value.double() for value in on_device])
+        fresh = iter(together.unbind())
+        return self._with([next(fresh) if isinstance(value, torch.Tensor) else value for value in self._values()])
+
+    @staticmethod
+    def read(steps: Sequence[StepMetrics]) -> list[StepMetrics]:
+        """The same as plain numbers; for those of an accelerator the host waits once for all steps."""
+        on_device = [value for step in steps for value in step._values() if isinstance(value, torch.Tensor)]
+        if not on_device:
+            return list(steps)
+        known = iter(torch.stack([value.double() for value in on_device]).tolist())
+        return [
+            step._with([next(known) if isinstance(value, torch.Tensor) else value for value in step._values()])
+            for step in steps
+        ]
+
+    def _values(self) -> list[Number]:
+        return [self.squared_error, self.variance, self.active, self.gradient_norm, self.n_dead, *self.losses.values()]
+
+    def _with(self, values: list[Number]) -> StepMetrics:
+        error, variance, active, norm, n_dead, *losses = values
+        return StepMetrics(error, variance, active, self.tokens, dict(zip(self.losses, losses, strict=True)), norm, n_dead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +86,13 @@ class Gradients:
     latents: LatentGradients
     offset: torch.Tensor
     rule: dict[str, torch.Tensor]
-    losses: dict[str, float]
+    losses: dict[str, Number]
     view: View
     selection: Selection
     values: torch.Tensor
-    squared_error: float
-    variance: float
-    n_dead: int
+    squared_error: Number
+    variance: Number
+    n_dead: Number
     text_share: torch.Tensor | None
 
     @property
@@ -81,7 +111,7 @@ class Gradients:
         return {**dense, "encoder_bias": bias, "decoder_bias": self.offset.clone(), **self.rule}
 
 
-def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[float, float]:
+def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[Number, Number]:
     """Σ‖x - mean(x)‖² and Σ‖x‖² over a batch, from the sums over its centred states c = x - b.
 
     Σ‖x - mean(x)‖² = Σ‖c‖² - ‖Σc‖² / n, and Σ‖x‖² = Σ‖c‖² + 2 b·Σc + n‖b‖². All in fp64.
@@ -91,6 +121,6 @@ def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[float, f
         bias: (d_model,), what was subtracted.
     """
     n, total, b = len(centred.states), centred.totals.sum(0).double(), bias.double()
-    squared = float(centred.squared.sum(dtype=torch.float64))
-    variance = squared - float(total @ total) / max(n, 1)
-    return max(variance, 0.0), squared + 2 * float(b @ total) + n * float(b @ b)
+    squared = number(centred.squared.sum(dtype=torch.float64))
+    variance = squared - number(total @ total) / max(n, 1)
+    return at_least(variance, 0.0), squared + 2 * number(b @ total) + n * number(b @ b)

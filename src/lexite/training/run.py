@@ -29,6 +29,7 @@ from lexite.training.batches import Batch, moment
 from lexite.training.buffer import ShuffleBuffer
 from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
+from lexite.training.device_buffer import DevicePassageBuffer, DeviceShuffleBuffer
 from lexite.training.metrics import MetricsLog
 from lexite.training.passages import PassageBuffer
 from lexite.training.reading import Reader
@@ -42,8 +43,12 @@ METRICS_FILE = "metrics.jsonl"
 BUFFER_FILE = "buffer.bin"
 LARGEST_BATCH = 1.25
 """Tokens that would be left for a small last batch are added to the batch before, if that stays below this many batches."""
+STEPS_UNREAD = 64
+"""Steps after which the numbers of an accelerator are read at the latest; the host waits for it then."""
 FEW_STEPS = 10
 """Fewer steps teach next to nothing: the learning rate falls to zero over them, and is zero for a single step."""
+_OF_THE_MACHINE = ("device", "training_device", "tokens_per_batch")
+"""Keys of a configuration that say where a run is computed; it may go on elsewhere."""
 _SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
 Probe = Callable[[SparseAutoencoder], dict[str, float]]
 
@@ -87,7 +92,7 @@ def train_autoencoder(
         probe: measures the autoencoder as it stands, every ``probe_tokens`` tokens and at the end; what it returns is logged.
         description: further options that must not change when the run is resumed.
         precision: of the wide products.
-        device: where the weights are.
+        device: where the weights are, and the shuffled buffer with them. A run may be resumed on another device.
         start: a trained autoencoder of the same sizes to go on from; None starts from random weights.
         resume: go on from the newest checkpoint in ``folder``, if there is one.
         show_progress: a progress bar on stderr.
@@ -132,6 +137,7 @@ class _Run:
         probe: Probe | None,
     ) -> None:
         bf16 = fast_bf16(device) if precision == "auto" else precision == "bf16"
+        self._any_precision = precision == "auto"
         self.precision = "bf16" if bf16 else "fp32"
         self.source, self.folder, self.config, self.objective = source, folder, config, objective
         self._probe = probe
@@ -150,20 +156,25 @@ class _Run:
         self.buffer = self._make_buffer(sae.d_model)
         self.generator = np.random.default_rng(config.seed)
         self.done, self.total = 0, config.tokens
-        self.reader = Reader(source, config.epochs)
+        self.reader = Reader(source, config.epochs, self.state.device)
+        self._unread: list[StepMetrics] = []
+        self._noted = ""
         self._log: MetricsLog | None = None
         self._log_state: dict[str, Any] = {}
         self._started = time.perf_counter()
         self._seconds_before = 0.0
 
-    def _make_buffer(self, d_model: int) -> ShuffleBuffer | PassageBuffer:
+    def _make_buffer(self, d_model: int) -> ShuffleBuffer | PassageBuffer | DeviceShuffleBuffer | DevicePassageBuffer:
+        tokens, device = self.config.buffer_tokens, self.state.device
         if not self.state.needs_passages:
-            return ShuffleBuffer(self.config.buffer_tokens, d_model, self._buffer_file)
+            if device.type == "cpu" or self._buffer_file is not None:
+                return ShuffleBuffer(tokens, d_model, self._buffer_file)
+            return DeviceShuffleBuffer(tokens, d_model, device)
         if self._buffer_file is not None:
             raise ConfigError(
                 "A buffer of whole passages is kept in memory: use buffer='memory' with this rule and these losses."
             )
-        return PassageBuffer(self.config.buffer_tokens, d_model)
+        return PassageBuffer(tokens, d_model) if device.type == "cpu" else DevicePassageBuffer(tokens, d_model, device)
 
     @property
     def log(self) -> MetricsLog:
@@ -192,21 +203,31 @@ class _Run:
             warmup = 0.05 * config.tokens if config.warmup_tokens is None else config.warmup_tokens
             warmup = round(warmup * self.total / config.tokens)  # a run that is cut short warms up in proportion
             rate = learning_rate(self.done, self.total, config.learning_rate, warmup)
-            metrics = self.state.step(batch, rate, now)
-            self._check(metrics)
-            self.log.add(metrics)
+            self._unread.append(self.state.step(batch, rate, now).packed())
             probing = self._probe is not None and self._is_due(config.probe_tokens, before)
+            logging_now = probing or self._is_due(config.log_tokens, before)
+            saving = stop.is_set() or self._is_due(config.checkpoint_tokens, before)  # also at the end: minutes follow
+            if self.state.device.type == "cpu" or logging_now or saving or len(self._unread) >= STEPS_UNREAD:
+                self._read()
             if probing:
                 bar.advance(0, "measuring on the probe")
-            if probing or self._is_due(config.log_tokens, before):
+            if logging_now:
                 self.log.write(self.done, rate, {"k": now.k, **self._measures(probing)})
             bar.total = self.total
-            bar.advance(len(batch.states), self._note(metrics))
-            if stop.is_set() or self._is_due(config.checkpoint_tokens, before):  # also at the end: what follows takes minutes
+            bar.advance(len(batch.states), self._noted)
+            if saving:
                 bar.advance(0, "writing a checkpoint")
                 self.save()
             if stop.is_set() and self.done < self.total:
                 raise KeyboardInterrupt
+
+    def _read(self) -> None:
+        """Reads what the steps since the last time have measured, checks it and puts it in the log."""
+        for metrics in StepMetrics.read(self._unread):
+            self._check(metrics)
+            self.log.add(metrics)
+            self._noted = self._note(metrics)
+        self._unread.clear()
 
     def _is_due(self, interval: int, before: int) -> bool:
         """Whether the last step passed a multiple of ``interval`` tokens, or was the last of the run."""
@@ -222,7 +243,8 @@ class _Run:
         if (probing or self.done >= self.total) and len(density) > 1:
             values["decoder_coherence"] = decoder_coherence(self.state.tensors["decoder_weight"]).largest
         if probing and self._probe is not None:
-            values |= self._probe(self.state.autoencoder())
+            with self.reader.quiet():
+                values |= self._probe(self.state.autoencoder())
         return values
 
     def prepare(self, show_progress: bool) -> None:
@@ -262,7 +284,7 @@ class _Run:
             told(self.buffer.size, wanted)
             return self.reader.next_chunk()
 
-        if isinstance(self.buffer, ShuffleBuffer):
+        if isinstance(self.buffer, (ShuffleBuffer, DeviceShuffleBuffer)):
             self.buffer.refill(next_states, left)
         else:
             self.buffer.refill(next_chunk, left)
@@ -321,12 +343,21 @@ class _Run:
             TrainingError: it was made with another configuration; the message names the keys.
         """
         info = checkpoint.info
-        changed = differences(info["configuration"], self.configuration)
+        free = (*_OF_THE_MACHINE, *(["training_precision"] if self._any_precision else []))
+        before, now = ({k: v for k, v in c.items() if k not in free} for c in (info["configuration"], self.configuration))
+        changed = differences(before, now)
         if changed:
             raise TrainingError(
                 f"The run in {self.folder} was started with another configuration ({'; '.join(changed)}). "
                 "Resume with the same options, or start anew with overwrite=True."
             )
+        moved = [
+            f"{info['configuration'][key]} before, {self.configuration[key]} now"
+            for key in ("training_device", "training_precision")
+            if info["configuration"].get(key, self.configuration[key]) != self.configuration[key]
+        ]
+        if moved:
+            logger.warning("The run goes on in another way (%s): its last digits will differ from here on.", "; ".join(moved))
         if info["threads"] != torch.get_num_threads():
             logger.warning("The run had %s threads before: its last bits will differ.", info["threads"])
         self.state.restore(checkpoint.state, info["steps"])
@@ -355,7 +386,8 @@ class _Run:
         }
 
     def close(self) -> None:
-        """Closes the log and removes the buffer's file."""
+        """Stops reading, closes the log and removes the buffer's file."""
+        self.reader.close()
         if self._log is not None:
             self._log.close()
         if self._buffer_file is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lexite.errors import ConfigError
+from lexite.kernels.numbers import number
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules import make_rule
@@ -30,6 +31,7 @@ class TrainingState:
         objective: terms of the loss and settings of the rule.
 
     Attributes:
+        device: where it trains.
         rule: chooses the latents.
         weights: parameters, and the form in which a step reads them.
         optimizer: moments, and the count of steps.
@@ -51,6 +53,7 @@ class TrainingState:
         objective: ObjectiveConfig | None = None,
     ) -> None:
         self.sae, self.config, self.objective = sae, config, objective or ObjectiveConfig()
+        self.device = torch.device(device)
         self.rule = make_rule(sae, self.objective)
         _check(sae, self.objective)
         self.weights = Weights(sae, self.objective, self.rule, config.seed, product_dtype, device)
@@ -85,6 +88,7 @@ class TrainingState:
         Random weights get the mean state as the decoder's bias, and the states' scale where it is needed. The weights of a
         trained autoencoder (:meth:`start_from`) keep their bias, and get a decoder if they have none.
         """
+        states = states.to(self.device)
         if self.weights.random:
             states = states.float()
             self.inputs.measure(states)
@@ -97,6 +101,7 @@ class TrainingState:
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
         self.optimizer.steps = steps
+        self.loss.auxiliary.forget()
         self.weights.refresh()
 
     def autoencoder(self) -> SparseAutoencoder:
@@ -115,7 +120,7 @@ class TrainingState:
         """
         gradients = self.gradients(batch, moment)
         n, active = gradients.selection.slots.n_tokens, gradients.latents.active
-        total = int(active.sum())
+        total = number(active.sum())
         norm = self.optimizer.norm(gradients)
         self.trackers.count(active, n, gradients.text_share)
         self.optimizer.update(gradients, norm, learning_rate)
@@ -132,7 +137,7 @@ class TrainingState:
             moment: as for :meth:`step`.
         """
         batch = Batch(batch) if isinstance(batch, torch.Tensor) else batch
-        scaled = self.inputs.scaled(batch.states)
+        scaled = self.inputs.scaled(batch.states.to(self.device))  # as they are: bf16 is half the way of fp32
         centred = self.inputs.centred(scaled, self.tensors["decoder_bias"])
         return self.loss.gradients(scaled, centred, batch.offsets, moment or Moment(), self.steps)
 

@@ -16,7 +16,8 @@ class Trackers:
         device: where the tensors are.
 
     Attributes:
-        tensors: ``tokens_since_active`` (n_latents,); ``tokens_seen`` (); ``density`` (n_latents,), the running share of tokens
+        tensors: ``tokens_since_active`` (n_latents,); ``tokens_seen`` (), on the CPU, where the host
+            decides by it; ``density`` (n_latents,), the running share of tokens
             that a latent is active on; ``text_share`` (n_latents,), the running share of texts, where the loss looks at texts.
     """
 
@@ -24,7 +25,7 @@ class Trackers:
         self.dead_after_tokens = dead_after_tokens
         self.tensors: Tensors = {
             "tokens_since_active": torch.zeros(n_latents, dtype=torch.int64, device=device),
-            "tokens_seen": torch.zeros((), dtype=torch.int64, device=device),
+            "tokens_seen": torch.zeros((), dtype=torch.int64),
             "density": torch.zeros(n_latents, dtype=torch.float64, device=device),
             "text_share": torch.zeros(n_latents, dtype=torch.float64, device=device),
         }

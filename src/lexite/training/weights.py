@@ -31,7 +31,8 @@ class Weights:
         device: where the tensors are.
 
     Attributes:
-        tensors: the four parameters, and what the rule trains or tracks, by name. Steps change them in place.
+        tensors: the four parameters, and what the rule trains or tracks, by name. Steps change them in place. All are on the
+            device but ``rule_started``, by which the host decides.
         trained: names of the tensors that the optimizer moves.
         free: whether atoms may have any norm; else they have unit norm.
         rescaled: whether atoms are free and activations are multiplied by their norms.
@@ -57,7 +58,9 @@ class Weights:
         self.rescaled = self.free and objective.rescale_acts_by_decoder_norm
         fresh = random_weights(sae, objective.decoder_init_norm if self.free else 1.0, seed)
         fresh |= {"rule_started": torch.zeros((), dtype=torch.uint8), **rule.tensors()}
-        self.tensors: Tensors = {name: tensor.to(device) for name, tensor in fresh.items()}
+        self.tensors: Tensors = {
+            name: tensor if name == "rule_started" else tensor.to(device) for name, tensor in fresh.items()
+        }
         self.trained = (*PARAMETERS, *rule.parameters)
         self._begun_from: SparseAutoencoder | None = None
         self.refresh()

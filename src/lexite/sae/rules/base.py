@@ -17,6 +17,7 @@ import torch
 from lexite.kernels.collect import threshold_patterns
 from lexite.kernels.gradients import Reconstruction
 from lexite.kernels.largest import SLACK
+from lexite.kernels.numbers import Number
 from lexite.kernels.product import EncoderProduct
 from lexite.kernels.slots import Slots, slot_values
 from lexite.sae.activations import Activation
@@ -38,10 +39,10 @@ class View:
         decoder_weight: (n_latents, d_model), likewise.
         tensors: all that is trained or tracked, by name; a rule changes its own.
         k: latents per token at this moment.
-        scale: 1 / Σ‖x - mean(x)‖² of the batch.
+        scale: 1 / Σ‖x - mean(x)‖² of the batch; a tensor without dimensions on an accelerator.
         sparsity: what the weights of penalties are multiplied by at this moment (warm-up).
         p: exponent of relu_l1's penalty at this moment.
-        offsets: (passages + 1,) int64, where the batch is made of whole passages; else None.
+        offsets: (passages + 1,) int64 on the CPU, where the batch is made of whole passages; else None.
         reconstruct: ``reconstruct(slots, values)`` gives errors and gradients of ``scale · Σ‖x^ - x‖²`` by the values.
     """
 
@@ -52,7 +53,7 @@ class View:
     decoder_weight: torch.Tensor
     tensors: Tensors
     k: int
-    scale: float
+    scale: Number
     sparsity: float
     p: float
     offsets: torch.Tensor | None
@@ -97,7 +98,7 @@ class Backward:
 
     preactivations: torch.Tensor
     parameters: Tensors = field(default_factory=dict)
-    losses: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Rule:
         """A second, wider code of what was selected, for a rule that is trained on two; None by default."""
         return None
 
-    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, float]:
+    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, Number]:
         """Adds derivatives of terms on the activations to ``gradients`` in place; returns the terms by name."""
         return {}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.largest import largest_of_batch
 from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
 
@@ -28,10 +29,17 @@ class BatchTopK(Rule):
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Moves the running threshold."""
+        threshold = view.tensors["running_threshold"]
+        if not on_cpu(values):
+            if len(values):  # else there is nothing to take the smallest of
+                smallest = torch.where(values > 0, values, torch.inf).amin().double()
+                moved = torch.where(threshold.isnan(), smallest, threshold.lerp(smallest, self.objective.topk_threshold_lr))
+                threshold.copy_(torch.where(smallest.isfinite(), moved, threshold))
+            return
         active = values[values > 0]
         if not len(active):
             return
-        threshold, smallest = view.tensors["running_threshold"], active.min().double()
+        smallest = active.min().double()
         if bool(threshold.isnan()):
             threshold.copy_(smallest)
         else:

@@ -42,7 +42,7 @@ class FeatureChoice(Rule):
         """(n_latents,) int64 tokens that each latent may keep: the densest so far gets most."""
         n, objective = len(view.states), self.objective
         total = max(view.k * n, self.sae.n_latents)
-        counts = _curve(self.sae.n_latents, total, objective.zipf_exponent, objective.zipf_offset, n).to(view.states.device)
+        counts = _curve(self.sae.n_latents, total, objective.zipf_exponent, objective.zipf_offset, n, view.states.device)
         order = torch.argsort(view.tensors["density"], descending=True, stable=True)
         budgets = torch.empty_like(counts)
         budgets[order] = counts
@@ -53,7 +53,8 @@ class FeatureChoice(Rule):
         threshold = view.tensors["running_threshold"]
         active = values > 0
         smallest = torch.full_like(threshold, torch.inf)
-        smallest.scatter_reduce_(0, selection.slots.indices[active].long(), values[active].double(), "amin")
+        each = torch.where(active, values.double(), torch.inf)
+        smallest.scatter_reduce_(0, selection.slots.indices.long(), each, "amin")
         seen = smallest.isfinite()
         before = torch.where(threshold.isnan(), smallest, threshold)
         moved = before.lerp(smallest.nan_to_num(posinf=0.0), self.objective.topk_threshold_lr)
@@ -66,6 +67,6 @@ class FeatureChoice(Rule):
 
 
 @lru_cache(maxsize=8)  # batches of a run are of one size, but for the last, and k changes rarely
-def _curve(n_latents: int, total: int, exponent: float, offset: float, largest: int) -> torch.Tensor:
+def _curve(n_latents: int, total: int, exponent: float, offset: float, largest: int, device: torch.device) -> torch.Tensor:
     """(n_latents,) int64 tokens per rank; not to be changed."""
-    return torch.from_numpy(zipf_counts(n_latents, total, exponent, offset, largest))
+    return torch.from_numpy(zipf_counts(n_latents, total, exponent, offset, largest)).to(device)

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 import torch
 
+from lexite.kernels.numbers import number
 from lexite.kernels.slots import slot_values
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Backward, Finished, Rule, Selection, Tensors, View
-from lexite.sae.rules.relu_l1 import check_atoms, start_bias, steer
+from lexite.sae.rules.relu_l1 import check_atoms, mean_active, start_bias, steer
 
 
 class Gated(Rule):
@@ -57,9 +58,9 @@ class Gated(Rule):
     def backward(self, view: View, selection: Selection, values: torch.Tensor, gradients: torch.Tensor) -> Backward:
         """Through the magnitudes for f; penalty and second reconstruction through the gates."""
         gates = torch.relu(self._gates(view, selection))
-        weight = self.objective.l1_coefficient * float(view.tensors["penalty_factor"]) * view.sparsity * view.scale
+        weight = self.objective.l1_coefficient * number(view.tensors["penalty_factor"]) * view.sparsity * view.scale
         second = view.reconstruct(selection.slots, gates)
-        error = view.scale * float(second.squared[:, -1].sum(dtype=torch.float64))
+        error = view.scale * number(second.squared[:, -1].sum(dtype=torch.float64))
         by_gate = torch.where(gates > 0, second.gradients + weight, 0.0)
         by_magnitude = torch.where(values > 0, gradients, 0.0)
         scales = view.tensors["gate_scale"].exp()[selection.slots.indices.long()]
@@ -69,12 +70,12 @@ class Gated(Rule):
             "gate_bias": _by_latent(selection, by_gate, self.sae.n_latents),
             "gate_scale": _by_latent(selection, by_product * selection.preactivations, self.sae.n_latents),
         }
-        losses = {"gate_l1": weight * float(gates.sum(dtype=torch.float64)), "gate_reconstruction": error}
+        losses = {"gate_l1": weight * number(gates.sum(dtype=torch.float64)), "gate_reconstruction": error}
         return Backward(by_product + by_gate, sums, losses)
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Steers λ."""
-        l0 = float((values > 0).sum()) / max(selection.slots.n_tokens, 1)
+        l0 = mean_active(values, selection.slots.n_tokens)
         steer(view.tensors["penalty_factor"], l0, self.objective.target(view.k))
 
     def finish(self, tensors: Tensors) -> Finished:

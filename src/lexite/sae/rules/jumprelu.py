@@ -12,7 +12,9 @@ from typing import ClassVar
 import torch
 
 from lexite.errors import ConfigError
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.largest import largest_of_batch
+from lexite.kernels.numbers import number
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Backward, Finished, Rule, Selection, Tensors, View
@@ -44,7 +46,7 @@ class JumpReLU(Rule):
         if self.objective.jumprelu_init_threshold is None:
             total = round(self.objective.target(view.k) * len(view.states))
             *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, torch.tensor(0.0))
-            view.tensors["threshold"].fill_(smallest)
+            view.tensors["threshold"].fill_(float(smallest))
 
     def select(self, view: View) -> Selection:
         """All latents above their thresholds, and those in the window below, as far as their u is above zero."""
@@ -64,10 +66,13 @@ class JumpReLU(Rule):
         window = (u - thresholds).abs() < epsilon / 2
         coefficient = self.objective.l0_coefficient * view.sparsity
         n = max(selection.slots.n_tokens, 1)
-        excess = float((values > 0).sum()) / n / target - 1
+        excess = number((values > 0).sum().double()) / n / target - 1
         each = gradients * -(thresholds / epsilon) - coefficient * 2 * excess / (target * n) / epsilon
         threshold = torch.zeros_like(view.tensors["threshold"])
-        threshold.index_add_(0, selection.slots.indices[window].long(), each[window])
+        if on_cpu(window):
+            threshold.index_add_(0, selection.slots.indices[window].long(), each[window])
+        else:  # the host would wait for the number of those in the window
+            threshold.index_add_(0, selection.slots.indices.long(), torch.where(window, each, 0.0))
         direct = torch.where(values != 0, gradients, 0.0)
         return Backward(direct, {"threshold": threshold}, {"l0": coefficient * excess**2})
 

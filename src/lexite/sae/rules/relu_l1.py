@@ -8,12 +8,12 @@ target, and falls after one with fewer. At use this is JumpReLU with all thresho
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from lexite.errors import ConfigError
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.largest import largest_of_batch
+from lexite.kernels.numbers import Number, at_least, at_most, exponential, logarithm, number
 from lexite.kernels.slots import Slots
 from lexite.sae.config import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
@@ -30,13 +30,19 @@ def start_bias(view: View, target: float) -> float:
         return 0.0
     total = round(min(START * target, view.product.n_latents / 2) * len(view.states))
     *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, torch.tensor(0.0))
-    return -smallest
+    return -float(smallest)
 
 
-def steer(factor: torch.Tensor, l0: float, target: float) -> None:
+def steer(factor: torch.Tensor, l0: Number, target: float) -> None:
     """Moves the weight of a penalty so that L0 approaches ``target``."""
     if target:
-        factor.mul_(math.exp(STEERING * min(max(math.log(max(l0, 1e-3) / target), -1.0), 1.0)))
+        ratio = logarithm(at_least(l0, 1e-3) / target)
+        factor.mul_(exponential(STEERING * at_most(at_least(ratio, -1.0), 1.0)))
+
+
+def mean_active(values: torch.Tensor, n_tokens: int) -> Number:
+    """Active latents per token: (slots,) values above zero, over the tokens."""
+    return number((values > 0).sum().double()) / max(n_tokens, 1)
 
 
 def check_atoms(objective: ObjectiveConfig, rule: str) -> None:
@@ -77,23 +83,40 @@ class ReLUL1(Rule):
         slots = view.above(nothing)
         return Selection(slots, view.preactivations(slots))
 
-    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, float]:
+    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, Number]:
         """λ Σ f^p."""
         factor, p_before = view.tensors["penalty_factor"], view.tensors["penalty_p"]
+        if not on_cpu(values):
+            return self._penalties_on_accelerator(view, values, gradients)
         active = values > 0
         f = values[active].double().clamp(min=SMALLEST)
         if float(p_before) != view.p and len(f):
             factor.mul_(f.pow(float(p_before)).sum() / f.pow(view.p).sum())
             p_before.fill_(view.p)
-        weight = self.objective.l1_coefficient * float(factor) * view.sparsity * view.scale
+        weight = self.objective.l1_coefficient * float(factor) * view.sparsity * float(view.scale)
         gradients[active] += (weight * view.p * f.pow(view.p - 1)).float()
         return {"l1": weight * float(f.pow(view.p).sum())}
 
+    def _penalties_on_accelerator(self, view: View, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, Number]:
+        """The same over all slots, of which those that are not active count as 0, so that the host need not wait."""
+        factor, p_before = view.tensors["penalty_factor"], view.tensors["penalty_p"]
+        active, f = values > 0, values.double().clamp(min=SMALLEST)
+
+        def total(p: Number) -> torch.Tensor:
+            return torch.where(active, f.pow(p), 0.0).sum()
+
+        now = total(view.p)
+        factor.mul_(torch.where((p_before != view.p) & active.any(), total(p_before) / now.clamp(min=1e-300), 1.0))
+        p_before.copy_(torch.where(active.any(), view.p, p_before))
+        weight = self.objective.l1_coefficient * factor * view.sparsity * view.scale
+        gradients += torch.where(active, (weight * view.p * f.pow(view.p - 1)).float(), 0.0)
+        return {"l1": weight * now}
+
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Steers λ."""
-        l0 = float((values > 0).sum()) / max(selection.slots.n_tokens, 1)
+        l0 = mean_active(values, selection.slots.n_tokens)
         steer(view.tensors["penalty_factor"], l0, self.objective.target(view.k))
 
     def finish(self, tensors: Tensors) -> Finished:
         """ReLU."""
-        return Finished("jumprelu", torch.zeros(self.sae.n_latents))
+        return Finished("jumprelu", torch.zeros_like(tensors["encoder_bias"]))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 
+from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.numbers import Number, number
 from lexite.kernels.slots import Slots
-from lexite.kernels.threads import parallel_tasks
 from lexite.sae import activations
 from lexite.sae.rules.base import Finished, Rule, Selection, Tensors, View
 
@@ -21,19 +22,20 @@ class TopAFA(Rule):
     def select(self, view: View) -> Selection:
         """As at use."""
         encoder = activations.Encoder(view.product, view.encoder_weight, view.encoder_bias, None)
-        blocks = view.product.blocks(len(view.states))
         parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
         def fill(rows: slice) -> None:
             with torch.no_grad():
                 parts[rows.start] = activations.top_afa(encoder, view.states[rows], view.product.n_latents)
 
-        parallel_tasks(fill, blocks)
+        blocks = view.product.for_each_block(len(view.states), fill)
         ordered = [parts[rows.start] for rows in blocks]
         slots = Slots.joined([Slots.of_rows(indices) for _, indices in ordered])
+        if not on_cpu(view.states):  # slots that are not used stay
+            return Selection(slots, torch.cat([values.reshape(-1) for values, _ in ordered]))
         return Selection(slots, torch.cat([values[indices >= 0] for values, indices in ordered]))
 
-    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, float]:
+    def penalties(self, view: View, slots: Slots, values: torch.Tensor, gradients: torch.Tensor) -> dict[str, Number]:
         """The AFA term; the state's norm is a constant in it."""
         coefficient = self.objective.afa_coefficient
         if not coefficient:
@@ -42,7 +44,7 @@ class TopAFA(Rule):
         norms = torch.zeros(slots.n_tokens, device=values.device).index_add_(0, tokens, values.square()).sqrt_()
         excess = norms - view.states.norm(dim=1)
         gradients += 2 * coefficient * view.scale * (excess / norms.clamp(min=1e-12))[tokens] * values
-        return {"afa": coefficient * view.scale * float(excess.double().square().sum())}
+        return {"afa": coefficient * view.scale * number(excess.double().square().sum())}
 
     def finish(self, tensors: Tensors) -> Finished:
         """The same."""
