@@ -1,6 +1,8 @@
 """A CUDA device that is none: tensors say that they are on ``cuda:0``, hold their numbers in the host's memory, and refuse what
 CUDA refuses.
 
+Gradients by torch's autograd are taken for tensors of the device alone while it is open.
+
 It finds faults of placement without a GPU: operands on two devices, ``.numpy()`` of a tensor on the GPU, memory made on the
 wrong side. It counts what costs time on a GPU: launches of kernels, moments at which the host waits for the device, and copies
 from the host to the device. It says nothing of speed, of rounding, of races between streams, or of memory.
@@ -15,6 +17,7 @@ from the host to the device. It says nothing of speed, of rounding, of races bet
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import traceback
 from collections import Counter
@@ -34,6 +37,9 @@ _INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index
 _WAITING = {
     "aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::masked_select", "aten::bincount", "aten::_unique2",
     "aten::unique_dim", "aten::unique_consecutive", "aten::is_nonzero",
+}  # fmt: skip
+_MADE = {
+    "aten::zeros", "aten::empty", "aten::full", "aten::ones", "aten::empty_strided", "aten::new_zeros", "aten::new_empty",
 }  # fmt: skip
 _FREE = {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty", "aten::new_empty_strided"}
 
@@ -138,6 +144,15 @@ def _count(kind: str, what: str) -> None:
             getattr(counts, kind)[f"{place} {what}"] += 1
 
 
+def _called_by_autograd() -> bool:
+    """Whether torch's own derivatives make a tensor. They take the device from the inner side of a tensor, which is the CPU."""
+    frame = sys._getframe(1)
+    between = (__file__, "torch/_dynamo/eval_frame.py", "torch/_compile.py")
+    while frame.f_back is not None and frame.f_code.co_filename.endswith(between):
+        frame = frame.f_back
+    return frame.f_code.co_name == "_engine_run_backward"
+
+
 def _held(value: Any) -> Any:
     return value.held if isinstance(value, CudaTensor) else value
 
@@ -182,7 +197,7 @@ def _dispatch(func: Any, args: Any, kwargs: Any) -> Any:
     on = [tensor for tensor in tensors if isinstance(tensor, CudaTensor)]
     off = [tensor for tensor in tensors if not isinstance(tensor, CudaTensor)]
     _refuse_mixture(name, on, off, args)
-    lands_on = _is_cuda(device, default=bool(on))
+    lands_on = _is_cuda(device, default=bool(on)) or (name in _MADE and _called_by_autograd())
     if name == "aten::copy_":
         lands_on = isinstance(args[0], CudaTensor)
     if on or lands_on:
@@ -205,6 +220,20 @@ def _dispatch(func: Any, args: Any, kwargs: Any) -> Any:
 
 def _wrapped(value: Any) -> Any:
     return CudaTensor(value) if isinstance(value, torch.Tensor) else value
+
+
+class _OnDevice:
+    """An open file of safetensors whose tensors are read to the device."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.keys = file.keys
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        return self.file.get_tensor(name).to(CUDA)  # type: ignore[no-any-return]
+
+    def get_tensors(self) -> dict[str, torch.Tensor]:
+        return {name: self.get_tensor(name) for name in self.keys()}
 
 
 class _Stream:
@@ -260,14 +289,16 @@ class SimulatedCuda:
             _counts.remove(counts)
 
     def _replaced(self) -> list[tuple[Any, str, Any]]:
-        run, load = threading.Thread.run, safetensors.torch.load_file
+        run, opened = threading.Thread.run, safetensors.torch.safe_open
 
         def run_on_device(thread: threading.Thread) -> None:
             with _Mode():
                 run(thread)
 
-        def load_file(path: Any, device: Any = "cpu") -> dict[str, torch.Tensor]:
-            return {name: tensor.to(device) for name, tensor in load(path).items()}
+        @contextlib.contextmanager
+        def safe_open(path: Any, *args: Any, device: Any = "cpu", **kwargs: Any) -> Iterator[Any]:
+            with opened(path, *args, device="cpu", **kwargs) as file:
+                yield file if not _is_cuda(device) else _OnDevice(file)
 
         def made(function: Callable[..., Any], *, keeps: bool) -> Callable[..., Any]:
             def make(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
@@ -284,7 +315,7 @@ class SimulatedCuda:
         cuda = torch.cuda
         return [
             (threading.Thread, "run", run_on_device),
-            (safetensors.torch, "load_file", load_file),
+            (safetensors.torch, "safe_open", safe_open),
             (torch, "tensor", made(torch.tensor, keeps=False)),
             (torch, "as_tensor", made(torch.as_tensor, keeps=True)),
             (torch, "inference_mode", inference_mode),

@@ -63,9 +63,7 @@ def test_sums_of_segments(segments: int, width: int, entries: int, seed: int, lo
     n=st.integers(1, 70), width=st.integers(1, 70), latents=st.integers(4 * GROUP, 300), k=st.integers(1, 4),
     seed=st.integers(0, 999), magnitude=st.booleans(), dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )  # fmt: skip
-def test_product_and_top_k(
-    n: int, width: int, latents: int, k: int, seed: int, magnitude: bool, dtype: torch.dtype
-) -> None:
+def test_product_and_top_k(n: int, width: int, latents: int, k: int, seed: int, magnitude: bool, dtype: torch.dtype) -> None:
     rows, matrix = normal(n, width, seed=seed, dtype=dtype), normal(latents, width, seed=seed + 1, dtype=dtype)
     found = product_topk_triton(rows, matrix, k, magnitude=magnitude)
     expected = product_topk_reference(rows, matrix, k, magnitude=magnitude)

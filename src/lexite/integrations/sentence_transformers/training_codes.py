@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.collect import threshold_patterns
 from lexite.kernels.keep import keep_largest
 from lexite.kernels.product import EncoderProduct, stack_slots
@@ -77,10 +79,15 @@ def decoded_of_dead(
         (n, input_dim) without the bias, differentiable by inputs and weights.
     """
     encoder, own_bias, own_atoms = weight[dead], bias[dead], atoms[dead]
-    parts = []
-    for part in torch.split(inputs, tokens_at_once or TOKENS_AT_ONCE):
+
+    def decoded(part: torch.Tensor) -> torch.Tensor:
         codes = torch.relu(part @ encoder.t() + own_bias)
         if k < len(dead):
             codes = codes * (keep_largest(codes.detach().clone(), k) > 0)
-        parts.append(codes @ own_atoms)
-    return torch.cat(parts)
+        return codes @ own_atoms
+
+    parts = torch.split(inputs, tokens_at_once or TOKENS_AT_ONCE)
+    if on_cpu(inputs):
+        return torch.cat([decoded(part) for part in parts])
+    # Tokens × dead latents would stay in the accelerator's memory until the gradients are taken; it is computed again instead.
+    return torch.cat([checkpoint(decoded, part, use_reentrant=False) for part in parts])

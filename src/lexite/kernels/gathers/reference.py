@@ -11,9 +11,7 @@ def gather_dots_reference(
     rows: torch.Tensor, starts: torch.Tensor, indices: torch.Tensor, table: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
     """The plain definition of :func:`lexite.kernels.gathers.gather_dots`, some slots at a time."""
-    owners = torch.repeat_interleave(
-        torch.arange(len(rows), device=rows.device), starts.diff(), output_size=len(indices)
-    )
+    owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), starts.diff(), output_size=len(indices))
     used, places = indices >= 0, indices.clamp(min=0).long()
     at_once = max(1, BYTES_AT_ONCE // (4 * max(rows.shape[1], 1)))
     parts = [

@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Rule, Selection, View
 
 MORE = 4  # candidates per token, in k
+TILE = 4096  # latents whose pooled weights are dense at a time, on an accelerator
 
 
 class GradientTopK(Rule):
@@ -33,9 +35,16 @@ class GradientTopK(Rule):
         values = torch.relu(view.preactivations(slots))
         gradients = retrieval_gradients(slots, values, view.offsets, self.sae.n_latents, self.objective.retrieval_temperature)
         active = values > 0
-        mean = float(gradients[active].mean()) if bool(active.any()) else 0.0
-        scores = values + (self.objective.retrieval_weight / mean * values * gradients if mean > 0 else 0.0)
+        if on_cpu(values):
+            mean = float(gradients[active].mean()) if bool(active.any()) else 0.0
+            scores = values + (self.objective.retrieval_weight / mean * values * gradients if mean > 0 else 0.0)
+        else:
+            mean_of_active = torch.where(active, gradients, 0.0).sum() / active.sum().clamp(min=1)
+            share = torch.where(mean_of_active > 0, self.objective.retrieval_weight / mean_of_active, 0.0)
+            scores = values + share * values * gradients
         best = slots.largest(scores, view.k) & active
+        if not on_cpu(values):  # the host would wait for the number of those that are kept
+            return Selection(Slots(slots.starts, torch.where(best, slots.indices, -1)), torch.where(best, values, 0.0))
         return Selection(slots.kept(best), values[best])
 
 
@@ -60,14 +69,56 @@ def retrieval_gradients(
     segments, n_pairs = _halves(offsets)
     pooled = pool_slots(slots, values, segments, n_latents)
     weights = pooled.sums.sqrt()
-    arrays = [tensor.cpu().numpy() for tensor in (pooled.segments, pooled.latents, weights)]
-    by_weight = torch.from_numpy(_info_nce_gradients(arrays[0], arrays[1], arrays[2], n_pairs, n_latents, temperature))
-    each = by_weight.to(values.device).abs() / (2 * weights.clamp(min=SMALLEST_WEIGHT))
+    if on_cpu(values):
+        arrays = [tensor.numpy() for tensor in (pooled.segments, pooled.latents, weights)]
+        by_weight = torch.from_numpy(_info_nce_gradients(arrays[0], arrays[1], arrays[2], n_pairs, n_latents, temperature))
+    else:
+        by_weight = info_nce_by_tiles(pooled.segments, pooled.latents, weights, n_pairs, n_latents, temperature)
+    each = by_weight.abs() / (2 * weights.clamp(min=SMALLEST_WEIGHT))
     return gather_entries(each, pooled.entries)
 
 
+def info_nce_by_tiles(
+    segments: torch.Tensor, latents: torch.Tensor, weights: torch.Tensor, n_pairs: int, n_latents: int, temperature: float
+) -> torch.Tensor:
+    """:func:`_info_nce_gradients` on an accelerator, with dense rows for some latents at a time.
+
+    Entries without a segment (-1) get 0.
+    """
+    known, row = segments >= 0, segments.clamp(min=0)
+    weights = torch.where(known, weights, 0.0)
+    squares = torch.zeros(2 * n_pairs, device=weights.device).index_add_(0, row, weights.square())
+    norms = squares.sqrt().clamp(min=1e-12)
+    unit = weights / norms[row]
+    tiles = range(0, n_latents, TILE)
+
+    def dense(first: int) -> torch.Tensor:
+        """(2 n_pairs, TILE) rows of unit norm, for the latents from ``first`` on."""
+        inside = (latents >= first) & (latents < first + TILE)
+        tile = torch.zeros(2 * n_pairs, TILE, device=unit.device)
+        place = row * TILE + (latents - first).clamp(0, TILE - 1)
+        tile.view(-1).index_add_(0, place, torch.where(inside, unit, 0.0))
+        return tile
+
+    cosines = torch.zeros(n_pairs, n_pairs, device=unit.device)
+    for first in tiles:
+        tile = dense(first)
+        cosines += tile[::2] @ tile[1::2].t()
+    wanted = torch.eye(n_pairs, device=unit.device)
+    by_cosine = (torch.softmax(cosines / temperature, dim=1) - wanted) / (n_pairs * temperature)
+    direct = torch.zeros_like(unit)
+    for first in tiles:
+        tile = dense(first)
+        found = torch.stack([by_cosine @ tile[1::2], by_cosine.t() @ tile[::2]], dim=1).reshape(2 * n_pairs, TILE)
+        inside = (latents >= first) & (latents < first + TILE)
+        direct += torch.where(inside, found[row, (latents - first).clamp(0, TILE - 1)], 0.0)
+    along = torch.zeros_like(squares).index_add_(0, row, direct * unit)
+    return torch.where(known, (direct - along[row] * unit) / norms[row], 0.0)
+
+
 def _halves(offsets: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Numbers tokens by half passages, 2 i and 2 i + 1 for the i-th passage of more than one token, -1 for the others."""
+    """Numbers tokens, on the CPU, by half passages, 2 i and 2 i + 1 for the i-th passage of more than one token, -1 for the others."""
+    offsets = offsets.cpu()
     lengths = offsets.diff()
     passage = segment_numbers(offsets)
     whole = lengths > 1
