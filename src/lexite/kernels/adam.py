@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.bits import narrow
 from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.numbers import Number, number
-from lexite.kernels.sparse import _FAST, _add_scaled, _dot, _on_cpu
+from lexite.kernels.sparse import _FAST, _add_scaled, _dot
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -55,7 +56,7 @@ def remove_parallel(atoms: torch.Tensor, gradients: LatentGradients, *, project:
         project: False only takes the norm, for atoms that are free.
     """
     squared = torch.zeros(atoms.shape[0], dtype=torch.float32, device=atoms.device)
-    if _on_cpu(atoms):
+    if on_cpu(atoms):
         arrays = (atoms, gradients.encoder, gradients.decoder, gradients.bias, gradients.counts, squared)
         parallel_ranges(_remove_parallel, atoms.shape[0], *(array.numpy() for array in arrays), project)
     else:
@@ -90,7 +91,7 @@ def update_rows(
         unit_norm: bring each row back to norm 1 afterwards.
         mirror: (n, at least d) bf16 or fp32; its first d columns receive the new weights.
     """
-    if not _on_cpu(weight):
+    if not on_cpu(weight):
         _update_rows_torch(weight, first, second, gradient, counts, step, unit_norm)
         if mirror is not None:
             mirror[:, : weight.shape[1]] = weight

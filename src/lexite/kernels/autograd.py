@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.gathers import segment_sums
 from lexite.kernels.gradients import group_by_latent, sorted_by_latent
 from lexite.kernels.slots import Slots, as_arrays
-from lexite.kernels.sparse import _FAST, _add_scaled, _on_cpu, decode, selected_values
+from lexite.kernels.sparse import _FAST, _add_scaled, decode, selected_values
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -57,7 +58,7 @@ def sum_by_latent(factors: torch.Tensor, indices: torch.Tensor, rows: torch.Tens
         rows: (n, d_model) fp32.
         n_latents: size of the dictionary.
     """
-    if not _on_cpu(rows):
+    if not on_cpu(rows):
         return sum_by_latent_reference(factors, indices, rows, n_latents)
     slots = Slots.of_rows(indices)
     used = factors.reshape(-1)[indices.reshape(-1) >= 0].contiguous()

@@ -51,7 +51,7 @@ def collect_energy_reference(preactivations: torch.Tensor, targets: torch.Tensor
 
 
 def largest_to_target(preactivations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """:func:`collect_energy` on an accelerator: the largest are taken until all tokens have enough, four times as many each time."""
+    """:func:`collect_energy` on an accelerator: four times as many of the largest are taken until all tokens have enough."""
     n, n_latents = preactivations.shape
     k = min(FIRST_TAKEN, n_latents)
     while True:

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.gathers import gather_dots, segment_sums
 from lexite.kernels.numbers import Number
 from lexite.kernels.slots import Slots, as_arrays
-from lexite.kernels.sparse import _FAST, BLOCK, _add_scaled, _dot, _on_cpu
+from lexite.kernels.sparse import _FAST, BLOCK, _add_scaled, _dot
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -103,7 +104,7 @@ class LatentGradients:
             bias: (rows,).
             taking_part: (rows,) bool, on an accelerator: the gradients of the others are zero, and they get no entry.
         """
-        if _on_cpu(rows):
+        if on_cpu(rows):
             idle = rows[self.counts[rows] == 0]  # their rows still hold the gradients of an earlier step
             self.encoder[idle] = 0
             self.decoder[idle] = 0
@@ -136,7 +137,7 @@ def reconstruct(
         out: memory for errors and sums on the CPU, to keep from call to call: fresh memory costs more than the pass.
         prefixes: how many there are; None looks it up in ``groups``, for which the host waits on an accelerator.
     """
-    if not _on_cpu(states):
+    if not on_cpu(states):
         return reconstruct_reference(states, slots, values, decoder_weight, groups, scale, prefixes)
     n, prefixes = len(states), int(groups[-1]) + 1 if prefixes is None else prefixes
     if out is None or not out.fits(n, prefixes):
@@ -205,7 +206,7 @@ def latent_gradients(
         out: buffers that are kept from step to step.
         more: add to the sums of an earlier pass of the same step, and leave ``active`` alone.
     """
-    if not _on_cpu(states):
+    if not on_cpu(states):
         latent_gradients_reference(states, slots, values, derivatives, errors, groups, scale, out, more=more)
         return
     starts, entries = group_by_latent(slots, values, derivatives, len(out.counts))

@@ -54,7 +54,8 @@ def fast_bf16(device: str = "cpu") -> bool:
     """Whether products of bf16 matrices are faster than fp32 ones on ``device`` ("cpu", "cuda", "cuda:1", "mps").
 
     On processors this means AMX or AVX-512 BF16 instructions (x86) or the bf16 extension (Arm), as torch or the operating
-    system reports them; where neither does, the answer is no. On GPUs of NVIDIA it means Ampere or newer: older ones emulate bf16.
+    system reports them; where neither does, the answer is no. On GPUs of NVIDIA it means Ampere or newer, since
+    older ones emulate bf16.
     """
     if device.startswith("cuda"):
         import torch

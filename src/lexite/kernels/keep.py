@@ -14,7 +14,9 @@ DIGITS = ((21, 10), (11, 10), (0, 11))  # how a fp32 pattern without its sign is
 
 
 def keep_largest(codes: torch.Tensor, k: int) -> torch.Tensor:
-    """Sets all but the k largest entries of each row to zero, in place, and returns the rows; ties go to the lower index on the CPU.
+    """Sets all but the k largest entries of each row to zero, in place, and returns the rows.
+
+    Of equal entries the CPU keeps those of lower index, and an accelerator any.
 
     Args:
         codes: (n, m) fp32, at least 0, contiguous.

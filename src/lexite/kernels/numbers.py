@@ -53,5 +53,5 @@ def logarithm(value: Number) -> Number:
 
 
 def exponential(value: Number) -> Number:
-    """e to the power of a number."""
+    """The exponential function."""
     return math.exp(value) if isinstance(value, float) else value.exp()

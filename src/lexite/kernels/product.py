@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numba import njit
 
-from lexite.kernels.bits import widen
 from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.bits import widen
 from lexite.kernels.collect import collect_above, collect_above_reference
 from lexite.kernels.energy import collect_energy, largest_to_target
 from lexite.kernels.gathers import gather_dots

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.bits import narrow
 from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.slots import as_arrays
-from lexite.kernels.sparse import _FAST, _dot, _on_cpu
+from lexite.kernels.sparse import _FAST, _dot
 from lexite.kernels.threads import parallel_ranges
 
 SMALLEST_NORM = 1e-8
@@ -61,7 +62,7 @@ def effective(
         out: memory for the result on the CPU, to keep from call to call.
         mirror: (n_latents, at least d_model) bf16 or fp32; its first d_model columns receive the effective encoder.
     """
-    if not _on_cpu(decoder):
+    if not on_cpu(decoder):
         result = effective_reference(encoder, bias, decoder)
     else:
         result = out if out is not None else Effective.empty(*decoder.shape)
@@ -70,7 +71,7 @@ def effective(
             halves = mirror.view(torch.int16)
         arrays = as_arrays(encoder, bias, decoder, result.encoder, result.bias, result.atoms, result.norms)
         parallel_ranges(_effective, len(decoder), *arrays, halves.numpy())
-    if mirror is not None and not (_on_cpu(decoder) and mirror.dtype == torch.bfloat16):
+    if mirror is not None and not (on_cpu(decoder) and mirror.dtype == torch.bfloat16):
         mirror[:, : encoder.shape[1]] = result.encoder
     return result
 
@@ -93,7 +94,7 @@ def to_free(gradients: LatentGradients, encoder: torch.Tensor, bias: torch.Tenso
         bias: (n_latents,) free bias b.
         weights: the effective ones.
     """
-    if not _on_cpu(encoder):
+    if not on_cpu(encoder):
         to_free_reference(gradients, encoder, bias, weights)
         return
     given = as_arrays(gradients.encoder, gradients.decoder, gradients.bias, gradients.counts)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numba import njit
 
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.gathers import gather_dots
 from lexite.kernels.gathers.reference import gather_dots_reference
-from lexite.kernels.sparse import _FAST, _dot, _on_cpu, row_starts
+from lexite.kernels.sparse import _FAST, _dot, row_starts
 from lexite.kernels.threads import parallel_ranges
 
 
@@ -52,7 +53,7 @@ class Slots:
 
     def largest(self, scores: torch.Tensor, k: int) -> torch.Tensor:
         """(slots,) mask of the k slots of each token with the largest scores; among equals the first."""
-        if _on_cpu(scores):
+        if on_cpu(scores):
             mask = np.zeros(len(scores), dtype=np.bool_)
             starts, values = as_arrays(self.starts, scores)
             parallel_ranges(_largest, self.n_tokens, starts, values, k, mask)
@@ -77,7 +78,7 @@ class Slots:
         """From (n, m) int32 rows; -1 marks places that are not used, which stay on an accelerator."""
         flat = indices.reshape(-1)
         every = cls(row_starts(indices), flat)
-        if not _on_cpu(indices):
+        if not on_cpu(indices):
             return every
         used = flat >= 0
         return every if bool(used.all()) else every.kept(used)
@@ -116,7 +117,7 @@ def slot_values(states: torch.Tensor, slots: Slots, weight: torch.Tensor, bias: 
         weight: (n_latents, d_model) fp32.
         bias: (n_latents,) fp32.
     """
-    if not _on_cpu(states):
+    if not on_cpu(states):
         return gather_dots(states, slots.starts, slots.indices, weight, bias)
     values = torch.empty(len(slots.indices))
     parts = (states.contiguous(), slots.starts, slots.indices, weight, bias, values)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from lexite.kernels.accelerator import on_cpu as _on_cpu
+from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.bits import widen
 from lexite.kernels.gathers import gather_dots, segment_sums
 from lexite.kernels.gathers.reference import gather_dots_reference, segment_sums_reference
@@ -53,7 +53,7 @@ def centre(batch: torch.Tensor, bias: torch.Tensor, out: Centred | None = None) 
         bias: (d_model,) fp32.
         out: memory for the result on the CPU, to keep from call to call: fresh memory costs more than the pass.
     """
-    if not _on_cpu(batch) or not _on_cpu(bias):
+    if not on_cpu(batch) or not on_cpu(bias):
         return centre_reference(batch, bias)
     bits = batch.contiguous().view(torch.int16) if batch.dtype == torch.bfloat16 else batch.float().contiguous()
     out = Centred.empty(*batch.shape) if out is None else out
@@ -72,7 +72,7 @@ def selected_values(
     states: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, signed: bool = False
 ) -> torch.Tensor:
     """ReLU(w·x + b) of the selected latents in fp32, or w·x + b itself: (n, k), zero in unused slots."""
-    if not _on_cpu(states):
+    if not on_cpu(states):
         values = gather_dots(states.float(), row_starts(indices), indices.reshape(-1), weight, bias).view(indices.shape)
         return values if signed else torch.relu(values)
     values = torch.zeros(indices.shape, dtype=torch.float32)
@@ -97,7 +97,7 @@ def row_starts(indices: torch.Tensor) -> torch.Tensor:
 
 def decode(values: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Σ f_i d_i of each token, without the decoder's bias: (n, d_model) fp32."""
-    if not _on_cpu(values):
+    if not on_cpu(values):
         return segment_sums(weight, row_starts(indices), *_flat(values, indices))
     out = torch.zeros(values.shape[0], weight.shape[1], dtype=torch.float32)
     parts = (values.contiguous(), indices.contiguous(), weight, out)

@@ -35,7 +35,7 @@ class ReadAhead:
         self.quiet = threading.Lock()
         self._ended = False
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(device))  # the model's weights were made there
         self._thread = threading.Thread(target=self._make, args=(chunks,), name="lexite-read-ahead", daemon=True)

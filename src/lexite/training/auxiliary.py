@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import torch
 
-from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.keep import keep_largest
 from lexite.kernels.numbers import Number, at_least, number
 from lexite.kernels.product import DEVICE_TILE_BYTES, TILE_BYTES
@@ -107,10 +107,7 @@ class Auxiliary:
             The number of dead latents.
         """
         dead = self.trackers.dead()
-        if not on_cpu(dead):
-            rows, weights = self.learners_on_accelerator(dead, len(view.states))
-        else:
-            rows, weights = self.learners(dead)
+        rows, weights = self.learners(dead) if on_cpu(dead) else self.learners_on_accelerator(dead, len(view.states))
         if len(rows):
             encoder, bias, decoder = (w[rows] for w in (view.encoder_weight, view.encoder_bias, view.decoder_weight))
             config, dtype = self.config, view.product.matrix.dtype

@@ -42,13 +42,13 @@ class MetricsLog:
         self.newest: dict[str, Any] = {}
 
     def add(self, metrics: StepMetrics) -> None:
-        """Counts one step."""
+        """Counts one step, whose numbers have been read (:meth:`StepMetrics.read`)."""
         for name in self.sums:
-            self.sums[name] += getattr(metrics, name)
+            self.sums[name] += float(getattr(metrics, name))
         for name, loss in metrics.losses.items():
-            self.losses[name] = self.losses.get(name, 0.0) + loss
+            self.losses[name] = self.losses.get(name, 0.0) + float(loss)
         self.steps += 1
-        self._n_dead = metrics.n_dead
+        self._n_dead = int(metrics.n_dead)
 
     def write(self, tokens: int, learning_rate: float, more: Mapping[str, Any]) -> None:
         """Writes a record over the steps since the last one, if there were any, with ``more`` at its end."""

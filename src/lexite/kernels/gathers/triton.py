@@ -71,7 +71,7 @@ def _sums(
 @triton.jit  # type: ignore[untyped-decorator]
 def _gather_dots(
     rows: Any, starts: Any, indices: Any, table: Any, bias: Any, out: Any, width: Any, stride: Any,
-    HAS_BIAS: tl.constexpr, AT_ONCE: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803  (constants, as Triton writes them)
+    HAS_BIAS: tl.constexpr, AT_ONCE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip  # pragma: no cover - compiled
     token = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -93,7 +93,7 @@ def _gather_dots(
 @triton.jit  # type: ignore[untyped-decorator]
 def _segment_sums(
     table: Any, begins: Any, ends: Any, numbers: Any, factors: Any, out: Any, width: Any,
-    LOOKED_UP: tl.constexpr, AT_ONCE: tl.constexpr, BLOCK: tl.constexpr,  # noqa: N803
+    LOOKED_UP: tl.constexpr, AT_ONCE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip  # pragma: no cover - compiled
     segment = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

@@ -20,7 +20,7 @@ _INTEGER_VIEW = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.
 
 
 def select_topk_into(preactivations: torch.Tensor, indices: torch.Tensor) -> None:
-    """The k largest of each row, as :func:`lexite.kernels.topk.select_topk` gives them, into ``indices`` (n, k), which is not reallocated."""
+    """The k largest of each row, as :func:`lexite.kernels.topk.select_topk` gives them, into ``indices`` (n, k)."""
     merge_topk(preactivations, 0, empty_best(preactivations, indices), indices)
 
 

@@ -52,8 +52,8 @@ def group_maxima(rows: torch.Tensor, matrix: torch.Tensor, *, magnitude: bool = 
 @triton.jit  # type: ignore[untyped-decorator]
 def _group_maxima(
     rows: Any, matrix: Any, out: Any, n: Any, n_latents: Any, n_groups: Any, width: Any, stride: Any,
-    MAGNITUDE: tl.constexpr, WIDEN: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,  # noqa: N803
-    BLOCK_D: tl.constexpr, SIZE: tl.constexpr,  # noqa: N803
+    MAGNITUDE: tl.constexpr, WIDEN: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr, SIZE: tl.constexpr,
 ) -> None:  # fmt: skip  # pragma: no cover - compiled
     tokens = (tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)
     latents = (tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)

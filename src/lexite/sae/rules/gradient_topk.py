@@ -117,7 +117,7 @@ def info_nce_by_tiles(
 
 
 def _halves(offsets: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Numbers tokens, on the CPU, by half passages, 2 i and 2 i + 1 for the i-th passage of more than one token, -1 for the others."""
+    """Numbers tokens by half passages: 2 i and 2 i + 1 for the i-th passage of several tokens, -1 for others; on the CPU."""
     offsets = offsets.cpu()
     lengths = offsets.diff()
     passage = segment_numbers(offsets)
