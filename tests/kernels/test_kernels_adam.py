@@ -21,7 +21,7 @@ def gradients_of(seed: int, rows: int = 40, width: int = 24) -> tuple[torch.Tens
 @pytest.mark.parametrize("compiled", [True, False])
 def test_steps_equal_torch(decay: float, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr(adam, "_on_cpu", lambda tensor: False)
+        monkeypatch.setattr(adam, "on_cpu", lambda tensor: False)
     weight = torch.randn(40, 24, generator=torch.Generator().manual_seed(5))
     leaf = weight.clone().requires_grad_()
     optimizer = torch.optim.AdamW([leaf], lr=0.01, betas=(0.9, 0.99), eps=1e-8, weight_decay=decay)
@@ -37,7 +37,7 @@ def test_steps_equal_torch(decay: float, compiled: bool, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("compiled", [True, False])
 def test_rows_return_to_unit_norm(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr(adam, "_on_cpu", lambda tensor: False)
+        monkeypatch.setattr(adam, "on_cpu", lambda tensor: False)
     weight = torch.randn(40, 24)
     gradient, counts = gradients_of(0)
     update_rows(
@@ -56,7 +56,7 @@ def test_rows_return_to_unit_norm(compiled: bool, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_the_mirror_holds_the_rounded_weights(compiled: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr(adam, "_on_cpu", lambda tensor: False)
+        monkeypatch.setattr(adam, "on_cpu", lambda tensor: False)
     weight, mirror = torch.randn(40, 24), torch.full((40, 32), 7.0, dtype=dtype)
     gradient, counts = gradients_of(1)
     moments = torch.zeros_like(weight), torch.zeros_like(weight)
@@ -68,7 +68,7 @@ def test_the_mirror_holds_the_rounded_weights(compiled: bool, dtype: torch.dtype
 @pytest.mark.parametrize("compiled", [True, False])
 def test_the_parallel_part_is_removed_and_the_norm_is_of_all_gradients(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr(adam, "_on_cpu", lambda tensor: False)
+        monkeypatch.setattr(adam, "on_cpu", lambda tensor: False)
     atoms = torch.nn.functional.normalize(torch.randn(40, 24), dim=1)
     (encoder, counts), (decoder, _) = gradients_of(2), gradients_of(3)
     used = (counts > 0)[:, None]

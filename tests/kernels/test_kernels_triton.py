@@ -7,10 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lexite.kernels.adam import AdamStep
+from lexite.kernels.adam.reference import update_rows_reference
 from lexite.kernels.gathers.reference import gather_dots_reference, segment_sums_reference
 from lexite.kernels.topk import product_topk_reference
 
 pytest.importorskip("triton", reason="this build of torch comes without Triton")
+from lexite.kernels.adam.triton import update_rows_triton
 from lexite.kernels.gathers.triton import PIECE, gather_dots_triton, segment_sums_triton
 from lexite.kernels.topk.triton import GROUP, group_maxima, product_topk_triton
 
@@ -88,3 +91,21 @@ def test_groups_that_are_cut_off_hold_no_entry_from_outside() -> None:
 def test_nothing_positive_selects_nothing() -> None:
     matrix = -torch.ones(4 * GROUP, 4, device=DEVICE)
     assert product_topk_triton(torch.ones(2, 4, device=DEVICE), matrix, 2).tolist() == [[-1, -1]] * 2
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("mirrored", [torch.bfloat16, torch.float32, None])
+def test_steps_of_the_optimizer(unit_norm: bool, mirrored: torch.dtype | None) -> None:
+    results = []
+    for update in (update_rows_reference, update_rows_triton):
+        weight, first, second = (normal(12, 20, seed=seed) for seed in range(3))
+        second = second.square()
+        mirror = None if mirrored is None else torch.full((12, 28), 7.0, dtype=mirrored, device=DEVICE)
+        scale = torch.tensor(0.5, dtype=torch.float64, device=DEVICE)
+        for number in (1, 2):
+            step = AdamStep(0.01, 0.9, 0.99, 1e-8, 0.1, number, scale)
+            gradient, counts = normal(12, 20, seed=9 + number), drawn(0, 2, 12, number).long()
+            update(weight, first, second, gradient, counts, step, unit_norm, mirror)
+        results.append([weight, first, second, *([] if mirror is None else [mirror.float()])])
+    for mine, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-2 if mirrored == torch.bfloat16 else 1e-5, atol=1e-5)

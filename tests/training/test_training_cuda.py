@@ -117,6 +117,7 @@ def test_a_step_through_the_kernels_of_triton(monkeypatch: pytest.MonkeyPatch) -
     if torch.cuda.is_available():
         pytest.skip("where there is a GPU, the interpreter of Triton is not in use")
     from lexite.kernels import accelerator
+    from lexite.kernels.adam import triton as adam
     from lexite.kernels.gathers import triton as gathers
     from lexite.kernels.topk import triton as topk
 
@@ -133,7 +134,7 @@ def test_a_step_through_the_kernels_of_triton(monkeypatch: pytest.MonkeyPatch) -
     expected = host.gradients(states)
     with SimulatedCuda() as cuda, monkeypatch.context() as patch:
         patch.delenv("LEXITE_TRITON")
-        for module in (gathers, topk):
+        for module in (adam, gathers, topk):
             patch.setattr(module, "launch", launch)
         device = make_state("topk", "plain", "cuda")
         device.restore(host.tensors, 0)
@@ -141,7 +142,13 @@ def test_a_step_through_the_kernels_of_triton(monkeypatch: pytest.MonkeyPatch) -
             found = device.gradients(states)
         for name, gradient in expected.parameters.items():
             torch.testing.assert_close(found.parameters[name].cpu(), gradient, rtol=2e-3, atol=2e-5)
-    assert not counts.waits
+        with cuda.counted() as more:
+            device.optimizer.update(found, device.optimizer.norm(found), 0.003)
+        for name in ("encoder_weight", "decoder_weight"):  # Adam's first step goes as far for any gradient
+            moved = device.tensors[name].cpu() - host.tensors[name]
+            assert 0.001 < float(moved.abs().max()) < 0.01
+    assert not counts.waits and not more.waits
+    assert started.count("_adam_rows") == 2
     # Candidates, values and derivatives; reconstructions, and encoder, decoder and bias in pieces that are then added.
     assert (started.count("_group_maxima"), started.count("_gather_dots"), started.count("_segment_sums")) == (1, 3, 7)
 

@@ -15,6 +15,7 @@ import torch
 
 from lexite.training.sources import Chunk
 
+LONGEST_WAIT = 60.0  # seconds for the end of the thread, which may be reading what does not come
 CHUNKS = 2  # that wait, beside the one in the making
 
 
@@ -80,4 +81,4 @@ class ReadAhead:
     def close(self) -> None:
         """Ends the thread, once the chunk in the making is done."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(timeout=LONGEST_WAIT)

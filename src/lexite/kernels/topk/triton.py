@@ -26,9 +26,9 @@ def product_topk_triton(rows: torch.Tensor, matrix: torch.Tensor, k: int, *, mag
     """See :func:`lexite.kernels.topk.product_topk`; at least k groups of latents."""
     n, n_latents = len(rows), len(matrix)
     best = group_maxima(rows, matrix, magnitude=magnitude).topk(k, dim=1).indices
-    members = torch.arange(GROUP, device=rows.device)
-    candidates = (best[:, :, None] * GROUP + members).reshape(n, k * GROUP)
-    candidates = torch.where(candidates < n_latents, candidates, -1).to(torch.int32)
+    members = torch.arange(GROUP, device=rows.device, dtype=torch.int32)
+    candidates = (best.to(torch.int32)[:, :, None] * GROUP + members).reshape(n, k * GROUP)
+    candidates = torch.where(candidates < n_latents, candidates, -1)
     starts = torch.arange(n + 1, device=rows.device) * (k * GROUP)
     scores = gather_dots_triton(rows.float(), starts, candidates.reshape(-1), matrix).view(n, k * GROUP)
     values, places = (scores.abs() if magnitude else scores).topk(k, dim=1)
