@@ -147,8 +147,9 @@ def test_a_step_through_the_kernels_of_triton(monkeypatch: pytest.MonkeyPatch) -
         for name in ("encoder_weight", "decoder_weight"):  # Adam's first step goes as far for any gradient
             moved = device.tensors[name].cpu() - host.tensors[name]
             assert 0.001 < float(moved.abs().max()) < 0.01
-    assert not counts.waits and not more.waits
-    assert started.count("_adam_rows") == 2
+    assert list(counts.waits.values()) == [1]  # for the latents that may die, once in many steps
+    assert not more.waits
+    assert started.count("_adam_rows") == 3  # both matrices, and the bias of the decoder
     # Candidates, values and derivatives; reconstructions, and encoder, decoder and bias in pieces that are then added.
     assert (started.count("_group_maxima"), started.count("_gather_dots"), started.count("_segment_sums")) == (1, 3, 7)
 
@@ -180,7 +181,7 @@ class Source:
 
 
 def train(
-    folder: Path, device: str, *, rule: str = "topk", tokens: int = 1500, resume: bool = False, **more: object
+    folder: Path, device: str, *, rule: str = "topk", tokens: int = 1200, resume: bool = False, **more: object
 ) -> TrainingResult:
     recipe = {"tokens": tokens, "batch_tokens": 150, "buffer_tokens": 400, "init_tokens": 300, "dead_after_tokens": 600}
     recipe |= {"log_tokens": 450, "checkpoint_tokens": 450, "k_aux": 6, "learning_rate": 0.01, "warmup_tokens": 100}
@@ -210,11 +211,11 @@ def stopping_after(calls: int) -> Callable[[SparseAutoencoder], dict[str, float]
 def test_a_run_ends_about_where_it_ends_on_the_cpu(rule: str, tmp_path: Path) -> None:
     here = train(tmp_path / "cpu", "cpu", rule=rule)
     with SimulatedCuda():
-        there = train(tmp_path / "cuda", "cuda", rule=rule, probe=stopping_after(99), probe_tokens=600)
+        there = train(tmp_path / "cuda", "cuda", rule=rule, probe=stopping_after(99), probe_tokens=450)
         assert there.autoencoder.device == CUDA
         assert there.autoencoder.thresholds is None or there.autoencoder.thresholds.device == CUDA
         there.autoencoder.save(tmp_path / "saved")
-    assert there.summary["tokens"] == here.summary["tokens"] == 1500
+    assert there.summary["tokens"] == here.summary["tokens"] == 1200
     # Batches are drawn in another order, so only the quality is the same.
     assert there.summary["fvu"] == pytest.approx(here.summary["fvu"], abs=0.1)
     assert SparseAutoencoder.load(tmp_path / "saved").device.type == "cpu"
@@ -240,7 +241,7 @@ def test_a_run_goes_on_on_any_device(
             train(tmp_path / "run", first, rule=rule, probe=stopping_after(2), probe_tokens=450)
         assert list((tmp_path / "run").glob("checkpoint-*"))
         ended = train(tmp_path / "run", second, rule=rule, resume=True)
-        assert ended.summary["tokens"] == 1500
+        assert ended.summary["tokens"] == 1200
         moved = "goes on in another way" in caplog.text
         assert moved == (first != second)
         if first == second:
@@ -252,7 +253,7 @@ def test_a_run_goes_on_on_any_device(
 def test_a_number_format_that_was_asked_for_is_kept(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="stopped"):
         train(tmp_path, "cpu", probe=stopping_after(2), probe_tokens=450)
-    sae, config = SAEConfig(D, LATENTS, 4), TrainingConfig(tokens=1500, batch_tokens=150, buffer_tokens=400)
+    sae, config = SAEConfig(D, LATENTS, 4), TrainingConfig(tokens=1200, batch_tokens=150, buffer_tokens=400)
     with pytest.raises(TrainingError, match="another configuration"):
         train_autoencoder(Source(), tmp_path, sae, config, precision="bf16", resume=True, show_progress=False)
 
