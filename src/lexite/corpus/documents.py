@@ -12,8 +12,9 @@ from lexite.corpus.extraction import Extractor
 from lexite.corpus.fields import FieldReader
 from lexite.corpus.files import FileEntry, file_of, files_of
 from lexite.corpus.kinds import Extracted
-from lexite.corpus.numbering import Numbering
+from lexite.corpus.numbering import Numbering, NoNumbers
 from lexite.corpus.options import BadFile, BadRecord, Guard, ReadOptions, ReadReport
+from lexite.corpus.parts import FilePart
 from lexite.corpus.records import Document, FieldValue
 from lexite.corpus.rows import read_rows
 from lexite.corpus.sources import Source, find_sources
@@ -102,6 +103,35 @@ def read_files(
     with _Reading(options, report, HINT, FieldTypes(options, report), Numbering(taken, ids, held)) as reading:
         for entry in entries:
             yield from _checked(reading, ids, reading.of_entry(entry, entry.id, one_of_many=True), keep_empty=False)
+
+
+def read_parts(
+    parts: Sequence[FilePart],
+    options: ReadOptions | None = None,
+    report: ReadReport | None = None,
+    *,
+    numbers: bool = False,
+) -> Iterator[Document]:
+    """Reads the documents of a shard, in order, once, in bounded memory.
+
+    Args:
+        parts: of :func:`lexite.corpus.parts.parts_of_shard`.
+        options: as for :func:`read_documents`.
+        report: likewise.
+        numbers: whether records without an id get numbers. Where there are several shards no process knows the numbers that
+            are free, so such a record is bad.
+
+    Raises:
+        CorpusError: a record is bad and bad records are not skipped, or an id occurs twice in the shard.
+    """
+    options, report = options or ReadOptions(), report or ReadReport()
+    ids = IdSet()
+    numbering = Numbering(used=ids) if numbers else NoNumbers()
+    types = FieldTypes(options, report)
+    with _Reading(options, report, HINT, types, numbering) as reading:
+        for part in parts:
+            yield from _checked(reading, ids, reading.of_part(part), keep_empty=False)
+    types.finish()
 
 
 def read_each(
@@ -215,6 +245,14 @@ class _Reading:
             yield from self._document(entry, where, one_of_many)
         except BadFile as problem:
             self.guard.bad(str(problem), problem, reason=problem.reason, one_of_many=one_of_many)
+
+    def of_part(self, part: FilePart) -> Iterator[_Found]:
+        """The documents of a file, or of a range of it."""
+        if part.stop is None:
+            yield from self.of_entry(part.entry, str(part.entry.path), one_of_many=False)
+        elif part.entry.format is not None:
+            source = Source(str(part), part.entry.format, part.entry.path, span=(part.start, part.stop))
+            yield from self._records(source)
 
     def _document(self, entry: FileEntry, where: str, one_of_many: bool) -> Iterator[_Found]:
         kind, name = entry.kind, str(entry.path)

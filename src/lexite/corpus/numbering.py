@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from lexite.corpus.options import BadRecord
+
 
 class Numbering:
     """Counts the records of all sources, and gives those without an id the next number that is no document's id.
@@ -34,3 +36,11 @@ class Numbering:
             id = str(self._last)
             if id not in self._taken and id not in self._used:
                 return id
+
+
+class NoNumbers(Numbering):
+    """Gives no numbers: a record without an id is bad."""
+
+    def free(self) -> str:
+        """Raises :class:`BadRecord`."""
+        raise BadRecord("it has no id, and a process that reads a share of the sources cannot number it. Name the field of the id.")

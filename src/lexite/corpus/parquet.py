@@ -38,7 +38,8 @@ def read_parquet(source: Source, fields: FieldReader, further: SourceFields | No
             names = fields.choose_columns(schema.names, source.name)
             columns = [name for name in dict.fromkeys(names) if name is not None and name in schema.names]
             columns += _further(schema, names, further, arrow) if further is not None else []
-            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+            groups = None if source.span is None else list(range(*source.span))
+            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=groups, columns=columns):
                 for values in zip(*(_values(batch.column(name), arrow) for name in columns), strict=True):
                     number += 1
                     yield number, dict(zip(columns, values, strict=True))

@@ -6,18 +6,23 @@ A bad record goes to the guard; what ends the whole source is raised as :class:`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import IO
 
 from lexite.corpus.fields import FieldReader
 from lexite.corpus.json_values import is_spread_out, read_values
-from lexite.corpus.options import DamagedSource, Guard
+from lexite.corpus.numbering import Numbering
+from lexite.corpus.options import BadRecord, DamagedSource, Guard, ReadReport
 from lexite.corpus.sources import Source
-from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, numbered_lines, open_stream
+from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, numbered_lines, open_lines, open_stream
 from lexite.corpus.values import SourceFields
 
+RECORDS_LOOKED_AT = 1000
+"""Records at the beginning of a file that settle names and types of fields for a range of it."""
 Row = tuple[int, Mapping[str, object]]
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -54,6 +59,9 @@ def _rows(source: Source, fields: FieldReader, guard: Guard, further: SourceFiel
 
         yield from read_dataset(source, fields)
         return
+    if source.span is not None:
+        yield from _rows_of_span(source, source.span, fields, guard, further)
+        return
     with open_stream(source.path, source.name) as stream:
         if source.format in ("csv", "tsv"):
             from lexite.corpus.tables import read_table
@@ -65,6 +73,34 @@ def _rows(source: Source, fields: FieldReader, guard: Guard, further: SourceFiel
             yield from _read_jsonl(source, stream, guard)
         else:
             yield from _read_lines(source, stream, fields, guard)
+
+
+def _rows_of_span(
+    source: Source, span: tuple[int, int], fields: FieldReader, guard: Guard, further: SourceFields | None
+) -> Iterator[Row]:
+    """The records that begin in a range of a file; those at the beginning of the file settle names and types, as in all of it."""
+    assert source.path is not None
+    with open_lines(source.path, source.name, span) as lines:
+        if source.format == "tsv":
+            from lexite.corpus.tables import read_table
+
+            with open_stream(source.path, source.name) as stream:
+                yield from read_table(source, stream, fields, guard, further, lines)
+            return
+        _settle(source, fields, further)
+        yield from _read_jsonl(source, Stream(lines.file, b""), guard)
+
+
+def _settle(source: Source, fields: FieldReader, further: SourceFields | None) -> None:
+    """Lets the first records of a file settle the names and types of its fields; those that are bad are passed over."""
+    silent = Guard(True, ReadReport())
+    with contextlib.suppress(DamagedSource), open_stream(source.path, source.name) as stream:
+        for _, record in islice(_read_jsonl(source, stream, silent), RECORDS_LOOKED_AT):
+            with contextlib.suppress(BadRecord):
+                fields.read(record, Numbering())
+                if further is not None:
+                    further.ignore(fields.names or ())
+                    further.read(record)
 
 
 def decoded_lines(source: Source, file: IO[bytes], guard: Guard) -> Iterator[tuple[int, str]]:

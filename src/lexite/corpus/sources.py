@@ -46,6 +46,7 @@ class Source:
             wildcard.
         prefix: what stands before the ids of a folder's files where several sources are read, and in place of a file's name.
         one_of_many: whether it is a file of a folder or pattern, and so ends nothing when it cannot be read.
+        span: of a range of a file the first byte and the end, of a Parquet file row groups; None: all of it is read.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Source:
     path: Path | None = None
     prefix: str = ""
     one_of_many: bool = False
+    span: tuple[int, int] | None = None
 
     def at(self, number: int) -> str:
         """The place of a record, for messages: its first line in the file, or its row in a Parquet file."""

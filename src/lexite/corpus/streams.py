@@ -35,6 +35,7 @@ DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, *_xz_error
 _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _BZIP2 = re.compile(rb"BZh[1-9](1A|\x17r)")  # the first block follows the name, which alone could begin a text
 _LONGEST_MAGIC = 6
+_MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 _HEAD = 8192
 LONGEST_LINE = 1 << 27
 """Bytes of a line of records; what does not end before is no record."""
@@ -46,6 +47,65 @@ class Stream(NamedTuple):
 
     file: IO[bytes]
     head: bytes
+
+
+class Lines(NamedTuple):
+    """Lines out of the middle of a file.
+
+    Attributes:
+        file: stands at the first of them, and ends behind the last.
+        begins: whether they begin with the first line of the file.
+    """
+
+    file: IO[bytes]
+    begins: bool
+
+
+def line_from(file: IO[bytes], place: int) -> int:
+    """The beginning of the first line that begins at a place or behind it; the end of the file where there is none."""
+    if not place:
+        return 0
+    file.seek(place - 1)
+    while (block := file.readline(_BUFFER)) and not block.endswith(b"\n"):
+        pass
+    return file.tell()
+
+
+@contextlib.contextmanager
+def open_lines(path: Path, name: str, span: tuple[int, int]) -> Iterator[Lines]:
+    """Opens the lines of a plain file that begin within a range of its bytes.
+
+    Args:
+        path: the file.
+        name: how messages name it.
+        span: the first byte of the range, and its end.
+
+    Raises:
+        DamagedSource: it cannot be read.
+    """
+    with _open_file(path, name) as file:
+        try:
+            start, stop = (line_from(file, place) for place in span)
+            file.seek(start)
+            if not start and file.read(len(_MARK)) != _MARK:
+                file.seek(0)
+            yield Lines(cast(IO[bytes], _Range(file, stop - file.tell())), start == 0)
+        except DAMAGE as error:
+            raise damaged(name, None, error) from error
+
+
+class _Range:
+    """The next bytes of a file, as a file that ends behind them; it has what readers of lines need."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._left = file, size
+
+    def readline(self, size: int = -1) -> bytes:
+        """The next line, or as many bytes of it as are asked for."""
+        limit = self._left if size < 0 else min(size, self._left)
+        line = self._file.readline(limit) if limit > 0 else b""
+        self._left -= len(line)
+        return line
 
 
 @contextlib.contextmanager
@@ -187,9 +247,9 @@ def _checked(stream: Stream, name: str) -> Stream:
         raise DamagedSource(f"{name}: the text is UTF-16. Save it as UTF-8 (iconv -f UTF-16 -t UTF-8).")
     if b"\0" in head:
         raise DamagedSource(f"{name}: this is a binary file, not text.")
-    if head.startswith(b"\xef\xbb\xbf"):
-        file.read(3)
-        head = head[3:]
+    if head.startswith(_MARK):
+        file.read(len(_MARK))
+        head = head[len(_MARK) :]
     return Stream(file, head)
 
 

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 from lexite.corpus.fields import FieldReader, is_known
 from lexite.corpus.options import DamagedSource, Guard
 from lexite.corpus.sources import Source
-from lexite.corpus.streams import DAMAGE, Stream, damaged, not_utf8, numbered_lines
+from lexite.corpus.streams import DAMAGE, Lines, Stream, damaged, not_utf8, numbered_lines
 from lexite.corpus.values import ROWS_LOOKED_AT, Cells, SourceFields
 from lexite.errors import CorpusError
 
@@ -50,9 +50,17 @@ class _TableLines:
 
 
 def read_table(
-    source: Source, stream: Stream, fields: FieldReader, guard: Guard, further: SourceFields | None
+    source: Source, stream: Stream, fields: FieldReader, guard: Guard, further: SourceFields | None, rest: Lines | None = None
 ) -> Iterator[tuple[int, Cells]]:
     """The records of a table with the numbers of the lines at which they begin.
+
+    Args:
+        source: the table.
+        stream: the table from its first line.
+        fields: told the header.
+        guard: told about bad records.
+        further: told the columns; None where only id, text and title are wanted.
+        rest: lines out of its middle, whose records are the only ones wanted; None: all are.
 
     Raises:
         CorpusError: the header lacks a chosen column, has none for the text or one name twice, or it cannot be told
@@ -69,6 +77,7 @@ def read_table(
             raise DamagedSource(f"{source.at(lines.number)}: the header cannot be read ({first.problem})")
         ahead, damage = _looked_ahead(rows) if further is not None or source.format == "tsv" else ([], None)
         header = _header(source, first, ahead, fields)
+        has_names = header is not None
         if header is None:
             header, ahead = _names_of_columns(len(first.cells)), [first, *ahead]
         _check_names(header, source.at(first.number))
@@ -76,6 +85,9 @@ def read_table(
         if further is not None:
             further.ignore(names)
             further.infer(header, [line.cells for line in ahead])
+        if rest is not None:
+            lines, ahead, damage = _TableLines(source, rest.file), [], None
+            rows = itertools.islice(_numbered(source, lines, b""), 1 if rest.begins and has_names else 0, None)
         if damage and not ahead:
             raise damage
         for line in itertools.chain(ahead, rows):
