@@ -309,3 +309,23 @@ def test_the_manifest_is_checked_before_the_table_is_read(with_table, tmp_path):
     with pytest.raises(ModelError, match="no static table"):
         load_static(folder)
     assert find_folder(folder) == folder
+
+
+def test_counters_merge_to_the_same_sums_in_any_order() -> None:
+    generator = np.random.default_rng(3)
+    values = (generator.random((600, 4)) * 10).astype(np.float32)
+    indices, tokens = generator.integers(0, 9, (600, 4)).astype(np.int32), generator.integers(0, 20, 600).astype(np.int32)
+    whole, merged = StaticCounter(20, 9), StaticCounter(20, 9)
+    whole.add(values, indices, tokens)
+    for part in generator.permutation(6):
+        own = slice(100 * part, 100 * part + 100)
+        counter = StaticCounter(20, 9)
+        for start in range(own.start, own.stop, 7):
+            end = min(start + 7, own.stop)
+            counter.add(values[start:end], indices[start:end], tokens[start:end])
+        merged.merge(StaticCounter.from_bytes(counter.to_bytes(), 9, "file"))
+    assert (merged.sums != whole.sums).nnz == 0 and np.array_equal(merged.counts, whole.counts)
+    with pytest.raises(ModelError, match="other of"):
+        merged.merge(StaticCounter(20, 8))
+    with pytest.raises(ModelError, match="file is damaged"):
+        StaticCounter.from_bytes(whole.to_bytes()[:-9], 9, "file")

@@ -12,10 +12,14 @@ import typer
 
 from lexite.backbone.config import BackboneConfig, Kind
 from lexite.cli.arguments import (
+    NEEDS_WORDS,
     READING_OF_TEXT,
     RUNTIME,
     RUNTIME_HEADING,
+    WORDS_HEADING,
+    FieldWeightOption,
     JsonFlag,
+    PassagesOption,
     PrefixOption,
     ProfileOption,
     Sources,
@@ -26,13 +30,15 @@ from lexite.cli.arguments import (
     open_queries,
     report_skipped,
 )
+from lexite.cli.encode_shards import ShardOptions, encode_one_shard
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, say, speaks_unicode, standard_output
 from lexite.config import Overrides
-from lexite.corpus.options import TEXT_ONLY, ReadOptions
+from lexite.corpus.options import ReadOptions
 from lexite.files import atomic_write
 from lexite.progress import progress
 from lexite.scoring.transform import apply_transform
+from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import chunks
 from lexite.terms.config import TermsConfig
 from lexite.wording import counted
@@ -51,26 +57,47 @@ Chunk = tuple[list[str], "csr_array"]
     only={
         "terms": ("k_documents", "k_queries", "floor_documents", "floor_queries"),
         "model": RUNTIME + READING_OF_TEXT,
-        "read": TEXT_ONLY,
     },
+    needs=NEEDS_WORDS,
     read="Reading",
     terms="Terms",
+    words=f"{WORDS_HEADING} (with --shard)",
     model=RUNTIME_HEADING,
 )
 def encode_verb(
     sources: Sources = None,
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="FILE.npz, FILE.jsonl, or - for JSONL on stdout.", metavar="FILE")
-    ] = Path("-"),
+        str,
+        typer.Option(
+            "--output", "-o", help="FILE.npz, FILE.jsonl, - for JSONL on stdout, or with --shard a folder.", metavar="FILE|DIR"
+        ),
+    ] = "-",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            help="Encode one share of the sources for 'lexite index --from-terms': its number, counted from 0, and how many "
+            "there are. All shards have the same folder as their output.",
+            metavar="N/COUNT",
+            show_default=False,
+        ),
+    ] = None,
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
     profile: ProfileOption = None,
     kind: Annotated[Kind, typer.Option("--kind", help="What the texts are encoded as.")] = "document",
     raw: Annotated[bool, typer.Option("--raw", help="Write raw sums, without the vocabulary's transform of weights.")] = False,
+    text: Annotated[bool, typer.Option("--text/--no-text", help="With --shard: keep titles and texts.")] = True,
+    static: Annotated[
+        bool, typer.Option("--static/--no-static", help="With --shard: count the codes for the static table of an index.")
+    ] = True,
+    passages: PassagesOption = "auto",
+    field_weight: FieldWeightOption = None,
     as_json: JsonFlag = False,
     read: ReadOptions,
     terms: Overrides[TermsConfig],
+    words: LiteralConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Turn texts into weights of latent terms.
@@ -78,29 +105,46 @@ def encode_verb(
     JSONL holds {"id": ..., "raw": ..., "terms": {LATENT: WEIGHT, ...}} per text, which 'lexite search --terms' reads. NPZ
     holds a CSR matrix of texts by latents, which scipy.sparse.load_npz reads, and an array "ids".
 
+    With --shard, one share of the documents becomes a file of terms, words, texts and fields, from which 'lexite index
+    --from-terms' builds an index without the model.
+
     Example: lexite encode corpus.jsonl -o weights.npz
     """
     sources = need_sources(sources, "encode")
-    if output.suffix not in (".npz", ".jsonl") and str(output) != "-":
+    options = ShardOptions(text, static, passages, field_weight, words, read)
+    if shard is not None:
+        if output == "-" or kind != "document" or raw:
+            raise WrongUsage(
+                "--shard writes raw weights of documents into a folder: name it with -o, without --kind and --raw."
+            )
+
+        def load() -> LatentTermEncoder:
+            return load_vocabulary(vocabulary, model, prefix, terms, profile)
+
+        encode_one_shard(sources, output, shard, options, load, as_json=as_json)
+        return
+    options.check_idle()
+    path = Path(output)
+    if path.suffix not in (".npz", ".jsonl") and output != "-":
         raise WrongUsage(f"{output} should end in .npz or .jsonl, so that the format is known.")
-    if as_json and str(output) == "-":
+    if as_json and output == "-":
         raise WrongUsage("Standard output holds the texts' weights, so --json has no place there. Name a file with -o.")
     stream, report = _open(sources, kind, read)
     encoder = load_vocabulary(vocabulary, model, prefix, terms, profile)
     weights = _encode(encoder, stream, kind, raw)
     n_texts = n_terms = 0
-    if str(output) == "-":
+    if output == "-":
         n_texts, n_terms = _write_jsonl(standard_output(), weights, raw)
-    elif output.suffix == ".jsonl":
-        with atomic_write(output, "w") as file:
+    elif path.suffix == ".jsonl":
+        with atomic_write(path, "w") as file:
             n_texts, n_terms = _write_jsonl(file, weights, raw)
     else:
-        with atomic_write(output) as file:
+        with atomic_write(path) as file:
             n_texts, n_terms = _write_npz(file, weights)
     report_skipped(report)
-    if str(output) != "-" and as_json:
-        print_json({"output": str(output), "texts": n_texts, "skipped": report.skipped, "terms": n_terms, "kind": kind})
-    elif str(output) != "-":
+    if output != "-" and as_json:
+        print_json({"output": output, "texts": n_texts, "skipped": report.skipped, "terms": n_terms, "kind": kind})
+    elif output != "-":
         terms_each = counted(round(n_terms / max(n_texts, 1)), "term")
         say(f"{counted(n_texts, 'text')}, {terms_each} each: {output}")
 

@@ -32,6 +32,7 @@ from lexite.cli.arguments import (
     report_skipped,
     skipped_to_json,
 )
+from lexite.cli.index_shards import Given, index_shards
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, quoted, say
 from lexite.config import Overrides
@@ -62,6 +63,16 @@ def index_verb(
     sources: Sources = None,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the index.", metavar="DIR")] = None,
+    from_terms: Annotated[
+        str | None,
+        typer.Option(
+            "--from-terms",
+            help="Build from the shards in this folder, which 'lexite encode --shard' made, in place of SOURCES. No model is "
+            "loaded.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
     profile: ProfileOption = None,
@@ -96,6 +107,12 @@ def index_verb(
     from lexite.search.indexing import Indexer, index_documents
     from lexite.search.sync_plan import files_of_build
 
+    if from_terms is not None:
+        given = Given(sources, vocabulary, prefix, profile, passages, field_weight, preset, read, terms, words, side, model)
+        index_shards(
+            from_terms, need_output(output), given, scoring, text=text, static=static, overwrite=overwrite, as_json=as_json
+        )
+        return
     sources, output = need_sources(sources, "index"), need_output(output)
     numbers: Mapping[str, Any] = scoring.values
     if preset is not None and preset_of(preset).static and not static:

@@ -12,7 +12,7 @@ from lexite.corpus.extraction import Extractor
 from lexite.corpus.fields import FieldReader
 from lexite.corpus.files import FileEntry, file_of, files_of
 from lexite.corpus.kinds import Extracted
-from lexite.corpus.numbering import Numbering, NoNumbers
+from lexite.corpus.numbering import NoNumbers, Numbering
 from lexite.corpus.options import BadFile, BadRecord, Guard, ReadOptions, ReadReport
 from lexite.corpus.parts import FilePart
 from lexite.corpus.records import Document, FieldValue

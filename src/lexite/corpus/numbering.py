@@ -43,4 +43,6 @@ class NoNumbers(Numbering):
 
     def free(self) -> str:
         """Raises :class:`BadRecord`."""
-        raise BadRecord("it has no id, and a process that reads a share of the sources cannot number it. Name the field of the id.")
+        raise BadRecord(
+            "it has no id, and a process that reads a share of the sources cannot number it. Name the field of the id."
+        )

@@ -78,7 +78,7 @@ def _rows(source: Source, fields: FieldReader, guard: Guard, further: SourceFiel
 def _rows_of_span(
     source: Source, span: tuple[int, int], fields: FieldReader, guard: Guard, further: SourceFields | None
 ) -> Iterator[Row]:
-    """The records that begin in a range of a file; those at the beginning of the file settle names and types, as in all of it."""
+    """The records that begin in a range of a file; those at the beginning of the file settle names and types."""
     assert source.path is not None
     with open_lines(source.path, source.name, span) as lines:
         if source.format == "tsv":

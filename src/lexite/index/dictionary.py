@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.text_fields import FieldTexts
-from lexite.errors import IndexFormatError
+from lexite.errors import IndexFormatError, ModelError
 from lexite.index.ids import VERIFY, IdTable, encode_text, hash_ids
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, new_files, verify_file, write_array
 from lexite.scoring.rows import Rows
@@ -47,6 +48,22 @@ def word_files(generation: int) -> tuple[str, str, str, str]:
     """
     number = f"{generation:08d}"
     return f"words-{number}.bin", f"word_bounds-{number}.npy", f"word_hashes-{number}.npy", f"word_order-{number}.npy"
+
+
+class WordRows(NamedTuple):
+    """The words of passages, counted and weighed already.
+
+    Attributes:
+        words: the words that occur, each once.
+        indptr: (n_passages + 1,) row bounds.
+        numbers: (n_entries,) the place in ``words`` of each entry. Within a row they are in the order in which the words came.
+        values: (n_entries,) float32, raw weights.
+    """
+
+    words: Sequence[str]
+    indptr: NDArray[np.int64]
+    numbers: NDArray[np.int32]
+    values: NDArray[np.float32]
 
 
 class Dictionary:
@@ -134,6 +151,35 @@ class GrowingDictionary:
         known = self._numbers
         numbers = np.array([known.setdefault(word, len(known)) for word in words], dtype=np.int64)
         return _with_words(rows, n_latents, owners, numbers, (values * literal.literal_weight_documents).astype(np.float32))
+
+    def add_counted(self, rows: Rows, n_latents: int, words: WordRows) -> Rows:
+        """Rows of documents with words that were counted already.
+
+        Args:
+            rows: weights of latent terms.
+            n_latents: number of latent terms.
+            words: of the same passages.
+
+        Raises:
+            ModelError: they are of another number of passages, or name words that do not exist.
+        """
+        indptr, numbers = np.asarray(words.indptr, dtype=np.int64), np.asarray(words.numbers)
+        whole = len(indptr) == rows.n_rows + 1 and indptr[0] == 0 and indptr[-1] == len(numbers) == len(words.values)
+        if (
+            not whole
+            or np.any(np.diff(indptr) < 0)
+            or (len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(words.words))
+        ):
+            raise ModelError("The words of some passages do not fit their weights. Encode them again.")
+        if not np.all(words.values > 0) or not np.all(np.isfinite(words.values)):
+            raise ModelError("Raw weights of words must be above 0 and finite. Encode the passages again.")
+        used, first = np.unique(numbers, return_index=True)
+        known = self._numbers
+        own = np.full(len(words.words), -1, dtype=np.int64)
+        for place in used[np.argsort(first)].tolist():  # in the order in which one after the other would be taken in
+            own[place] = known.setdefault(words.words[place], len(known))
+        owners = np.repeat(np.arange(rows.n_rows), np.diff(indptr))
+        return _with_words(rows, n_latents, owners, own[numbers], np.asarray(words.values, dtype=np.float32))
 
     @property
     def has_new(self) -> bool:

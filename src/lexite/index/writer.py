@@ -20,7 +20,7 @@ from lexite.errors import ArgumentError, CorpusError, IndexFormatError, MissingE
 from lexite.index.buffer import SegmentBuffer
 from lexite.index.checks import check_weights
 from lexite.index.config import DocumentLike
-from lexite.index.dictionary import GrowingDictionary, open_words, verify_words, write_words
+from lexite.index.dictionary import GrowingDictionary, WordRows, open_words, verify_words, write_words
 from lexite.index.document_ids import encode_id, encode_ids, listed_ids
 from lexite.index.field_types import FieldType, joined_schema
 from lexite.index.fields import EXTRA, has_arrow
@@ -152,6 +152,7 @@ class IndexWriter:
         weights: SparseRows,
         cut: CutDocuments | None = None,
         side: SideRows | None = None,
+        words: WordRows | None = None,
     ) -> None:
         """Adds new documents at the end of the index.
 
@@ -161,6 +162,7 @@ class IndexWriter:
             weights: raw weights of latent terms, CSR, ``(len(documents), n_latents)``; or a row for each passage.
             cut: the passages of the documents (:func:`lexite.corpus.passages.cut_documents`), where they have several.
             side: dense vectors and token codes of the passages, in an index that keeps them.
+            words: literal words of the passages, counted and weighed as the index says; None counts them in their texts.
 
         Raises:
             ArgumentError: ``side`` is not what the index keeps. Nothing was added.
@@ -171,7 +173,7 @@ class IndexWriter:
             ModelError: a weight is NaN, infinite or negative. Nothing was added.
             StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
         """
-        self._take(documents, weights, cut, side, replace=False)
+        self._take(documents, weights, cut, side, words, replace=False)
 
     def replace(
         self,
@@ -195,7 +197,7 @@ class IndexWriter:
             CorpusError: an id is twice in ``documents``, or a field has a value of another type. Nothing was changed.
             ArgumentError, IndexFormatError, MissingExtraError, ModelError, StorageError: as :meth:`add`.
         """
-        return self._take(documents, weights, cut, side, replace=True)
+        return self._take(documents, weights, cut, side, None, replace=True)
 
     def delete(self, ids: Iterable[str] | str, *, missing_ok: bool = False) -> int:
         """Deletes documents.
@@ -319,6 +321,7 @@ class IndexWriter:
         weights: SparseRows,
         cut: CutDocuments | None,
         side: SideRows | None,
+        words: WordRows | None,
         *,
         replace: bool,
     ) -> int:
@@ -344,7 +347,7 @@ class IndexWriter:
             self._fields = fields
             replaced = self._delete(ids, found)
             if self._state.literal:
-                rows = self._add_words(rows, cut, self._state.literal)
+                rows = self._add_words(rows, cut, self._state.literal, words)
                 self._buffer.grow(self.n_terms)
             start = 0
             while start < len(documents):
@@ -377,13 +380,15 @@ class IndexWriter:
         )
         return fields
 
-    def _add_words(self, rows: Rows, cut: CutDocuments, literal: LiteralConfig) -> Rows:
+    def _add_words(self, rows: Rows, cut: CutDocuments, literal: LiteralConfig, counted: WordRows | None) -> Rows:
         """The rows with the literal words of their passages."""
         if self._words is None:
             record = self._state.words
             if record is not None:
                 verify_words(self.folder, record)  # damage must not be copied under a new checksum
             self._words = GrowingDictionary(None if record is None else open_words(self.folder, record))
+        if counted is not None:
+            return self._words.add_counted(rows, self.n_latents, counted)
         return self._words.add_to(rows, self.n_latents, cut.encoded_texts, literal, cut.fields)
 
     def _find(self, ids: list[bytes]) -> list[Place | None]:

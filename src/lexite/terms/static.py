@@ -44,6 +44,7 @@ FORMAT_VERSION = "1"
 FLOOR = 0.2  # share of a row's largest value; smaller entries cost terms and help no ranking
 PRIOR_TOKENS = 20  # so many tokens of the searched text weigh as much as all that a table knew of a piece
 ENTRIES_IN_MEMORY = 16_000_000
+STEPS = float(1 << 20)  # of an activation: multiples of 1/STEPS add up without rounding to sums of 8 thousand million
 _FORGET_BELOW = 0.02  # share of a row's largest sum; smaller entries are forgotten when there are more than that
 
 
@@ -225,8 +226,11 @@ class StaticTable:
 class StaticCounter:
     """Sums codes by word piece, in bounded memory.
 
+    Activations are rounded to multiples of 2⁻²⁰, so that sums are exact: however documents are spread over counters, and in
+    whatever order these are merged, the same sums come out.
+
     When there are more entries than ``entries_in_memory``, those that are small within their row are forgotten; they are far
-    below what a table keeps.
+    below what a table keeps. From then on sums depend on the order, by as little.
 
     Args:
         n_pieces: number of token ids.
@@ -255,8 +259,61 @@ class StaticCounter:
         known = (token_ids >= 0) & (token_ids < n_pieces)
         self.counts += np.bincount(token_ids[known], minlength=n_pieces)
         rows, slots = np.nonzero((values > 0) & known[:, None])
-        entries = (values[rows, slots].astype(np.float64), (token_ids[rows], indices[rows, slots]))
-        self.sums = csr_array(self.sums + csr_array(entries, shape=self.sums.shape))
+        exact = np.round(values[rows, slots].astype(np.float64) * STEPS) / STEPS
+        self._take(csr_array((exact, (token_ids[rows], indices[rows, slots])), shape=self.sums.shape))
+
+    def merge(self, other: StaticCounter) -> None:
+        """Adds what another counter of the same pieces and terms has counted.
+
+        Raises:
+            ModelError: it is of other pieces or terms.
+        """
+        if other.sums.shape != self.sums.shape:
+            raise ModelError(f"One counter is of pieces and terms {self.sums.shape}, the other of {other.sums.shape}.")
+        self.counts += other.counts
+        self._take(other.sums)
+
+    def to_bytes(self) -> bytes:
+        """What was counted, exactly, in the form of safetensors."""
+        from safetensors.numpy import save
+
+        sums = {"bounds": self.sums.indptr.astype(np.int64), "latents": self.sums.indices.astype(np.int32)}
+        arrays = {**sums, "sums": self.sums.data, "counts": self.counts}
+        return bytes(save(arrays))  # without metadata, whose order differs from call to call
+
+    @classmethod
+    def from_bytes(cls, content: bytes, n_latents: int, where: str) -> StaticCounter:
+        """Reads what :meth:`to_bytes` wrote.
+
+        Args:
+            content: the bytes.
+            n_latents: number of terms.
+            where: the file of the bytes, for messages.
+
+        Raises:
+            ModelError: they are damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+        from scipy.sparse import csr_array
+
+        try:
+            arrays = load(content)
+            counter = cls(len(arrays["counts"]), n_latents)
+            rows = CSRRows(arrays["bounds"], arrays["latents"], arrays["sums"], (len(arrays["counts"]), n_latents))
+            if len(rows.indptr) != len(arrays["counts"]) + 1:
+                raise ValueError("it has another number of counts than of rows")
+            _check_rows(rows)
+        except (SafetensorError, KeyError, ValueError) as problem:
+            raise ModelError(f"{where} is damaged: {problem}.") from problem
+        counter.counts = arrays["counts"]
+        counter.sums = csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+        return counter
+
+    def _take(self, sums: csr_array[Any]) -> None:
+        from scipy.sparse import csr_array
+
+        self.sums = csr_array(self.sums + sums)
         if self.sums.nnz > self.entries_in_memory:
             self.sums = drop_small(self.sums, _FORGET_BELOW)
 
@@ -309,6 +366,24 @@ def table_for(counter: StaticCounter, backbone: Backbone, pooling: Pooling) -> S
     window = own.windows["query"] if config.long == "truncate" else None
     special = config.special_tokens == "keep"
     return counter.table(own.fast_tokenizer.to_str(), special_tokens=special, window=window, pooling=pooling)
+
+
+def untouched_table(known: StaticTable | None, backbone: Backbone, n_latents: int, pooling: Pooling) -> StaticTable | None:
+    """The table of a vocabulary before any document was counted: its own, or one without rows.
+
+    ``counter.moved`` makes of it what :func:`table_of_corpus` gives. None where the backbone has no tokenizer that can be
+    carried along.
+
+    Args:
+        known: the table of the vocabulary; None where it has none.
+        backbone: of the vocabulary.
+        n_latents: number of terms.
+        pooling: of the vocabulary.
+    """
+    counter = counter_for(backbone, n_latents)
+    if counter is None or known is not None:
+        return None if counter is None else known
+    return table_for(counter, backbone, pooling)
 
 
 def table_of_corpus(counter: StaticCounter, known: StaticTable | None, backbone: Backbone, pooling: Pooling) -> StaticTable:
