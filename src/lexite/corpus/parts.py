@@ -28,7 +28,8 @@ _SHARD = re.compile(r"([0-9]+)/([0-9]+)")
 _CUT_BY_LINES = ("jsonl", "tsv")
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shard:
     """Which share of the sources is meant.
 
     Attributes:

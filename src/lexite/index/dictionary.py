@@ -134,6 +134,22 @@ class GrowingDictionary:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def take(self, words: IdTable, used: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Takes in words of another dictionary, in its order.
+
+        Args:
+            words: of the other dictionary.
+            used: (n_words,) which of them are wanted.
+
+        Returns:
+            (n_words,) int32, the number that each has here; -1 for those that are not wanted.
+        """
+        known = self._numbers
+        numbers = np.full(len(used), -1, dtype=np.int32)
+        for place in np.flatnonzero(used).tolist():
+            numbers[place] = known.setdefault(words.id(place), len(known))
+        return numbers
+
     def add_to(
         self, rows: Rows, n_latents: int, texts: Sequence[str], literal: LiteralConfig, fields: FieldTexts | None = None
     ) -> Rows:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from lexite.index.fields import FIELDS_NAME, merge_columns
 from lexite.index.ids import IdTable
 from lexite.index.live_runs import live_runs, living
 from lexite.index.manifest import SegmentRecord
+from lexite.index.postings import damaged_rows
 from lexite.index.segment import Segment, row_term_type
 from lexite.index.side_files import SideLayout, SideSource, merge_side
 from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
@@ -30,11 +32,29 @@ PIECE_ENTRIES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A segment to merge: its files and its present deletions."""
+    """A segment to merge: its files and its present deletions.
+
+    Attributes:
+        folder: its folder.
+        record: its description.
+        segment: its files, opened.
+        numbers: (n_terms,) int32, the number that each of its terms has in the new segment, -1 for words that no living
+            document has; None: terms stay as they are.
+    """
 
     folder: Path
     record: SegmentRecord
     segment: Segment
+    numbers: NDArray[np.int32] | None = None
+
+    @property
+    def document_frequency(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Terms of the new segment, and in how many living passages of this one each occurs."""
+        counts = self.segment.document_frequency
+        if self.numbers is None:
+            return np.arange(len(counts)), counts
+        kept = self.numbers >= 0
+        return self.numbers[kept].astype(np.int64), counts[kept]
 
 
 def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
@@ -106,7 +126,8 @@ def merge_segments(
     bounds, files = _merge_rows(sources, folder, row_term_type(n_terms))
     frequencies = np.zeros(n_terms, dtype=np.int64)
     for source in sources:
-        frequencies[: source.segment.n_terms] += source.segment.document_frequency
+        terms, counts = source.document_frequency
+        frequencies[terms] += counts
     files["row_bounds.npy"] = write_array(folder / "row_bounds.npy", bounds)
     files["lengths.npy"] = write_array(folder / "lengths.npy", np.stack(lengths))
     files["frequencies.npy"] = write_array(folder / "frequencies.npy", frequencies)
@@ -138,19 +159,41 @@ def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
 
 def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tuple[NDArray[np.int64], dict[str, FileRecord]]:
     sizes: list[NDArray[np.int64]] = []
-    records = {}
-    for name, dtype in (("row_terms.bin", term_type), ("row_weights.bin", "<f4")):
-        with FileWriter(folder / name) as file:
-            for source in sources:
-                written = row_term_type(source.segment.n_terms) if name == "row_terms.bin" else dtype
-                for begin, end in live_runs(source.segment.deleted_passages, source.segment.row_bounds):
-                    for piece in range(begin, end, PIECE_ENTRIES):
-                        part = read_part(source.folder / name, written, piece, min(PIECE_ENTRIES, end - piece))
-                        file.write(part.astype(dtype, copy=False))
-        records[name] = file.record
+    with FileWriter(folder / "row_terms.bin") as terms, FileWriter(folder / "row_weights.bin") as weights:
+        for source in sources:
+            for own_terms, own_weights in _live_entries(source):
+                terms.write(own_terms.astype(term_type, copy=False))
+                weights.write(own_weights)
+    records = {"row_terms.bin": terms.record, "row_weights.bin": weights.record}
     for source in sources:
         sizes.append(living(source.segment.deleted_passages, np.diff(source.segment.row_bounds)))
     return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64), records
+
+
+def _live_entries(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+    """Terms and weights of the living passages of a segment, some at a time."""
+    bounds = source.segment.row_bounds
+    written = row_term_type(source.segment.n_terms)
+    for begin, end in live_runs(source.segment.deleted_passages, np.arange(len(bounds))):
+        while begin < end:  # whole rows, one at least
+            last = int(np.searchsorted(bounds[begin : end + 1], bounds[begin] + PIECE_ENTRIES, side="right")) - 1
+            stop = begin + max(last, 1)
+            low, count = int(bounds[begin]), int(bounds[stop] - bounds[begin])
+            terms = read_part(source.folder / "row_terms.bin", written, low, count)
+            weights = read_part(source.folder / "row_weights.bin", "<f4", low, count)
+            yield (terms, weights) if source.numbers is None else _renumbered(source, bounds[begin : stop + 1], terms, weights)
+            begin = stop
+
+
+def _renumbered(
+    source: Source, bounds: NDArray[np.int64], terms: NDArray[Any], weights: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    from lexite.kernels.renumbering import renumber_rows
+
+    new_terms, new_weights = np.empty(len(terms), dtype=np.int32), np.empty(len(terms), dtype=np.float32)
+    if not renumber_rows(bounds - bounds[0], terms, weights, source.numbers, new_terms, new_weights):
+        raise damaged_rows(source.folder)
+    return new_terms, new_weights
 
 
 def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:

@@ -296,6 +296,30 @@ class IndexWriter:
         if len(self._parts) > 1 or any(part.deleted is not None for part in self._parts):
             self._merge(0, len(self._parts))
 
+    def adopt(self, groups: Iterable[Sequence[Source]], words: GrowingDictionary, fields: Mapping[str, FieldType]) -> None:
+        """Takes the living documents of segments of other indexes, each group of them as one segment; the index is empty.
+
+        Args:
+            groups: segments whose terms have the numbers that ``words`` gave them.
+            words: the literal words of all of them.
+            fields: the types of their fields.
+
+        Raises:
+            IndexFormatError: a segment is damaged.
+            StorageError: the disk is full or the folder cannot be written. The writer is of no more use.
+        """
+        self._check_usable()
+        with self._fatal():
+            self._words, self._has_changes = words, True
+            if self._fields is not None:
+                self._fields = fields
+            store_text, side = self._state.store_text, self._state.side_layout
+            for group in groups:
+                target = self._new_folder()
+                record = merge_segments(group, target, self.n_terms, fields, store_text=store_text, side=side)
+                self._parts.append(self._open(record))
+            self._buffer = self._new_buffer()
+
     def rollback(self) -> None:
         """Drops what was not committed and lets the next writer in. Calling it again does nothing."""
         if self._lock.held:

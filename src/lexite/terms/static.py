@@ -277,8 +277,12 @@ class StaticCounter:
         """What was counted, exactly, in the form of safetensors."""
         from safetensors.numpy import save
 
-        sums = {"bounds": self.sums.indptr.astype(np.int64), "latents": self.sums.indices.astype(np.int32)}
-        arrays = {**sums, "sums": self.sums.data, "counts": self.counts}
+        arrays: dict[str, NDArray[Any]] = {
+            "bounds": self.sums.indptr.astype(np.int64),
+            "latents": self.sums.indices.astype(np.int32),
+            "sums": self.sums.data,
+            "counts": self.counts,
+        }
         return bytes(save(arrays))  # without metadata, whose order differs from call to call
 
     @classmethod
@@ -396,6 +400,29 @@ def table_of_corpus(counter: StaticCounter, known: StaticTable | None, backbone:
         pooling: of the vocabulary.
     """
     return table_for(counter, backbone, pooling) if known is None else counter.moved(known)
+
+
+def merged_tables(tables: Sequence[StaticTable]) -> StaticTable:
+    """One table of several, which were counted from other documents with the same vocabulary.
+
+    A row is the mean of theirs, weighted by how many tokens each is the mean of. Tables forget small entries and round, and
+    each was moved from what the vocabulary knew. So the result is near to the table of all documents, but not the same.
+
+    Args:
+        tables: one at least.
+
+    Raises:
+        ModelError: they are of other pieces or terms.
+    """
+    from scipy.sparse import csr_array, diags_array
+
+    counter = StaticCounter(tables[0].n_pieces, tables[0].n_latents)
+    for table in tables:
+        part = StaticCounter(table.n_pieces, table.n_latents)
+        part.counts, part.sums = table.counts, csr_array(diags_array(table.counts.astype(np.float64)) @ table.weights)
+        counter.merge(part)
+    means = csr_array(diags_array(1.0 / np.maximum(counter.counts, 1)) @ counter.sums)
+    return replace(tables[0], rows=_finished(means), counts=counter.counts)
 
 
 def load_static(name_or_path: str | Path, *, revision: str | None = None) -> tuple[StaticTable, dict[str, Any]]:
