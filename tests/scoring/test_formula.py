@@ -159,7 +159,7 @@ def by_numpy_search(case: Case) -> Scores:
     scorer, query = scorer_of(case)
     single = numpy_search.SingleQuery(query.terms, scorer.factors(query, case.scoring), -1)
     n, segments = len(case.documents), scorer._searched_segments(scorer._prepared(case.scoring), False)
-    found, values = numpy_search.search(segments, single, scorer.n_terms, n)
+    found, values = numpy_search.search(segments, single, n)
     return dense(found, values, n)
 
 

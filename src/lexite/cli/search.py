@@ -29,6 +29,7 @@ from lexite.search import Searcher
 from lexite.search.indexing import chunks
 from lexite.search.labels import labels_of
 from lexite.search.limits import HitLimits
+from lexite.search.opening import opened_index
 from lexite.search.operators import missing_words, parse_query
 from lexite.search.presets import preset_of
 from lexite.search.results import describe_hits
@@ -67,6 +68,15 @@ def search_verb(
         typer.Argument(help="Words of one query. None: asks for queries, or reads them from a pipe.", metavar="QUERY..."),
     ] = None,
     *,
+    further: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--index",
+            help="Folder of a further index, which is searched as one with INDEX; can be given several times.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     top_k: Annotated[int, typer.Option("--top-k", help="Documents per query.", min=1)] = 10,
     queries: Annotated[
         Path | None, typer.Option("--queries", help="File of queries: JSONL, CSV, TSV, or one a line.", metavar="FILE")
@@ -158,8 +168,6 @@ def search_verb(
 
     Example: lexite search notes.lexite how do plants breathe
     """
-    from lexite.index import BM25Index
-
     if as_json and str(run) == "-":
         raise WrongUsage("Standard output holds the run, so --json has no place there. Name a file with --run.")
     if terms_file is not None and (query or queries or static):
@@ -178,7 +186,7 @@ def search_verb(
         _check_place("--terms", (*terms.values, *model.values))
     elif static:
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
-    opened = BM25Index.open(index)
+    opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
     stages = [stage for chain in chains.values() for stage in chain] if chosen is None else chosen.chain()
     cascade = stages.pop(0) if not static and stages and getattr(stages[0], "static_first", False) else None

@@ -169,8 +169,8 @@ def finished(place: Place, shard: Shard, digest: str) -> ShardReport | None:
     record = read_record(place, names.record)
     if record.get("digest") != digest or sha256_of(place, names.terms) != record["sha256"]:
         return None
-    counts = [int(record[name]) for name in ("documents", "passages", "postings", "bytes")]
-    return ShardReport(shard, True, *counts, record["unread"])
+    documents, passages, postings, n_bytes = (int(record[name]) for name in ("documents", "passages", "postings", "bytes"))
+    return ShardReport(shard, True, documents, passages, postings, n_bytes, record["unread"])
 
 
 def write_shard(

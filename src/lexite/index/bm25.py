@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
+from lexite.errors import ArgumentError
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from lexite.index.field_values import Facet
     from lexite.index.filters import Where
+    from lexite.index.joining import JoinedStatic
     from lexite.index.row_reading import PassageRows
     from lexite.index.term_space import TermSpace
     from lexite.terms.static import StaticTable
@@ -61,7 +63,7 @@ class BM25Index:
     Searching is safe from several threads.
 
     Attributes:
-        path: its folder; None for an index in memory.
+        path: its folder; None for an index in memory, and for several that are searched as one.
         ids: the ids of all documents, in document order.
 
     The score of a document is a sum over the query's terms, of
@@ -90,9 +92,11 @@ class BM25Index:
         segments: Sequence[Segment],
         path: Path | None,
         words: IdTable | None = None,
-        static: StoredStatic | None = None,
+        static: StoredStatic | JoinedStatic | None = None,
+        parts: Sequence[Path] = (),
     ) -> None:
         self._commit, self.path, self._static = commit, path, static
+        self._parts = tuple(parts)
         self._words = Dictionary(IdTable.build([]) if words is None else words)
         self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
         self._numbering = Numbering(segments)
@@ -191,6 +195,38 @@ class BM25Index:
         return open_newest(folder, make)
 
     @classmethod
+    def open_several(cls, paths: Sequence[str | Path]) -> BM25Index:
+        """Opens several indexes to search them as one, with the scores that a merged index gives (``lexite merge``).
+
+        Frequencies, numbers of passages and average lengths are counted over all of them. Documents are numbered in the order
+        of the indexes.
+
+        Args:
+            paths: folders of indexes of the same vocabulary and settings, that have no id in common.
+
+        Raises:
+            IndexFormatError: an index is missing or damaged; or they were made with other vocabularies or settings.
+            CorpusError: two have a document of the same id.
+            ArgumentError: none is given, or one is given twice.
+        """
+        from lexite.index.joining import opened_as_one
+
+        folders = [Path(path) for path in paths]
+        files = opened_as_one(folders)
+        return cls(files.commit, files.segments, None, files.words, files.static, folders)
+
+    def newest(self) -> BM25Index:
+        """The newest commit of the index, or of the indexes that are searched as one.
+
+        Raises:
+            ArgumentError: the index is in memory.
+            IndexFormatError: it is damaged.
+        """
+        if self.path is None and not self._parts:
+            raise ArgumentError("An index in memory has no commits.")
+        return BM25Index.open_several(self._parts) if self.path is None else BM25Index.open(self.path)
+
+    @classmethod
     def in_memory(
         cls,
         weights: SparseRows,
@@ -222,6 +258,8 @@ class BM25Index:
         """Pickles the path, so that another process opens the newest commit there; or the arrays of an index in memory."""
         if self.path is not None:
             return BM25Index.open, (self.path.absolute(),)
+        if self._parts:
+            return BM25Index.open_several, ([path.absolute() for path in self._parts],)
         return BM25Index._restored, (self._commit, self._scorer.segments, self._words.table)
 
     @classmethod
@@ -634,7 +672,7 @@ class BM25Index:
 
     def __repr__(self) -> str:
         words = " and words" if self.literal is not None else ""
-        where = str(self.path) if self.path else "in memory"
+        where = str(self._name) if self.path or self._parts else "in memory"
         return f"BM25Index({where}, {counted(self.n_documents)}, {counted(self.n_latents, 'latent term')}{words})"
 
     def check_fields(self, *, where: Where | None = None, sort: str | None = None) -> None:
@@ -701,6 +739,8 @@ class BM25Index:
         """
         if self.path is not None:
             verify_files(self.path, self._commit)
+        for path in self._parts:
+            BM25Index.open(path, verify=True)
 
     @property
     def _word_conditions(self) -> WordConditions:
@@ -708,4 +748,4 @@ class BM25Index:
 
     @property
     def _name(self) -> object:
-        return self.path or "This index"
+        return self.path or ", ".join(map(str, self._parts)) or "This index"

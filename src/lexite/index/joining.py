@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit
 from lexite.index.merging import Source
 from lexite.index.opening import OpenedFiles, open_newest
 from lexite.index.segment import Segment
+from lexite.index.term_numbers import TermNumbers
 from lexite.index.writer import SEGMENT_POSTINGS
 from lexite.index.writer_opening import create_index
 
@@ -191,6 +193,69 @@ def check_ids(indexes: Sequence[OpenedIndex]) -> None:
                 raise CorpusError(
                     f"{one} and {other} both have a document '{decode_text(identifier)}'. Delete it from one of them."
                 )
+
+
+class JoinedStatic:
+    """The static table of several indexes, made when it is first asked for.
+
+    Args:
+        indexes: each with a table.
+    """
+
+    def __init__(self, indexes: Sequence[OpenedIndex]) -> None:
+        self._indexes = indexes
+
+    @functools.cached_property
+    def table(self) -> StaticTable:
+        """The table, rounded as one that is stored; errors are those of a table that is damaged."""
+        table = joined_static(self._indexes)
+        assert table is not None
+        return type(table).from_bytes(table.to_bytes(), table.tokenizer, "The static table")
+
+
+class JoinedFiles(NamedTuple):
+    """What several indexes hold, as one.
+
+    Attributes:
+        commit: the state of the first, with the segments and fields of all.
+        segments: in the order of the indexes.
+        words: the literal words of all.
+        static: the table of all; None where one has none.
+        generation: the sum of theirs, which a commit to any of them changes.
+    """
+
+    commit: Commit
+    segments: list[Segment]
+    words: IdTable
+    static: JoinedStatic | None
+    generation: int
+
+
+def opened_as_one(paths: Sequence[str | Path]) -> JoinedFiles:
+    """Opens several indexes to search them as one. Statistics are those of all: frequencies, counts, average lengths.
+
+    Args:
+        paths: folders of indexes of the same vocabulary and settings.
+
+    Raises:
+        IndexFormatError, ArgumentError: as :func:`open_several`.
+        CorpusError: two have a document of the same id.
+    """
+    indexes = open_several(paths)
+    check_ids(indexes)
+    dictionary, numbers = joined_words(indexes)
+    n_terms = indexes[0].commit.vocabulary.n_terms + len(dictionary)
+    segments: list[Segment] = []
+    for index, own in zip(indexes, numbers, strict=True):
+        term_numbers = None if own is None else TermNumbers(own, n_terms)
+        segments += [dataclasses.replace(segment, numbers=term_numbers) for segment in index.segments]
+    records = tuple(record for index in indexes for record in index.commit.segments)
+    fields, generation = _kept_fields(indexes), sum(index.commit.generation for index in indexes)
+    with_static = all(index.files.static is not None for index in indexes)
+    state = dataclasses.replace(
+        indexes[0].commit, segments=records, fields=fields, words=None, static=None, files=None, generation=generation
+    )
+    return JoinedFiles(state, segments, dictionary.committed(), JoinedStatic(indexes) if with_static else None, generation)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ This search reads the same posting lists and returns the same results, bit for b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class SingleQuery:
     """A query.
 
     Attributes:
-        terms: ascending.
+        terms: ascending in the index.
         factors: float32, query weight times idf of each, times ``literal_weight`` for a literal word.
         excluded: a document that is no hit, or -1.
         among: the only documents that may be hits, ascending; None for all.
@@ -60,16 +60,17 @@ class SingleQuery:
     among: NDArray[np.int64] | None = None
 
 
-def search(parts: Sequence[SearchedSegment], query: SingleQuery, n_terms: int, top_k: int) -> Ranking:
+def search(parts: Sequence[SearchedSegment], asked: SingleQuery, top_k: int) -> Ranking:
     """The best hits of one query: documents and scores, best first, equal scores by document.
 
     Raises:
         IndexFormatError: a file is damaged.
     """
-    slots = np.full(n_terms, -1, dtype=np.int64)
-    slots[query.terms] = np.arange(len(query.terms))
     documents, scores = np.empty(0, np.int64), np.empty(0, np.float32)
     for part in parts:
+        query = _known_terms(asked, part.segment)
+        slots = np.full(part.segment.n_terms, -1, dtype=np.int64)
+        slots[query.terms] = np.arange(len(query.terms))
         for found in _candidates(part, query, top_k, documents, scores):
             local, local_scores = _score(part, found, slots, query)
             kept = np.ones(len(local), dtype=bool) if not len(part.live) else part.live[local] != 0
@@ -79,6 +80,12 @@ def search(parts: Sequence[SearchedSegment], query: SingleQuery, n_terms: int, t
             best = np.lexsort((documents, -scores))[:top_k]
             documents, scores = documents[best], scores[best]
     return documents, scores
+
+
+def _known_terms(query: SingleQuery, segment: Segment) -> SingleQuery:
+    """A query without the terms that a segment does not know, with the numbers that they have there."""
+    known = segment.known(query.terms)
+    return replace(query, terms=known[known >= 0], factors=query.factors[known >= 0])
 
 
 def _candidates(
@@ -116,7 +123,7 @@ def _within(documents: NDArray[np.int64], first: int, n_passages: int) -> NDArra
 
 def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[np.int64], query: SingleQuery) -> bool:
     """Whether scoring documents from their rows takes less time than reading the lists of the query's terms."""
-    begins, ends = postings.places(query.terms[query.terms < segment.n_terms], segment.n_terms)
+    begins, ends = postings.places(query.terms, segment.n_terms)
     entries = (segment.row_bounds[documents + 1] - segment.row_bounds[documents]).sum()
     lists = LIST_COST * len(begins) * n_chunks_of(segment.n_passages) + LIST_BYTE_COST * (ends - begins).sum()
     return bool(ROW_COST * len(documents) + ROW_ENTRY_COST * entries <= lists)
@@ -134,8 +141,6 @@ def _bounds_of_scores(
     sums, slack = np.zeros(n_passages), np.zeros(n_chunks)
     matched = np.zeros(n_passages, dtype=bool)
     for term, factor in zip(query.terms.tolist(), query.factors.tolist(), strict=True):
-        if term >= part.segment.n_terms:  # a word that came into the dictionary later
-            break
         for chunk in range(n_chunks):
             place = term * n_chunks + chunk
             begin, end = int(postings.offsets[place]), int(postings.offsets[place + 1])
@@ -165,12 +170,13 @@ def _bounds_of_scores(
 
 
 def passages_with(segment: Segment, term: int) -> NDArray[np.int64]:
-    """The passages of a segment that have a term, ascending; those of deleted documents are among them.
+    """The passages of a segment that have a term of the index, ascending; those of deleted documents are among them.
 
     Raises:
         IndexFormatError: the list is damaged.
     """
-    if term >= segment.n_terms:
+    term = int(segment.known(np.array([term]))[0])
+    if term < 0:
         return np.empty(0, np.int64)
     postings = segment.postings
     if postings is None:  # of an index in memory
@@ -223,7 +229,11 @@ def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[n
     tf = transform_weights(weights[shared], part.impacts.document_transform)
     impact_of_each = impacts(tf, part.norms[documents][owners], part.impacts.saturation)
     scores = np.zeros(len(documents), dtype=np.float32)
-    np.add.at(scores, owners, query.factors[asked[shared]] * impact_of_each)  # one after the other, in order of the entries
+    parts = query.factors[asked[shared]] * impact_of_each
+    if segment.numbers is not None:  # whose words come in another order than the query's terms
+        order = np.lexsort((asked[shared], owners))
+        owners, parts = owners[order], parts[order]
+    np.add.at(scores, owners, parts)  # one after the other, in ascending order of terms
     found = np.zeros(len(documents), dtype=bool)
     found[owners] = True
     return documents[found], scores[found]

@@ -77,10 +77,14 @@ def read_passages(numbering: Numbering, n_terms: int, passages: NDArray[np.int64
     terms, weights = np.empty(bounds[-1], dtype=np.int32), np.empty(bounds[-1], dtype=np.float32)
     for place, (number, passage) in enumerate(zip(homes.tolist(), passages.tolist(), strict=True)):
         part = slice(bounds[place], bounds[place + 1])
-        terms[part], weights[part] = segments[number].row(passage - int(first[number]))
+        own, weights[part] = segments[number].row(passage - int(first[number]))
+        terms[part] = segments[number].in_index(own)
     if len(terms) and int(terms.max()) >= n_terms:
         raise damaged_rows(next((each.place for each in segments), None))
-    return csr_array((weights, terms, bounds), shape=(len(passages), n_terms))
+    rows = csr_array((weights, terms, bounds), shape=(len(passages), n_terms))
+    if any(segment.numbers is not None for segment in segments):
+        rows.sort_indices()
+    return rows
 
 
 def iterate_rows(

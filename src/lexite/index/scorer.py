@@ -126,7 +126,11 @@ class Scorer:
         """(n_terms,) in how many passages of living documents each term occurs."""
         total = np.zeros(self.n_terms, dtype=np.int64)
         for segment in self.segments:
-            total[: segment.n_terms] += segment.document_frequency
+            if segment.numbers is None:
+                total[: segment.n_terms] += segment.document_frequency
+            else:
+                own = segment.numbers.own[: segment.n_terms]
+                total[own[own >= 0]] += segment.document_frequency[own >= 0]
         if np.any(total < 0) or np.any(total > self.n_passages):
             raise self._damaged("term frequencies")
         return total
@@ -215,7 +219,7 @@ class Scorer:
             own = slice(queries.indptr[row], queries.indptr[row + 1])
             some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
             query = numpy_search.SingleQuery(queries.terms[own], factors[own], int(excluded[row]), some)
-            found, found_scores = numpy_search.search(parts, query, self.n_terms, top_k)
+            found, found_scores = numpy_search.search(parts, query, top_k)
             passages[row, : len(found)], scores[row, : len(found)] = found, found_scores
         return passages, scores
 
@@ -234,8 +238,9 @@ class Scorer:
         homes = np.searchsorted(self.first, passages, side="right") - 1
         found = np.empty(len(passages))
         for place, (passage, number) in enumerate(zip(passages.tolist(), homes.tolist(), strict=True)):
-            terms, _ = self.segments[number].row(passage - int(self.first[number]))
-            found[place] = coverage(factors[terms], factors[query.terms])
+            segment = self.segments[number]
+            terms, _ = segment.row(passage - int(self.first[number]))
+            found[place] = coverage(factors[segment.in_index(terms)], factors[query.terms])
         return found
 
     def covering(self, query: Rows, least: float, scoring: BM25Config) -> list[NDArray[np.bool_]]:
@@ -252,7 +257,7 @@ class Scorer:
         factors = self._factors_of_terms(query, scoring)
         total, found = float(factors.sum()), []
         for segment in self.segments:
-            known = factors[: segment.n_terms]
+            known = segment.of_terms(factors)
             large = "numba" in sys.modules or len(segment.row_terms) > ENTRIES_WORTH_COMPILING
             sums = covered_factors(segment, known) if large else covered_factors_plainly(segment, known)
             found.append(sums >= least * total - TRIFLE * max(total, 1.0))
@@ -340,7 +345,7 @@ class Scorer:
         from lexite.kernels.retrieval import score_among, search_segment
 
         rows, form = prepared.rows[number], prepared.form
-        known = _known_terms(queries, self.segments[number].n_terms)
+        known = _known_terms(queries, self.segments[number])
         chosen = among or EVERYTHING
         if lists is None:
             return functools.partial(score_among, rows, known, chosen, form)
@@ -354,7 +359,8 @@ class Scorer:
         prepared, segment = self._prepared(scoring), self.segments[number]
         norm = prepared.rows[number].norms[local]
         terms, weights = segment.row(local)
-        _, in_query, in_row = np.intersect1d(query.terms, terms, assume_unique=True, return_indices=True)
+        own = segment.in_index(terms)
+        _, in_query, in_row = np.intersect1d(query.terms, own, assume_unique=True, return_indices=True)
         shared, weights = query.terms[in_query], weights[in_row]
         tf = transform_weights(weights, scoring.document_transform)
         frequency = self.document_frequency[shared]
@@ -384,7 +390,8 @@ class Scorer:
             self._read[new] = True
             for segment in self.segments:
                 if segment.postings is not None and segment.n_passages:
-                    segment.postings.read_ahead(new[new < segment.n_terms], segment.n_terms)
+                    known = segment.known(new)
+                    segment.postings.read_ahead(np.sort(known[known >= 0]), segment.n_terms)
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
         """Whether lists for another scoring than the index's exist or are worth building now."""
@@ -460,13 +467,14 @@ def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:
         merged.documents[row, : len(best)], merged.scores[row, : len(best)] = all_documents[row, best], all_scores[row, best]
 
 
-def _known_terms(queries: Queries, known: int) -> Queries:
-    """Queries without the terms that a segment cannot have because it knows ``known`` terms only."""
-    if known == queries.n_terms:
+def _known_terms(queries: Queries, segment: Segment) -> Queries:
+    """Queries without the terms that a segment does not know, with the numbers that they have there."""
+    if segment.numbers is None and segment.n_terms == queries.n_terms:
         return queries
-    kept = queries.terms < known
+    known = segment.known(queries.terms)
+    kept = known >= 0
     bounds = np.r_[0, np.cumsum(kept, dtype=np.int64)][queries.bounds]
-    return queries._replace(bounds=bounds, terms=queries.terms[kept], factors=queries.factors[kept], n_terms=known)
+    return queries._replace(bounds=bounds, terms=known[kept], factors=queries.factors[kept], n_terms=segment.n_terms)
 
 
 def _live_mask(segment: Segment) -> NDArray[np.uint8]:

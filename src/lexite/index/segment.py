@@ -23,6 +23,7 @@ from lexite.index.manifest import SegmentRecord
 from lexite.index.postings import ImpactScoring, Postings, RowReader, damaged_rows, open_postings
 from lexite.index.side_files import SegmentSide, SideLayout, open_side
 from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
+from lexite.index.term_numbers import TermNumbers
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
 
@@ -61,6 +62,7 @@ class Segment:
         fields: the fields of the documents; None when none has any.
         place: the folder with the files; None in memory.
         side: dense vectors and token codes of the passages; None when they are not kept.
+        numbers: the numbers of its terms in an index of several; None where they are those of the index.
     """
 
     row_bounds: NDArray[np.int64]
@@ -79,6 +81,7 @@ class Segment:
     fields: StoredFields | None = None
     place: Path | None = None
     side: SegmentSide | None = None
+    numbers: TermNumbers | None = None
 
     @property
     def n_documents(self) -> int:
@@ -126,6 +129,23 @@ class Segment:
     def document_frequency(self) -> NDArray[np.int64]:
         """(n_terms,) in how many passages of living documents each term occurs."""
         return self.frequencies if self.removed is None else self.frequencies - self.removed
+
+    def known(self, terms: NDArray[Any]) -> NDArray[np.int32]:
+        """The numbers that terms of the index have here; -1 for those that no passage of the segment has."""
+        if self.numbers is not None:
+            return self.numbers.in_segment(terms, self.n_terms)
+        return np.where(terms < self.n_terms, terms, -1).astype(np.int32)
+
+    def in_index(self, terms: NDArray[Any]) -> NDArray[Any]:
+        """The numbers that terms of the segment have in the index."""
+        return terms if self.numbers is None else self.numbers.in_all(terms)
+
+    def of_terms(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the terms of the index, (n,), as values of those of the segment, (n_terms,)."""
+        if self.numbers is None:
+            return values[: self.n_terms]
+        own = self.numbers.own[: self.n_terms]
+        return np.where(own >= 0, values[own], np.zeros(1, values.dtype))
 
     def passages(self, document: int) -> tuple[int, int]:
         """The first passage of a document, and the end of its passages."""

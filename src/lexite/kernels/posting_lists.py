@@ -85,7 +85,7 @@ class Queries(NamedTuple):
 
     Attributes:
         bounds: (n_queries + 1,) int64.
-        terms: int32, ascending within a query.
+        terms: int32, each once within a query. They are added up in their order.
         factors: float32, transformed query weight times what the term is worth.
         n_terms: number of terms that the segment knows.
         excluded: (n_queries,) int64, a document of the index that is no hit, or -1.

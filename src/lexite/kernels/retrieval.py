@@ -85,6 +85,21 @@ def _score_row(terms: Any, weights: Any, norm: Any, form: ImpactForm, query: Que
             return np.float32(0.0), -1
         found[n] = j
         n += slots[terms[j]] != 0
+    score, last, ascending = np.float32(0.0), 0, True
+    for i in range(n):
+        j = found[i]
+        slot = slots[terms[j]]
+        ascending = ascending and slot > last
+        last = slot
+        score += factors[slot - 1] * saturated(weights[j], norm, form.transform, form.scale, form.delta)
+    if ascending:
+        return score, n
+    for i in range(1, n):  # the words of one index among several are in another order than the query's terms
+        j, at = found[i], i
+        while at > 0 and slots[terms[found[at - 1]]] > slots[terms[j]]:
+            found[at] = found[at - 1]
+            at -= 1
+        found[at] = j
     score = np.float32(0.0)
     for i in range(n):
         j = found[i]

@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     from lexite.terms import LatentTermEncoder
 
 
+def opened_index(path: object) -> BM25Index:
+    """The index that a caller names: by its folder, by the folders of several that are searched as one, or itself.
+
+    Raises:
+        ArgumentError: it is none of these.
+        IndexFormatError, CorpusError: it cannot be opened.
+    """
+    from lexite.index import BM25Index
+
+    if isinstance(path, BM25Index):
+        return path
+    if isinstance(path, (str, Path)):
+        return BM25Index.open(path)
+    if isinstance(path, (list, tuple)) and all(isinstance(each, (str, Path)) for each in path):
+        return BM25Index.open(path[0]) if len(path) == 1 else BM25Index.open_several(path)
+    kind = type(path).__name__
+    raise ArgumentError(f"An index is opened by the path of its folder, or several by a list of paths, not by a {kind}.")
+
+
 def queries_and_labels(
     index: BM25Index,
     static: bool,

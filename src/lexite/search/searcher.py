@@ -25,7 +25,7 @@ from lexite.search.answering import answered, documents_like, encoded_for, scori
 from lexite.search.building import build, encoder_to_build_with, remove_own, temporary_folder
 from lexite.search.indexing import Indexer, index_documents, only_new
 from lexite.search.labels import labels_of
-from lexite.search.opening import queries_and_labels
+from lexite.search.opening import opened_index, queries_and_labels
 from lexite.search.queries import (
     ModelQueries,
     QueryEncoder,
@@ -188,7 +188,7 @@ class Searcher:
     @classmethod
     def open(
         cls,
-        path: str | Path | BM25Index,
+        path: str | Path | BM25Index | Sequence[str | Path],
         *,
         static: bool = False,
         cascade: bool | Strategy | None = False,
@@ -199,7 +199,8 @@ class Searcher:
         """Opens an index.
 
         Args:
-            path: its folder, or the opened index.
+            path: its folder, or the opened index; or the folders of several, which are searched as one: scores are those of
+                one index of all documents, but none of them can be changed through the searcher.
             static: encode queries with the static table of the index: neither torch nor transformers is loaded.
             cascade: likewise, but queries whose static ranking is unsure are encoded by the model, which is loaded for the
                 first of them: True, or a :class:`lexite.search.strategies.Cascade` with other settings.
@@ -213,9 +214,7 @@ class Searcher:
             ArgumentError: options of the model, or ``cascade``, beside ``static``.
             ModelError, BackboneError: the vocabulary or its model cannot be loaded.
         """
-        if not isinstance(path, (str, Path, BM25Index)):
-            raise ArgumentError(f"An index is opened by the path of its folder, not by a {type(path).__name__}.")
-        index = path if isinstance(path, BM25Index) else BM25Index.open(path)
+        index = opened_index(path)
         chosen = None if scoring is None else scoring_of(scoring, index.scoring)
         queries, label = queries_and_labels(index, static, vocabulary, model, cascade)
         return cls(index, queries, label, chosen)
@@ -525,7 +524,7 @@ class Searcher:
             Whether there was a newer one.
         """
         with self._changing:
-            newest = BM25Index.open(self._folder())
+            newest = self.index.newest()
             changed = newest.generation != self.index.generation
             if changed:
                 self.queries = self.queries.of_newer(newest)
