@@ -11,6 +11,7 @@ from typing import IO, Any, Protocol
 
 from lexite.errors import StorageError
 from lexite.files import atomic_write, parse_json
+from lexite.remote import Remote, is_url
 
 BLOCK = 1 << 20
 
@@ -80,9 +81,39 @@ class LocalPlace:
             yield file
 
 
+class RemotePlace:
+    """A folder elsewhere, named by a URL of fsspec.
+
+    Args:
+        url: the URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._folder = Remote.of(url)
+
+    def __str__(self) -> str:
+        return self._folder.url.rstrip("/")
+
+    def names(self) -> set[str]:
+        """The files that are there."""
+        return self._folder.names()
+
+    def open(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """A file, for reading at any place."""
+        return self._folder.child(name).open()
+
+    def write(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """A file, for writing."""
+        return self._folder.child(name).write()
+
+
 def place_of(path: str | Path) -> Place:
-    """The folder that a person names."""
-    return LocalPlace(path)
+    """The folder that a person names, by a path or by a URL.
+
+    Raises:
+        MissingExtraError: a package for this kind of URL is not installed.
+    """
+    return RemotePlace(path) if isinstance(path, str) and is_url(path) else LocalPlace(path)
 
 
 def read_bytes(place: Place, name: str) -> bytes:
