@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -11,14 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lexite.remote
 from lexite.cluster import Shard, encode_shard, index_from_terms
 from lexite.cluster.place import place_of, read_bytes
-from lexite.errors import StorageError
+from lexite.corpus import read_documents
+from lexite.corpus.documents import read_parts
+from lexite.corpus.parts import digest_of_parts, parts_of_shard
+from lexite.errors import CorpusError, StorageError
 from lexite.index import BM25Index
 from lexite.remote import Remote
+from lexite.search.sync_plan import SyncReport, plan_sync
 from lexite.terms import LatentTermEncoder
 
 pytest.importorskip("pyarrow")
@@ -131,3 +137,65 @@ def test_other_stores_are_written_beside_and_renamed(tmp_path: Path) -> None:
         stream.write(b"whole")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file.bin"]
     assert (tmp_path / "deep" / "file.bin").read_bytes() == b"whole"
+
+
+def put(url: str, content: bytes) -> str:
+    with Remote.of(url).write() as file:
+        file.write(content)
+    return url
+
+
+def test_sources_are_read_where_they_are(bucket: str, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    for name in ("a.txt", "deep/b.md"):
+        (tmp_path / "docs" / name).write_text(f"The text of {name}.")
+        put(f"{bucket}/docs/{name}", (tmp_path / "docs" / name).read_bytes())
+    packed = gzip.compress(corpus.read_bytes())
+    cases = {
+        put(f"{bucket}/one/corpus.jsonl", corpus.read_bytes()): corpus,
+        put(f"{bucket}/one/corpus.jsonl.gz", packed): corpus,
+        f"{bucket}/docs": tmp_path / "docs",
+        f"{bucket}/docs/*.txt": tmp_path / "docs" / "*.txt",
+    }
+    for url, local in cases.items():
+        assert list(read_documents([url])) == list(read_documents([local])), url
+    with pytest.raises(CorpusError, match="does not exist"):
+        list(read_documents([f"{bucket}/nothing/*.txt"]))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "tsv", "parquet"])
+def test_a_shard_fetches_its_own_bytes_alone(bucket: str, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / f"big.{kind}"
+    noise = np.random.default_rng(1).integers(0, 10**9, (6000, 40))
+    records = [{"id": f"d{i}", "text": " ".join(map(str, row)), "n": i} for i, row in enumerate(noise.tolist())]
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    elif kind == "tsv":
+        path.write_text("id\ttext\tn\n" + "".join(f"{r['id']}\t{r['text']}\t{r['n']}\n" for r in records))
+    else:
+        pq.write_table(pa.Table.from_pylist(records), path, row_group_size=300)
+    url = put(f"{bucket}/big/{path.name}", path.read_bytes())
+    fetched = []
+    plain = Remote.read
+
+    def read(self: Remote, start: int, stop: int) -> bytes:
+        fetched.append(stop - start)
+        return plain(self, start, stop)
+
+    monkeypatch.setattr(Remote, "read", read)
+    found = []
+    for number in range(8):
+        fetched.clear()
+        parts, wanted = parts_of_shard([url], Shard(number, 8)), parts_of_shard([path], Shard(number, 8))
+        assert digest_of_parts(parts) == digest_of_parts(wanted)
+        found += list(read_parts(parts))
+        assert sum(fetched) < path.stat().st_size * 0.6
+    assert found == list(read_documents([path]))
+
+
+def test_files_elsewhere_are_not_kept_in_step(bucket: str, tmp_path: Path, tiny_index: Path) -> None:
+    with pytest.raises(CorpusError, match="no file of this machine"):
+        plan_sync([f"{bucket}/docs"], {}, SyncReport(), BM25Index.open(tiny_index))

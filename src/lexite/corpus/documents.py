@@ -12,9 +12,10 @@ from lexite.corpus.extraction import Extractor
 from lexite.corpus.fields import FieldReader
 from lexite.corpus.files import FileEntry, file_of, files_of
 from lexite.corpus.kinds import Extracted
+from lexite.corpus.mirror import forget, shown
 from lexite.corpus.numbering import NoNumbers, Numbering
 from lexite.corpus.options import BadFile, BadRecord, Guard, ReadOptions, ReadReport
-from lexite.corpus.parts import FilePart
+from lexite.corpus.parts import FilePart, fetch_part
 from lexite.corpus.records import Document, FieldValue
 from lexite.corpus.rows import read_rows
 from lexite.corpus.sources import Source, find_sources
@@ -240,11 +241,13 @@ class _Reading:
         try:
             entry.check()
             if entry.format is not None:
-                yield from self._records(Source(str(entry.path), entry.format, entry.path, one_of_many=one_of_many))
+                yield from self._records(Source(shown(entry.path), entry.format, entry.path, one_of_many=one_of_many))
                 return
             yield from self._document(entry, where, one_of_many)
         except BadFile as problem:
             self.guard.bad(str(problem), problem, reason=problem.reason, one_of_many=one_of_many)
+        finally:
+            forget(entry.path)
 
     def of_part(self, part: FilePart) -> Iterator[_Found]:
         """The documents of a file, or of a range of it."""
@@ -252,10 +255,12 @@ class _Reading:
             yield from self.of_entry(part.entry, str(part.entry.path), one_of_many=False)
         elif part.entry.format is not None:
             source = Source(str(part), part.entry.format, part.entry.path, span=(part.start, part.stop))
+            fetch_part(part)
             yield from self._records(source)
+            forget(part.entry.path)
 
     def _document(self, entry: FileEntry, where: str, one_of_many: bool) -> Iterator[_Found]:
-        kind, name = entry.kind, str(entry.path)
+        kind, name = entry.kind, shown(entry.path)
         if kind is None or not kind.is_available():
             package = "" if kind is None else kind.needs
             raise MissingExtraError(package, "documents", f"Reading {name}")

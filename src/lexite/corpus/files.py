@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexite.corpus.kinds import Kind, kind_of
+from lexite.corpus.mirror import fetch_whole
 from lexite.corpus.options import BadFile, Guard, ReadReport
 from lexite.corpus.sources import Format, Source, content_suffix, find_sources, record_format
 from lexite.errors import CorpusError
@@ -49,6 +50,7 @@ class FileEntry:
             raise BadFile(f"{self.path} cannot be read: {error.strerror or error}.") from None
         if not stat.S_ISREG(mode):
             raise BadFile(f"{self.path} is no regular file.", "no regular file")
+        fetch_whole(self.path)
 
 
 def list_files(sources: Sequence[str | Path] | str | Path, report: ReadReport | None = None) -> list[FileEntry]:

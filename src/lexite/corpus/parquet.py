@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lexite.corpus.fields import FieldNames, FieldReader
+from lexite.corpus.mirror import make_readable
 from lexite.corpus.options import DamagedSource
 from lexite.corpus.sources import Source
 from lexite.corpus.values import SourceFields
@@ -32,6 +33,7 @@ def read_parquet(source: Source, fields: FieldReader, further: SourceFields | No
         raise MissingExtraError("pyarrow", "parquet", "Reading Parquet files") from None
     number = 0
     try:
+        make_readable(source.path)
         with parquet.ParquetFile(source.path) as file:
             schema = file.schema_arrow
             _check_names(schema.names, source.name)

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 
 from lexite.corpus.files import FileEntry, list_files
 from lexite.corpus.json_values import is_spread_out
+from lexite.corpus.mirror import mirrored_file, shown
 from lexite.corpus.options import DamagedSource, ReadReport
 from lexite.corpus.streams import line_from, open_bytes
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
@@ -82,9 +83,9 @@ class FilePart:
 
     def __str__(self) -> str:
         if self.stop is None:
-            return str(self.entry.path)
+            return shown(self.entry.path)
         unit = "row groups" if self.by_row_groups else "bytes"
-        return f"{self.entry.path}, {unit} {self.start:,} to {self.stop:,}"
+        return f"{shown(self.entry.path)}, {unit} {self.start:,} to {self.stop:,}"
 
 
 class _Piece(NamedTuple):
@@ -154,6 +155,9 @@ def _pieces_of(entry: FileEntry, n_shards: int) -> list[_Piece]:
 
 def _row_groups(path: Path) -> list[int]:
     """Bytes of the row groups of a Parquet file."""
+    remote = mirrored_file(path)
+    if remote is not None:
+        remote.fetch_footer()
     try:
         arrow: Any = importlib.import_module("pyarrow")
         parquet: Any = importlib.import_module("pyarrow.parquet")
@@ -169,9 +173,45 @@ def _row_groups(path: Path) -> list[int]:
 
 def _is_cut_by_lines(entry: FileEntry) -> bool:
     """Whether each line of a file is a record: it is not compressed, and its objects do not go over several lines."""
+    remote = mirrored_file(entry.path)
+    if remote is not None:
+        remote.fetch_beginning()
     with open_bytes(entry.path, str(entry.path)) as stream, open(entry.path, "rb") as plain:
         head = plain.read(len(stream.head))
         return head == stream.head and not (entry.format == "jsonl" and is_spread_out(head))
+
+
+def fetch_part(part: FilePart) -> None:
+    """Makes what a part has of a file elsewhere readable; does nothing for files of this machine.
+
+    Raises:
+        StorageError: it cannot be fetched.
+    """
+    remote = mirrored_file(part.entry.path)
+    if remote is None:
+        return
+    if part.stop is None:
+        remote.fetch(0, remote.size)
+    elif not part.by_row_groups:
+        remote.fetch_beginning()
+        remote.fetch(part.start - 1, part.stop)
+        for place in (part.start, part.stop):
+            remote.fetch_line_end(place)
+    else:
+        remote.fetch_footer()
+        for start, stop in _ranges_of_row_groups(part):
+            remote.fetch(start, stop)
+
+
+def _ranges_of_row_groups(part: FilePart) -> Iterator[tuple[int, int]]:
+    """Where the columns of row groups lie in a Parquet file."""
+    assert part.stop is not None
+    with importlib.import_module("pyarrow.parquet").ParquetFile(part.entry.path) as file:
+        for number in range(part.start, part.stop):
+            group = file.metadata.row_group(number)
+            columns = [group.column(place) for place in range(group.num_columns)]
+            starts = [min(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in columns]
+            yield min(starts), max(start + c.total_compressed_size for start, c in zip(starts, columns, strict=True))
 
 
 def digest_of_parts(parts: Sequence[FilePart]) -> str:
@@ -185,6 +225,7 @@ def digest_of_parts(parts: Sequence[FilePart]) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
+        fetch_part(part)
         digest.update(repr((part.entry.id, part.start, part.stop)).encode())
         try:
             with open(part.entry.path, "rb") as file:

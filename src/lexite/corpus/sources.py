@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from lexite.corpus.kinds import BY_SUFFIX
+from lexite.corpus.mirror import mirrored
 from lexite.corpus.streams import COMPRESSIONS
 from lexite.errors import CorpusError
+from lexite.remote import is_url
 
 Format = Literal[
     "jsonl", "csv", "tsv", "parquet", "text", "document", "lines", "folder", "glob", "pipe", "builtin", "ir_datasets"
@@ -79,13 +81,16 @@ def find_source(source: str | Path, member: str = "corpus") -> Source:
     """Tells what a source is, and that it exists.
 
     Args:
-        source: a path, a pattern of paths, ``-`` for standard input, ``builtin:python``, or ``ir_datasets:NAME``.
+        source: a path, a pattern of paths, a URL of either that fsspec opens, ``-`` for standard input, ``builtin:python``, or
+            ``ir_datasets:NAME``.
         member: which file of a BEIR folder is meant (``corpus`` or ``queries``).
 
     Raises:
         CorpusError: it does not exist, may not be read, or its format is not known.
     """
     name = str(source)
+    if is_url(name):
+        return find_source(mirrored(name), member)
     if not name:
         raise CorpusError("A source has an empty name. Name a file or a folder; the current folder is '.'.")
     if name == STANDARD_INPUT:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from lexite.corpus.mirror import make_readable
 from lexite.corpus.options import DamagedSource
 from lexite.errors import CorpusError, MissingExtraError
 
@@ -180,6 +181,7 @@ def not_utf8(problem: UnicodeDecodeError) -> str:
 
 
 def _open_file(path: Path, name: str) -> IO[bytes]:
+    make_readable(path)
     try:
         return open(path, "rb")
     except OSError as error:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from lexite.corpus.files import FileEntry, list_files
+from lexite.corpus.mirror import refuse_urls
 from lexite.corpus.options import ReadReport
 from lexite.errors import CorpusError
 from lexite.files import sha256_file
 from lexite.index import BM25Index, IndexWriter
 from lexite.index.file_table import KnownFile
 from lexite.progress import progress
+from lexite.remote import is_url
 from lexite.search.unread import UnreadDocuments
 
 CLOCK = 2_000_000_000  # nanoseconds: file systems keep times to two seconds at worst
@@ -95,6 +97,7 @@ def plan_sync(
     Raises:
         CorpusError: a source does not exist, or is neither file nor folder.
     """
+    refuse_urls(sources, "an index is kept in step with files alone")
     listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
     entries = list_files(listed, report.read)
     read: list[FileEntry] = []
@@ -154,7 +157,7 @@ def files_of_build(sources: Sequence[str | Path], held: IndexWriter, started: in
         held: its writer.
         started: when the build began, in nanoseconds: a file that changed since is read again.
     """
-    if not sources:
+    if not sources or any(is_url(source) for source in sources):
         return {}
     try:
         entries = list_files(list(sources))
