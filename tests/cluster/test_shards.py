@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +21,13 @@ from lexite.corpus.records import Document
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import CorpusError, StorageError
 from lexite.index import BM25Index
+from lexite.kernels.threads import same_cut_everywhere
 from lexite.scoring.words import LiteralConfig
 from lexite.terms import LatentTermEncoder
 
 pytest.importorskip("pyarrow")
 WORDS = "cat dog bird fish horse cow milk meat bread cheese apple tree river lake sea ship wind rain snow sun".split()
-CUT = PassageConfig(10, 12)
+CUT = PassageConfig(10, 15)
 QUESTIONS = ["cat on a tree", "ship on the sea", "bread and cheese", "snow word7", "rain wind"]
 
 
@@ -74,7 +76,8 @@ def test_one_shard_gives_the_index_of_the_documents_bit_for_bit(
 ) -> None:
     encode(encoder, corpus, tmp_path / "terms", 1, field_weights=weights)
     assert index_from_terms(tmp_path / "terms", tmp_path / "a").documents == 60
-    Searcher.build([corpus], tmp_path / "b", vocabulary=encoder, passages=CUT, field_weights=weights, show_progress=False)
+    with same_cut_everywhere():  # since another cut into batches is rounded otherwise
+        Searcher.build([corpus], tmp_path / "b", vocabulary=encoder, passages=CUT, field_weights=weights, show_progress=False)
     one, other = BM25Index.open(tmp_path / "a", verify=True), BM25Index.open(tmp_path / "b")
     assert everything(one) == everything(other)
     assert one.n_passages == other.n_passages > 60
@@ -117,6 +120,17 @@ def test_a_shard_is_the_same_every_time_and_is_not_made_twice(encoder: LatentTer
     assert {p.name: p.stat().st_mtime_ns for p in first.iterdir()} == times
     (first / "terms-00001-of-00003.parquet").write_bytes(b"damaged")
     assert [report.skipped for report in encode(encoder, corpus, first, 3)] == [True, False, True]
+
+
+def test_a_shard_is_the_same_with_any_number_of_threads(
+    encoder: LatentTermEncoder, tiny_vocabulary: Path, corpus: Path, tmp_path: Path
+) -> None:
+    encode_shard([corpus], tmp_path / "here", Shard(0, 1), encoder, passages=CUT)
+    words = ["encode", str(corpus), "-o", str(tmp_path / "there"), "--shard", "0/1", "--passages", "10"]
+    script = f"from lexite.cli import main; assert main({['-q', *words, '--vocabulary', str(tiny_vocabulary)]!r}) == 0"
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    name = "terms-00000-of-00001.parquet"
+    assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
 def test_other_settings_and_other_files_are_refused(

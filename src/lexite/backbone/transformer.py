@@ -23,7 +23,7 @@ from lexite.backbone.states import TokenStates
 from lexite.backbone.tokens import TextTokenizer, TokenPolicy, TokenSequence
 from lexite.config import to_dict
 from lexite.errors import BackboneError
-from lexite.kernels.threads import parallel_tasks, task_threads
+from lexite.kernels.threads import parallel_tasks, task_threads, tasks_to_cut
 
 Floats = npt.NDArray[np.float32]
 SeenBatch = Callable[[list[TokenSequence], dict[str, Any]], None]
@@ -248,7 +248,8 @@ class TransformerBackbone:
         """Calls ``function`` with the numbers of the sequences of each batch; on a CPU several at once."""
         lengths = [padded_length(len(sequence.ids), self.windows[kind]) for sequence in sequences]
         threads = task_threads() if self.device.type == "cpu" else 1
-        batches = list(plan_batches(lengths, share_of_batch(self.config.tokens_per_batch, threads, sum(lengths))))
+        tasks = tasks_to_cut() if self.device.type == "cpu" else 1
+        batches = list(plan_batches(lengths, share_of_batch(self.config.tokens_per_batch, tasks, sum(lengths))))
         if threads > 1:
             parallel_tasks(function, batches)
         else:

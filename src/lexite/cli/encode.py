@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -30,7 +30,7 @@ from lexite.cli.arguments import (
     open_queries,
     report_skipped,
 )
-from lexite.cli.encode_shards import ShardOptions, encode_one_shard
+from lexite.cli.encode_shards import ShardOptions, encode_on_ray, encode_one_shard
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, say, speaks_unicode, standard_output
 from lexite.config import Overrides
@@ -83,6 +83,20 @@ def encode_verb(
             show_default=False,
         ),
     ] = None,
+    on: Annotated[
+        Literal["ray"] | None,
+        typer.Option("--on", help="Encode all shards on a cluster of Ray, in place of one with --shard.", show_default=False),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", help="With --on: how many shards there are.", min=1, metavar="COUNT", show_default=False),
+    ] = None,
+    cpus: Annotated[
+        float, typer.Option("--cpus-per-shard", help="With --on: cores that a shard takes while it is encoded.", min=0.0)
+    ] = 1.0,
+    gpus: Annotated[
+        float, typer.Option("--gpus-per-shard", help="With --on: GPUs that a shard takes; 0.5 lets two share one.", min=0.0)
+    ] = 0.0,
     vocabulary: VocabularyOption = "default",
     prefix: PrefixOption = None,
     profile: ProfileOption = None,
@@ -112,11 +126,20 @@ def encode_verb(
     """
     sources = need_sources(sources, "encode")
     options = ShardOptions(text, static, passages, field_weight, words, read)
-    if shard is not None:
+    if on is not None and (shard is not None or shards is None):
+        raise WrongUsage("--on encodes all shards on a cluster: give their number with --shards, and leave --shard out.")
+    if on is None and (shards is not None or cpus != 1.0 or gpus):
+        raise WrongUsage("--shards, --cpus-per-shard and --gpus-per-shard have no effect without --on. Leave them out.")
+    if shards is not None or shard is not None:
         if output == "-" or kind != "document" or raw:
             raise WrongUsage(
-                "--shard writes raw weights of documents into a folder: name it with -o, without --kind and --raw."
+                "--shard and --on write raw weights of documents into a folder: name it with -o, without --kind and --raw."
             )
+
+        if shard is None:
+            loading = {"prefix": prefix, "profile": profile, "terms": terms.values, **model.values}
+            encode_on_ray(sources, output, shards or 1, options, vocabulary, loading, cpus=cpus, gpus=gpus, as_json=as_json)
+            return
 
         def load() -> LatentTermEncoder:
             return load_vocabulary(vocabulary, model, prefix, terms, profile)

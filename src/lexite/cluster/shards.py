@@ -20,6 +20,7 @@ from lexite.errors import StorageError
 from lexite.files import json_checksum
 from lexite.index.field_types import FieldType, joined_schema
 from lexite.index.fields import arrow
+from lexite.kernels.threads import same_cut_everywhere
 from lexite.progress import progress
 from lexite.search.indexing import chunks
 from lexite.search.unread import UnreadDocuments
@@ -95,7 +96,8 @@ def encode_shard(
 ) -> ShardReport:
     """Encodes one shard of sources into a folder that all shards share.
 
-    It is a pure function of the bytes of the shard and of the settings. A shard that is there already, made of the same bytes
+    It is a pure function of the bytes of the shard and of the settings: on machines of one kind the files are the same byte for
+    byte, however many threads there are. A shard that is there already, made of the same bytes
     with the same settings, is left as it is. Memory does not grow with the shard, but for its ids (20 bytes each).
 
     Args:
@@ -205,7 +207,8 @@ def write_shard(
     counter = counter_for(encoder.backbone, encoder.n_latents) if settings.static else None
     made = _Made(encoder, settings, counter)
     pa, parquet = arrow(PURPOSE), importlib.import_module("pyarrow.parquet")
-    with place.write(names.terms) as file, progress("Encoding", unit="documents", show=show_progress) as bar:
+    bar_of = progress("Encoding", unit="documents", show=show_progress)
+    with place.write(names.terms) as file, bar_of as bar, same_cut_everywhere():
         sink = Hashing(file)
         with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema(), compression="zstd") as writer:
             for table, count in _groups(made, documents):

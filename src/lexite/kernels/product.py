@@ -22,7 +22,7 @@ from lexite.kernels.energy import collect_energy, largest_to_target
 from lexite.kernels.gathers import gather_dots
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import row_starts
-from lexite.kernels.threads import parallel_ranges, parallel_tasks, task_threads
+from lexite.kernels.threads import parallel_ranges, parallel_tasks, tasks_to_cut
 from lexite.kernels.topk import empty_best, merge_topk, product_topk
 
 TILE_ROWS, TILE_COLUMNS = 256, 4096  # tokens and latents of a tile: 2 MB in bf16, which the caches hold
@@ -79,7 +79,7 @@ class EncoderProduct:
     def blocks(self, n: int) -> list[slice]:
         """Cuts ``n`` tokens into blocks of about equal size, each for one call of :meth:`select_block`."""
         if on_cpu(self.matrix):
-            threads, largest = task_threads(), TILE_ROWS
+            threads, largest = tasks_to_cut(), TILE_ROWS
         else:
             threads, largest = 1, max(SMALLEST_BLOCK, DEVICE_TILE_BYTES // (self.n_latents * self.matrix.element_size()))
         count = max(-(-n // largest), min(threads, n // SMALLEST_BLOCK))

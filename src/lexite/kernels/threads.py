@@ -12,13 +12,15 @@ would with one thread, which in fp32 rounds the last digits differently.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,6 +28,9 @@ from lexite.kernels.hardware import n_threads
 
 T = TypeVar("T")
 _here = threading.local()
+TASKS_EVERYWHERE = 4
+"""Tasks that work is cut into by :func:`same_cut_everywhere`: few enough for large batches, and enough for small machines."""
+_same_cut: ContextVar[bool] = ContextVar("same_cut", default=False)
 
 
 class ForkSafeLock:
@@ -175,10 +180,29 @@ def task_threads() -> int:
     return 1 if in_task() else min(n_threads(), _Torch.threads or torch.get_num_threads())
 
 
+@contextlib.contextmanager
+def same_cut_everywhere() -> Iterator[None]:
+    """Lets work be cut into tasks as on a machine of :data:`TASKS_EVERYWHERE` cores, whatever this machine has.
+
+    Work that is cut differently is rounded differently; so results are the same with any number of threads.
+    """
+    token = _same_cut.set(True)
+    try:
+        yield
+    finally:
+        _same_cut.reset(token)
+
+
+def tasks_to_cut() -> int:
+    """Into how many tasks work is cut that runs at once: one for each of :func:`task_threads`, or a fixed number."""
+    return TASKS_EVERYWHERE if _same_cut.get() else task_threads()
+
+
 def parallel_tasks(function: Callable[[T], None], tasks: Iterable[T]) -> None:
     """Calls ``function(task)`` for each task, several at once, with one core for each.
 
-    Tasks begin in their order. With one thread, or a single task, they run in the caller's thread with all of torch's threads.
+    Tasks begin in their order. With one thread, or a single task, they run in the caller's thread with all of torch's threads;
+    a single task has one core too within :func:`same_cut_everywhere`.
 
     Args:
         function: does a task; most of its time is spent in code that releases the interpreter lock.
@@ -190,7 +214,7 @@ def parallel_tasks(function: Callable[[T], None], tasks: Iterable[T]) -> None:
     """
     listed = list(tasks)
     threads = task_threads()
-    if threads == 1 or len(listed) == 1:
+    if threads == 1 or (len(listed) == 1 and not _same_cut.get()):
         for task in listed:
             function(task)
         return
