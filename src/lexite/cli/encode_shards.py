@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +108,7 @@ def encode_on_ray(
 
     how = options.settings()
     found = EncodedShards()
-    with progress("Encoding", shards, "shards", not is_quiet()) as bar:
+    with redirect_stdout(sys.stderr), progress("Encoding", shards, "shards", not is_quiet()) as bar:  # Ray prints its own news
         job = encode_shards(sources, output, shards, vocabulary, num_cpus=cpus, num_gpus=gpus, loading=loading, **how)
         for found in job:  # noqa: B007 - the last one counts
             bar.advance(1)
