@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,13 @@ from lexite.terms import LatentTermEncoder
 pytest.importorskip("pyarrow")
 pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Says nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +209,17 @@ def test_a_shard_fetches_its_own_bytes_alone(bucket: str, tmp_path: Path, kind: 
 def test_files_elsewhere_are_not_kept_in_step(bucket: str, tmp_path: Path, tiny_index: Path) -> None:
     with pytest.raises(CorpusError, match="no file of this machine"):
         plan_sync([f"{bucket}/docs"], {}, SyncReport(), BM25Index.open(tiny_index))
+
+
+def test_a_web_server_without_ranges_is_read_too(corpus: Path) -> None:
+    pytest.importorskip("aiohttp")
+    handler = functools.partial(QuietHandler, directory=str(corpus.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/{corpus.name}"
+        assert list(read_documents([url])) == list(read_documents([corpus]))
+        found = [document for n in range(3) for document in read_parts(parts_of_shard([url], Shard(n, 3)))]
+        assert found == list(read_documents([corpus]))
+        with pytest.raises(StorageError, match="it does not exist"):
+            list(read_documents([f"{url}.gone"]))
+        server.shutdown()

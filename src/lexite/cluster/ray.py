@@ -154,6 +154,8 @@ def encode_shards(
             number, last = waiting.pop(reference), time.monotonic()
             try:
                 result = ray.get(reference)
+            except ray.exceptions.RayTaskError as problem:  # an error that is no LexiteError
+                result = str(problem.cause)
             except ray.exceptions.RayError as problem:
                 result = f"Its worker was lost {RETRIES + 1} times: {str(problem).splitlines()[0]}"
             if isinstance(result, ShardReport):
