@@ -122,6 +122,7 @@ def test_a_shard_is_the_same_every_time_and_is_not_made_twice(encoder: LatentTer
     assert [report.skipped for report in encode(encoder, corpus, first, 3)] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_a_shard_is_the_same_with_any_number_of_threads(
     encoder: LatentTermEncoder, tiny_vocabulary: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_rows_of_arrow_hold_documents_whole(encoder: LatentTermEncoder) -> None:
     assert np.array_equal(np.concatenate([part.rows.data for part in parts]), whole.rows.data)
 
 
+@pytest.mark.slow
 def test_the_command_line_builds_from_shards_without_torch(
     tiny_vocabulary: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
