@@ -36,6 +36,8 @@ VERBS = {
     "list": "List the documents of an index.",
     "merge": "Bring an index into one segment.",
     "info": "Describe an index, a vocabulary, a checkpoint or a folder of token states.",
+    "serve": "Serve indexes over HTTP, with a page to search, read and steer.",
+    "mcp": "Serve an index to agents, over the Model Context Protocol.",
     "export": "Write an index as files that another search engine loads.",
     "export-query": "Write a query as the request that another search engine takes.",
     "encode": "Turn texts into weights of latent terms.",

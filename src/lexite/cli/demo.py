@@ -79,7 +79,7 @@ def demo_verb(
     The documents are the docstrings of the standard library of the Python that runs: modules, classes, functions and methods,
     some 4,700 documents. The index is kept in the user's cache folder, so that the next demo starts at once.
     """
-    session = Session(_searcher(load_vocabulary(vocabulary, model), fresh), {"top_k": top_k, "operators": True})
+    session = Session(demo_searcher(load_vocabulary(vocabulary, model), fresh), {"top_k": top_k, "operators": True})
     asked = [Query(str(number), text) for number, text in enumerate(QUESTIONS[:questions], start=1)]
     session.answer(asked, as_json, headings=True)
     if as_json:
@@ -97,7 +97,7 @@ def cache_folder() -> Path:
     return Path(base) / "lexite" if base else Path.home() / ".cache" / "lexite"
 
 
-def _searcher(encoder: LatentTermEncoder, fresh: bool) -> Searcher:
+def demo_searcher(encoder: LatentTermEncoder, fresh: bool = False) -> Searcher:
     """The demo's index: the one in the cache when it fits, else a new one there, else one in a temporary folder."""
     # the version of lexite decides which documents there are
     place = cache_folder() / f"demo-python{platform.python_version()}-lexite{__version__}-{encoder.fingerprint[:12]}"

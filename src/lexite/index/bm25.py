@@ -354,6 +354,12 @@ class BM25Index:
         """
         return self._ranker.explain(query, document, scoring, self.word)
 
+    def explanations(
+        self, query: EncodedQueries, documents: Sequence[int | str], *, scoring: BM25Config | None = None
+    ) -> list[Explanation]:
+        """Why several documents have their scores; as :meth:`explain`, and quicker than to call it for each."""
+        return self._ranker.explanations(query, documents, scoring, self.word)
+
     def passages(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> list[PassageHit]:
         """The passages of a document that share a term with a query, best first; a search takes the first one's score.
 

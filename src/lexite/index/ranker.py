@@ -120,15 +120,27 @@ class Ranker:
         self, query: EncodedQueries, document: int | str, scoring: BM25Config | None, word: Callable[[int], str]
     ) -> Explanation:
         """Which terms made the score of a document; ``word`` gives the literal word of a term."""
+        return self.explanations(query, [document], scoring, word)[0]
+
+    def explanations(
+        self,
+        query: EncodedQueries,
+        documents: Sequence[int | str],
+        scoring: BM25Config | None,
+        word: Callable[[int], str],
+    ) -> list[Explanation]:
+        """The same of several documents; the query is read once."""
         scoring = scoring_of(scoring, self._commit.scoring)
         rows = self._one_row(query, scoring, "explain a hit")
-        number = self.ids.numbers([document])
-        passage, end = self.numbering.passages(int(number[0]))
-        if end - passage > 1:  # the one that the score is of; the first where none shares a term
-            nothing = np.array([-1])
-            best = top_documents(self.scorer, self.numbering, rows, 1, scoring, nothing, among=[number])
-            passage = max(int(best.passages[0, 0]), passage)
-        return explain_document(self.scorer, rows, passage, scoring, word)
+        found = []
+        for number in self.ids.numbers(documents).tolist():
+            passage, end = self.numbering.passages(number)
+            if end - passage > 1:  # the one that the score is of; the first where none shares a term
+                nothing, own = np.array([-1]), [np.array([number])]
+                best = top_documents(self.scorer, self.numbering, rows, 1, scoring, nothing, among=own)
+                passage = max(int(best.passages[0, 0]), passage)
+            found.append(explain_document(self.scorer, rows, passage, scoring, word))
+        return found
 
     def passages(self, query: EncodedQueries, document: int | str, scoring: BM25Config | None) -> list[PassageHit]:
         """The passages of a document that share a term with a query, best first."""

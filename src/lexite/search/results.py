@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lexite.index import BM25Index
 from lexite.index.explanation import Explanation
 from lexite.index.field_types import json_value
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
-    from lexite.index import EncodedQueries, Hit
+    from lexite.index import EncodedQueries, Hit, StoredDocument
     from lexite.scoring.config import BM25Config
     from lexite.search.strategy import Backend
 
@@ -64,7 +65,7 @@ class SearchHit:
         title: its title; empty where it has none, or the index keeps no text.
         passage: the part of its text that holds most of the score, some 240 characters of its best passage; None where the
             index keeps no text.
-        terms: the five shared terms that add most to BM25's score, the largest part first.
+        terms: the shared terms that add most to BM25's score, the largest part first: five, unless more were asked for.
         document: its number in the opened index (``BM25Index.stored``, ``BM25Index.explain``).
         coverage: the share of the query that it covers, from 0 to 1: what the shared terms are worth of what all terms of the
             query are worth (:func:`lexite.scoring.formula.coverage`).
@@ -110,6 +111,7 @@ def describe_hits(
     label: Callable[[int], str],
     weighing: Weighing | None = None,
     passages_per_hit: int = 0,
+    n_terms: int | None = TERMS_SHOWN,
 ) -> list[SearchHit]:
     """Adds titles, passages and matched terms to hits.
 
@@ -122,9 +124,9 @@ def describe_hits(
         weighing: gives raw weights of snippets, with which the best one of each document is looked for; without it, each
             document shows the beginning of its best passage.
         passages_per_hit: how many whole passages are added.
+        n_terms: how many matched terms are shown; None shows all.
     """
-    explanations = [index.explain(query, hit.id, scoring=scoring) for hit in hits]
-    stored = [index.get(hit.id) for hit in hits]
+    explanations, stored = _looked_up(index, query, hits, scoring)
     texts = [document.text if document else "" for document in stored]
     spans = [hit.span or (0, len(text)) for hit, text in zip(hits, texts, strict=True)]
     shown = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
@@ -136,7 +138,7 @@ def describe_hits(
             hit.rank,
             document.title if document else "",
             None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
-            matched_terms(explanation, label),
+            matched_terms(explanation, label, n_terms),
             hit.document,
             explanation.coverage,
             document.fields if document else {},
@@ -144,6 +146,16 @@ def describe_hits(
         )
         for hit, document, text, span, snippet, explanation in zip(hits, stored, texts, spans, best, explanations, strict=True)
     ]
+
+
+def _looked_up(
+    index: Backend, query: EncodedQueries, hits: Sequence[Hit], scoring: BM25Config | None
+) -> tuple[list[Explanation], list[StoredDocument | None]]:
+    """Explanation and stored document of each hit; an index finds them by number, which is quicker."""
+    if isinstance(index, BM25Index):
+        numbers = [hit.document for hit in hits]
+        return index.explanations(query, numbers, scoring=scoring), [index.stored(number) for number in numbers]
+    return [index.explain(query, hit.id, scoring=scoring) for hit in hits], [index.get(hit.id) for hit in hits]
 
 
 def _passages(
@@ -157,8 +169,10 @@ def _passages(
     return tuple(found)
 
 
-def matched_terms(explanation: Explanation, label: Callable[[int], str], n: int = TERMS_SHOWN) -> tuple[MatchedTerm, ...]:
-    """The ``n`` terms of an explanation that add most."""
+def matched_terms(
+    explanation: Explanation, label: Callable[[int], str], n: int | None = TERMS_SHOWN
+) -> tuple[MatchedTerm, ...]:
+    """The ``n`` terms of an explanation that add most; all of them for None."""
     return tuple(
         MatchedTerm(term.term, label(term.term) if term.word is None else term.label, term.score, term.word)
         for term in explanation.terms[:n]

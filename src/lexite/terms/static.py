@@ -48,6 +48,21 @@ STEPS = float(1 << 20)  # of an activation: multiples of 1/STEPS add up without 
 _FORGET_BELOW = 0.02  # share of a row's largest sum; smaller entries are forgotten when there are more than that
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedPieces:
+    """The word pieces of a text with their places.
+
+    Attributes:
+        ids: ``(n,)`` int64, rows of the table.
+        starts: ``(n,)`` int64, where each begins in the text, in characters.
+        ends: ``(n,)`` int64, where it ends. A piece that stands for nothing in the text begins where it ends.
+    """
+
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class StaticTable:
     """Mean codes of word pieces.
@@ -102,6 +117,17 @@ class StaticTable:
             ArgumentError: as :meth:`encode_rows`.
         """
         return _matrix(self.encode_rows(texts))
+
+    def pieces(self, text: str) -> PlacedPieces:
+        """The word pieces of a text that have a row, with their places in it; all of them, however long the text is."""
+        encoded = self._split.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=self.special_tokens)
+        ids, offsets = np.asarray(encoded.ids, dtype=np.int64), np.asarray(encoded.offsets, dtype=np.int64).reshape(-1, 2)
+        known = ids < self.n_pieces
+        return PlacedPieces(ids[known], offsets[known, 0], offsets[known, 1])
+
+    def piece(self, number: int) -> str:
+        """A word piece as the tokenizer writes it, without the mark that begins a word; empty for a row that is none."""
+        return (self._split.id_to_token(number) or "").removeprefix("▁").removeprefix("Ġ")
 
     def encode_rows(self, texts: Sequence[str]) -> CSRRows:
         """The same without scipy.

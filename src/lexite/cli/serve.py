@@ -1,0 +1,119 @@
+"""``lexite serve``: indexes over HTTP, with a page to search, read and steer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, load_vocabulary
+from lexite.cli.options import configured
+from lexite.cli.output import WrongUsage, say
+from lexite.config import Overrides
+from lexite.errors import MissingExtraError
+from lexite.server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from lexite.search import Searcher
+
+logger = logging.getLogger("lexite")
+DEMO = "python"
+
+
+@configured(only={"model": RUNTIME}, server="Server", model=RUNTIME_HEADING)
+def serve_verb(
+    indexes: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of indexes. Each is called by the name of its folder.", metavar="INDEX...")
+    ] = None,
+    *,
+    static: Annotated[
+        bool, typer.Option("--static", help="Encode queries with the static tables of the indexes. No model is loaded.")
+    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the index of 'lexite demo', which is built when it is not there.")] = False,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="Let requests that bring the token add, replace and delete documents.")
+    ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            help="Token that requests bring to change documents, and to read where other machines reach the server. "
+            "LEXITE_TOKEN in the environment keeps it off the list of processes.",
+            envvar="LEXITE_TOKEN",
+            show_envvar=False,
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option("--vocabulary", help="Where the vocabulary of the indexes is, if it was moved.", metavar="NAME")
+    ] = None,
+    server: ServerConfig,
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Serve indexes over HTTP, with a page to search, read and steer.
+
+    Example: lexite serve notes.lexite
+    """
+    paths = list(indexes or ())
+    if not paths and not demo:
+        raise WrongUsage("No index was named. Give its folder, or --demo.")
+    if static and model.values:
+        raise WrongUsage("--static needs no model, so options of the model have no place beside it. Leave them out.")
+    if static and writable:
+        raise WrongUsage("Documents are encoded by the model, which --static leaves out. Leave one of them out.")
+    server.check(token, writable=writable)
+    need_server()
+    from lexite.server.app import address_of, create_app, listen, run
+
+    with listen(server) as listening:  # an address that is taken is said before a model is loaded
+        searchers = opened(paths, static, vocabulary, model)
+        if demo:
+            searchers[DEMO] = demo_index(static, vocabulary, model)
+        app = create_app(searchers, server, token=token, writable=writable)
+        for name, searcher in searchers.items():
+            logger.info("%s: %r", name, searcher)
+        run(app, listening, lambda: say(f"Open {address_of(listening)} in a browser. Ctrl-C ends."))
+
+
+def opened(
+    paths: Sequence[Path], static: bool, vocabulary: str | None, model: Overrides[BackboneConfig]
+) -> dict[str, Searcher]:
+    """Opens indexes by name; those of one vocabulary share its model."""
+    from lexite.index import BM25Index
+    from lexite.search import Searcher
+    from lexite.search.queries import ModelQueries
+    from lexite.server.indexes import named_indexes
+
+    found: dict[str, Searcher] = {}
+    for name, path in named_indexes(paths).items():
+        index = BM25Index.open(path)
+        loaded = [
+            each.queries.encoder
+            for each in found.values()
+            if isinstance(each.queries, ModelQueries) and each.queries.fingerprint == index.vocabulary.fingerprint
+        ]
+        options = {} if loaded or static else model.values
+        found[name] = Searcher.open(index, static=static, vocabulary=loaded[0] if loaded else vocabulary, **options)
+    return found
+
+
+def demo_index(static: bool, vocabulary: str | None, model: Overrides[BackboneConfig]) -> Searcher:
+    """The index of ``lexite demo``."""
+    from lexite.cli.demo import demo_searcher
+    from lexite.search import Searcher
+
+    built = demo_searcher(load_vocabulary(vocabulary or "default", model))
+    return Searcher.open(built.index, static=True) if static else built
+
+
+def need_server() -> None:
+    """Refuses to go on without the packages of the extra ``server``; raises :class:`MissingExtraError`."""
+    from importlib.util import find_spec
+
+    missing = next((name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None), None)
+    if missing is not None:
+        raise MissingExtraError(missing, "server", "A server")

@@ -1,0 +1,144 @@
+"""What a client is told when something is wrong: one JSON object, in lexite's words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from lexite.errors import (
+    ArgumentError,
+    ConfigError,
+    CorpusError,
+    FilterError,
+    LexiteError,
+    MissingExtraError,
+    QueryError,
+    StorageError,
+)
+from lexite.wording import one_line
+
+logger = logging.getLogger("lexite")
+LONGEST_MESSAGE = 1000
+_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    421: "misdirected",
+    422: "invalid",
+    500: "internal",
+    501: "not_installed",
+    503: "busy",
+    504: "timeout",
+}
+_STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
+    (MissingExtraError, 501),
+    (StorageError, 503),
+    (ArgumentError, 400),
+    (ConfigError, 400),
+    (CorpusError, 400),
+    (FilterError, 400),
+    (QueryError, 400),
+)
+
+
+class NotFound(CorpusError):
+    """What a request names is not there."""
+
+
+class Conflict(CorpusError):
+    """What a request would make is there already."""
+
+
+class Refused(LexiteError):
+    """A request that is not worked on.
+
+    Args:
+        status: of the answer.
+        message: why, and what to do.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as a JSON answer; a lone surrogate, which has no UTF-8, becomes a question mark."""
+    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(content, status, dict(headers or {}), media_type="application/json")
+
+
+def problem(status: int, message: str, field: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that says what was wrong."""
+    told = {"code": _CODES.get(status, "error"), "message": message[:LONGEST_MESSAGE]}
+    return reply({"error": told | ({"field": field} if field else {})}, status, headers)
+
+
+def told(error: Exception) -> Response:
+    """The answer for an error. Errors of the server itself are logged, and their words, which may hold paths, stay here."""
+    if isinstance(error, Refused):
+        return problem(error.status, str(error), headers=error.headers)
+    if isinstance(error, NotFound):
+        return problem(404, str(error))
+    if isinstance(error, Conflict):
+        return problem(409, str(error))
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if status == 503:
+        logger.warning("%s", error)
+        return problem(503, "The index cannot be written now, or somebody else writes it. Try again.", headers={"Retry-After": "1"})
+    if status == 500:
+        logger.error("A request failed.", exc_info=error)
+        return problem(500, "The server failed at this request. Its log says why.")
+    return problem(status, str(error))
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Lets an application answer errors with :func:`problem`."""
+
+    async def of_lexite(request: Request, error: Exception) -> Response:
+        return told(error)
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, Refused):  # while the body was read
+            return told(error.__cause__)
+        words = {404: "There is no such address.", 405: "This address does not take this method."}
+        return problem(error.status_code, words.get(error.status_code, str(error.detail)), headers=error.headers)
+
+    async def of_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+        return problem(422, _in_words(first, place), place)
+
+    app.add_exception_handler(LexiteError, of_lexite)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_validation)
+
+
+def _in_words(error: Mapping[str, Any], place: str) -> str:
+    """What is wrong with a value, in a sentence."""
+    kind, context = str(error["type"]), error.get("ctx", {})
+    place = one_line(place)[:100]
+    if kind == "missing":
+        return f"'{place}' is missing."
+    if kind == "extra_forbidden":
+        return f"There is no key '{place}' in this request. Leave it out."
+    if kind in ("json_invalid", "model_attributes_type", "dict_type"):
+        return "The body is no JSON object. Send one, with Content-Type: application/json."
+    words = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
+    expected = f" It is one of {context['expected']}." if kind in ("literal_error", "enum") and "expected" in context else ""
+    return f"'{place}' {words[0].lower()}{words[1:]}.{expected}" if not expected else f"'{place}' has no such value.{expected}"
