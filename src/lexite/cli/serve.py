@@ -27,13 +27,16 @@ DEMO = "python"
 @configured(only={"model": RUNTIME}, server="Server", model=RUNTIME_HEADING)
 def serve_verb(
     indexes: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of indexes. Each is called by the name of its folder.", metavar="INDEX...")
+        list[Path] | None,
+        typer.Argument(help="Folders of indexes. Each is called by the name of its folder.", metavar="INDEX..."),
     ] = None,
     *,
     static: Annotated[
         bool, typer.Option("--static", help="Encode queries with the static tables of the indexes. No model is loaded.")
     ] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="Serve the index of 'lexite demo', which is built when it is not there.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve the index of 'lexite demo', which is built when it is not there.")
+    ] = False,
     writable: Annotated[
         bool, typer.Option("--writable", help="Let requests that bring the token add, replace and delete documents.")
     ] = False,
@@ -49,7 +52,8 @@ def serve_verb(
         ),
     ] = None,
     vocabulary: Annotated[
-        str | None, typer.Option("--vocabulary", help="Where the vocabulary of the indexes is, if it was moved.", metavar="NAME")
+        str | None,
+        typer.Option("--vocabulary", help="Where the vocabulary of the indexes is, if it was moved.", metavar="NAME"),
     ] = None,
     server: ServerConfig,
     model: Overrides[BackboneConfig],
@@ -67,13 +71,14 @@ def serve_verb(
         raise WrongUsage("Documents are encoded by the model, which --static leaves out. Leave one of them out.")
     server.check(token, writable=writable)
     need_server()
+    from lexite.cli.demo import QUESTIONS
     from lexite.server.app import address_of, create_app, listen, run
 
     with listen(server) as listening:  # an address that is taken is said before a model is loaded
         searchers = opened(paths, static, vocabulary, model)
         if demo:
             searchers[DEMO] = demo_index(static, vocabulary, model)
-        app = create_app(searchers, server, token=token, writable=writable)
+        app = create_app(searchers, server, token=token, writable=writable, examples={DEMO: QUESTIONS[:6]} if demo else {})
         for name, searcher in searchers.items():
             logger.info("%s: %r", name, searcher)
         run(app, listening, lambda: say(f"Open {address_of(listening)} in a browser. Ctrl-C ends."))

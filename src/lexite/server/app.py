@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -38,6 +38,7 @@ def create_app(
     *,
     token: str | None = None,
     writable: bool = False,
+    examples: Mapping[str, Sequence[str]] | None = None,
 ) -> FastAPI:
     """An application that answers from indexes.
 
@@ -46,6 +47,7 @@ def create_app(
         config: limits; None takes the defaults.
         token: that changes need, and reading too where the server is private or listens for other machines.
         writable: whether documents can be changed.
+        examples: questions to begin with, by the name of the index; the page offers them.
 
     Raises:
         ConfigError: there is no token where one is needed.
@@ -56,7 +58,7 @@ def create_app(
     work = Work(config.threads, config.waiting, config.seconds)
     metrics = Metrics(indexes)
     asker = Asker(config.max_text, config.max_top_k, config.max_queries)
-    context = Context(indexes, asker, work, metrics, token, writable, config.guards_reading(token))
+    context = Context(indexes, asker, work, metrics, token, writable, config.guards_reading(token), dict(examples or {}))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

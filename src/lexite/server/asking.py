@@ -197,7 +197,9 @@ class Asker:
 
     def _check_texts(self, texts: Sequence[str]) -> None:
         if len(texts) > self.max_queries:
-            raise ArgumentError(f"There are {counted(len(texts), 'query', 'queries')}, but at most {self.max_queries} are taken.")
+            raise ArgumentError(
+                f"There are {counted(len(texts), 'query', 'queries')}, but at most {self.max_queries} are taken."
+            )
         longest = max(map(len, texts), default=0)
         if longest > self.max_text:
             raise ArgumentError(f"The text has {longest:,} characters, but at most {self.max_text:,} are taken. Shorten it.")
@@ -279,7 +281,9 @@ def _described(
     weigh = None
     if with_snippets:
         encoder = answer.encoder or searcher.queries
-        weigh = Weighing(searcher_of_passages(searcher).encode_passages if searcher.index.has_static else encoder.encode_passages)
+        weigh = Weighing(
+            searcher_of_passages(searcher).encode_passages if searcher.index.has_static else encoder.encode_passages
+        )
     return describe_hits(
         searcher.index,
         query,

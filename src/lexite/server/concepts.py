@@ -196,6 +196,4 @@ def is_function_label(label: str) -> bool:
     (True, False, False)
     """
     named = [part.strip().strip("“”").casefold() for part in label.replace("“,”", "“;”").split(",")]
-    return bool(named) and all(
-        word in ENGLISH_STOP_WORDS or not any(letter.isalnum() for letter in word) for word in named
-    )
+    return bool(named) and all(word in ENGLISH_STOP_WORDS or not any(letter.isalnum() for letter in word) for word in named)

@@ -98,7 +98,9 @@ def told(error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if status == 503:
         logger.warning("%s", error)
-        return problem(503, "The index cannot be written now, or somebody else writes it. Try again.", headers={"Retry-After": "1"})
+        return problem(
+            503, "The index cannot be written now, or somebody else writes it. Try again.", headers={"Retry-After": "1"}
+        )
     if status == 500:
         logger.error("A request failed.", exc_info=error)
         return problem(500, "The server failed at this request. Its log says why.")

@@ -89,7 +89,9 @@ class Guard:
         async def limited() -> Message:
             nonlocal read
             try:
-                message = await asyncio.wait_for(receive(), max(until - time.monotonic(), 0.01)) if read >= 0 else await receive()
+                message = (
+                    await asyncio.wait_for(receive(), max(until - time.monotonic(), 0.01)) if read >= 0 else await receive()
+                )
             except asyncio.TimeoutError:
                 raise Refused(408, f"The request did not arrive within {self._config.seconds:g} seconds.") from None
             if message["type"] == "http.request":

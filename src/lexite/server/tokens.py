@@ -97,9 +97,7 @@ def _by_model(encoder: LatentTermEncoder, text: str, kind: Kind) -> list[Token]:
     return tokens
 
 
-def _places(
-    encoder: LatentTermEncoder, text: str, ids: Sequence[int]
-) -> list[tuple[str, int, int] | tuple[str, None, None]]:
+def _places(encoder: LatentTermEncoder, text: str, ids: Sequence[int]) -> list[tuple[str, int, int] | tuple[str, None, None]]:
     """Piece and place of each token id. Ids that the text alone does not have, such as special tokens, have no place."""
     tokenizer: Any = getattr(encoder.backbone, "fast_tokenizer", None)
     if tokenizer is None:
@@ -160,9 +158,7 @@ def marks_of(
     ]
 
 
-def _parts_of_latents(
-    text: str, latents: Mapping[int, float], table: StaticTable | None
-) -> Iterable[tuple[int, int, float]]:
+def _parts_of_latents(text: str, latents: Mapping[int, float], table: StaticTable | None) -> Iterable[tuple[int, int, float]]:
     if table is None or not latents or not text:
         return []
     pieces = table.pieces(text)
@@ -180,9 +176,7 @@ def _parts_of_latents(
     return _joined(text, pieces.starts.tolist(), pieces.ends.tolist(), amounts.tolist())
 
 
-def _joined(
-    text: str, starts: Sequence[int], ends: Sequence[int], amounts: Sequence[float]
-) -> list[tuple[int, int, float]]:
+def _joined(text: str, starts: Sequence[int], ends: Sequence[int], amounts: Sequence[float]) -> list[tuple[int, int, float]]:
     """Pieces of one word as one part with the largest amount among them."""
     parts: list[tuple[int, int, float]] = []
     for start, end, amount in zip(starts, ends, amounts, strict=True):

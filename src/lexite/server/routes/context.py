@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -38,6 +38,7 @@ class Context:
         token: that changes, and reading where it is guarded, need; None: there is none.
         writable: whether documents can be changed.
         guards_reading: whether reading needs the token.
+        examples: questions to begin with, by the name of the index.
     """
 
     indexes: Indexes
@@ -47,6 +48,7 @@ class Context:
     token: str | None
     writable: bool
     guards_reading: bool
+    examples: Mapping[str, Sequence[str]]
 
     def served(self, name: str) -> ServedIndex:
         """An index by its name.

@@ -26,7 +26,8 @@ def searching(context: Context) -> APIRouter:
     @router.get("", response_model=list[Reply], responses=failures())
     async def indexes() -> Response:
         """All indexes: documents, concepts, fields with their types."""
-        return reply([asker.describe(served.snapshot) for served in context.indexes.values()])
+        described = [asker.describe(served.snapshot) for served in context.indexes.values()]
+        return reply([each | {"examples": list(context.examples.get(each["index"], ()))} for each in described])
 
     @router.post("/{index}/search", response_model=Reply, responses=failures(404, 501))
     async def search(index: IndexName, request: SearchRequest) -> Response:

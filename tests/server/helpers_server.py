@@ -1,0 +1,47 @@
+"""Documents, hostile ones among them, and a server in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lexite import Document
+from tiny_collection import DOCUMENTS as PLAIN
+
+TOKEN = "a-token-that-nobody-guesses"
+MARKUP = "<img src=x onerror=\"document.title='owned'\">milk"
+SCRIPT = "</script><script>document.title='owned'</script> the cow"
+BIDI = "milk \u202egnp.exe\u202c \u2066cow\u2069\x07"
+HOSTILE = [
+    Document("h1", "The cow gives milk. <b>bold</b> <script>document.title='owned'</script> milk", MARKUP, fields={"year": 2001, "kind": MARKUP}),
+    Document("h2", "Milk of the cow: javascript:alert(1) and more milk of cows.", SCRIPT, fields={"year": 2002, "kind": "note"}),
+    Document("javascript:alert(1)", "Milk of the cow, the milk. \u202eevil\u202c", BIDI, fields={"year": 2003, "kind": "note"}),
+]
+DOCUMENTS = [
+    *[
+        Document(identifier, text, title, fields={"year": 2010 + place, "kind": "note" if place % 2 else "letter", "tags": ["a", f"t{place}"]})
+        for place, (identifier, title, text) in enumerate(PLAIN)
+    ],
+    *HOSTILE,
+]
+
+
+@contextlib.contextmanager
+def serving(*words: str, token: str | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Runs ``lexite serve`` in a process of its own; gives its address, and the process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PYTHONUNBUFFERED": "1"}
+    environment |= {"LEXITE_TOKEN": token} if token else {}
+    command = [sys.executable, "-m", "lexite", "serve", *words, "--port", "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            assert line.startswith("Open http"), line + process.stderr.read()
+            yield line.split()[1], process
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
