@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from helpers_server import DOCUMENTS
+
 from lexite import Searcher
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def client_of() -> Iterator[Callable[..., TestClient]]:
 
     with ExitStack() as stack:
 
-        def make(path: Path, *, static: bool = True, writable: bool = False, token: str | None = None, **config: Any) -> TestClient:
+        def make(
+            path: Path, *, static: bool = True, writable: bool = False, token: str | None = None, **config: Any
+        ) -> TestClient:
             app = create_app(
                 {"notes": Searcher.open(path, static=static)},
                 ServerConfig(**config),

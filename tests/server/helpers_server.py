@@ -17,13 +17,25 @@ MARKUP = "<img src=x onerror=\"document.title='owned'\">milk"
 SCRIPT = "</script><script>document.title='owned'</script> the cow"
 BIDI = "milk \u202egnp.exe\u202c \u2066cow\u2069\x07"
 HOSTILE = [
-    Document("h1", "The cow gives milk. <b>bold</b> <script>document.title='owned'</script> milk", MARKUP, fields={"year": 2001, "kind": MARKUP}),
-    Document("h2", "Milk of the cow: javascript:alert(1) and more milk of cows.", SCRIPT, fields={"year": 2002, "kind": "note"}),
+    Document(
+        "h1",
+        "The cow gives milk. <b>bold</b> <script>document.title='owned'</script> milk",
+        MARKUP,
+        fields={"year": 2001, "kind": MARKUP},
+    ),
+    Document(
+        "h2", "Milk of the cow: javascript:alert(1) and more milk of cows.", SCRIPT, fields={"year": 2002, "kind": "note"}
+    ),
     Document("javascript:alert(1)", "Milk of the cow, the milk. \u202eevil\u202c", BIDI, fields={"year": 2003, "kind": "note"}),
 ]
 DOCUMENTS = [
     *[
-        Document(identifier, text, title, fields={"year": 2010 + place, "kind": "note" if place % 2 else "letter", "tags": ["a", f"t{place}"]})
+        Document(
+            identifier,
+            text,
+            title,
+            fields={"year": 2010 + place, "kind": "note" if place % 2 else "letter", "tags": ["a", f"t{place}"]},
+        )
         for place, (identifier, title, text) in enumerate(PLAIN)
     ],
     *HOSTILE,

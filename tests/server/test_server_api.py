@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from helpers_server import MARKUP
+
 from lexite import Searcher
 
 if TYPE_CHECKING:
@@ -165,7 +165,9 @@ def test_a_document_is_read(client: TestClient) -> None:
 
 def test_indexes_health_and_metrics(client: TestClient) -> None:
     (described,) = client.get("/api/v1/indexes").json()
-    assert described["documents"] == 9 and described["fields"]["tags"] == "list" and described["examples"] == ["milk of the cow"]
+    assert (
+        described["documents"] == 9 and described["fields"]["tags"] == "list" and described["examples"] == ["milk of the cow"]
+    )
     assert client.get("/health").json()["status"] == "ok" and client.get("/ready").json()["indexes"] == ["notes"]
     client.post(f"{API}/search", json={"query": "milk"})
     text = client.get("/metrics").text
@@ -199,7 +201,10 @@ def test_what_is_wrong_is_said(client: TestClient, path: str, body: dict[str, An
     assert words in answer.json()["error"]["message"] and "Traceback" not in answer.text
 
 
-@pytest.mark.parametrize("address", ["/api/v1/indexes/nope/concepts/1", "/api/v1/nope", "/page/../app.py", "/page/%2e%2e/app.py", f"{API}/concepts/99999"])
+@pytest.mark.parametrize(
+    "address",
+    ["/api/v1/indexes/nope/concepts/1", "/api/v1/nope", "/page/../app.py", "/page/%2e%2e/app.py", f"{API}/concepts/99999"],
+)
 def test_what_is_not_there(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "not_found"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from helpers_server import TOKEN
+
 from lexite import BM25Index, Document, Searcher
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from helpers_server import TOKEN
+
 from lexite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ def test_answers_carry_headers_that_keep_other_pages_out(client: TestClient) -> 
 
 
 def test_only_named_origins_may_call(client: TestClient, client_of: ClientOf, served_index: Path) -> None:
-    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    asked = {
+        "Origin": "https://example.org",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
     assert client.options(f"{API}/search", headers=asked).status_code == 405
     allowed = client_of(served_index, allow_origin=("https://example.org",))
     assert allowed.options(f"{API}/search", headers=asked).headers["access-control-allow-origin"] == "https://example.org"
@@ -61,9 +65,16 @@ def test_broken_bodies_are_refused_in_words(client: TestClient, content: bytes) 
 
 
 def test_half_a_character_is_no_fault(client: TestClient) -> None:
-    answer = client.post(f"{API}/search", content=b'{"query": "\\ud800 milk", "marks": true}', headers={"Content-Type": "application/json"})
+    answer = client.post(
+        f"{API}/search", content=b'{"query": "\\ud800 milk", "marks": true}', headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 200 and answer.json()["query"] == "? milk"
-    assert client.post(f"{API}/terms", content=b'{"text": "\\ud800 milk"}', headers={"Content-Type": "application/json"}).status_code == 200
+    assert (
+        client.post(
+            f"{API}/terms", content=b'{"text": "\\ud800 milk"}', headers={"Content-Type": "application/json"}
+        ).status_code
+        == 200
+    )
 
 
 def test_work_that_takes_too_long_is_given_up(client_of: ClientOf, served_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +93,9 @@ def test_work_that_takes_too_long_is_given_up(client_of: ClientOf, served_index:
         go_on.set()
 
 
-def test_a_fault_of_the_server_does_not_tell_its_paths(client_of: ClientOf, served_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_server_does_not_tell_its_paths(
+    client_of: ClientOf, served_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lexite.errors import IndexFormatError
     from lexite.server.asking import Asker
 
@@ -106,7 +119,9 @@ def test_a_fault_of_the_server_does_not_tell_its_paths(client_of: ClientOf, serv
         ({"allow_origin": ("*",)}, None, False, "no origin"),
     ],
 )
-def test_what_would_leave_documents_open_is_refused(options: dict[str, Any], token: str | None, writable: bool, words: str) -> None:
+def test_what_would_leave_documents_open_is_refused(
+    options: dict[str, Any], token: str | None, writable: bool, words: str
+) -> None:
     from lexite.server.config import ServerConfig
 
     with pytest.raises(ConfigError, match=words):
@@ -116,7 +131,13 @@ def test_what_would_leave_documents_open_is_refused(options: dict[str, Any], tok
 def test_reading_is_guarded_where_other_machines_reach_it(client_of: ClientOf, served_index: Path) -> None:
     guarded = client_of(served_index, host="0.0.0.0", token=TOKEN)
     right = {"Authorization": f"Bearer {TOKEN}"}
-    for wrong in ({}, {"Authorization": "Bearer "}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": "Bearer \xe9"}):
+    for wrong in (
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": "Bearer \xe9"},
+    ):
         for address in ("/api/v1/indexes", f"{API}/concepts/1", f"{API}/documents?id=d1", "/metrics"):
             answer = guarded.get(address, headers={key: value.encode("latin-1") for key, value in wrong.items()})  # type: ignore[arg-type]
             assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"

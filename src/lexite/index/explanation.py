@@ -11,6 +11,7 @@ import numpy as np
 
 from lexite.index.scorer import Scorer
 from lexite.scoring.config import BM25Config
+from lexite.scoring.formula import coverage
 from lexite.scoring.rows import Rows
 from lexite.wording import counted, escaped, one_line
 
@@ -121,8 +122,8 @@ def explain_document(scorer: Scorer, query: Rows, passage: int, scoring: BM25Con
         word: the literal word of a term.
     """
     facts = scorer.facts(query, passage, scoring)
-    parts = facts.query_weights * facts.worth
-    scores = parts.astype(np.float32) * facts.saturation
+    factors = (facts.query_weights * facts.worth).astype(np.float32)
+    scores = factors * facts.saturation
     total = np.add.accumulate(scores, dtype=np.float32)[-1] if len(scores) else np.float32(0.0)
     order = np.argsort(-scores, kind="stable")
     terms = []
@@ -153,7 +154,7 @@ def explain_document(scorer: Scorer, query: Rows, passage: int, scoring: BM25Con
         facts.length,
         facts.average_length,
         facts.norm,
-        float(scorer.coverage(query, np.array([passage]), scoring)[0]),
+        coverage(factors, scorer.factors(query, scoring)),
         tuple(terms),
         math.fsum([score, *(-term.score for term in terms)]),
     )

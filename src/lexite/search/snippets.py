@@ -57,6 +57,14 @@ def _pieces(text: str, characters: int) -> Iterator[Passage]:
     """The sentences of a text; those of more than ``characters`` in parts."""
     start, marks = 0, _marks(text)
     for end, following in [*((match.start(), match.end()) for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
+        sentence = text[start:end]
+        short = " ".join(sentence.split())
+        if len(short) <= characters:
+            if short:
+                begin = start + len(sentence) - len(sentence.lstrip())
+                yield Passage(short, begin, start + len(sentence.rstrip()))
+            start = following
+            continue
         piece: Passage | None = None
         for word in _words(text, start, end, characters, marks):
             if piece is None:

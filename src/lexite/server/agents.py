@@ -41,7 +41,7 @@ def agent_server(served: ServedIndex, asker: Asker | None = None) -> MCPServer:
     from mcp.server.mcpserver.exceptions import ToolError
 
     asker = asker or Asker()
-    server: Any = MCPServer(name=f"lexite {served.name}", version=__version__, instructions=INSTRUCTIONS)
+    server = MCPServer(name=f"lexite {served.name}", version=__version__, instructions=INSTRUCTIONS)
 
     def asked(function: Any, *arguments: Any) -> dict[str, Any]:
         try:
@@ -88,4 +88,4 @@ def agent_server(served: ServedIndex, asker: Asker | None = None) -> MCPServer:
         """Takes a text apart into tokens and the concepts that each of them stands for."""
         return asked(asker.terms, TermsRequest(text=text))
 
-    return server  # type: ignore[no-any-return]
+    return server

@@ -102,8 +102,9 @@ def listen(config: ServerConfig) -> socket.socket:
     try:
         return socket.create_server((config.host, config.port), family=family, backlog=256)
     except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise StorageError(
-            f"The server cannot listen at {config.host} port {config.port}: {error.strerror or error}. Choose another --port."
+            f"The server cannot listen at {config.host} port {config.port}: {why}. Choose another --port."
         ) from error
 
 

@@ -14,15 +14,12 @@ from lexite.config import from_dict
 from lexite.errors import ArgumentError
 from lexite.index.field_types import json_value
 from lexite.index.side_data import VECTORS
+from lexite.ranking.hits import Hit
 from lexite.scoring.config import scoring_of
 from lexite.scoring.rows import CSRRows
-from lexite.ranking.hits import Hit
-from lexite.search.answering import answered
+from lexite.search.answering import FIELD_OPTIONS, answered
 from lexite.search.operators import missing_words
 from lexite.search.presets import preset_of
-from lexite.search.results import SearchHit, describe_hits
-from lexite.search.snippets import Weighing, snippets
-from lexite.search.queries import static_queries_of
 from lexite.search.strategies import STRATEGIES
 from lexite.search.strategies.dense_scores import exhaustive_rankings
 from lexite.search.strategies.hybrid import EXHAUSTIVE_LIMIT
@@ -30,7 +27,8 @@ from lexite.search.strategies.newcomers import allowed_documents
 from lexite.search.strategy import Answer
 from lexite.server.errors import NotFound
 from lexite.server.schemas import Json, Limits, RankingsRequest, Stage, Steering, System, TermsRequest, Way
-from lexite.server.tokens import marks_of, tokens_of
+from lexite.server.showing import described, example_json, hit_json, query_concepts
+from lexite.server.tokens import tokens_of
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
 
@@ -41,11 +39,8 @@ if TYPE_CHECKING:
     from lexite.search.strategy import Strategy
     from lexite.server.indexes import Snapshot
 
-PARTS = 8
-"""Terms of a hit that are told apart; what others add is one sum."""
 MOST_CANDIDATES = 500
 RESCORED = 50
-EXAMPLE_CHARACTERS = 240
 TITLE_CHARACTERS = 300
 
 
@@ -77,7 +72,7 @@ class Asker:
         searcher, answer = _answered(snapshot, queries, asked)
         replies = []
         for number, query in enumerate(answer.queries):
-            hits = _described(searcher, query, answer, answer.rankings[number], asked.snippets)
+            hits = described(searcher, query, answer, answer.rankings[number], asked.snippets)
             reply = self._head(snapshot) | {"query": queries[number], "encoded_by": searcher.queries.kind}
             reply |= {"concepts": query_concepts(snapshot, query, answer.options["scoring"])}
             reply |= {"hits": [hit_json(snapshot, hit, asked.marks) for hit in hits]}
@@ -153,7 +148,7 @@ class Asker:
         concepts = snapshot.concepts
         if not 0 <= number < snapshot.index.n_latents:
             raise NotFound(f"There is no concept {number}; this index has the concepts 0 to {snapshot.index.n_latents - 1}.")
-        examples = [_example_json(snapshot, number, hit, strength) for hit, strength in concepts.examples(number)]
+        examples = [example_json(snapshot, number, hit, strength) for hit, strength in concepts.examples(number)]
         found = {"words": concepts.words(number), "examples": examples, "related": concepts.related(number)}
         return self._head(snapshot) | concepts.facts(number) | found
 
@@ -238,7 +233,7 @@ def _answered(snapshot: Snapshot, queries: Sequence[str], asked: Limits) -> tupl
     if asked.steering.moves:
         first = 1 if stages and getattr(stages[0], "static_first", False) else 0
         stages.insert(first, _steer(asked.steering))
-    limits = {"where": asked.where, "sort": asked.sort, "min_score": asked.min_score, "min_coverage": asked.min_coverage}
+    limits: dict[str, Any] = {name: getattr(asked, name) for name in FIELD_OPTIONS}
     answer = answered(
         searcher.index,
         searcher.queries,
@@ -272,105 +267,6 @@ def _steer(steering: Steering) -> Strategy:
     boost = tuple(f"{each.concept}={each.factor:.6f}" for each in steering.boost)
     made: Strategy = STRATEGIES["steer"](boost=boost, mute=tuple(steering.mute))
     return made
-
-
-def _described(
-    searcher: Searcher, query: EncodedQueries, answer: Answer, hits: Sequence[Hit], with_snippets: bool
-) -> list[SearchHit]:
-    """Hits with passages and terms. The static table chooses passages where there is one, since it is quick."""
-    weigh = None
-    if with_snippets:
-        encoder = answer.encoder or searcher.queries
-        weigh = Weighing(
-            searcher_of_passages(searcher).encode_passages if searcher.index.has_static else encoder.encode_passages
-        )
-    return describe_hits(
-        searcher.index,
-        query,
-        hits,
-        scoring=answer.options["scoring"],
-        label=searcher.label,
-        weighing=weigh,
-        n_terms=None,
-    )
-
-
-def searcher_of_passages(searcher: Searcher) -> Any:
-    """What encodes passages through the static table."""
-    return searcher.queries if searcher.queries.kind == "static" else static_queries_of(searcher.index)
-
-
-def query_concepts(snapshot: Snapshot, query: EncodedQueries, scoring: BM25Config | None) -> list[Json]:
-    """What a query asks for: its concepts and words with the share of each in the best score there could be."""
-    factors = snapshot.index.query_factors(query, scoring=scoring)
-    total = float(factors.data.sum()) or 1.0
-    found = []
-    for place in np.argsort(-factors.data, kind="stable").tolist():
-        term, share = int(factors.indices[place]), round(float(factors.data[place]) / total, 5)
-        if term < snapshot.index.n_latents:
-            known = {"concept": term, "label": snapshot.searcher.label(term), "common": snapshot.concepts.is_common(term)}
-            found.append({"kind": "concept", **known, "share": share})
-        else:
-            found.append({"kind": "word", "word": snapshot.index.word(term), "share": share})
-    return found
-
-
-def hit_json(snapshot: Snapshot, hit: SearchHit, with_marks: bool) -> Json:
-    """A hit as JSON values: the passage with its marks, and the parts of the score."""
-    common = snapshot.concepts.is_common
-    parts: list[Json] = []
-    in_common = others = 0.0
-    for term in hit.terms:
-        if term.word is None and common(term.term):
-            in_common += term.contribution
-        elif len(parts) == PARTS:
-            others += term.contribution
-        elif term.word is None:
-            parts.append({"kind": "concept", "concept": term.term, "label": term.label, "score": round(term.contribution, 5)})
-        else:
-            parts.append({"kind": "word", "word": term.word, "score": round(term.contribution, 5)})
-    parts += [{"kind": "common", "score": round(in_common, 5)}] if in_common else []
-    parts += [{"kind": "others", "score": round(others, 5)}] if others else []
-    passage = hit.passage
-    known = {
-        "rank": hit.rank,
-        "id": hit.id,
-        "score": round(hit.score, 5),
-        "coverage": round(hit.coverage, 5),
-        "title": hit.title,
-        "fields": {name: json_value(value) for name, value in hit.fields.items()},
-        "passage": "" if passage is None else passage.text,
-        "parts": parts,
-    }
-    if passage is not None:
-        known |= {"start": passage.start, "end": passage.end}
-    if with_marks and passage is not None:
-        known["marks"] = _marks(snapshot, passage.text, hit)
-    return known
-
-
-def _marks(snapshot: Snapshot, text: str, hit: SearchHit) -> list[tuple[int, int, int]]:
-    latents = {
-        term.term: term.contribution for term in hit.terms if term.word is None and not snapshot.concepts.is_common(term.term)
-    }
-    words = {term.word: term.contribution for term in hit.terms if term.word is not None}
-    literal = snapshot.index.literal
-    return [tuple(mark) for mark in marks_of(text, latents, words, snapshot.index.static(), literal and literal.words_of)]
-
-
-def _example_json(snapshot: Snapshot, number: int, hit: Hit, strength: str) -> Json:
-    """A document in which a latent fires: the part of its text where it fires most, with marks."""
-    stored, table = snapshot.index.stored(hit.document), snapshot.index.static()
-    start, end = hit.span or (0, len(stored.text))
-    pieces = snippets(stored.text[start:end], EXAMPLE_CHARACTERS)[:64]
-    best = pieces[0].text if pieces else ""
-    if table is not None and len(pieces) > 1:
-        rows = table.encode_rows([piece.text for piece in pieces])
-        owners = np.repeat(np.arange(len(pieces)), np.diff(rows.indptr))
-        weights = np.bincount(owners, weights=np.where(rows.indices == number, rows.data, 0.0), minlength=len(pieces))
-        best = pieces[int(np.argmax(weights))].text
-    marks = [tuple(mark) for mark in marks_of(best, {number: 1.0}, {}, table)]
-    return {"id": stored.id, "title": stored.title, "strength": strength, "passage": best, "marks": marks}
 
 
 def _ranking(snapshot: Snapshot, system: System, asked: RankingsRequest) -> Json:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lexite.terms.static import StaticTable
 
 LOOKED_AT = 200
-"""Documents in which a latent is strongest: its examples come from them, and the latents that it fires with are counted in them."""
+"""Documents in which a latent is strongest: examples come from them, and what it fires with is counted in them."""
 STRONG, FURTHER = 3, (0.5, 0.95)
 """Examples of a latent: so many of the strongest, and those at these places of the documents that are looked at."""
 NEIGHBOURS = 12
@@ -93,7 +93,7 @@ class Concepts:
             return []
         own = slice(columns.bounds[number], columns.bounds[number + 1])
         pieces, weights = columns.pieces[own], columns.weights[own]
-        found = []
+        found: list[dict[str, Any]] = []
         for place in np.argsort(-weights, kind="stable").tolist():
             word = columns.word(int(pieces[place]))
             if word:
@@ -134,7 +134,7 @@ class Concepts:
         lift = together / expected
         gain = np.where(together >= LEAST_TOGETHER, together * np.log(np.maximum(lift, 1e-9)), -np.inf)
         gain[number] = -np.inf
-        found = []
+        found: list[dict[str, Any]] = []
         for each in np.argsort(-gain, kind="stable")[: 4 * NEIGHBOURS].tolist():
             if gain[each] > 0 and not self.is_common(each) and len(found) < NEIGHBOURS:
                 found.append(
@@ -177,7 +177,8 @@ class _Columns:
     def __init__(self, table: StaticTable) -> None:
         rows = table.rows
         order = np.argsort(rows.indices, kind="stable")
-        owners = np.repeat(np.arange(table.n_pieces, dtype=np.int32), np.diff(np.asarray(rows.indptr, dtype=np.int64)))
+        lengths: NDArray[np.int64] = np.diff(np.asarray(rows.indptr, dtype=np.int64))
+        owners = np.repeat(np.arange(table.n_pieces, dtype=np.int32), lengths)
         self.pieces, self.weights = owners[order], rows.data[order]
         counts = np.bincount(rows.indices, minlength=table.n_latents)
         self.bounds = np.concatenate([[0], np.cumsum(counts)])

@@ -1,4 +1,4 @@
-"""What every request passes: the name by which the server is called, the size of its body, time, tokens, and the headers of answers."""
+"""What every request passes: the name of the server, the size of a body and its time; headers of answers; tokens."""
 
 from __future__ import annotations
 

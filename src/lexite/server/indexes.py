@@ -7,7 +7,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -183,7 +183,7 @@ class Indexes(Mapping[str, ServedIndex]):
                     logger.exception("Looking for a newer commit of %s failed.", served.name)
 
 
-def named_indexes(paths: list[Path]) -> dict[str, Path]:
+def named_indexes(paths: Sequence[Path]) -> dict[str, Path]:
     """Names for the folders of indexes: the last part without its ending, in letters, digits, ``-``, ``_`` and ``.``.
 
     Raises:

@@ -24,7 +24,7 @@ class Boost(Request):
     """A concept with a factor."""
 
     concept: str = Field(min_length=1, max_length=200, description="Number of a latent, words of its label, or word:solar.")
-    factor: FiniteFloat = Field(2.0, ge=0, le=100, description="0 mutes it, 1 leaves it, 2 doubles it.")
+    factor: FiniteFloat = Field(default=2.0, ge=0, le=100, description="0 mutes it, 1 leaves it, 2 doubles it.")
 
 
 class Steering(Request):
@@ -58,17 +58,17 @@ class Way(Request):
 class Limits(Way):
     """Which hits are wanted."""
 
-    top_k: int = Field(10, ge=1, description="Hits of each query.")
-    offset: int = Field(0, ge=0, description="Hits that are passed over.")
-    where: str | None = Field(None, max_length=4000, description="Filter over fields, as in SQL: year >= 2020.")
-    sort: str | None = Field(None, max_length=250, description="Field that hits are sorted by: year, or year:desc.")
+    top_k: int = Field(default=10, ge=1, description="Hits of each query.")
+    offset: int = Field(default=0, ge=0, description="Hits that are passed over.")
+    where: str | None = Field(default=None, max_length=4000, description="Filter over fields, as in SQL: year >= 2020.")
+    sort: str | None = Field(default=None, max_length=250, description="Field that hits are sorted by: year, or year:desc.")
     min_score: FiniteFloat | None = None
-    min_coverage: FiniteFloat | None = Field(None, ge=0, le=1)
-    operators: bool = Field(False, description='Whether +word, -word and "a phrase" are operators.')
-    preset: str | None = Field(None, max_length=40, description="A way of searching by name, in place of then.")
+    min_coverage: FiniteFloat | None = Field(default=None, ge=0, le=1)
+    operators: bool = Field(default=False, description='Whether +word, -word and "a phrase" are operators.')
+    preset: str | None = Field(default=None, max_length=40, description="A way of searching by name, in place of then.")
     then: list[Stage] = Field(default_factory=list, max_length=6, description="Second stages, in order.")
-    snippets: bool = Field(True, description="Look for the passage of each hit that matches best.")
-    marks: bool = Field(False, description="Tell which parts of each passage matched.")
+    snippets: bool = Field(default=True, description="Look for the passage of each hit that matches best.")
+    marks: bool = Field(default=False, description="Tell which parts of each passage matched.")
 
 
 class SearchRequest(Limits):
@@ -97,8 +97,8 @@ class RankingsRequest(Request):
     """A query, and the systems whose rankings are wanted."""
 
     query: str
-    top_k: int = Field(10, ge=1)
-    where: str | None = Field(None, max_length=4000)
+    top_k: int = Field(default=10, ge=1)
+    where: str | None = Field(default=None, max_length=4000)
     systems: list[System] = Field(default_factory=lambda: list[System](["words", "dense"]), min_length=1, max_length=2)
 
 
@@ -114,7 +114,7 @@ class DocumentBody(Request):
 
     id: Id
     text: str = ""
-    title: str = Field("", max_length=10_000)
+    title: str = Field(default="", max_length=10_000)
     fields: dict[Annotated[str, Field(max_length=200)], FieldJson] = Field(default_factory=dict, max_length=200)
 
 
@@ -135,7 +135,7 @@ class Problem(BaseModel):
 
     code: str = Field(description="A word for programs, such as bad_request.")
     message: str = Field(description="What was wrong, and what to do.")
-    field: str | None = Field(None, description="Where in the request.")
+    field: str | None = Field(default=None, description="Where in the request.")
 
 
 class ErrorReply(BaseModel):
