@@ -6,8 +6,11 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lexite import Document
 from tiny_collection import DOCUMENTS as PLAIN
@@ -57,3 +60,26 @@ def serving(*words: str, token: str | None = None) -> Iterator[tuple[str, subpro
         finally:
             process.terminate()
             process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def running(app: Any) -> Iterator[str]:
+    """Runs an application under uvicorn in a thread; gives its address."""
+    import uvicorn
+
+    from lexite.server.app import address_of, listen
+    from lexite.server.config import ServerConfig
+
+    with listen(ServerConfig(port=0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert server.started
+        try:
+            yield address_of(listening)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)

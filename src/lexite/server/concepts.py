@@ -27,8 +27,8 @@ STRONG, FURTHER = 3, (0.5, 0.95)
 NEIGHBOURS = 12
 WORDS = 12
 LEAST_TOGETHER = 3
-COMMON_SHARE = 0.3
-"""From this share of the passages on, a latent tells documents apart no better than a stop word does."""
+COMMON_SHARE, ENOUGH_PASSAGES = 0.3, 100
+"""From this share of the passages on, a latent tells documents apart no better than a stop word does, if they are so many."""
 
 
 class Example(NamedTuple):
@@ -150,7 +150,7 @@ class Concepts:
     @functools.cached_property
     def _frequent(self) -> NDArray[np.bool_]:
         frequency: NDArray[np.int64] = self.index.document_frequency[: self.index.n_latents]
-        return frequency > COMMON_SHARE * max(self.index.n_passages, 1)
+        return frequency > COMMON_SHARE * max(self.index.n_passages, ENOUGH_PASSAGES)
 
     @functools.cached_property
     def _function(self) -> Callable[[int], bool]:

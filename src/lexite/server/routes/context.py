@@ -65,22 +65,19 @@ class Context:
         """What a function gives for the snapshot of an index that is the newest now."""
         return await self.work.answer(function, self.served(name).snapshot, *arguments)
 
-    def reading(self) -> Any:
-        """The condition that a request may read."""
+    @property
+    def reading(self) -> list[Any]:
+        """What a request needs to read: nothing, or the token."""
+        return self.changing if self.guards_reading else []
 
-        async def may_read(request: Request, _: Annotated[Any, Depends(SCHEME)]) -> None:
-            if self.guards_reading:
-                self._check_token(request)
+    @property
+    def changing(self) -> list[Any]:
+        """What a request needs to change documents: the token."""
 
-        return Depends(may_read)
-
-    def changing(self) -> Any:
-        """The condition that a request may change documents."""
-
-        async def may_change(request: Request, _: Annotated[Any, Depends(SCHEME)]) -> None:
+        async def has_token(request: Request, _: Annotated[Any, Depends(SCHEME)]) -> None:
             self._check_token(request)
 
-        return Depends(may_change)
+        return [Depends(has_token)]
 
     def _check_token(self, request: Request) -> None:
         given = bearer(request.scope["headers"])

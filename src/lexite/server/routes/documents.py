@@ -22,14 +22,14 @@ def documents(context: Context) -> APIRouter:
     """The route that reads a document, and those that change documents, which are there on a writable server only."""
     router = APIRouter(prefix="/indexes", tags=["documents"])
 
-    @router.get("/{index}/documents", response_model=Reply, responses=failures(404), dependencies=[context.reading()])
+    @router.get("/{index}/documents", response_model=Reply, responses=failures(404), dependencies=context.reading)
     async def document(index: IndexName, id: Annotated[Id, Query()]) -> Response:
         """A document with its text and fields."""
         return reply(await context.asked(index, context.asker.document, id))
 
     if not context.writable:
         return router
-    may_change = [context.changing()]
+    may_change = context.changing
 
     async def changed(index: str, apply: Callable[[Searcher], int]) -> Response:
         served = context.served(index)

@@ -20,7 +20,7 @@ from lexite.server.schemas import (
 
 def searching(context: Context) -> APIRouter:
     """The routes below ``/indexes``."""
-    router = APIRouter(prefix="/indexes", tags=["search"], dependencies=[context.reading()])
+    router = APIRouter(prefix="/indexes", tags=["search"], dependencies=context.reading)
     asker = context.asker
 
     @router.get("", response_model=list[Reply], responses=failures())

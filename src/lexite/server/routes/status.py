@@ -29,7 +29,7 @@ def status(context: Context) -> APIRouter:
 
     @router.get(
         "/metrics",
-        dependencies=[context.reading()],
+        dependencies=context.reading,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **failures()},
         response_class=Response,
     )
