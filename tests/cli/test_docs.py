@@ -21,6 +21,7 @@ from lexite.scoring.config import BM25Config
 from lexite.scoring.words import LiteralConfig
 from lexite.search.limits import HitLimits
 from lexite.search.strategies import STRATEGIES
+from lexite.server.config import ServerConfig
 from lexite.terms.config import SavingConfig, TermsConfig
 from lexite.training.config import TrainingConfig
 
@@ -38,6 +39,7 @@ CONFIGURATIONS = (
     TrainingConfig,
     ObjectiveConfig,
     SavingConfig,
+    ServerConfig,
 )
 
 
