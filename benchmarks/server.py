@@ -1,7 +1,7 @@
 """Load on ``lexite serve``: how long requests take at a steady rate, while documents are added and hostile requests come.
 
 A wrk process opens connections and keeps them busy; its script waits between requests, so that the rate is the one asked for.
-Latency is measured from the moment at which a request was due, so a server that falls behind shows it. See docs/results/server.md.
+wrk measures from when a request is sent, so the rate that was reached is told beside. See docs/results/server.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", help="Documents, as lexite reads them; 57,000 are taken.")
     parser.add_argument("--documents", type=int, default=57_000)
-    parser.add_argument("--encoded", type=int, default=60, help="Documents that the model encodes; the table encodes the others.")
+    parser.add_argument(
+        "--encoded", type=int, default=60, help="Documents that the model encodes; the table encodes the others."
+    )
     parser.add_argument("--work", type=Path, default=None, help="Folder that keeps the index between runs.")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--static-rate", type=int, default=200)
@@ -120,7 +122,7 @@ def serving(*words: str) -> Iterator[str]:
 
 
 LUA = """
--- Each of the connections sends a request every {pause} ms, in turn; a late one is counted from when it was due.
+-- Each of the connections waits {pause} ms between an answer and the next request, half as long or half as long again.
 local bodies = {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
 local headers = {{["Content-Type"] = "application/json"}}
@@ -215,7 +217,8 @@ def adding(path: Path, kind: str) -> Any:
             "path, n = sys.argv[1], 0\ntable = BM25Index.open(path).static()\n"
             "while True:\n"
             "    with BM25Index.writer(path, wait=10) as writer:\n"
-            "        new = [Document(f'new-{time.time_ns()}-{i}', f'New document {i} about tides, bread and light.') for i in range(50)]\n"
+            "        text = 'A new document about tides, bread and light.'\n"
+            "        new = [Document(f'new-{time.time_ns()}-{i}', text) for i in range(50)]\n"
             "        cut = cut_documents(new, writer.passages, writer.field_weights)\n"
             "        writer.add(new, table.encode_rows(cut.encoded_texts), cut)\n        writer.commit()\n"
             "    time.sleep(2)\n"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lexite.server.indexes import Snapshot
 
 MOST_CANDIDATES = 500
-RESCORED = 50
+RESCORED = 30
 TITLE_CHARACTERS = 300
 
 
@@ -96,10 +96,8 @@ class Asker:
         searcher, answer = _answered(snapshot, [query], Limits(top_k=1, steering=way.steering, scoring=way.scoring))
         scoring = answer.options["scoring"]
         explanation = snapshot.index.explain(answer.queries, document, scoring=scoring).labelled(searcher.label)
-        common = snapshot.concepts.is_common
-        terms = [
-            {**dataclasses.asdict(term), "common": term.kind == "latent" and common(term.term)} for term in explanation.terms
-        ]
+        folded = snapshot.concepts.is_folded
+        terms = [{**dataclasses.asdict(term), "common": folded(term.term, term.word)} for term in explanation.terms]
         known = {key: value for key, value in explanation.to_json().items() if key != "terms"}
         shares = [(term["score"], bool(term["common"])) for term in terms]
         return self._head(snapshot) | known | {"common_share": _share_of_common(shares), "terms": terms}

@@ -59,6 +59,10 @@ class Concepts:
         """Whether a latent stands for function words or punctuation, or fires nearly everywhere."""
         return bool(self._frequent[number]) or self._function(number)
 
+    def is_folded(self, term: int, word: str | None) -> bool:
+        """Whether a term is one of the common words of explanations: a common latent, or a function word."""
+        return self.is_common(term) if word is None else word in FUNCTION_WORDS
+
     def facts(self, number: int) -> dict[str, Any]:
         """Label and frequency of a latent, as JSON values."""
         frequency = int(self.index.document_frequency[number])
@@ -175,9 +179,9 @@ class _Columns:
     """The entries of a static table by latent."""
 
     def __init__(self, table: StaticTable) -> None:
-        rows = table.rows
+        rows, bounds = table.rows, np.asarray(table.rows.indptr, dtype=np.int64)
         order = np.argsort(rows.indices, kind="stable")
-        lengths: NDArray[np.int64] = np.diff(np.asarray(rows.indptr, dtype=np.int64))
+        lengths = bounds[1:] - bounds[:-1]
         owners = np.repeat(np.arange(table.n_pieces, dtype=np.int32), lengths)
         self.pieces, self.weights = owners[order], rows.data[order]
         counts = np.bincount(rows.indices, minlength=table.n_latents)
@@ -190,11 +194,19 @@ class _Columns:
         return written if any(letter.isalnum() for letter in written) and not written.startswith(("##", "[", "<")) else ""
 
 
+FUNCTION_WORDS = ENGLISH_STOP_WORDS | frozenset(
+    "about after all also am any because been before being both can could did do does each from had has have he her here him "
+    "his how i its itself just may me might more most must my nor off once only other our out over own per she should so some "
+    "than themselves those through too under until up upon us very we were what when where which while who whom whose why "
+    "would you your".split()
+)
+
+
 def is_function_label(label: str) -> bool:
-    """Whether all that a label names is punctuation or a stop word.
+    """Whether all that a label names is punctuation or a function word.
 
     >>> is_function_label("the, “,”, “.”"), is_function_label("the, cat"), is_function_label("latent 7")
     (True, False, False)
     """
     named = [part.strip().strip("“”").casefold() for part in label.replace("“,”", "“;”").split(",")]
-    return bool(named) and all(word in ENGLISH_STOP_WORDS or not any(letter.isalnum() for letter in word) for word in named)
+    return bool(named) and all(word in FUNCTION_WORDS or not any(letter.isalnum() for letter in word) for word in named)

@@ -55,17 +55,18 @@ def query_concepts(snapshot: Snapshot, query: EncodedQueries, scoring: BM25Confi
             known = {"concept": term, "label": snapshot.searcher.label(term), "common": snapshot.concepts.is_common(term)}
             found.append({"kind": "concept", **known, "share": share})
         else:
-            found.append({"kind": "word", "word": snapshot.index.word(term), "share": share})
+            word = snapshot.index.word(term)
+            found.append({"kind": "word", "word": word, "common": snapshot.concepts.is_folded(term, word), "share": share})
     return found
 
 
 def hit_json(snapshot: Snapshot, hit: SearchHit, with_marks: bool) -> Json:
     """A hit as JSON values: the passage with its marks, and the parts of the score."""
-    common = snapshot.concepts.is_common
+    folded = snapshot.concepts.is_folded
     parts: list[Json] = []
     in_common = others = 0.0
     for term in hit.terms:
-        if term.word is None and common(term.term):
+        if folded(term.term, term.word):
             in_common += term.contribution
         elif len(parts) == PARTS:
             others += term.contribution
@@ -94,10 +95,9 @@ def hit_json(snapshot: Snapshot, hit: SearchHit, with_marks: bool) -> Json:
 
 
 def _marks(snapshot: Snapshot, text: str, hit: SearchHit) -> list[Mark]:
-    latents = {
-        term.term: term.contribution for term in hit.terms if term.word is None and not snapshot.concepts.is_common(term.term)
-    }
-    words = {term.word: term.contribution for term in hit.terms if term.word is not None}
+    plain = [term for term in hit.terms if not snapshot.concepts.is_folded(term.term, term.word)]
+    latents = {term.term: term.contribution for term in plain if term.word is None}
+    words = {term.word: term.contribution for term in plain if term.word is not None}
     literal = snapshot.index.literal
     return marks_of(text, latents, words, snapshot.index.static(), literal and literal.words_of)
 

@@ -63,7 +63,7 @@ function welcome() {
   byId('status').textContent = '';
   const examples = index.examples ?? [];
   fill(byId('welcome'),
-    el('p', { class: 'lead' }, `${count(index.documents)} documents in ${count(index.concepts)} concepts, each with a name.`),
+    el('p', { class: 'lead' }, `${count(index.documents)} documents in ${count(index.concepts)} concepts, each with a label.`),
     el('p', {}, 'Ask, see why each hit was found, and move what the question asks for.'),
     examples.length > 0 && el('ul', { class: 'examples-list', 'aria-label': 'Questions to begin with' }, examples.map((text) => el('li', {}, el('button', { type: 'button', class: 'chip', onclick: () => newQuestion(text) }, foreign(text))))));
   byId('welcome').hidden = false;
