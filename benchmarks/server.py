@@ -98,31 +98,43 @@ def measured(folder: Path, kind: str, rate: int, seconds: int, queries: list[str
     shutil.rmtree(live, ignore_errors=True)
     shutil.copytree(folder / "index", live)
     words = [str(live), *(["--static"] if kind == "static" else ["--writable"])]
-    with serving(*words) as address:
+    with serving(*words) as (address, process):
         load(address, folder, queries, rate, 5)  # what is compiled or read once is not what is measured
+        before, began = cpu_seconds(process), time.monotonic()
+        alone = load(address, folder, queries, rate, seconds)
+        alone["CPU ms a request"] = round(1000 * (cpu_seconds(process) - before) / alone["requests"], 2)
+        alone["cores used"] = round((cpu_seconds(process) - before) / (time.monotonic() - began), 2)
+        bare = load(address, folder, queries, rate, seconds, snippets=False)
         return {
             "rate": rate,
-            "alone": load(address, folder, queries, rate, seconds),
+            "alone": alone,
+            "without snippets": bare,
             "hostile beside": load_beside(address, folder, queries, rate, seconds, hostile),
             "documents added": load_beside(address, folder, queries, rate, seconds, adding(live, kind)),
         }
 
 
+def cpu_seconds(process: int) -> float:
+    """CPU time that a process has used, all threads together."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def serving(*words: str) -> Iterator[str]:
+def serving(*words: str) -> Iterator[tuple[str, int]]:
     environment = {**os.environ, "LEXITE_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "lexite", "-q", "serve", *words, "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            yield line.split()[1]
+            yield line.split()[1], process.pid
         finally:
             process.terminate()
 
 
 LUA = """
--- Each of the connections waits {pause} ms between an answer and the next request, half as long or half as long again.
+-- Each of the connections waits {pause} ms in the mean between an answer and the next request.
 local bodies = {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
 local headers = {{["Content-Type"] = "application/json"}}
@@ -131,7 +143,7 @@ function request()
   at = at % #bodies + 1
   return wrk.format("POST", "{path}", headers, bodies[at])
 end
-function delay() return {pause} end
+function delay() return math.random({half}, {pause} + {half}) end
 function done(summary, latency, requests)
   io.write(string.format("RESULT %d %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,
     summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
@@ -140,15 +152,17 @@ end
 """
 
 
-def load(address: str, folder: Path, queries: list[str], rate: int, seconds: int) -> dict[str, Any]:
-    """Sends requests at a steady rate over 16 connections, and gives percentiles in milliseconds."""
-    connections = 16
+def load(address: str, folder: Path, queries: list[str], rate: int, seconds: int, snippets: bool = True) -> dict[str, Any]:
+    """Sends requests at a steady rate over 32 connections, and gives percentiles in milliseconds."""
+    connections = 32
     bodies = folder / "bodies.jsonl"
-    bodies.write_text("".join(json.dumps({"query": query}) + "\n" for query in queries), encoding="utf-8")
+    bodies.write_text("".join(json.dumps({"query": query, "snippets": snippets}) + "\n" for query in queries), encoding="utf-8")
     script = folder / "load.lua"
     path = "/api/v1/indexes/live/search"
-    pause = 1000 * connections / rate
-    text = LUA.format(pause=round(pause), bodies=bodies, offset=random.Random(SEED).randrange(1000), path=path)
+    pause = 1000 * connections / rate - 5
+    text = LUA.format(
+        pause=round(pause), half=round(pause / 2), bodies=bodies, offset=random.Random(SEED).randrange(1000), path=path
+    )
     script.write_text(text, encoding="utf-8")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), address]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,9 @@ def serve_verb(
         raise WrongUsage("Documents are encoded by the model, which --static leaves out. Leave one of them out.")
     server.check(token, writable=writable)
     need_server()
+    if static:  # a static query is too small to be shared among threads: sharing costs more than it brings
+        os.environ.setdefault("LEXITE_THREADS", "1")
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from lexite.cli.demo import QUESTIONS
     from lexite.server.app import address_of, create_app, listen, run
 

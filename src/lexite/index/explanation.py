@@ -126,26 +126,22 @@ def explain_document(scorer: Scorer, query: Rows, passage: int, scoring: BM25Con
     scores = factors * facts.saturation
     total = np.add.accumulate(scores, dtype=np.float32)[-1] if len(scores) else np.float32(0.0)
     order = np.argsort(-scores, kind="stable")
+    columns = (
+        facts.terms,
+        facts.document_frequency,
+        facts.idf,
+        facts.worth,
+        facts.query_weights,
+        facts.weights,
+        facts.tf,
+        facts.saturation,
+        scores,
+    )
     terms = []
-    for place in order.tolist():
-        term = int(facts.terms[place])
+    for term, *numbers in zip(*(column[order].tolist() for column in columns), strict=True):
         literal = None if term < scorer.n_latents else word(term)
-        terms.append(
-            ExplainedTerm(
-                term,
-                "latent" if literal is None else "word",
-                f"latent {term}" if literal is None else f'"{literal}"',
-                literal,
-                int(facts.document_frequency[place]),
-                float(facts.idf[place]),
-                float(facts.worth[place]),
-                float(facts.query_weights[place]),
-                float(facts.weights[place]),
-                float(facts.tf[place]),
-                float(facts.saturation[place]),
-                float(scores[place]),
-            )
-        )
+        label = f"latent {term}" if literal is None else f'"{literal}"'
+        terms.append(ExplainedTerm(term, "latent" if literal is None else "word", label, literal, *numbers))
     score = float(total)
     return Explanation(
         facts.id,

@@ -27,7 +27,7 @@ class ServerConfig:
         max_queries: queries of one request.
         seconds: after which a request is given up.
         waiting: requests that are worked on or wait at the same time; further ones are refused.
-        threads: requests that are worked on at the same time.
+        threads: searches that are worked on at the same time.
         refresh: seconds between two looks for a newer commit of an index.
     """
 
@@ -42,7 +42,7 @@ class ServerConfig:
     max_queries: int = option(64, "Queries of one request.", minimum=1)
     seconds: float = option(30.0, "Seconds after which a request is given up.", minimum=0.1, maximum=3600.0)
     waiting: int = option(64, "Requests that are worked on or wait at the same time.", minimum=1)
-    threads: int = option(2, "Requests that are worked on at the same time.", minimum=1, maximum=64)
+    threads: int = option(1, "Searches that are worked on at the same time.", minimum=1, maximum=64)
     refresh: float = option(1.0, "Seconds between two looks for a newer commit of an index.", minimum=0.05, maximum=3600.0)
 
     @property

@@ -1,4 +1,8 @@
-"""Runs what takes long beside the event loop: a few at a time, some waiting, none for ever."""
+"""Runs what takes long beside the event loop: a few at a time, some waiting, none for ever.
+
+Searches, other looks and changes have threads of their own, so that a search does not wait for a concept page or for a document
+that is encoded. Python runs one thread at a time: where queries are static, a second thread for searches makes both slower.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,29 @@ class Work:
     """Threads for requests.
 
     Args:
-        threads: requests that are worked on at the same time. Changes have one thread of their own.
+        threads: searches that are worked on at the same time. Other looks have one thread, and so have changes.
         waiting: requests that are worked on or wait; one more is refused.
         seconds: after which a request is given up. Its thread goes on to the end, and counts until then.
     """
 
     def __init__(self, threads: int, waiting: int, seconds: float) -> None:
-        self._answers = ThreadPoolExecutor(threads, "lexite-answer")
+        self._searches = ThreadPoolExecutor(threads, "lexite-search")
+        self._looks = ThreadPoolExecutor(1, "lexite-look")
         self._changes = ThreadPoolExecutor(1, "lexite-change")
         self._waiting, self._seconds = waiting, seconds
         self._now = 0
 
-    async def answer(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function gives.
+    async def search(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives that searches.
 
         Raises:
             Refused: too many requests wait, or the time is over.
         """
-        return await self._run(self._answers, function, *arguments)
+        return await self._run(self._searches, function, *arguments)
+
+    async def look(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives that looks at something else; raises as :meth:`search`."""
+        return await self._run(self._looks, function, *arguments)
 
     async def change(self, function: Callable[..., T], *arguments: Any) -> T:
         """What a function gives that changes documents; such functions run one after the other."""
@@ -58,5 +67,6 @@ class Work:
 
     def close(self) -> None:
         """Waits for what is worked on, and ends the threads."""
-        self._answers.shutdown(wait=True, cancel_futures=True)
+        self._searches.shutdown(wait=True, cancel_futures=True)
+        self._looks.shutdown(wait=True, cancel_futures=True)
         self._changes.shutdown(wait=True, cancel_futures=False)

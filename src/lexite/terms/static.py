@@ -143,7 +143,7 @@ class StaticTable:
             if not isinstance(text, str):
                 raise ArgumentError(f"Text {number} is a {type(text).__name__}, not a string.")
         readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
-        encoded = self._split.encode_batch(readable, add_special_tokens=self.special_tokens)
+        encoded = self._split.encode_batch_fast(readable, add_special_tokens=self.special_tokens)  # without places
         ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
         ids = [one[one < self.n_pieces] for one in ids]
         rows, indptr = self.rows, np.asarray(self.rows.indptr, dtype=np.int64)

@@ -61,9 +61,13 @@ class Context:
             raise NotFound(f"There is no index '{name[:100]}'. There are: {', '.join(self.indexes)}.")
         return found
 
+    async def searched(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a search gives for the snapshot of an index that is the newest now."""
+        return await self.work.search(function, self.served(name).snapshot, *arguments)
+
     async def asked(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function gives for the snapshot of an index that is the newest now."""
-        return await self.work.answer(function, self.served(name).snapshot, *arguments)
+        """The same of anything else that is asked."""
+        return await self.work.look(function, self.served(name).snapshot, *arguments)
 
     @property
     def reading(self) -> list[Any]:

@@ -32,13 +32,13 @@ def searching(context: Context) -> APIRouter:
     @router.post("/{index}/search", response_model=Reply, responses=failures(404, 501))
     async def search(index: IndexName, request: SearchRequest) -> Response:
         """The best documents for a question, with passages, and the parts of each score."""
-        found = await context.asked(index, asker.search, [request.query], request, request.facets)
+        found = await context.searched(index, asker.search, [request.query], request, request.facets)
         return reply(found[0])
 
     @router.post("/{index}/search-many", response_model=list[Reply], responses=failures(404, 501))
     async def search_many(index: IndexName, request: SearchManyRequest) -> Response:
         """The same for several questions."""
-        return reply(await context.asked(index, asker.search, request.queries, request))
+        return reply(await context.searched(index, asker.search, request.queries, request))
 
     @router.post("/{index}/explain", response_model=Reply, responses=failures(404))
     async def explain(index: IndexName, request: ExplainRequest) -> Response:
