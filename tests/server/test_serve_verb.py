@@ -62,13 +62,15 @@ def test_an_address_that_is_taken_is_said(served_index: Path, capsys: pytest.Cap
 
 
 @pytest.mark.slow
-def test_agents_ask_through_mcp(served_index: Path) -> None:
+def test_agents_ask_through_mcp_without_a_web_framework(served_index: Path, tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="needs the extra 'mcp'")
     import anyio
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['fastapi'] = None\n", encoding="utf-8")
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2] / "src")])
+    environment = {**os.environ, "PYTHONPATH": paths}
     parameters = StdioServerParameters(
         command=sys.executable, args=["-m", "lexite", "mcp", str(served_index), "--static"], env=environment
     )

@@ -25,7 +25,7 @@ from lexite.search.strategies.dense_scores import exhaustive_rankings
 from lexite.search.strategies.hybrid import EXHAUSTIVE_LIMIT
 from lexite.search.strategies.newcomers import allowed_documents
 from lexite.search.strategy import Answer
-from lexite.server.errors import NotFound
+from lexite.server.refusals import NotFound
 from lexite.server.schemas import Json, Limits, RankingsRequest, Stage, Steering, System, TermsRequest, Way
 from lexite.server.showing import described, example_json, hit_json, query_concepts
 from lexite.server.tokens import tokens_of

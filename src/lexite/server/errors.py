@@ -21,6 +21,7 @@ from lexite.errors import (
     QueryError,
     StorageError,
 )
+from lexite.server.refusals import Conflict, NotFound, Refused
 from lexite.wording import one_line
 
 logger = logging.getLogger("lexite")
@@ -51,28 +52,6 @@ _STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
     (FilterError, 400),
     (QueryError, 400),
 )
-
-
-class NotFound(CorpusError):
-    """What a request names is not there."""
-
-
-class Conflict(CorpusError):
-    """What a request would make is there already."""
-
-
-class Refused(LexiteError):
-    """A request that is not worked on.
-
-    Args:
-        status: of the answer.
-        message: why, and what to do.
-        headers: of the answer.
-    """
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, dict(headers or {})
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

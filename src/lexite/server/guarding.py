@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from lexite.server.config import ServerConfig
-from lexite.server.errors import Refused, told
+from lexite.server.errors import told
 from lexite.server.metrics import Metrics
+from lexite.server.refusals import Refused
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lexite.server.errors import Refused
+from lexite.server.refusals import Refused
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
 from lexite.server.asking import Asker
-from lexite.server.errors import NotFound, Refused
 from lexite.server.guarding import bearer, same_token
 from lexite.server.indexes import Indexes, ServedIndex
 from lexite.server.metrics import Metrics
+from lexite.server.refusals import NotFound, Refused
 from lexite.server.schemas import ErrorReply
 from lexite.server.working import Work
 

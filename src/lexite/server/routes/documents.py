@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Response
 from lexite.corpus.records import Document
 from lexite.search import Searcher
 from lexite.server.asking import unknown_document
-from lexite.server.errors import Conflict, reply
+from lexite.server.errors import reply
+from lexite.server.refusals import Conflict
 from lexite.server.routes.context import Context, IndexName, failures
 from lexite.server.schemas import Counted, DeleteRequest, DocumentBody, DocumentsRequest, Id, Reply
 
