@@ -122,13 +122,13 @@ def cpu_seconds(process: int) -> float:
 
 @contextmanager
 def serving(*words: str) -> Iterator[tuple[str, int]]:
-    environment = {**os.environ, "LEXITE_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "lexite", "-q", "serve", *words, "--port", "0"]
+    environment = {**os.environ, "LEXITE_TOKEN": TOKEN}
+    command = [sys.executable, "-m", "lexite", "-q", "serve", *words, "--port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            yield line.split()[1], process.pid
+            yield json.loads(line)["address"], process.pid
         finally:
             process.terminate()
 

@@ -5,6 +5,7 @@ It needs playwright and Debian's Chromium. Run it from the root of the repositor
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,10 @@ ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
 
 def main() -> None:
     """Writes ``page.png`` beside this file."""
-    command = [sys.executable, "-m", "lexite", "-q", "serve", "--demo", "--port", "0"]
+    command = [sys.executable, "-m", "lexite", "-q", "serve", "--demo", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        address = server.stdout.readline().split()[1]
+        address = json.loads(server.stdout.readline())["address"]
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -48,15 +49,15 @@ DOCUMENTS = [
 @contextlib.contextmanager
 def serving(*words: str, token: str | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Runs ``lexite serve`` in a process of its own; gives its address, and the process."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     environment |= {"LEXITE_TOKEN": token} if token else {}
-    command = [sys.executable, "-m", "lexite", "serve", *words, "--port", "0"]
+    command = [sys.executable, "-m", "lexite", "serve", *words, "--port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stderr is not None
             line = process.stdout.readline()
-            assert line.startswith("Open http"), line + process.stderr.read()
-            yield line.split()[1], process
+            assert line.startswith('{"address"'), line + process.stderr.read()
+            yield json.loads(line)["address"], process
         finally:
             process.terminate()
             process.wait(timeout=20)

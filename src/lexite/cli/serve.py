@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexite.backbone.config import BackboneConfig
-from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, load_vocabulary
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, JsonFlag, load_vocabulary
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, say
+from lexite.cli.output import WrongUsage, print_json, say
 from lexite.config import Overrides
 from lexite.errors import MissingExtraError
 from lexite.server.config import ServerConfig
@@ -56,6 +57,7 @@ def serve_verb(
         str | None,
         typer.Option("--vocabulary", help="Where the vocabulary of the indexes is, if it was moved.", metavar="NAME"),
     ] = None,
+    as_json: JsonFlag = False,
     server: ServerConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
@@ -85,7 +87,16 @@ def serve_verb(
         app = create_app(searchers, server, token=token, writable=writable, examples={DEMO: QUESTIONS[:6]} if demo else {})
         for name, searcher in searchers.items():
             logger.info("%s: %r", name, searcher)
-        run(app, listening, lambda: say(f"Open {address_of(listening)} in a browser. Ctrl-C ends."))
+        run(app, listening, lambda: _announce(address_of(listening), list(searchers), as_json))
+
+
+def _announce(address: str, names: list[str], as_json: bool) -> None:
+    """Tells where the server answers, at once, also to whoever reads it from a pipe."""
+    if as_json:
+        print_json({"address": address, "indexes": names})
+    else:
+        say(f"Open {address} in a browser. Ctrl-C ends.")
+    sys.stdout.flush()
 
 
 def opened(
