@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 from lexite.errors import ModelError
+from lexite.files import atomic_write, storage_errors
 
+LABELS_NAME = "labels.gz"
 LABELS_BEGIN = ',\n "labels": [\n'
 LABELS_END = "\n ]\n}\n"
 
@@ -74,3 +78,27 @@ def split_labels(text: str, path: Path) -> tuple[str, LabelLines] | None:
     if not all(line.startswith("[") and line.endswith("]") for line in lines):
         return None
     return f"{head}\n}}", LabelLines(lines, path)
+
+
+def write_labels(folder: Path, labels: Sequence[tuple[str, ...]]) -> None:
+    """Writes labels into a folder, one a line, compressed."""
+    lines = "\n".join(json.dumps(list(words), ensure_ascii=False, separators=(",", ":")) for words in labels)
+    with atomic_write(folder / LABELS_NAME) as file:
+        file.write(gzip.compress(lines.encode(), mtime=0))
+
+
+def read_labels(path: Path) -> LabelLines:
+    """Reads the labels that :func:`write_labels` wrote, each when it is asked for.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    if not path.exists():
+        raise ModelError(f"{path} does not exist. Copy the whole folder again.")
+    with storage_errors(path):
+        written = path.read_bytes()
+    try:
+        lines = gzip.decompress(written).decode()
+    except (OSError, EOFError, ValueError, zlib.error) as problem:
+        raise ModelError(f"{path} is damaged and cannot be read: {problem}.") from problem
+    return LabelLines(lines.split("\n") if lines else [], path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from lexite.errors import ModelError
 from lexite.files import atomic_write, parse_json, read_json, read_text, storage_errors
-from lexite.terms.label_lines import LABELS_BEGIN, LABELS_END, split_labels
+from lexite.scoring.formula import inverse_document_frequency
+from lexite.terms.descriptions import Context, Descriptions, shown_examples
+from lexite.terms.label_lines import LABELS_NAME, LabelLines, read_labels, split_labels, write_labels
 
 JSON_NAME = "vocabulary.json"
 ARRAYS_NAME = "vocabulary.safetensors"
 FORMAT = "lexite-terms"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # version 1 has the labels in the JSON file and no descriptions
 WORDS_SHOWN = 3
 
 
@@ -36,8 +39,10 @@ class Vocabulary:
         n_tokens: tokens in the sample (special and prompt tokens as the backbone's configuration says).
         k: latents kept per token when it was measured.
         labels: for each latent up to five words, the best first, as :class:`lexite.terms.labels.LabelCounter` defines them;
-            empty for a latent that did not fire.
+            empty for a latent that did not fire. Of latents that are described, a trusted name comes first, and where there is
+            none, these are examples of its use.
         source: what the sample was, for people.
+        described: kinds, trust, relatives and examples of the latents, where it was labelled (``lexite label``).
 
     >>> some = Vocabulary(np.array([1, 0]), np.array([3, 0]), 4, 12, 1, (("river", "bank"), ()), "four notes")
     >>> some.document_frequency.tolist(), some.label(0), some.label(1)
@@ -51,9 +56,11 @@ class Vocabulary:
     k: int
     labels: Sequence[tuple[str, ...]]
     source: str = ""
+    described: Descriptions | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.document_counts), len(self.token_counts), len(self.labels)}
+        sizes |= set() if self.described is None else {len(self.described.kinds)}
         if len(sizes) > 1:
             raise ModelError("The counts and the labels of a vocabulary are of different lengths.")
 
@@ -95,28 +102,71 @@ class Vocabulary:
             raise ModelError(f"An order of latents holds numbers from 0 to {n_latents - 1}.")
         terms = np.concatenate([np.asarray(order, dtype=np.int64) + sign * n_latents for sign in range(terms_per_latent)])
         labels = tuple(self.labels[term] for term in terms)
-        return replace(self, document_counts=self.document_counts[terms], token_counts=self.token_counts[terms], labels=labels)
+        described = None if self.described is None else self.described.reordered(terms)
+        counts = {"document_counts": self.document_counts[terms], "token_counts": self.token_counts[terms]}
+        return replace(self, labels=labels, described=described, **counts)
 
     def prefix(self, n_latents: int, terms_per_latent: int = 1) -> Vocabulary:
         """The statistics of the first latents alone; see :meth:`reordered`."""
         return self.reordered(np.arange(n_latents), terms_per_latent)
 
     def label(self, term: int, words: int = WORDS_SHOWN) -> str:
-        """A short label for people: the best words of a term, or its number when it has none.
+        """A short label for people: the name of a term, or examples of its use where no name can be trusted.
+
+        Where the vocabulary was not labelled, it is the best words of the term, or its number when it has none.
 
         Args:
             term: number of the latent.
-            words: how many words at most; five are known.
+            words: how many words at most of a term without description; five are known.
 
         Raises:
             ModelError: there is no such term.
         """
         if not 0 <= term < self.n_latents:
             raise ModelError(f"There is no term {term}; this vocabulary has {self.n_latents}, counted from 0.")
-        return ", ".join(_readable(word) for word in self.labels[term][:words]) or f"latent {term}"
+        known = self.labels[term]
+        if not known:
+            return f"latent {term}"
+        if self.described is None:
+            return ", ".join(_readable(word) for word in known[:words])
+        return known[0] if self.described.trusted(term) else shown_examples(known)
+
+    def kind(self, term: int) -> str:
+        """The kind of a term: lexical, narrow, broad, function, unclear or dead; empty where it was not labelled."""
+        return "" if self.described is None else self.described.kind(term)
+
+    def about(self, term: int) -> TermDescription:
+        """All that is known of a term.
+
+        Args:
+            term: number of the latent.
+
+        Raises:
+            ModelError: there is no such term, or its examples are damaged.
+        """
+        label, described = self.label(term), self.described
+        n, known = self.n_documents, int(self.document_counts[term])
+        trusted = described is not None and described.trusted(term)
+        measured = None if described is None or np.isnan(described.trust[term]) else round(float(described.trust[term]), 3)
+        return TermDescription(
+            term,
+            label,
+            self.labels[term][0] if trusted else "",
+            self.kind(term),
+            measured,
+            trusted,
+            tuple(self.labels[term]),
+            known,
+            n,
+            float(inverse_document_frequency(n, np.array([known]), "lucene")[0]) if n else 0.0,
+            known / max(int(self.document_counts.sum()), 1),
+            () if described is None else tuple(int(other) for other in described.related[term] if other >= 0),
+            () if described is None else described.contexts[term],
+        )
 
     def summary(self) -> dict[str, Any]:
         """What it was measured on and a few figures, as JSON values: used latents and average terms per document."""
+        labelled = {} if self.described is None else {"labelled_on": dict(self.described.made)}
         return {
             "n_documents": self.n_documents,
             "n_tokens": self.n_tokens,
@@ -124,10 +174,14 @@ class Vocabulary:
             "source": self.source,
             "latents_used": self.n_used,
             "terms_per_document": round(float(self.document_counts.sum()) / max(self.n_documents, 1), 2),
+            **labelled,
         }
 
     def save(self, folder: str | Path) -> list[str]:
-        """Writes ``vocabulary.json`` (labels) and ``vocabulary.safetensors`` (counts) into a folder that exists.
+        """Writes a vocabulary into a folder that exists.
+
+        ``vocabulary.json`` says what it was measured on, ``labels.gz`` has the labels, ``vocabulary.safetensors`` the counts,
+        kinds, trust and relatives, and ``contexts.bz2`` the examples.
 
         Returns:
             The names of the files.
@@ -137,15 +191,19 @@ class Vocabulary:
         """
         from safetensors.numpy import save
 
+        where = Path(folder)
         head = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **self.summary()}, indent=1, ensure_ascii=False)
-        labels = ",\n".join(json.dumps(list(words), ensure_ascii=False, separators=(",", ":")) for words in self.labels)
-        with atomic_write(Path(folder) / JSON_NAME, "w") as file:  # one label a line, so that differences can be read
-            file.write(f"{head[:-2]}{LABELS_BEGIN}{labels}{LABELS_END}")
+        with atomic_write(where / JSON_NAME, "w") as file:
+            file.write(f"{head}\n")
+        write_labels(where, self.labels)
         arrays = {"document_counts": self.document_counts, "token_counts": self.token_counts}
         smallest = {name: np.ascontiguousarray(counts, dtype=_integer_type(counts)) for name, counts in arrays.items()}
-        with atomic_write(Path(folder) / ARRAYS_NAME) as file, storage_errors(folder):
+        if self.described is not None:
+            smallest.update(self.described.arrays())
+        with atomic_write(where / ARRAYS_NAME) as file, storage_errors(folder):
             file.write(save(smallest, metadata={"format_version": str(FORMAT_VERSION)}))
-        return [JSON_NAME, ARRAYS_NAME]
+        beside = [] if self.described is None else [self.described.save_contexts(where)]
+        return [JSON_NAME, ARRAYS_NAME, LABELS_NAME, *beside]
 
     @classmethod
     def load(cls, folder: str | Path) -> Vocabulary:
@@ -155,12 +213,16 @@ class Vocabulary:
             ModelError: a file is missing, damaged, or of a newer format.
         """
         where = Path(folder) / JSON_NAME
+        named = Path(folder) / LABELS_NAME
         parted = split_labels(read_text(where), where)
         values = parse_json(parted[0], where) if parted else read_json(where)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ModelError(f"{where} does not hold the labels of a vocabulary.")
-        if values.get("format_version") != FORMAT_VERSION:
-            raise ModelError(f"{where} has format version {values.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
+        if values.get("format_version") not in READABLE_VERSIONS:
+            raise ModelError(
+                f"{where} has format version {values.get('format_version')}; this lexite reads {FORMAT_VERSION}. "
+                "Install a newer lexite."
+            )
         arrays = _read_arrays(Path(folder) / ARRAYS_NAME)
         try:
             return cls(
@@ -169,11 +231,60 @@ class Vocabulary:
                 int(values["n_documents"]),
                 int(values["n_tokens"]),
                 int(values["k"]),
-                parted[1] if parted else tuple(tuple(str(word) for word in words) for words in values["labels"]),
+                _labels(values, parted, named),
                 str(values["source"]),
+                Descriptions.load(Path(folder), arrays, values.get("labelled_on", {})),
             )
         except (KeyError, TypeError, ValueError) as problem:
             raise ModelError(f"{where} or {ARRAYS_NAME} beside it is damaged: {problem!r}.") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class TermDescription:
+    """All that is known of a term.
+
+    Attributes:
+        term: number of the latent.
+        label: what it is shown as: its name, or examples of its use.
+        name: its name; empty where none can be trusted.
+        kind: lexical, narrow, broad, function, unclear or dead; empty where the vocabulary was not labelled.
+        trust: from 0 to 1, how well the name alone tells passages that hold the term from others; None where unmeasured.
+        trusted: whether the name is shown.
+        words: the name and further words, or the examples.
+        document_frequency: documents of the vocabulary's sample that hold it.
+        n_documents: documents of that sample.
+        idf: Lucene's inverse document frequency there.
+        posting_share: share of all postings of that sample.
+        related: the terms that it fires with most.
+        contexts: examples of its use, the strongest first.
+    """
+
+    term: int
+    label: str
+    name: str
+    kind: str
+    trust: float | None
+    trusted: bool
+    words: tuple[str, ...]
+    document_frequency: int
+    n_documents: int
+    idf: float
+    posting_share: float
+    related: tuple[int, ...]
+    contexts: tuple[Context, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def _labels(values: dict[str, Any], parted: tuple[str, LabelLines] | None, path: Path) -> Sequence[tuple[str, ...]]:
+    """The labels, from wherever a version has them."""
+    if parted is not None:
+        return parted[1]
+    if values["format_version"] == 1:
+        return tuple(tuple(str(word) for word in words) for words in values["labels"])
+    return read_labels(path)
 
 
 def _integer_type(counts: NDArray[np.int64]) -> type[np.uint32] | type[np.int64]:

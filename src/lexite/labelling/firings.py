@@ -1,0 +1,173 @@
+"""Firings: which latent answers to which token of a sample of passages, held compactly in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.backbone.base import states_and_vectors
+from lexite.errors import BackboneError, CorpusError
+from lexite.progress import progress
+from lexite.terms.encoder import LatentTermEncoder
+
+if TYPE_CHECKING:
+    from lexite.backbone.states import TokenStates
+
+PASSAGES_AT_ONCE = 1024
+MOST_FIRINGS = 96_000_000  # 8 bytes each while they are sorted; only vocabularies without a bound on k come near it
+
+
+@dataclass(frozen=True, eq=False)
+class Firings:
+    """The codes of the tokens of some passages, by latent.
+
+    Attributes:
+        passages: the texts.
+        documents: ``(n_passages,)`` the number of the document that each passage is from, ascending.
+        token_ids: ``(n_tokens,)`` int32.
+        offsets: ``(n_passages + 1,)`` the tokens of each passage.
+        starts: ``(n_latents + 1,)`` the firings of each latent.
+        tokens: ``(n_firings,)`` int32, the tokens that a latent fires on, ascending within it.
+        values: ``(n_firings,)`` float32, how strongly.
+        vectors: ``(n_passages, d)`` float16 dense vectors of length 1; None where the model has none.
+    """
+
+    passages: Sequence[str]
+    documents: NDArray[np.int64]
+    token_ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    values: NDArray[np.float32]
+    vectors: NDArray[np.float16] | None = None
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return len(self.starts) - 1
+
+    @property
+    def n_passages(self) -> int:
+        """Number of passages."""
+        return len(self.passages)
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens."""
+        return len(self.token_ids)
+
+    def of(self, latent: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The tokens that a latent fires on, and how strongly."""
+        part = slice(int(self.starts[latent]), int(self.starts[latent + 1]))
+        return self.tokens[part], self.values[part]
+
+    def passage_of(self) -> NDArray[np.int32]:
+        """``(n_tokens,)`` the passage of each token."""
+        return np.repeat(np.arange(self.n_passages, dtype=np.int32), np.diff(self.offsets))
+
+
+def collect_firings(
+    encoder: LatentTermEncoder,
+    passages: Iterable[tuple[int, str]],
+    *,
+    n_tokens: int,
+    show_progress: bool = False,
+) -> Firings:
+    """Encodes passages until there are enough tokens.
+
+    Args:
+        encoder: the vocabulary.
+        passages: the number of its document and the text of each passage; a stream, read once.
+        n_tokens: tokens that are enough.
+        show_progress: show progress on stderr.
+
+    Raises:
+        CorpusError: there is no text.
+        BackboneError: the model fails, or gives NaN.
+    """
+    collected = _Collected(encoder)
+    with progress("Reading where latents fire", n_tokens, "tokens", show_progress) as bar:
+        for chunk in _chunks(passages):
+            bar.advance(collected.add(chunk))
+            if collected.n_tokens >= n_tokens or collected.n_firings >= MOST_FIRINGS:
+                break
+    if not collected.n_tokens:
+        raise CorpusError("There is no text to label the vocabulary on.")
+    return collected.sorted()
+
+
+def _chunks(passages: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    chunk: list[tuple[int, str]] = []
+    for passage in passages:
+        chunk.append(passage)
+        if len(chunk) == PASSAGES_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+class _Collected:
+    """What was read so far."""
+
+    def __init__(self, encoder: LatentTermEncoder) -> None:
+        self.encoder = encoder
+        self.n_tokens = self.n_firings = 0
+        self._passages: list[str] = []
+        self._documents: list[int] = []
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("ids", "lengths", "latents", "tokens", "values")}
+        self._vectors: list[NDArray[np.float16]] | None = []
+        self._latent_type = np.uint16 if encoder.n_latents <= 1 << 16 else np.int32
+
+    def add(self, chunk: Sequence[tuple[int, str]]) -> int:
+        """Encodes some passages, and says how many tokens they have."""
+        texts = [text for _, text in chunk]
+        states = self._states(texts)
+        self._passages += texts
+        self._documents += [number for number, _ in chunk]
+        self._parts["ids"].append(states.token_ids)
+        self._parts["lengths"].append(np.diff(states.offsets))
+        k = self.encoder.k_for("document")
+        for part in self.encoder.portions(states):
+            codes = self.encoder.codes(part, k)
+            values, latents = codes.values.detach().float().cpu().numpy(), codes.indices.detach().cpu().numpy()
+            rows, slots = np.nonzero(values > 0)
+            self._parts["tokens"].append((rows + self.n_tokens).astype(np.int32))
+            self._parts["latents"].append(latents[rows, slots].astype(self._latent_type))
+            self._parts["values"].append(values[rows, slots].astype(np.float32))
+            self.n_tokens += part.n_tokens
+            self.n_firings += len(rows)
+        return states.n_tokens
+
+    def _states(self, texts: list[str]) -> TokenStates:
+        if self._vectors is not None:
+            try:
+                states, vectors = states_and_vectors(self.encoder.backbone, texts, "document")
+                self._vectors.append(vectors.astype(np.float16))
+                return states.check(first_text=len(self._passages))
+            except BackboneError:
+                if self._vectors:
+                    raise
+                self._vectors = None  # late interaction, or states alone: words have to do
+        return self.encoder.backbone.encode(texts, "document").check(first_text=len(self._passages))
+
+    def sorted(self) -> Firings:
+        """All of it, by latent; what was collected is given up."""
+        latents = np.concatenate(self._parts.pop("latents"))
+        order = np.argsort(latents, kind="stable")
+        counts = np.bincount(latents, minlength=self.encoder.n_latents)
+        del latents
+        return Firings(
+            self._passages,
+            np.array(self._documents, dtype=np.int64),
+            np.concatenate(self._parts["ids"]).astype(np.int32),
+            np.concatenate([[0], np.cumsum(np.concatenate(self._parts["lengths"]))]).astype(np.int64),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate(self._parts.pop("tokens"))[order],
+            np.concatenate(self._parts.pop("values"))[order],
+            np.concatenate(self._vectors) if self._vectors else None,
+        )

@@ -1,0 +1,243 @@
+"""Labels for a vocabulary, from text: names that were tried on passages that they were not made from, kinds, examples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.corpus.passages import PassageConfig, cut_text
+from lexite.errors import BackboneError
+from lexite.labelling.config import LabelConfig
+from lexite.labelling.contexts import ContextFinder
+from lexite.labelling.detection import Detector, Holdings, holdings
+from lexite.labelling.evidence import Evidence, EvidenceReader
+from lexite.labelling.firings import Firings, collect_firings
+from lexite.labelling.kinds import kind_of
+from lexite.labelling.maker import LabelMaker
+from lexite.labelling.naming import Chosen, Embed, Trial, candidate_names, choose_names, draw_trial, key_of
+from lexite.labelling.related import related_latents
+from lexite.labelling.words import SampleWords, sample_words
+from lexite.progress import progress
+from lexite.terms.descriptions import KINDS, TRUSTED, Context, Descriptions
+from lexite.terms.encoder import LatentTermEncoder
+from lexite.terms.labels import WORDS_PER_LABEL
+from lexite.terms.vocabulary import Vocabulary
+
+logger = logging.getLogger("lexite")
+RELATED = 4
+_PARTS, _EVIDENCE, _FIRST = 10, 6, 8  # of ten documents six make names, two choose among them, two measure the trust
+
+
+def label_vocabulary(
+    encoder: LatentTermEncoder,
+    documents: Iterable[str],
+    config: LabelConfig | None = None,
+    *,
+    source: str = "",
+    maker: LabelMaker | None = None,
+    show_progress: bool = False,
+) -> Vocabulary:
+    """Labels the latents of a vocabulary on text. The terms that texts get stay as they are.
+
+    Frequencies stay as they were measured. A vocabulary without any gets those of the passages.
+
+    Args:
+        encoder: the vocabulary; ``encoder.replaced(vocabulary=...)`` takes the result.
+        documents: texts; a stream, read once, until there are enough tokens.
+        config: how much text, and what is kept of it.
+        source: what the text is, for people.
+        maker: suggests further names, such as a language model; each is tried as the others are.
+        show_progress: show progress on stderr.
+
+    Raises:
+        CorpusError: there is no text.
+        BackboneError: the model fails, or gives NaN.
+    """
+    config = config or LabelConfig()
+    passages = drawn_passages(documents, config)
+    firings = collect_firings(encoder, passages, n_tokens=config.label_tokens, show_progress=show_progress)
+    return label_firings(encoder, firings, config, source=source, maker=maker, show_progress=show_progress)
+
+
+def drawn_passages(documents: Iterable[str], config: LabelConfig) -> Iterator[tuple[int, str]]:
+    """Passages of documents, drawn without replacement, each with the number of its document."""
+    generator, cutting = np.random.default_rng(config.seed), PassageConfig(config.label_words, config.label_words * 5 // 4)
+    for number, text in enumerate(documents):
+        cuts = cut_text(text, cutting)
+        drawn = generator.permutation(len(cuts))[: config.label_passages]
+        for place in sorted(drawn.tolist()):
+            passage = text[cuts[place].start : cuts[place].end].strip()
+            if passage:
+                yield number, passage
+
+
+def label_firings(
+    encoder: LatentTermEncoder,
+    firings: Firings,
+    config: LabelConfig,
+    *,
+    source: str = "",
+    maker: LabelMaker | None = None,
+    show_progress: bool = False,
+) -> Vocabulary:
+    """:func:`label_vocabulary` for firings that were collected already."""
+    words = sample_words(firings.token_ids, firings.offsets, firings.passages, encoder.backbone.describe_token)
+    held = holdings(firings, encoder.terms.floor_documents)
+    part = firings.documents % _PARTS
+    evidence = _evidence(firings, words, held, part < _EVIDENCE, show_progress)
+    finder = ContextFinder(firings, words, held, config.contexts, config.context_words)
+    contexts = [finder.of(latent) for latent in range(firings.n_latents)]
+    candidates = [candidate_names(each) for each in evidence]
+    if maker is not None:
+        candidates = _with_suggestions(candidates, contexts, evidence, maker, show_progress)
+    logger.info("Trying names on passages that they were not made from.")
+    chosen = choose_names(
+        candidates,
+        _trials(firings, held, part, config.seed),
+        Detector(words, firings.vectors),
+        _embedder(encoder, firings),
+        part < _EVIDENCE,
+        show_progress=show_progress,
+    )
+    kinds = _kinds(firings, held, evidence, chosen)
+    related = related_latents(held, firings.n_passages, RELATED, kinds == KINDS.index("function"))
+    made = {
+        "n_passages": firings.n_passages,
+        "n_tokens": firings.n_tokens,
+        "source": source,
+        "labeller": "statistical" if maker is None else maker.name,
+    }
+    trust = np.array([each.trust for each in chosen], dtype=np.float32)
+    described = Descriptions(kinds, trust, related, tuple(contexts), made)
+    labels = tuple(_label(*each) for each in zip(chosen, evidence, contexts, strict=True))
+    return _vocabulary(encoder, firings, held, labels, described)
+
+
+def _evidence(
+    firings: Firings, words: SampleWords, held: Holdings, usable: NDArray[np.bool_], show_progress: bool
+) -> list[Evidence]:
+    reader, found = EvidenceReader(firings, words, held, usable), []
+    with progress("Looking for names", firings.n_latents, "latents", show_progress) as bar:
+        for latent in range(firings.n_latents):
+            found.append(reader.read(latent))
+            bar.advance(1)
+    return found
+
+
+def _with_suggestions(
+    candidates: list[tuple[str, ...]],
+    contexts: list[tuple[Context, ...]],
+    evidence: list[Evidence],
+    maker: LabelMaker,
+    show_progress: bool,
+) -> list[tuple[str, ...]]:
+    """The candidates with those that a maker suggests before them."""
+    result = []
+    with progress("Asking for names", len(candidates), "latents", show_progress) as bar:
+        for own, examples, known in zip(candidates, contexts, evidence, strict=True):
+            suggested = maker.suggest(examples, known.words) if examples else ()
+            keys = {key_of(name) for name in suggested}
+            result.append((*suggested, *(name for name in own if key_of(name) not in keys)))
+            bar.advance(1)
+    return result
+
+
+def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int) -> list[tuple[Trial | None, Trial | None]]:
+    generator, lengths = np.random.default_rng(seed), np.diff(firings.offsets)
+    sides = []
+    for usable in ((part >= _EVIDENCE) & (part < _FIRST), part >= _FIRST):
+        numbers = np.flatnonzero(usable)
+        sides.append((usable, numbers[np.argsort(lengths[numbers], kind="stable")].astype(np.int32)))
+    first, second = sides
+    return [
+        (draw_trial(held, latent, *first, generator), draw_trial(held, latent, *second, generator))
+        for latent in range(firings.n_latents)
+    ]
+
+
+def _embedder(encoder: LatentTermEncoder, firings: Firings) -> Embed | None:
+    """What gives names dense vectors; None where the model has none, as the passages show."""
+    if firings.vectors is None:
+        return None
+    try:
+        encoder.backbone.dense(["name"], "document")
+    except BackboneError:
+        return None
+    return lambda names: encoder.backbone.dense(list(names), "document")
+
+
+def _kinds(firings: Firings, held: Holdings, evidence: list[Evidence], chosen: list[Chosen]) -> NDArray[np.uint8]:
+    counts = np.diff(firings.starts)
+    kept = np.concatenate([[0], np.cumsum(held.held)])
+    holding = kept[held.starts[1:]] - kept[held.starts[:-1]]
+    return np.array(
+        [
+            kind_of(
+                int(counts[latent]),
+                name.trust,
+                known.lexical,
+                known.function,
+                float(holding[latent]) / max(firings.n_passages, 1),
+                name.name,
+            )
+            for latent, (known, name) in enumerate(zip(evidence, chosen, strict=True))
+        ],
+        dtype=np.uint8,
+    )
+
+
+def _label(chosen: Chosen, evidence: Evidence, contexts: tuple[Context, ...]) -> tuple[str, ...]:
+    """A trusted name and further words, or examples where no name can be trusted."""
+    if chosen.trust >= TRUSTED:
+        said = set(key_of(chosen.name))
+        more = [word for word in (*evidence.words, *evidence.topics) if not said & set(key_of(word))]
+        return (chosen.name, *more)[:WORDS_PER_LABEL]
+    phrases = dict.fromkeys(phrase for context in contexts if (phrase := short_phrase(context)))
+    return tuple(phrases)[:WORDS_PER_LABEL] or evidence.words[:WORDS_PER_LABEL]
+
+
+def short_phrase(context: Context) -> str:
+    """The first word that is marked in a context, with a word at either side.
+
+    >>> short_phrase(Context("they sat on the river bank in June", ((22, 26),), 1.0))
+    'river bank in'
+    """
+    if not context.marks:
+        return ""
+    start, end = context.marks[0]
+    before, after = context.text[:start].split(" "), context.text[end:].split(" ")
+    tight_before, tight_after = before[-1], after[0]
+    left = " ".join(before[:-1][-1:])
+    right = " ".join(after[1:][:1])
+    middle = f"{tight_before}{context.text[start:end]}{tight_after}"
+    return " ".join(part for part in (left, middle, right) if part).strip(" ,.;:()\"'")
+
+
+def _vocabulary(
+    encoder: LatentTermEncoder,
+    firings: Firings,
+    held: Holdings,
+    labels: tuple[tuple[str, ...], ...],
+    described: Descriptions,
+) -> Vocabulary:
+    before = encoder.vocabulary
+    if before is not None and before.n_documents:
+        return replace(before, labels=labels, described=described)
+    kept = np.concatenate([[0], np.cumsum(held.held)])
+    counts = (kept[held.starts[1:]] - kept[held.starts[:-1]]).astype(np.int64)
+    made: dict[str, Any] = dict(described.made)
+    return Vocabulary(
+        counts,
+        np.diff(firings.starts).astype(np.int64),
+        firings.n_passages,
+        firings.n_tokens,
+        encoder.k_for("document"),
+        labels,
+        made["source"] or "the passages that it was labelled on",
+        described,
+    )
