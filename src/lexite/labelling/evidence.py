@@ -183,7 +183,7 @@ class EvidenceReader:
             if sure[each] < SURE or len(forms) < 3 or len(text) < 2 or not text.isalnum():
                 continue
             begins, ends = self._words.begins[parts].mean() > 0.6, self._words.ends[parts].mean() > 0.6
-            if not (begins and ends):
+            if not (begins and ends) and len(text) >= (2 if begins or ends else 4):
                 found.append(f"{'' if begins else '-'}{text}{'' if ends else '-'}")
         return tuple(found[:2])
 

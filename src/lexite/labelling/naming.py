@@ -16,7 +16,8 @@ from lexite.progress import progress
 MOST_WORDS = 4
 POSITIVES = 60
 LEAST_POSITIVES = 4
-LENGTH_COST = 0.006  # AUC that a further word must add
+LENGTH_COST = 0.015  # AUC that a further word must add
+RANK_COST = 0.002  # AUC that a part must add to one that stands before it among the candidates
 PRIOR_POSITIVES = 2.0
 TRIED = 3  # names whose own dense vectors are asked for
 NAMES_AT_ONCE = 8192
@@ -128,7 +129,7 @@ def choose_names(
     """The name of each latent, no two alike.
 
     Of the candidates the best on the first trial is taken, and others are added one after the other while they help, up to four
-    words. The best names on this way are tried again, with their own dense vectors; a further word must add .006. Where two
+    words. The best names on this way are tried again, with their own dense vectors; a further word must add .015. Where two
     latents want one name, the one that it tells better has it, and the other gets its next best. The trust is the AUC on the
     second trial.
 
@@ -200,13 +201,14 @@ def _grown(
         )
         return auc(scores[: trial.n_positive], scores[trial.n_positive :])
 
-    singles = value([(place,) for place in range(len(parts))])
+    ranks = RANK_COST * np.arange(len(parts))
+    singles = value([(place,) for place in range(len(parts))]) - ranks
     first = np.argsort(-singles, kind="stable")
     names = {parts[int(place)]: float(singles[place]) for place in first[:2]}
     for start in first[:2].tolist():
         group, best = (start,), float(singles[start])
         while longer := _longer(group, parts):
-            values = value(longer)
+            values = value(longer) - ranks[[each[-1] for each in longer]]
             if float(values.max()) <= best + LENGTH_COST:
                 break
             group, best = longer[int(np.argmax(values))], float(values.max())
