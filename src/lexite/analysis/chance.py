@@ -65,12 +65,14 @@ class StratifiedTest:
         odds_ratio: ``(n,)`` of Mantel and Haenszel (1959); inf or 0 where a group has none.
         low: lower limit at 95%, by the variance of Robins, Breslow and Greenland (1986).
         high: upper limit.
-        p: ``(n,)`` two-sided p-value of the Cochran-Mantel-Haenszel test with continuity correction.
+        statistic: ``(n,)`` of the Cochran-Mantel-Haenszel test with continuity correction.
+        p: ``(n,)`` its two-sided p-value.
     """
 
     odds_ratio: Floats
     low: Floats
     high: Floats
+    statistic: Floats
     p: Floats
 
 
@@ -105,7 +107,7 @@ def stratified_test(a: Floats, n_a: Floats, b: Floats, n_b: Floats) -> Stratifie
         half = 1.959963984540054 * np.sqrt(log_variance)
         low, high = odds * np.exp(-half), odds * np.exp(half)
     low, high = np.where(np.isfinite(half), low, 0.0), np.where(np.isfinite(half), high, np.inf)
-    return StratifiedTest(odds, low, high, np.asarray(stats.chi2.sf(statistic, 1), dtype=np.float64))
+    return StratifiedTest(odds, low, high, statistic, np.asarray(stats.chi2.sf(statistic, 1), dtype=np.float64))
 
 
 def length_strata(lengths: NDArray[np.int64], n_strata: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from lexite.analysis.bars import plot_points
 from lexite.analysis.corpora import Corpus, Example, presence
 from lexite.analysis.correlations import shuffled
 from lexite.errors import ArgumentError, MissingExtraError
+from lexite.wording import one_line
 
 Method = Literal["kmeans", "hdbscan"]
 DIMENSIONS = 64
@@ -56,6 +57,8 @@ class Clusters:
         chance: the same for five corpora with shuffled rows.
         better_than_chance: whether the silhouette is larger than all of these by three of their standard deviations.
         points: ``(n_documents, 2)`` places on a map; empty where none was asked for.
+        truth: what the clusters were compared with; empty for nothing.
+        adjusted_rand: the adjusted Rand index with it: 0 by chance, 1 where both divide alike.
     """
 
     corpus: str
@@ -66,10 +69,30 @@ class Clusters:
     chance: tuple[float, ...]
     better_than_chance: bool
     points: NDArray[np.float32] = field(repr=False, default_factory=lambda: np.zeros((0, 2), np.float32))
+    truth: str = ""
+    adjusted_rand: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return {**asdict(self), "assigned": self.assigned.tolist(), "points": self.points.round(4).tolist()}
+
+    def lines(self) -> list[str]:
+        """The result for people."""
+        verdict = "better than" if self.better_than_chance else "no better than"
+        chance = ", ".join(f"{value:.3f}" for value in self.chance)
+        lines = [
+            f"{len(self.clusters)} clusters of {one_line(self.corpus)} by {self.method}: silhouette {self.silhouette:.3f}, {verdict} "
+            f"those of shuffled rows ({chance})."
+        ]
+        if self.truth:
+            lines.append(f"Adjusted Rand index with {one_line(self.truth)}: {self.adjusted_rand:.3f}.")
+        left = int((self.assigned < 0).sum())
+        if left:
+            lines.append(f"{left:,} documents are in no cluster.")
+        for number, cluster in enumerate(self.clusters, start=1):
+            lines.append(f"  {number}  {cluster.size:,}  {one_line(cluster.name)}")
+            lines += [f"        {one_line(example.id)}  {one_line(example.text[:100])}" for example in cluster.examples]
+        return lines
 
     def plot(self, path: str | Path) -> list[Path]:
         """Draws the map with the clusters in colours, as PNG and SVG.
@@ -137,6 +160,22 @@ def clusters(
     return Clusters(
         corpus.name, method, described, assigned, silhouette, tuple(chance), bool(chance) and silhouette > bar, points
     )
+
+
+def agreement(found: Clusters, name: str, truth: Sequence[Any]) -> Clusters:
+    """The same clusters with their adjusted Rand index (Hubert and Arabie, 1985) against a known division.
+
+    Documents in no cluster count as one, and so do documents without a value.
+
+    Args:
+        found: clusters.
+        name: of the known division.
+        truth: the group of each document.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    value = float(adjusted_rand_score([str(each) for each in truth], found.assigned))
+    return replace(found, truth=name, adjusted_rand=value)
 
 
 def reduced(rows: csr_array[np.float32], seed: int, dimensions: int = DIMENSIONS) -> NDArray[np.float32]:

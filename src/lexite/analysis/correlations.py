@@ -14,6 +14,7 @@ from scipy.sparse import csc_array, csr_array
 from lexite.analysis.bars import Bar, plot_bars
 from lexite.analysis.corpora import Corpus, Example, presence
 from lexite.errors import ArgumentError
+from lexite.wording import one_line
 
 LEAST_TOGETHER = 5
 LEAST_DOCUMENTS = 10
@@ -70,6 +71,19 @@ class Correlations:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The result for people."""
+        head = (
+            f"{self.n_found:,} pairs of concepts occur together more than chance in {self.n_documents:,} documents of "
+            f"{one_line(self.name)} ({self.chance} when concepts are shuffled)."
+        )
+        body = [
+            f"  {one_line(pair.labels[0])} ({pair.latents[0]}) + {one_line(pair.labels[1])} ({pair.latents[1]})  NPMI "
+            f"{pair.npmi:.2f}, {pair.documents:,} documents, {pair.expected:.1f} by chance, p {pair.p:.1e}"
+            for pair in self.pairs
+        ]
+        return [head, *body]
 
     def plot(self, path: str | Path, most: int = 25) -> list[Path]:
         """Draws the pairs with the highest NPMI, as PNG and SVG."""

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexite.analysis.bars import Bar, plot_bars
-from lexite.analysis.chance import Floats, difference_interval, discoveries, length_strata, stratified_test
+from lexite.analysis.chance import difference_interval, discoveries, length_strata, stratified_test
 from lexite.analysis.corpora import Corpus, Example, joined, presence
+from lexite.analysis.counts import STRATA, StratumCounts
 from lexite.errors import ArgumentError
+from lexite.wording import one_line
 
 RATE = 0.05
-STRATA = 10
 LEAST_DOCUMENTS = 10
 SPLITS = 20
 EXAMPLES = 2
@@ -82,6 +83,25 @@ class Differences:
         """JSON values."""
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """The result for people."""
+        first, second = (one_line(name) for name in self.names)
+        mean, largest = self.chance
+        lines = [
+            f"{self.sizes[0]:,} documents of {first}, {self.sizes[1]:,} of {second}; {self.tested:,} concepts tested, "
+            f"{mean:.1f} found in random splits ({largest} at most)."
+        ]
+        for name, n, found in ((first, self.n_over, self.over), (second, self.n_under, self.under)):
+            lines.append(f"{n:,} concepts are more frequent in {name}:")
+            for each in found:
+                low, high = (100 * limit for limit in each.difference_interval)
+                lines.append(
+                    f"  {one_line(each.label)} ({each.latent})  {each.share:.1%} against {each.other_share:.1%}, difference "
+                    f"{100 * each.difference:+.1f} ({low:+.1f} to {high:+.1f}), odds ratio {each.odds_ratio:.2g}"
+                )
+                lines += [f"      {one_line(example.id)}  {one_line(example.text)}" for example in each.examples[:1]]
+        return lines
+
     def plot(self, path: str | Path, most: int = 15) -> list[Path]:
         """Draws the largest differences of both sides, with their intervals, as PNG and SVG."""
         shown = [*self.over[:most], *reversed(self.under[:most])]
@@ -132,7 +152,7 @@ def differences(
     in_first = np.zeros(rows.shape[0], dtype=np.bool_)
     in_first[: len(first)] = True
     strata = length_strata(np.diff(rows.indptr), STRATA)
-    counts = _Counts(rows, strata)
+    counts = StratumCounts(rows, strata)
     tested = np.flatnonzero(counts.totals >= max(LEAST_DOCUMENTS, least_share * rows.shape[0]))
     a, b, n_a, n_b = counts.of(in_first)
     test = stratified_test(a[:, tested], n_a, b[:, tested], n_b)
@@ -178,29 +198,8 @@ def differences(
     )
 
 
-class _Counts:
-    """Counts documents with each term by stratum and group."""
-
-    def __init__(self, rows: csr_array[np.float32], strata: NDArray[np.int64]) -> None:
-        self.rows, self.strata = rows, strata
-        self.totals = np.bincount(rows.indices, minlength=rows.shape[1])
-        self._sizes = np.bincount(strata, minlength=STRATA)
-        self._all = self._count(np.ones(len(strata), dtype=np.bool_))
-
-    def _count(self, chosen: NDArray[np.bool_]) -> Floats:
-        places = np.flatnonzero(chosen)
-        member = csr_array((np.ones(len(places), np.float32), (self.strata[places], places)), shape=(STRATA, len(self.strata)))
-        return np.asarray((member @ self.rows).toarray(), dtype=np.float64)  # strata are few
-
-    def of(self, chosen: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats, Floats]:
-        """Documents with each term of a group and of the others, ``(n_strata, n)``, and documents of both by stratum."""
-        a = self._count(chosen)
-        n_a = np.bincount(self.strata[chosen], minlength=STRATA).astype(np.float64)
-        return a, self._all - a, n_a, self._sizes - n_a
-
-
 def _by_chance(
-    counts: _Counts, in_first: NDArray[np.bool_], tested: NDArray[np.int64], rate: float, splits: int, seed: int
+    counts: StratumCounts, in_first: NDArray[np.bool_], tested: NDArray[np.int64], rate: float, splits: int, seed: int
 ) -> tuple[float, int]:
     """Discoveries in random splits that keep how many documents of each stratum are in each group: mean and most."""
     generator, found = np.random.default_rng(seed), []

@@ -14,11 +14,14 @@ from scipy.sparse import csr_array
 from lexite.analysis.bars import Bar, plot_bars
 from lexite.analysis.corpora import Corpus, Example, presence
 from lexite.errors import ArgumentError
+from lexite.wording import one_line
 
 CONCEPTS = 32
 FOLDS = 5
 SHUFFLES = 200
 LEAST_EXAMPLES = 3
+SHOWN = 10
+LEVEL = 0.05
 PRIOR = 0.5  # documents that are added to each count
 
 
@@ -73,6 +76,19 @@ class Property:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The result for people."""
+        lines = [
+            f"{one_line(self.name)}: {', '.join(f'{one_line(each.label)} ({each.latent})' for each in self.concepts[:SHOWN])}"
+        ]
+        if self.auc is not None and self.p is not None:
+            sure = "more than chance" if self.p <= LEVEL else "no more than chance"
+            lines.append(f"Held-out examples are told apart with an AUC of {self.auc:.2f} (p {self.p:.3f}, {sure}).")
+        lines += [
+            f"  {each.score:.2f}  {one_line(each.document.id)}  {one_line(each.document.text)}" for each in self.documents
+        ]
+        return lines
 
     def plot(self, path: str | Path, most: int = 20) -> list[Path]:
         """Draws the weights of the concepts, as PNG and SVG."""

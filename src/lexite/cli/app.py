@@ -45,6 +45,8 @@ VERBS = {
     "tune": "Choose the weight of dense scores for an index.",
     "train": "Train a vocabulary on texts.",
     "rank": "Put the latents of a vocabulary in order of importance.",
+    "label": "Give the latents of a vocabulary names, kinds and examples.",
+    "analyse": "Look into the documents of indexes: differences, correlations, clusters, properties.",
     "fit-decoder": "Give a vocabulary a small decoder, with which MaxSim compares tokens.",
     "import": "Make a vocabulary of a sparse autoencoder that was trained elsewhere.",
     "compare": "Train several recipes on the same token states and compare them on test collections.",

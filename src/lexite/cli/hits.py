@@ -38,6 +38,8 @@ def print_hits(console: Console, hits: Sequence[SearchHit], view: FieldView | No
         console.print(head)
         known = " · ".join(f"{escaped(name)} {shown_value(hit.fields[name])}" for name in names if name in hit.fields)
         matched = " · ".join(f"{one_line(term.label)} {term.contribution:.2f}" for term in hit.terms)
+        if hit.common_share >= 0.005:
+            matched += f"{' · ' if matched else ''}common words {hit.common_share:.0%}"
         passage = "" if hit.passage is None else one_line(hit.passage.text)
         for text, style in ((known, "blue"), (passage, ""), (matched, "green")):
             for line in _wrapped(console, text):

@@ -65,6 +65,7 @@ class Explanation:
             (:func:`lexite.scoring.formula.coverage`).
         terms: the shared terms, the largest part first.
         rounding: what single precision adds or takes: the score less the exact sum of the terms' parts.
+        common: latents among the terms that stand for function words and punctuation. They are shown as one line.
     """
 
     id: str
@@ -76,6 +77,21 @@ class Explanation:
     coverage: float
     terms: tuple[ExplainedTerm, ...]
     rounding: float
+    common: tuple[int, ...] = ()
+
+    @property
+    def common_score(self) -> float:
+        """What function words and punctuation add to the score."""
+        return math.fsum(term.score for term in self.terms if term.kind == "latent" and term.term in self.common)
+
+    @property
+    def common_share(self) -> float:
+        """Their share of the score."""
+        return self.common_score / self.score if self.score > 0 else 0.0
+
+    def shown(self) -> tuple[ExplainedTerm, ...]:
+        """The terms without those that stand for function words and punctuation, the largest part first."""
+        return tuple(term for term in self.terms if term.kind == "word" or term.term not in self.common)
 
     def leaves(self) -> Iterator[tuple[str, float]]:
         """The parts of the score with their names; ``math.fsum`` of them is the score exactly."""
@@ -83,18 +99,21 @@ class Explanation:
         if self.rounding:
             yield "rounding to single precision", self.rounding
 
-    def labelled(self, label: Callable[[int], str]) -> Explanation:
+    def labelled(self, label: Callable[[int], str], kind: Callable[[int], str] | None = None) -> Explanation:
         """The same with labels of latents.
 
         Args:
             label: gives the label of a latent's number.
+            kind: gives its kind; latents of the kind ``function`` are shown as one line.
         """
-        named = (replace(term, label=label(term.term)) if term.kind == "latent" else term for term in self.terms)
-        return replace(self, terms=tuple(named))
+        named = tuple(replace(term, label=label(term.term)) if term.kind == "latent" else term for term in self.terms)
+        latents = () if kind is None else (term.term for term in self.terms if term.kind == "latent")
+        common = () if kind is None else tuple(term for term in latents if kind(term) == "function")
+        return replace(self, terms=named, common=common)
 
     def to_json(self) -> dict[str, Any]:
         """All numbers, as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "common_score": self.common_score, "common_share": self.common_share}
 
     def __str__(self) -> str:
         lines = [
@@ -102,11 +121,15 @@ class Explanation:
             f"        N {counted(self.n_documents)}, length {self.length:.1f}, average length {self.average_length:.1f}, "
             f"{self.coverage:.0%} of the query",
         ]
-        for term in self.terms:
+        for term in self.shown():
             lines.append(f"  {term.score:.4f}  {term.kind} {one_line(term.label)}")
             lines.append(
                 f"          query weight {term.query_weight:.4f} · worth {term.worth:.4f} (idf {term.idf:.4f}, "
                 f"in {counted(term.document_frequency)}) · saturation {term.saturation:.4f} (tf {term.tf:.4f})"
+            )
+        if self.common:
+            lines.append(
+                f"  {self.common_score:.4f}  common words ({counted(len(self.common), 'latent')}, {self.common_share:.0%} of the score)"
             )
         return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from lexite.search.queries import check_made_by
 
 if TYPE_CHECKING:
     from lexite.search.strategy import Backend
+    from lexite.terms.vocabulary import Vocabulary
 
 Label = Callable[[int], str]
 
@@ -24,6 +25,19 @@ def numbered(term: int) -> str:
     'latent 7'
     """
     return f"latent {term}"
+
+
+def kinds_of(label: Label) -> Callable[[int], str]:
+    """What gives the kinds of latents, beside labels that know them; empty kinds beside other labels.
+
+    Args:
+        label: words for a latent, such as ``encoder.label``.
+
+    >>> kinds_of(numbered)(7)
+    ''
+    """
+    kind = getattr(getattr(label, "__self__", label), "kind", None)  # the encoder that a method is bound to
+    return kind if callable(kind) else (lambda term: "")
 
 
 def labels_of(index: Backend, vocabulary: str | Path | None = None) -> Label:
@@ -78,8 +92,18 @@ class _LazyLabels:
     def __reduce__(self) -> tuple[Any, ...]:
         return _LazyLabels, (self._folder, self._n_latents, self._prefix)
 
-    @functools.cached_property
+    def kind(self, term: int) -> str:
+        """The kind of a latent; empty where the vocabulary does not tell it."""
+        found = self._found
+        return "" if found is None else found.kind(term)
+
+    @property
     def _label(self) -> Label:
+        found = self._found
+        return numbered if found is None else found.label
+
+    @functools.cached_property
+    def _found(self) -> Vocabulary | None:
         from lexite.terms.vocabulary import Vocabulary
 
         try:
@@ -87,5 +111,5 @@ class _LazyLabels:
             if self._prefix is not None and found.n_latents != self._n_latents:
                 found = found.prefix(self._prefix, self._n_latents // self._prefix)
         except LexiteError:
-            return numbered
-        return found.label if found.n_latents == self._n_latents else numbered
+            return None
+        return found if found.n_latents == self._n_latents else None

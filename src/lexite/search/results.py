@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lexite.index import BM25Index
 from lexite.index.explanation import Explanation
 from lexite.index.field_types import json_value
+from lexite.search.labels import kinds_of
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ class SearchHit:
         title: its title; empty where it has none, or the index keeps no text.
         passage: the part of its text that holds most of the score, some 240 characters of its best passage; None where the
             index keeps no text.
-        terms: the shared terms that add most to BM25's score, the largest part first: five, unless more were asked for.
+        terms: the shared terms that add most to BM25's score, the largest part first: five, unless more were asked for. Latents
+            that stand for function words and punctuation are not among them.
         document: its number in the opened index (``BM25Index.stored``, ``BM25Index.explain``).
         coverage: the share of the query that it covers, from 0 to 1: what the shared terms are worth of what all terms of the
             query are worth (:func:`lexite.scoring.formula.coverage`).
         fields: what else is known of it, by name: year, author, tags.
         passages: whole passages that match, the best first, as many as were asked for (``passages_per_hit``).
+        common_share: share of BM25's score that latents of function words and punctuation add.
     """
 
     id: str
@@ -83,6 +86,7 @@ class SearchHit:
     coverage: float = 0.0
     fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)
     passages: tuple[MatchedPassage, ...] = ()
+    common_share: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, with the numbers rounded to what float32 carries."""
@@ -99,6 +103,7 @@ class SearchHit:
         passages = [
             {"start": each.start, "end": each.end, "score": round(each.score, 6), "text": each.text} for each in self.passages
         ]
+        known |= {"common_share": round(self.common_share, 6)}
         return {**known, **place, "terms": terms, **({"passages": passages} if passages else {})}
 
 
@@ -126,7 +131,9 @@ def describe_hits(
         passages_per_hit: how many whole passages are added.
         n_terms: how many matched terms are shown; None shows all.
     """
-    explanations, stored = _looked_up(index, query, hits, scoring)
+    kind = kinds_of(label)
+    found, stored = _looked_up(index, query, hits, scoring)
+    explanations = [explanation.labelled(label, kind) for explanation in found]
     texts = [document.text if document else "" for document in stored]
     spans = [hit.span or (0, len(text)) for hit, text in zip(hits, texts, strict=True)]
     shown = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
@@ -138,11 +145,12 @@ def describe_hits(
             hit.rank,
             document.title if document else "",
             None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
-            matched_terms(explanation, label, n_terms),
+            matched_terms(explanation, n_terms),
             hit.document,
             explanation.coverage,
             document.fields if document else {},
             _passages(index, query, hit, text, scoring, passages_per_hit) if passages_per_hit and text else (),
+            explanation.common_share,
         )
         for hit, document, text, span, snippet, explanation in zip(hits, stored, texts, spans, best, explanations, strict=True)
     ]
@@ -169,11 +177,6 @@ def _passages(
     return tuple(found)
 
 
-def matched_terms(
-    explanation: Explanation, label: Callable[[int], str], n: int | None = TERMS_SHOWN
-) -> tuple[MatchedTerm, ...]:
-    """The ``n`` terms of an explanation that add most; all of them for None."""
-    return tuple(
-        MatchedTerm(term.term, label(term.term) if term.word is None else term.label, term.score, term.word)
-        for term in explanation.terms[:n]
-    )
+def matched_terms(explanation: Explanation, n: int | None = TERMS_SHOWN) -> tuple[MatchedTerm, ...]:
+    """The ``n`` terms of a labelled explanation that add most, without those of function words and punctuation; None: all."""
+    return tuple(MatchedTerm(term.term, term.label, term.score, term.word) for term in explanation.shown()[:n])

@@ -24,7 +24,7 @@ from lexite.scoring.words import LiteralConfig, literal_of
 from lexite.search.answering import answered, documents_like, encoded_for, scoring_for, texts_of
 from lexite.search.building import build, encoder_to_build_with, remove_own, temporary_folder
 from lexite.search.indexing import Indexer, index_documents, only_new
-from lexite.search.labels import labels_of
+from lexite.search.labels import kinds_of, labels_of
 from lexite.search.opening import opened_index, queries_and_labels
 from lexite.search.queries import (
     ModelQueries,
@@ -424,7 +424,7 @@ class Searcher:
         if not isinstance(document, str):
             raise ArgumentError(f"A document is named by its id, which is text, not by a {type(document).__name__}.")
         encoded, chosen = encoded_for(index, self.queries, query), scoring_for(index, self.scoring, scoring)
-        return index.explain(encoded, document, scoring=chosen).labelled(self.label)
+        return index.explain(encoded, document, scoring=chosen).labelled(self.label, kinds_of(self.label))
 
     def facets(self, fields: str | Sequence[str], **options: Any) -> list[Facet]:
         """How often the values of fields occur among documents; see :meth:`BM25Index.facets`.

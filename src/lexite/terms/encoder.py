@@ -287,6 +287,10 @@ class LatentTermEncoder(ComponentAccess):
         """A short label of a term for people; its number when no labels were measured."""
         return self.vocabulary.label(term) if self.vocabulary is not None else f"latent {term}"
 
+    def kind(self, term: int) -> str:
+        """The kind of a term (see :mod:`lexite.labelling.kinds`); empty where the vocabulary was not labelled."""
+        return "" if self.vocabulary is None else self.vocabulary.kind(term)
+
     def prefix(self, n_latents: int) -> LatentTermEncoder:
         """The vocabulary of the first latents alone; each token then chooses among these.
 

@@ -1,0 +1,97 @@
+"""``lexite label``: names, kinds and examples for the latents of a vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lexite.backbone.config import BackboneConfig
+from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, Overwrite, Sources, load_vocabulary, need_output, need_sources
+from lexite.cli.options import configured
+from lexite.cli.output import WrongUsage, is_quiet, quoted, say, write_json
+from lexite.config import Overrides
+from lexite.corpus.options import TEXT_ONLY, ReadOptions
+from lexite.files import check_output_folder
+from lexite.labelling.config import LabelConfig
+from lexite.wording import counted
+
+
+@configured(only={"model": RUNTIME, "read": TEXT_ONLY}, label="Labels", read="Reading", model=RUNTIME_HEADING)
+def label_verb(
+    vocabulary: Annotated[
+        str, typer.Argument(help="Vocabulary: a folder, a name on the Hugging Face hub, or default.", metavar="VOCABULARY")
+    ],
+    sources: Sources = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the new vocabulary.", metavar="DIR")] = None,
+    labeler: Annotated[
+        str | None,
+        typer.Option(
+            "--labeler",
+            help="Ask a language model for names too, at an address that speaks OpenAI's protocol; texts are sent there.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    labeler_model: Annotated[
+        str | None, typer.Option("--labeler-model", help="Name of the model at that address.", metavar="NAME")
+    ] = None,
+    overwrite: Overwrite = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write a summary as JSON; - is stdout.", metavar="FILE")
+    ] = None,
+    label: LabelConfig,
+    read: ReadOptions,
+    model: Overrides[BackboneConfig],
+) -> None:
+    """Give the latents of a vocabulary names, each with a number for whether it can be trusted, kinds and examples.
+
+    Names are made from one part of the text and tried on another. The new vocabulary gives the same terms as the old one, so
+    indexes of either fit the other.
+
+    Example: lexite label my-vocabulary wiki.jsonl.xz -o labelled
+    """
+    from lexite.labelling.language_model import LanguageModelLabels
+    from lexite.labelling.run import label_vocabulary
+    from lexite.terms.manifest import MANIFEST
+    from lexite.training.sources import TextSource
+
+    names, folder = need_sources(sources, f"label {quoted(vocabulary)}"), need_output(output)
+    if labeler_model is not None and labeler is None:
+        raise WrongUsage("--labeler-model names a model at an address, so it needs --labeler.")
+    maker = None if labeler is None else LanguageModelLabels(labeler, labeler_model or "default")
+    check_output_folder(folder, MANIFEST, overwrite=overwrite)
+    encoder = load_vocabulary(vocabulary, model)
+    texts = TextSource(names, encoder.backbone, read).texts()
+    source = ", ".join(Path(name).name for name in names)
+    found = label_vocabulary(encoder, texts, label, source=source, maker=maker, show_progress=not is_quiet())
+    dtype: Literal["fp32", "bf16"] = "fp32" if encoder.sae.weight_dtype.itemsize == 4 else "bf16"
+    encoder_only = encoder.sae.stored_decoder is None
+    encoder.replaced(vocabulary=found).save_pretrained(folder, overwrite=overwrite, dtype=dtype, encoder_only=encoder_only)
+    facts = {"output": str(folder), **_facts(found)}
+    if json_file is not None:
+        write_json(facts, json_file)
+    if str(json_file) != "-":
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in facts["kinds"].items() if count)
+        say(
+            f"{counted(facts['named'], 'latent')} of {facts['latents']:,} have a name that can be trusted, from "
+            f"{counted(facts['tokens'], 'token')} ({kinds}): {folder}"
+        )
+
+
+def _facts(vocabulary: Any) -> dict[str, Any]:
+    """What was found, as JSON values."""
+    from lexite.terms.descriptions import KINDS
+
+    described = vocabulary.described
+    named = sum(described.trusted(term) for term in range(vocabulary.n_latents))
+    kinds = {name: int((described.kinds == place).sum()) for place, name in enumerate(KINDS)}
+    return {
+        "latents": vocabulary.n_latents,
+        "named": named,
+        "kinds": kinds,
+        "passages": described.made["n_passages"],
+        "tokens": described.made["n_tokens"],
+        "labeller": described.made["labeller"],
+    }
