@@ -59,7 +59,6 @@ def plot_bars(bars: Sequence[Bar], path: str | Path, *, x_label: str, title: str
     places = np.arange(len(bars))[::-1]
 
     def draw(axes: Axes) -> None:
-        axes.figure.set_size_inches(7.4, max(1.6, _ROW * len(bars) + 0.9))
         axes.barh(places, values, color=[COLOURS[0] if value >= 0 else COLOURS[1] for value in values], height=0.72)
         for place, bar in zip(places, bars, strict=True):
             if bar.interval is not None:
@@ -69,7 +68,7 @@ def plot_bars(bars: Sequence[Bar], path: str | Path, *, x_label: str, title: str
         axes.set_ylim(-0.8, len(bars) - 0.2)
         axes.grid(visible=False, axis="y")
 
-    return write_figure(path, draw, x_label, "", title, 0)
+    return write_figure(path, draw, x_label, "", title, 0, size=(7.4, max(1.6, _ROW * len(bars) + 0.9)))
 
 
 def plot_points(

@@ -19,6 +19,7 @@ from lexite.wording import one_line
 
 Method = Literal["kmeans", "hdbscan"]
 DIMENSIONS = 64
+DENSITY_DIMENSIONS = 10  # densities say nothing in many
 NULLS = 5
 CONCEPTS = 4
 SILHOUETTE_SAMPLE = 2000
@@ -80,10 +81,8 @@ class Clusters:
         """The result for people."""
         verdict = "better than" if self.better_than_chance else "no better than"
         chance = ", ".join(f"{value:.3f}" for value in self.chance)
-        lines = [
-            f"{len(self.clusters)} clusters of {one_line(self.corpus)} by {self.method}: silhouette {self.silhouette:.3f}, {verdict} "
-            f"those of shuffled rows ({chance})."
-        ]
+        head = f"{len(self.clusters)} clusters of {one_line(self.corpus)} by {self.method}"
+        lines = [f"{head}: silhouette {self.silhouette:.3f}, {verdict} those of shuffled rows ({chance})."]
         if self.truth:
             lines.append(f"Adjusted Rand index with {one_line(self.truth)}: {self.adjusted_rand:.3f}.")
         left = int((self.assigned < 0).sum())
@@ -119,10 +118,10 @@ def clusters(
 ) -> Clusters:
     """Divides documents by their concepts.
 
-    Weights are log(1 + weight) · idf, rows have length 1, and a truncated singular value decomposition keeps 64 dimensions.
-    scikit-learn's k-means or HDBSCAN divides them. A cluster is named by the concepts that its documents have more often than
-    the others, by the log-odds ratio in standard errors. As a test for chance, the rows are shuffled, which keeps how often each
-    concept is found and how long documents are about, and divided in the same way.
+    Weights are log(1 + weight) · idf, rows have length 1, and a truncated singular value decomposition keeps 64 dimensions
+    (10 for HDBSCAN). scikit-learn's k-means or HDBSCAN divides them. A cluster is named by the concepts that its documents have
+    more often than the others, by the log-odds ratio in standard errors. As a test for chance, rows are shuffled and divided
+    likewise: each concept stays as frequent, and documents about as long.
 
     Args:
         corpus: documents.
@@ -143,12 +142,13 @@ def clusters(
             f"{LEAST_DOCUMENTS} documents are needed, and two for each cluster."
         )
     rows = corpus.rows if concepts is None else csr_array(corpus.rows[:, sorted(set(concepts))])
-    space = reduced(rows, seed)
+    dimensions = DIMENSIONS if method == "kmeans" else DENSITY_DIMENSIONS
+    space = reduced(rows, seed, dimensions)
     assigned = _divided(space, n_clusters, method, seed)
     silhouette = _silhouette(space, assigned, seed)
     chance = []
     for number in range(nulls):
-        mixed = reduced(_shuffled_weights(rows, seed + number + 1), seed)
+        mixed = reduced(_shuffled_weights(rows, seed + number + 1), seed, dimensions)
         chance.append(_silhouette(mixed, _divided(mixed, n_clusters, method, seed), seed))
     bar = max(chance) + 3 * float(np.std(chance)) if chance else -1.0
     order = np.argsort(-np.bincount(assigned[assigned >= 0], minlength=1), kind="stable")

@@ -131,4 +131,4 @@ def joined(corpora: Sequence[Corpus]) -> csr_array[np.float32]:
     """
     if len({corpus.n_latents for corpus in corpora}) > 1:
         raise ArgumentError("The corpora are of different vocabularies. Index both with the same one.")
-    return csr_array(vstack([corpus.rows for corpus in corpora], format="csr"))
+    return csr_array(vstack([corpus.rows for corpus in corpora], format="csr"), dtype=np.float32)

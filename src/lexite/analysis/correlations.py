@@ -154,8 +154,7 @@ def _pairs(rows: csr_array[np.float32], least_together: int) -> _Found:
     parts: list[tuple[NDArray[Any], ...]] = []
     by_document = columns.T.tocsr()
     for start in range(0, len(used), LATENTS_AT_ONCE):
-        block = by_document[start : start + LATENTS_AT_ONCE] @ columns  # (block, latents), documents with both
-        block = block.tocoo()
+        block = (by_document[start : start + LATENTS_AT_ONCE] @ columns).tocoo()  # documents with both
         first, second = block.row + start, block.col
         keep = (second > first) & (block.data >= least_together)
         first, second, together = first[keep], second[keep], block.data[keep].astype(np.float64)

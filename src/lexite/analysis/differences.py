@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexite.analysis.bars import Bar, plot_bars
-from lexite.analysis.chance import difference_interval, discoveries, length_strata, stratified_test
+from lexite.analysis.chance import StratifiedTest, difference_interval, discoveries, length_strata, stratified_test
 from lexite.analysis.corpora import Corpus, Example, joined, presence
 from lexite.analysis.counts import STRATA, StratumCounts
 from lexite.errors import ArgumentError
@@ -21,6 +21,7 @@ from lexite.wording import one_line
 RATE = 0.05
 LEAST_DOCUMENTS = 10
 SPLITS = 20
+TURNS = 4  # of leaving concepts that differ out of the length
 EXAMPLES = 2
 
 
@@ -129,9 +130,10 @@ def differences(
 ) -> Differences:
     """Finds concepts that one of two corpora has more often.
 
-    Documents are compared with documents of like length (ten strata by the number of their terms), for a longer document has
-    more of everything. Discoveries are made at a false discovery rate (Benjamini and Hochberg) and ordered by effect, Cohen's
-    h of the two shares. As a test for chance, all documents are split at random within strata, and discoveries counted.
+    Documents are compared with documents of like length (ten strata by the number of their terms, without those that differ),
+    for a longer document has more of everything. Discoveries are made at a false discovery rate (Benjamini and Hochberg) and
+    ordered by effect, Cohen's h of the two shares. As a test for chance, all documents are split at random within strata, and
+    discoveries counted.
 
     Args:
         first: a corpus.
@@ -151,12 +153,12 @@ def differences(
     rows = presence(joined([first, second]))
     in_first = np.zeros(rows.shape[0], dtype=np.bool_)
     in_first[: len(first)] = True
-    strata = length_strata(np.diff(rows.indptr), STRATA)
-    counts = StratumCounts(rows, strata)
-    tested = np.flatnonzero(counts.totals >= max(LEAST_DOCUMENTS, least_share * rows.shape[0]))
-    a, b, n_a, n_b = counts.of(in_first)
-    test = stratified_test(a[:, tested], n_a, b[:, tested], n_b)
+    tested = np.flatnonzero(
+        np.bincount(rows.indices, minlength=rows.shape[1]) >= max(LEAST_DOCUMENTS, least_share * rows.shape[0])
+    )
+    counts, test = _tested(rows, in_first, tested, rate)
     found = discoveries(test.p, rate)
+    a, b, _, _ = counts.of(in_first)
     total_a, total_b = a[:, tested].sum(0), b[:, tested].sum(0)
     low, high = difference_interval(total_a, len(first), total_b, len(second))
     share, other = total_a / len(first), total_b / len(second)
@@ -196,6 +198,31 @@ def differences(
         int((found & ~more).sum()),
         chance,
     )
+
+
+def _tested(
+    rows: csr_array[np.float32], in_first: NDArray[np.bool_], tested: NDArray[np.int64], rate: float
+) -> tuple[StratumCounts, StratifiedTest]:
+    """The test of all concepts in strata of length. Concepts that differ are then left out of the length, and all tested again.
+
+    A corpus that has some concepts more often would else have all others less often at equal length. That the strongest
+    differences are left out first keeps those in that only seem to differ.
+    """
+    left_out = np.zeros(rows.shape[1], dtype=np.bool_)
+    for turn in range(TURNS):
+        lengths = np.asarray(rows @ (~left_out).astype(np.float32)).astype(np.int64)
+        counts = StratumCounts(rows, length_strata(lengths, STRATA))
+        a, b, n_a, n_b = counts.of(in_first)
+        test = stratified_test(a[:, tested], n_a, b[:, tested], n_b)
+        found = np.flatnonzero(discoveries(test.p, rate))
+        n_out = -(-len(found) * (turn + 1) // TURNS)
+        strongest = found[np.argsort(-test.statistic[found], kind="stable")[:n_out]]
+        before = left_out.copy()
+        left_out[:] = False
+        left_out[tested[strongest]] = True
+        if not len(found) or np.array_equal(before, left_out):
+            break
+    return counts, test
 
 
 def _by_chance(

@@ -82,8 +82,8 @@ class FieldCorrelations:
             f"{self.n_found:,} concepts go with a value of {one_line(self.field)} ({self.chance:.1f} when values are shuffled)."
         )
         body = [
-            f"  {one_line(each.value)}: {one_line(each.label)} ({each.latent})  {each.share:.1%} against {each.other_share:.1%}, "
-            f"NPMI {each.npmi:+.2f}, p {each.p:.1e}"
+            f"  {one_line(each.value)}: {one_line(each.label)} ({each.latent})  {each.share:.1%} against "
+            f"{each.other_share:.1%}, NPMI {each.npmi:+.2f}, p {each.p:.1e}"
             for each in self.concepts
         ]
         return [head, *body]

@@ -102,7 +102,7 @@ def plain_number(value: float) -> str:
 
 
 @contextlib.contextmanager
-def _figure(rows: int) -> Iterator[tuple[Figure, Axes]]:
+def _figure(rows: int, size: tuple[float, float] | None) -> Iterator[tuple[Figure, Axes]]:
     """A figure with room for so many rows of a legend, without a display and without touching pyplot's state."""
     need_matplotlib()
     import matplotlib
@@ -110,7 +110,7 @@ def _figure(rows: int) -> Iterator[tuple[Figure, Axes]]:
 
     with matplotlib.rc_context(_STYLE):
         height = max(_HEIGHT, rows * _LEGEND_ROW + 0.5)
-        figure = Figure(figsize=(_WIDTH, height), dpi=DPI)
+        figure = Figure(figsize=size or (_WIDTH, height), dpi=DPI)
         yield figure, figure.add_subplot()
 
 
@@ -122,16 +122,29 @@ def write_figure(
     title: str,
     rows: int,
     legend: str = "",
+    size: tuple[float, float] | None = None,
 ) -> list[Path]:
-    """Draws a figure and writes it in every format, each file whole or not at all."""
+    """Draws a figure and writes it in every format, each file whole or not at all; without a legend where it has 0 rows.
+
+    Args:
+        path: where to.
+        draw: draws into the axes.
+        x_label: name of the horizontal axis.
+        y_label: name of the vertical axis.
+        title: above the axes.
+        rows: of the legend.
+        legend: title of the legend.
+        size: width and height in inches, in place of the usual one.
+    """
     target, written = Path(path), []
-    with _figure(rows) as (figure, axes):
+    with _figure(rows, size) as (figure, axes):
         draw(axes)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_title(title)
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0, "frameon": False}
-        axes.legend(fontsize=9, handlelength=2.6, title=legend or None, title_fontsize=9, alignment="left", **place)
+        if rows:
+            axes.legend(fontsize=9, handlelength=2.6, title=legend or None, title_fontsize=9, alignment="left", **place)
         for ending in FORMATS:
             file_path = target.with_suffix(f".{ending}") if target.suffix[1:] in FORMATS else Path(f"{target}.{ending}")
             metadata = {"Date": None} if ending == "svg" else {"Software": None}

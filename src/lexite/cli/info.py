@@ -28,6 +28,7 @@ _EXTRAS = {
     "int8": ("openvino",),
     "eval": ("bm25s", "ir-measures"),
     "plots": ("matplotlib",),
+    "analysis": ("hdbscan", "scikit-learn", "umap-learn"),
     "german": ("HanTa",),
 }
 

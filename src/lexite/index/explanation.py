@@ -99,17 +99,23 @@ class Explanation:
         if self.rounding:
             yield "rounding to single precision", self.rounding
 
-    def labelled(self, label: Callable[[int], str], kind: Callable[[int], str] | None = None) -> Explanation:
+    def labelled(self, label: Callable[[int], str]) -> Explanation:
         """The same with labels of latents.
 
         Args:
             label: gives the label of a latent's number.
-            kind: gives its kind; latents of the kind ``function`` are shown as one line.
         """
-        named = tuple(replace(term, label=label(term.term)) if term.kind == "latent" else term for term in self.terms)
-        latents = () if kind is None else (term.term for term in self.terms if term.kind == "latent")
-        common = () if kind is None else tuple(term for term in latents if kind(term) == "function")
-        return replace(self, terms=named, common=common)
+        named = (replace(term, label=label(term.term)) if term.kind == "latent" else term for term in self.terms)
+        return replace(self, terms=tuple(named))
+
+    def folded(self, kind: Callable[[int], str]) -> Explanation:
+        """The same with latents of the kind ``function`` shown as one line.
+
+        Args:
+            kind: gives the kind of a latent's number.
+        """
+        latents = (term.term for term in self.terms if term.kind == "latent")
+        return replace(self, common=tuple(term for term in latents if kind(term) == "function"))
 
     def to_json(self) -> dict[str, Any]:
         """All numbers, as JSON values."""
@@ -128,9 +134,8 @@ class Explanation:
                 f"in {counted(term.document_frequency)}) · saturation {term.saturation:.4f} (tf {term.tf:.4f})"
             )
         if self.common:
-            lines.append(
-                f"  {self.common_score:.4f}  common words ({counted(len(self.common), 'latent')}, {self.common_share:.0%} of the score)"
-            )
+            share = f"{counted(len(self.common), 'latent')}, {self.common_share:.0%} of the score"
+            lines.append(f"  {self.common_score:.4f}  common words ({share})")
         return "\n".join(lines)
 
 

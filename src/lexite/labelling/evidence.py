@@ -116,7 +116,7 @@ class EvidenceReader:
         stems = self._words.stems[at]
         function = float(share[self._words.function[stems]].sum())
         unique, inverse = np.unique(stems, return_inverse=True)
-        here = np.bincount(inverse, weights=counted)
+        here = np.bincount(inverse, weights=counted).astype(np.float64)
         sure = log_odds(here, float(counted.sum()), self._background[unique], float(self._background.sum()))
         sure[self._words.function[unique]] = -np.inf
         order = np.argsort(-sure, kind="stable")
@@ -155,7 +155,7 @@ class EvidenceReader:
         first, weights = first[good], weights[good]
         keys = left[good].astype(np.int64) * words.n_stems + right[good]
         unique, inverse = np.unique(keys, return_inverse=True)
-        here = np.bincount(inverse, weights=weights)
+        here = np.bincount(inverse, weights=weights).astype(np.float64)
         place = np.minimum(np.searchsorted(self._pairs, unique), max(len(self._pairs) - 1, 0))
         everywhere = self._pair_counts[place].astype(np.float64)
         sure = log_odds(here, 2 * float(counted.sum()), everywhere, float(self._pair_counts.sum()))
@@ -173,7 +173,7 @@ class EvidenceReader:
         """The parts of words that it fires on most surely, where they are part of several words."""
         ids = self._firings.token_ids[tokens]
         unique, inverse = np.unique(ids, return_inverse=True)
-        here = np.bincount(inverse, weights=counted)
+        here = np.bincount(inverse, weights=counted).astype(np.float64)
         sure = log_odds(here, float(counted.sum()), self._piece_counts[unique], float(self._piece_counts.sum()))
         found = []
         for each in np.argsort(-sure)[:4].tolist():

@@ -23,7 +23,8 @@ WORDS_SHOWN = 8
 _PASSING = (429, 500, 502, 503, 504)  # answers after which it is asked again
 SYSTEM = (
     "You name features of a text encoder. You see pieces of text in which one feature fires; what fires stands in [brackets]. "
-    "The first examples are the strongest. Say what the marked words have in common: a word, a concept, a topic, a part of words. "
+    "The first examples are the strongest. Say what the marked words have in common: a word, a concept, a topic, a part of "
+    "words. "
     "Answer with one to three names, the best first, each on a line of its own, each of one to four words in lower case unless "
     "they are proper names. No explanation, no numbering, no quotation marks. If there is nothing in common, answer with -"
 )
@@ -120,9 +121,9 @@ def question(examples: Sequence[Context], words: Sequence[str]) -> str:
 
 
 def read_names(answer: str) -> tuple[str, ...]:
-    """The names of an answer: its first lines, without bullets, numbers and quotation marks; longer ones are left out.
+    r"""The names of an answer: its first lines, without bullets, numbers and quotation marks; longer ones are left out.
 
-    >>> read_names('1. "river banks"\\n- money\\nThis feature fires on many different things.\\n')
+    >>> read_names('1. "river banks"\n- money\\nThis feature fires on many different things.\n')
     ('river banks', 'money')
     >>> read_names("-")
     ()

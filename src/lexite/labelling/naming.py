@@ -206,7 +206,8 @@ def _grown(
     first = np.argsort(-singles, kind="stable")
     names = {parts[int(place)]: float(singles[place]) for place in first[:2]}
     for start in first[:2].tolist():
-        group, best = (start,), float(singles[start])
+        group: tuple[int, ...] = (start,)
+        best = float(singles[start])
         while longer := _longer(group, parts):
             values = value(longer) - ranks[[each[-1] for each in longer]]
             if float(values.max()) <= best + LENGTH_COST:

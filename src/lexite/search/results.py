@@ -133,7 +133,7 @@ def describe_hits(
     """
     kind = kinds_of(label)
     found, stored = _looked_up(index, query, hits, scoring)
-    explanations = [explanation.labelled(label, kind) for explanation in found]
+    explanations = [explanation.folded(kind) for explanation in found]
     texts = [document.text if document else "" for document in stored]
     spans = [hit.span or (0, len(text)) for hit, text in zip(hits, texts, strict=True)]
     shown = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
@@ -145,7 +145,7 @@ def describe_hits(
             hit.rank,
             document.title if document else "",
             None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
-            matched_terms(explanation, n_terms),
+            matched_terms(explanation, label, n_terms),
             hit.document,
             explanation.coverage,
             document.fields if document else {},
@@ -177,6 +177,11 @@ def _passages(
     return tuple(found)
 
 
-def matched_terms(explanation: Explanation, n: int | None = TERMS_SHOWN) -> tuple[MatchedTerm, ...]:
-    """The ``n`` terms of a labelled explanation that add most, without those of function words and punctuation; None: all."""
-    return tuple(MatchedTerm(term.term, term.label, term.score, term.word) for term in explanation.shown()[:n])
+def matched_terms(
+    explanation: Explanation, label: Callable[[int], str], n: int | None = TERMS_SHOWN
+) -> tuple[MatchedTerm, ...]:
+    """The ``n`` terms of an explanation that add most, without those of function words and punctuation; all of them for None."""
+    return tuple(
+        MatchedTerm(term.term, label(term.term) if term.word is None else term.label, term.score, term.word)
+        for term in explanation.shown()[:n]
+    )

@@ -424,7 +424,7 @@ class Searcher:
         if not isinstance(document, str):
             raise ArgumentError(f"A document is named by its id, which is text, not by a {type(document).__name__}.")
         encoded, chosen = encoded_for(index, self.queries, query), scoring_for(index, self.scoring, scoring)
-        return index.explain(encoded, document, scoring=chosen).labelled(self.label, kinds_of(self.label))
+        return index.explain(encoded, document, scoring=chosen).folded(kinds_of(self.label)).labelled(self.label)
 
     def facets(self, fields: str | Sequence[str], **options: Any) -> list[Facet]:
         """How often the values of fields occur among documents; see :meth:`BM25Index.facets`.
