@@ -3,10 +3,11 @@
     python benchmarks/label_quality.py TEXTS... --label-to labelled
     python benchmarks/label_quality.py TEXTS... --vocabulary labelled --before default --json labels.json
 
-Every tenth document is held out; labels are made from the others. Of the held-out passages, a latent's positives are those that hold it (its weight is not below
-the floor of documents), its negatives as many passages of like length and of the same source in which it does not fire. The
-detection AUC is the share of pairs of a positive and a negative in which the label scores the positive higher: the share of the
-label's words that the passage has, by idf, plus the cosine of the dense model. 500 latents are drawn by seed.
+Every tenth document is held out; labels are made from the others. Of the held-out passages, a latent's positives are those that
+hold it (its weight is not below the floor of documents), its negatives as many passages of like length and of the same source
+in which it does not fire. The detection AUC is the share of pairs of a positive and a negative in which the label scores the
+positive higher: the share of the label's words that the passage has, by idf, plus the cosine of the dense model. 500 latents
+are drawn by seed.
 """
 
 from __future__ import annotations

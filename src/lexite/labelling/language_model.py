@@ -130,7 +130,7 @@ def read_names(answer: str) -> tuple[str, ...]:
     """
     names: dict[str, str] = {}
     for line in answer.splitlines():
-        name = line.strip().lstrip("-*•0123456789.) ").strip(" \"'`“”.")
+        name = line.strip().lstrip("-*•0123456789.) ").strip(" \"'`“”.*")
         if 0 < len(name.split()) <= MOST_WORDS and len(name) <= MOST_LETTERS and name.isprintable():
             names.setdefault(name.casefold(), name)
     return tuple(names.values())[:MOST_NAMES]

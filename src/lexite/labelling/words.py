@@ -28,7 +28,7 @@ _FUNCTION_WORDS = frozenset(
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _ENDINGS = tuple(
     sorted(
-        "ications ication ifications ified ifies ified ifying ify izations ization ised ises ising ise ized izes izing ize "
+        "ie ications ication ifications ified ifies ified ifying ify izations ization ised ises ising ise ized izes izing ize "
         "ations ation ating ated ates ate ions ion ments ment nesses ness ities ity ically ical ics ic ies ied ying ing ings "
         "ers er ed es s y ly al ally e ism ists ist ian ians an ans ese".split(),
         key=len,
@@ -46,6 +46,8 @@ def word_stem(word: str) -> str:
     plain = plain_form(word)
     if not plain.isascii() or not plain.isalpha():
         return plain
+    if plain.endswith("s") and len(plain) > LEAST_STEM and plain[-2:] not in ("ss", "us", "is"):
+        plain = plain[:-1]
     for ending in _ENDINGS:
         if plain.endswith(ending) and len(plain) - len(ending) >= LEAST_STEM:
             return plain[: -len(ending)]
