@@ -121,6 +121,7 @@ def test_info_of_the_installation(lexite) -> None:
             "zstd",
             "int8",
             "plots",
+            "analysis",
             "eval",
             "fields",
             "german",

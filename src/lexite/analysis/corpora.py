@@ -56,13 +56,14 @@ class Corpus:
         identifier, text = (str(place), "") if self.show is None else self.show(place)
         return Example(identifier, " ".join(text.split())[:SHOWN])
 
-    def part(self, places: NDArray[np.int64], name: str) -> Corpus:
+    def part(self, places: Sequence[int] | NDArray[np.int64], name: str) -> Corpus:
         """Some of the documents.
 
         Args:
             places: of the documents.
             name: what the part is called.
         """
+        places = np.asarray(places, dtype=np.int64)
         show = self.show
         seen = None if show is None else (lambda place: show(int(places[place])))
         return Corpus(csr_array(self.rows[places]), name, self.label, seen)

@@ -109,12 +109,11 @@ def question(examples: Sequence[Context], words: Sequence[str]) -> str:
     """What a language model is asked about a latent: examples with what fires in brackets, and words.
 
     >>> print(question([Context("on the river bank", ((13, 17),), 1.0)], ["bank"]))
-
-    Examples:
+    Pieces of text:
     - on the river [bank]
     Words that it fires on most surely: bank
     """
-    lines = ["Examples:", *(f"- {example.marked()}" for example in examples)]
+    lines = ["Pieces of text:", *(f"- {example.marked()}" for example in examples)]
     if words:
         lines.append(f"Words that it fires on most surely: {', '.join(words[:WORDS_SHOWN])}")
     return "\n".join(lines)
@@ -123,7 +122,7 @@ def question(examples: Sequence[Context], words: Sequence[str]) -> str:
 def read_names(answer: str) -> tuple[str, ...]:
     r"""The names of an answer: its first lines, without bullets, numbers and quotation marks; longer ones are left out.
 
-    >>> read_names('1. "river banks"\n- money\\nThis feature fires on many different things.\n')
+    >>> read_names('1. "river banks"\n- money\nThis feature fires on many different things.\n')
     ('river banks', 'money')
     >>> read_names("-")
     ()

@@ -19,7 +19,7 @@ LEAST_POSITIVES = 4
 LENGTH_COST = 0.015  # AUC that a further word must add
 RANK_COST = 0.002  # AUC that a part must add to one that stands before it among the candidates
 PRIOR_POSITIVES = 2.0
-TRIED = 3  # names whose own dense vectors are asked for
+TRIED = 2  # names whose own dense vectors are asked for
 NAMES_AT_ONCE = 8192
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]

@@ -91,6 +91,7 @@ def label_firings(
     part = firings.documents % _PARTS
     evidence = _evidence(firings, words, held, part < _EVIDENCE, show_progress)
     finder = ContextFinder(firings, words, held, config.contexts, config.context_words)
+    logger.info("Choosing examples.")
     contexts = [finder.of(latent) for latent in range(firings.n_latents)]
     candidates = [candidate_names(each) for each in evidence]
     if maker is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -37,6 +38,7 @@ _ENDINGS = tuple(
 )
 
 
+@functools.lru_cache(maxsize=1 << 18)
 def word_stem(word: str) -> str:
     """What a word shares with its other forms: the word without accents, case and an English ending, of four letters or more.
 

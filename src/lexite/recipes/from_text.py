@@ -18,6 +18,7 @@ from lexite.config import differences, to_dict
 from lexite.corpus import ReadOptions
 from lexite.errors import BackboneError, ConfigError, StorageError, TrainingError
 from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
+from lexite.labelling import LabelConfig, label_vocabulary
 from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
 from lexite.sae import SAEConfig
 from lexite.sae.config import check_k
@@ -153,8 +154,19 @@ def train(
     encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
     logger.info("Measuring frequencies and labels of the terms on up to %s tokens of the training text.", f"{SAMPLE_TOKENS:,}")
     encoder = measured(encoder, given.sample(), source="the training text", show_progress=show_progress)
+    encoder = _labelled(encoder, given, training.seed, show_progress)
     logger.info("Saving the vocabulary to %s.", folder)
     return _publish(encoder, folder, result, saving, settings)
+
+
+def _labelled(encoder: LatentTermEncoder, given: _Input, seed: int, show_progress: bool) -> LatentTermEncoder:
+    """The encoder with names of its latents, where there are texts: token states alone have no words around them."""
+    if not isinstance(given.stream, TextSource):
+        return encoder
+    logger.info("Naming the latents on up to %s tokens of the training text.", f"{SAMPLE_TOKENS:,}")
+    config = LabelConfig(label_tokens=SAMPLE_TOKENS, seed=seed)
+    texts, source = given.stream.sample(), "the training text"
+    return encoder.replaced(vocabulary=label_vocabulary(encoder, texts, config, source=source, show_progress=show_progress))
 
 
 def _trained_further_on(start: LatentTermEncoder, training_data: str) -> str:
