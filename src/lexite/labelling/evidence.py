@@ -125,7 +125,7 @@ class EvidenceReader:
         strong = sums * sums / (self._background[unique] + RARE)
         strong[self._words.function[unique]] = 0
         best = np.argsort(-strong, kind="stable")[:STRONG]
-        chosen += [place for place in best.tolist() if place not in chosen and strong[place] > 0]
+        chosen += [place for place in best.tolist() if place not in chosen and strong[place] > 0 and here[place] > LEAST]
         words = tuple(self._commonest(at[inverse == place]) for place in chosen)
         shares = np.bincount(inverse, weights=share)
         lexical = float(shares[chosen[0]]) if chosen else 0.0

@@ -14,12 +14,12 @@ from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
 
 MOST_WORDS = 4
-POSITIVES = 60
+POSITIVES = 100
 LEAST_POSITIVES = 4
 LENGTH_COST = 0.015  # AUC that a further word must add
-RANK_COST = 0.002  # AUC that a part must add to one that stands before it among the candidates
+RANK_COST = 0.003  # AUC that a part must add to one that stands before it among the candidates
 PRIOR_POSITIVES = 2.0
-TRIED = 2  # names whose own dense vectors are asked for
+TRIED = 3  # names whose own dense vectors are asked for
 NAMES_AT_ONCE = 8192
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -138,7 +138,7 @@ def choose_names(
         trials: two for each latent.
         detector: scores passages.
         embed: gives dense vectors of names; None for words alone.
-        evidence: ``(n_passages,)`` bool, the passages that names are made from.
+        evidence: ``(n_passages,)`` bool, the passages whose means stand for words, none of which is in a trial.
         show_progress: show progress on stderr.
     """
     grown = [

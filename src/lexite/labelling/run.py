@@ -23,14 +23,14 @@ from lexite.labelling.naming import Chosen, Embed, Trial, candidate_names, choos
 from lexite.labelling.related import related_latents
 from lexite.labelling.words import SampleWords, sample_words
 from lexite.progress import progress
-from lexite.terms.descriptions import KINDS, TRUSTED, Context, Descriptions
+from lexite.terms.descriptions import EXAMPLES, KINDS, TRUSTED, Context, Descriptions
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import WORDS_PER_LABEL
 from lexite.terms.vocabulary import Vocabulary
 
 logger = logging.getLogger("lexite")
 RELATED = 4
-_PARTS, _EVIDENCE, _FIRST = 10, 6, 8  # of ten documents six make names, two choose among them, two measure the trust
+_PARTS, _CENTROIDS, _EVIDENCE = 10, 4, 8  # of ten documents eight make names, four of them choose, two measure the trust
 
 
 def label_vocabulary(
@@ -102,7 +102,7 @@ def label_firings(
         _trials(firings, held, part, config.seed),
         Detector(words, firings.vectors),
         _embedder(encoder, firings),
-        part < _EVIDENCE,
+        part < _CENTROIDS,
         show_progress=show_progress,
     )
     kinds = _kinds(firings, held, evidence, chosen)
@@ -151,7 +151,7 @@ def _with_suggestions(
 def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int) -> list[tuple[Trial | None, Trial | None]]:
     generator, lengths = np.random.default_rng(seed), np.diff(firings.offsets)
     sides = []
-    for usable in ((part >= _EVIDENCE) & (part < _FIRST), part >= _FIRST):
+    for usable in ((part >= _CENTROIDS) & (part < _EVIDENCE), part >= _EVIDENCE):
         numbers = np.flatnonzero(usable)
         sides.append((usable, numbers[np.argsort(lengths[numbers], kind="stable")].astype(np.int32)))
     first, second = sides
@@ -199,7 +199,7 @@ def _label(chosen: Chosen, evidence: Evidence, contexts: tuple[Context, ...]) ->
         more = [word for word in (*evidence.words, *evidence.topics) if not said & set(key_of(word))]
         return (chosen.name, *more)[:WORDS_PER_LABEL]
     phrases = dict.fromkeys(phrase for context in contexts if (phrase := short_phrase(context)))
-    return tuple(phrases)[:WORDS_PER_LABEL] or evidence.words[:WORDS_PER_LABEL]
+    return tuple(phrases)[:EXAMPLES] or evidence.words[:WORDS_PER_LABEL]
 
 
 def short_phrase(context: Context) -> str:

@@ -17,7 +17,7 @@ from lexite.files import atomic_write
 
 KINDS = ("lexical", "narrow", "broad", "function", "unclear", "dead")
 """Kinds of latents; :mod:`lexite.labelling.kinds` has the rule."""
-TRUSTED = 0.8
+TRUSTED = 0.85
 CONTEXTS_NAME = "contexts.bz2"
 OPENING, CLOSING = "⟦", "⟧"
 EXAMPLES = 2
