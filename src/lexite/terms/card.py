@@ -74,7 +74,11 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
     if measured and measured["n_documents"]:
         facts["latents that fired"] = f"{measured['latents_used']:,} on {counted(measured['n_documents'])}"
     if measured:
-        facts["labels and frequencies from"] = measured["source"] or "a sample of text"
+        labelled = measured.get("labelled_on")
+        what = "labels and frequencies from" if labelled is None else "frequencies from"
+        facts[what] = measured["source"] or "a sample of text"
+        if labelled is not None:
+            facts["labels from"] = f"{counted(labelled['n_tokens'], 'token')} of {labelled['source'] or 'a sample of text'}"
     parts = [
         _header(details["licence"], model),
         f"# {manifest['name']}",
