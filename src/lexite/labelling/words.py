@@ -16,6 +16,7 @@ from scipy.sparse import csc_array, csr_array
 from lexite.terms.word_pieces import WordPieces
 
 FREQUENT = 0.2  # a word in more passages than this share is a function word
+LOWER_COUNTS = 3.0  # how much more a use in lower case counts for the usual spelling
 LEAST_STEM = 4  # letters that a stem keeps
 _FUNCTION_WORDS = frozenset(
     "a about above after again against all also although am among an and any are as at be because been before being below "
@@ -179,17 +180,20 @@ def _is_content(stem: str) -> bool:
 
 
 def usual_spelling(texts: Iterable[str]) -> dict[str, str]:
-    """How texts write each word most often, by its plain form: Paris, NASA, café. Of equals the lower-case one is taken.
+    """How texts write each word, by its plain form: Paris, NASA, café. In lower case, where that is a third as frequent.
 
-    >>> usual_spelling(["Paris is old. Is Paris rich? It is."])["paris"]
-    'Paris'
+    Words are capitalised at the beginning of sentences and in names, as the bank is in Deutsche Bank.
+
+    >>> found = usual_spelling(["Paris is old. Is Paris rich? Deutsche Bank is a bank. Bank of Japan."])
+    >>> found["paris"], found["bank"]
+    ('Paris', 'bank')
     """
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(_WORD.findall(text))
-    best: dict[str, tuple[int, bool, str]] = {}
+    best: dict[str, tuple[float, str]] = {}
     for word, count in counts.items():
-        plain, rank = plain_form(word), (count, word.islower(), word)
+        plain, rank = plain_form(word), (count * (LOWER_COUNTS if word.islower() else 1.0), word)
         if plain not in best or rank > best[plain]:
             best[plain] = rank
-    return {plain: word for plain, (_, _, word) in best.items()}
+    return {plain: word for plain, (_, word) in best.items()}
