@@ -73,7 +73,7 @@ def compare(corpora: Sequence[Corpus], plots: Path, result: dict[str, Any]) -> N
     times: dict[str, float] = result.setdefault("seconds", {})
     for first, second in ((0, 1), (1, 2), (0, 2)):
         one, two = corpora[first], corpora[second]
-        found = timed(f"differences {one.name} {two.name}", times, partial(differences, one, two, most=15))
+        found = timed(f"differences {one.name} {two.name}", times, partial(differences, one, two, most=15, named=True))
         print("\n".join(found.lines()))
         found.plot(plots / f"differences-{one.name}-{two.name}")
         result[f"differences {one.name} {two.name}"] = found.to_json()
@@ -86,7 +86,7 @@ def compare(corpora: Sequence[Corpus], plots: Path, result: dict[str, Any]) -> N
         halves.append(found.n_over + found.n_under)
     result["random halves"] = halves
     print("discoveries in 20 random halves:", halves)
-    news = timed("correlations", times, lambda: correlations(corpora[2], most=25))
+    news = timed("correlations", times, lambda: correlations(corpora[2], most=25, named=True))
     print("\n".join(news.lines()))
     news.plot(plots / "correlations")
     result["correlations"] = news.to_json()

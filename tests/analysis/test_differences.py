@@ -101,6 +101,16 @@ def test_the_result_tells_chance_and_shows_examples(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in result.plot(tmp_path / "plot")) == [".png", ".svg"]
 
 
+def test_concepts_without_a_name_are_left_out_where_names_are_wanted() -> None:
+    first, second = background(300, 40, 5), background(300, 40, 6)
+    first[:, 7:9] = 1
+    one, two = corpus(first, "a"), corpus(second, "b")
+    labels = {7: "e.g. “an example”", 8: "a name"}
+    one = Corpus(one.rows, "a", lambda latent: labels.get(latent, f"latent {latent}"), one.show)
+    assert [each.latent for each in differences(one, two, splits=0, most=1, named=True).over] == [8]
+    assert {each.latent for each in differences(one, two, splits=0, most=2).over} == {7, 8}
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ArgumentError, match="9 documents; differences need 10"):
         differences(corpus(background(9, 5, 0)), corpus(background(30, 5, 0)))

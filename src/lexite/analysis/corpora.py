@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, vstack
 
 from lexite.errors import ArgumentError
 from lexite.search.labels import numbered
+from lexite.terms.descriptions import is_name
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index
@@ -50,6 +51,10 @@ class Corpus:
     def n_latents(self) -> int:
         """Number of latents."""
         return int(self.rows.shape[1])
+
+    def has_name(self, latent: int) -> bool:
+        """Whether a latent is called by a name, and not by examples of its use or by its number."""
+        return is_name(self.label(latent))
 
     def example(self, place: int) -> Example:
         """A document for people."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ LEAST_DOCUMENTS = 10
 MOST_SHARE = 0.5  # a concept in more documents than this goes with everything
 LATENTS_AT_ONCE = 256
 LEVEL = 0.05
+HALF = 21  # letters of a label in a plot of pairs
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,13 @@ class Correlations:
 
     def plot(self, path: str | Path, most: int = 25) -> list[Path]:
         """Draws the pairs with the highest NPMI, as PNG and SVG."""
-        bars = [Bar(" + ".join(pair.labels), pair.npmi) for pair in self.pairs[:most]]
+        bars = [Bar(" + ".join(_short(label) for label in pair.labels), pair.npmi) for pair in self.pairs[:most]]
         return plot_bars(bars, path, x_label="normalised pointwise mutual information", title=f"Together in {self.name}")
 
 
-def correlations(corpus: Corpus, *, most: int = 50, least_together: int = LEAST_TOGETHER, seed: int = 0) -> Correlations:
+def correlations(
+    corpus: Corpus, *, most: int = 50, least_together: int = LEAST_TOGETHER, named: bool = False, seed: int = 0
+) -> Correlations:
     """Finds pairs of concepts that occur together more often than chance.
 
     By chance, a document has a concept with a probability in proportion to its number of concepts, so that long documents do
@@ -103,6 +108,7 @@ def correlations(corpus: Corpus, *, most: int = 50, least_together: int = LEAST_
         corpus: documents.
         most: how many pairs are given.
         least_together: documents that must have both.
+        named: give only pairs of concepts that have a name; all are tested and counted.
         seed: of the shuffled corpus that is the test for chance.
 
     Raises:
@@ -112,7 +118,10 @@ def correlations(corpus: Corpus, *, most: int = 50, least_together: int = LEAST_
         raise ArgumentError(f"{corpus.name} has {len(corpus)} documents; correlations need {LEAST_DOCUMENTS}.")
     rows = presence(corpus.rows)
     found = _pairs(rows, least_together)
-    order = np.lexsort((found.second, found.first, -found.npmi))[:most]
+    ordered = np.lexsort((found.second, found.first, -found.npmi)).tolist()
+    names = functools.cache(corpus.has_name)
+    wanted = (place for place in ordered if not named or (names(found.first[place]) and names(found.second[place])))
+    order = list(islice(wanted, most))
     by_latent = rows.tocsc()
     pairs = tuple(
         Pair(
@@ -125,7 +134,7 @@ def correlations(corpus: Corpus, *, most: int = 50, least_together: int = LEAST_
             float(found.p[place]),
             corpus.example(_with_both(by_latent, int(found.first[place]), int(found.second[place]))),
         )
-        for place in order.tolist()
+        for place in order
     )
     chance = len(_pairs(shuffled(rows, seed), least_together).p)
     return Correlations(corpus.name, len(corpus), pairs, len(found.p), found.n_tested, chance)
@@ -194,3 +203,7 @@ def _with_both(columns: csc_array[np.float32], first: int, second: int) -> int:
     one = columns.indices[columns.indptr[first] : columns.indptr[first + 1]]
     two = columns.indices[columns.indptr[second] : columns.indptr[second + 1]]
     return int(np.intersect1d(one, two)[0])
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= HALF else f"{label[: HALF - 1]}…"

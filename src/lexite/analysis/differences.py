@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def differences(
     rate: float = RATE,
     most: int = 50,
     least_share: float = 0.0,
+    named: bool = False,
     splits: int = SPLITS,
     seed: int = 0,
 ) -> Differences:
@@ -141,6 +143,7 @@ def differences(
         rate: the false discovery rate.
         most: how many of each side are given.
         least_share: a concept that fewer documents of both corpora have is not tested.
+        named: give only concepts that have a name; all are tested and counted.
         splits: random splits that are made.
         seed: of the splits.
 
@@ -167,7 +170,9 @@ def differences(
     sides: list[tuple[Difference, ...]] = []
     for side, corpus in ((found & more, first), (found & ~more, second)):
         places = np.flatnonzero(side)
-        best = places[np.lexsort((tested[places], -np.abs(effect[places])))][:most]
+        ordered = places[np.lexsort((tested[places], -np.abs(effect[places])))].tolist()
+        wanted = (place for place in ordered if not named or first.has_name(int(tested[place])))
+        best = np.array(list(islice(wanted, most)), dtype=np.int64)
         heaviest = _heaviest(corpus.rows, tested[best])
         sides.append(
             tuple(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Analysis = Literal["differences", "correlations", "clusters", "properties"]
 SHOWN = 15
 _OWN: dict[str, tuple[str, ...]] = {
-    "differences": ("against", "rate"),
-    "correlations": ("field",),
+    "differences": ("against", "rate", "named"),
+    "correlations": ("field", "named"),
     "clusters": ("n_clusters", "method", "truth", "map_points"),
     "properties": ("sentence", "positive", "negative"),
 }
@@ -64,6 +64,9 @@ def analyse_verb(
     negative: Annotated[
         str | None, typer.Option("--negative", help="Properties: ids of documents that are none.", metavar="IDS")
     ] = None,
+    named: Annotated[
+        bool, typer.Option("--named", help="Differences, correlations: show only concepts that have a name.")
+    ] = False,
     most: Annotated[int, typer.Option("--most", help="Show so many results of a kind.", min=1)] = SHOWN,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw it, as FILE.png and FILE.svg.", metavar="FILE")] = None,
@@ -81,7 +84,8 @@ def analyse_verb(
 
     given = {
         "against": against, "rate": rate, "field": field, "n_clusters": n_clusters, "method": method, "truth": truth,
-        "map_points": map_points or None, "sentence": sentence, "positive": positive, "negative": negative,
+        "map_points": map_points or None, "named": named or None, "sentence": sentence, "positive": positive,
+        "negative": negative,
     }  # fmt: skip
     flags = {"n_clusters": "clusters", "map_points": "map"}
     for name, value in given.items():
@@ -95,9 +99,9 @@ def analyse_verb(
         need_matplotlib()
     opened = [BM25Index.open(path) for path in indexes]
     if analysis == "differences":
-        found: Any = _differences(opened, where, against, 0.05 if rate is None else rate, most, seed)
+        found: Any = _differences(opened, where, against, 0.05 if rate is None else rate, named, most, seed)
     elif analysis == "correlations":
-        found = _correlations(opened[0], where, field, most, seed)
+        found = _correlations(opened[0], where, field, named, most, seed)
     elif analysis == "clusters":
         if plot is not None and not map_points:
             raise WrongUsage("What is drawn of clusters is their map: give --map beside --plot.")
@@ -121,7 +125,9 @@ def _corpus(index: BM25Index, where: str | None, name: str = "") -> Corpus:
     return corpus_of(index, labels_of(index), where=where, name=name)
 
 
-def _differences(opened: Sequence[BM25Index], where: str | None, against: str | None, rate: float, most: int, seed: int) -> Any:
+def _differences(
+    opened: Sequence[BM25Index], where: str | None, against: str | None, rate: float, named: bool, most: int, seed: int
+) -> Any:
     import numpy as np
 
     from lexite.analysis.differences import differences
@@ -137,16 +143,18 @@ def _differences(opened: Sequence[BM25Index], where: str | None, against: str | 
         whole = _corpus(opened[0], None)
         inside = np.isin(everything, numbers)
         pair = whole.part(np.flatnonzero(inside), where), whole.part(np.flatnonzero(~inside), f"not ({where})")
-    return differences(*pair, rate=rate, most=most, seed=seed)
+    return differences(*pair, rate=rate, named=named, most=most, seed=seed)
 
 
-def _correlations(index: BM25Index, where: str | None, field: str | None, most: int, seed: int) -> Any:
+def _correlations(index: BM25Index, where: str | None, field: str | None, named: bool, most: int, seed: int) -> Any:
     from lexite.analysis.correlations import correlations
     from lexite.analysis.fields import field_correlations
 
     corpus = _corpus(index, where)
     if field is None:
-        return correlations(corpus, most=most, seed=seed)
+        return correlations(corpus, named=named, most=most, seed=seed)
+    if named:
+        raise WrongUsage("--named has no effect on correlations with a field. Leave it out.")
     return field_correlations(corpus, field, _values(index, where, field), most=most, seed=seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ TRUSTED = 0.85
 CONTEXTS_NAME = "contexts.bz2"
 OPENING, CLOSING = "⟦", "⟧"
 EXAMPLES = 2
+FOR_EXAMPLE = "e.g. "
 _STEPS = 250  # of a trust in the file, which has a byte for it
 _UNMEASURED = 255
 
@@ -202,4 +204,13 @@ def shown_examples(phrases: Sequence[str]) -> str:
     >>> shown_examples(("river bank", "bank holiday", "bank"))
     'e.g. “river bank”, “bank holiday”'
     """
-    return "e.g. " + ", ".join(f"“{phrase}”" for phrase in phrases[:EXAMPLES])
+    return FOR_EXAMPLE + ", ".join(f"“{phrase}”" for phrase in phrases[:EXAMPLES])
+
+
+def is_name(label: str) -> bool:
+    """Whether a label is a name, and not examples in place of one, or a number.
+
+    >>> is_name("river bank"), is_name("e.g. “river bank”, “bank”"), is_name("latent 7")
+    (True, False, False)
+    """
+    return not (label.startswith(FOR_EXAMPLE) or re.fullmatch(r"latent \d+", label))
