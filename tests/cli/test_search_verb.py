@@ -24,7 +24,19 @@ def test_a_query_gives_hits_with_terms_that_add_up(lexite, tiny_index: Path) -> 
     scores = [hit["score"] for hit in answer["hits"]]
     assert scores == sorted(scores, reverse=True) and scores[-1] > 0
     for hit in answer["hits"]:
-        assert set(hit) == {"rank", "id", "score", "coverage", "title", "fields", "snippet", "start", "end", "terms"}
+        assert set(hit) == {
+            "rank",
+            "id",
+            "score",
+            "coverage",
+            "title",
+            "fields",
+            "snippet",
+            "start",
+            "end",
+            "terms",
+            "common_share",
+        }
         assert set(hit["terms"][0]) == {"term", "label", "contribution"}
         assert 0 < sum(term["contribution"] for term in hit["terms"]) <= hit["score"] * 1.0001
 

@@ -262,12 +262,10 @@ def _described(corpus: Corpus, space: NDArray[np.float32], assigned: NDArray[np.
     n, rest = float(len(own)), float(len(corpus) - len(own))
     odds = np.log((inside + 0.5) / (n - inside + 0.5)) - np.log((outside + 0.5) / (rest - outside + 0.5))
     error = np.sqrt(1 / (inside + 0.5) + 1 / (n - inside + 0.5) + 1 / (outside + 0.5) + 1 / (rest - outside + 0.5))
-    best = np.argsort(-(odds / error), kind="stable")[: 4 * CONCEPTS]
+    best = np.argsort(-(odds / error), kind="stable")[: 8 * CONCEPTS].tolist()
     labels: dict[str, int] = {}
-    for latent in best.tolist():
-        label = corpus.label(latent)
-        if not label.startswith("e.g. ") or not labels:
-            labels.setdefault(label, latent)
+    for latent in sorted(best, key=lambda each: not corpus.has_name(each)):  # those with a name first, else in their order
+        labels.setdefault(corpus.label(latent), latent)
         if len(labels) == CONCEPTS:
             break
     middle = space[own].mean(axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,11 +122,13 @@ def corpus_of(index: BM25Index, label: Label = numbered, *, where: Where | None 
 
 def presence(rows: csr_array[np.float32]) -> csr_array[np.float32]:
     """1 where a document has a term."""
-    result = csr_array((np.ones(rows.nnz, dtype=np.float32), rows.indices, rows.indptr), shape=rows.shape)
+    kept = rows
     if np.any(rows.data <= 0):
-        result.data[rows.data <= 0] = 0
-        result.eliminate_zeros()
-    return result
+        kept = rows.copy()
+        kept.data[kept.data <= 0] = 0
+        kept.eliminate_zeros()
+    ones = np.ones(kept.nnz, dtype=np.float32)
+    return cast("csr_array[np.float32]", csr_array((ones, kept.indices, kept.indptr), shape=kept.shape))
 
 
 def joined(corpora: Sequence[Corpus]) -> csr_array[np.float32]:
@@ -137,4 +139,4 @@ def joined(corpora: Sequence[Corpus]) -> csr_array[np.float32]:
     """
     if len({corpus.n_latents for corpus in corpora}) > 1:
         raise ArgumentError("The corpora are of different vocabularies. Index both with the same one.")
-    return csr_array(vstack([corpus.rows for corpus in corpora], format="csr"), dtype=np.float32)
+    return cast("csr_array[np.float32]", csr_array(vstack([corpus.rows for corpus in corpora], format="csr")))

@@ -180,7 +180,8 @@ def _pairs(rows: csr_array[np.float32], least_together: int) -> _Found:
     first, second, together, expected, p = (np.concatenate(each) for each in zip(*parts, strict=True))
     share = together / n
     npmi = np.where(share < 1, np.log(together / expected) / -np.log(np.minimum(share, 1 - 1e-12)), 1.0)
-    return _Found(first, second, together, expected, npmi, p, n_tested)
+    numbers = first.astype(np.int64), second.astype(np.int64)
+    return _Found(*numbers, together, expected.astype(np.float64), npmi, p, n_tested)
 
 
 def shuffled(rows: csr_array[np.float32], seed: int) -> csr_array[np.float32]:
