@@ -12,6 +12,7 @@ from planted import background, corpus
 from scipy.sparse import csr_array
 
 from lexite.analysis import (
+    Corpus,
     agreement,
     clusters,
     correlations,
@@ -28,11 +29,21 @@ def test_planted_pairs_are_found_and_independent_concepts_are_not() -> None:
         present = background(1200, 150, seed)
         both = np.random.default_rng(seed).random(1200) < 0.06
         present[both, 20], present[both, 90] = 1, 1
-        result = correlations(corpus(present), most=200, seed=seed)
+        result = correlations(corpus(present), most=200, alike=True, seed=seed)
         assert result.pairs[0].latents == (20, 90) and result.pairs[0].documents >= both.sum()
         assert result.pairs[0].p <= 0.05 and result.pairs[0].npmi > 0.2
         wrong += result.n_found - 1 + result.chance
     assert wrong <= 3  # of 110,000 pairs; each of ten corpora has one with a probability of .05
+
+
+def test_pairs_that_share_a_word_are_counted_and_not_given() -> None:
+    present = background(600, 30, 1)
+    present[:, 5] = present[:, 9] = np.random.default_rng(0).random(600) < 0.1
+    some = corpus(present)
+    labels = {5: "river bank", 9: "Banks, money"}
+    some = Corpus(some.rows, "some", lambda latent: labels.get(latent, str(latent)), some.show)
+    assert correlations(some).pairs == () and correlations(some).n_found == 1
+    assert correlations(some, alike=True).pairs[0].labels == ("river bank", "Banks, money")
 
 
 def test_documents_of_different_length_do_not_make_everything_go_together() -> None:

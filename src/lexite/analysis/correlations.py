@@ -16,6 +16,8 @@ from scipy.sparse import csc_array, csr_array
 from lexite.analysis.bars import Bar, plot_bars
 from lexite.analysis.corpora import Corpus, Example, presence
 from lexite.errors import ArgumentError
+from lexite.labelling.words import word_stem
+from lexite.scoring.words import words_in_order
 from lexite.wording import one_line
 
 LEAST_TOGETHER = 5
@@ -95,7 +97,13 @@ class Correlations:
 
 
 def correlations(
-    corpus: Corpus, *, most: int = 50, least_together: int = LEAST_TOGETHER, named: bool = False, seed: int = 0
+    corpus: Corpus,
+    *,
+    most: int = 50,
+    least_together: int = LEAST_TOGETHER,
+    named: bool = False,
+    alike: bool = False,
+    seed: int = 0,
 ) -> Correlations:
     """Finds pairs of concepts that occur together more often than chance.
 
@@ -109,6 +117,7 @@ def correlations(
         most: how many pairs are given.
         least_together: documents that must have both.
         named: give only pairs of concepts that have a name; all are tested and counted.
+        alike: give pairs whose labels share a word too. Two latents often answer to the same word, which tells little.
         seed: of the shuffled corpus that is the test for chance.
 
     Raises:
@@ -119,9 +128,14 @@ def correlations(
     rows = presence(corpus.rows)
     found = _pairs(rows, least_together)
     ordered = np.lexsort((found.second, found.first, -found.npmi)).tolist()
+    stems = functools.cache(lambda latent: _stems(corpus.label(latent)))
     names = functools.cache(corpus.has_name)
-    wanted = (place for place in ordered if not named or (names(found.first[place]) and names(found.second[place])))
-    order = list(islice(wanted, most))
+
+    def wanted(place: int) -> bool:
+        first, second = int(found.first[place]), int(found.second[place])
+        return (not named or (names(first) and names(second))) and (alike or not stems(first) & stems(second))
+
+    order = list(islice(filter(wanted, ordered), most))
     by_latent = rows.tocsc()
     pairs = tuple(
         Pair(
@@ -204,6 +218,11 @@ def _with_both(columns: csc_array[np.float32], first: int, second: int) -> int:
     one = columns.indices[columns.indptr[first] : columns.indptr[first + 1]]
     two = columns.indices[columns.indptr[second] : columns.indptr[second + 1]]
     return int(np.intersect1d(one, two)[0])
+
+
+def _stems(label: str) -> frozenset[str]:
+    """The stems of the words of a label that say something: those of three letters or more."""
+    return frozenset(word_stem(word) for word in words_in_order(label) if len(word) > 2)
 
 
 def _short(label: str) -> str:
