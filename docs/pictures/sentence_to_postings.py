@@ -171,7 +171,7 @@ def _tokens(shown: Numbers, look: Mapping[str, Any], colours: dict[int, str]) ->
                 f'fill-opacity="{0.38 if colour else 0.16}"/>'
             )
             weight = f'fill="{look["text"]}" font-weight="600"' if colour else f'fill="{quiet}"'
-            yield f'<text x="{x + 8:.1f}" y="{y + 17}" {weight}>{escape(_short(latent.label, 12))}</text>'
+            yield f'<text x="{x + 8:.1f}" y="{y + 17}" {weight}>{escape(_short(latent.label, 15))}</text>'
             yield f'<text x="{x + width - 7:.1f}" y="{y + 17}" text-anchor="end" {weight}>{latent.value:.1f}</text>'
 
 
@@ -219,14 +219,10 @@ def _documents(shown: Numbers, look: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _short(label: str, width: int) -> str:
-    """The first words of a label, as many as fit; at least one."""
-    words: Sequence[str] = label.split(", ")
-    short = words[0]
-    for word in words[1:]:
-        if len(f"{short}, {word}") > width:
-            break
-        short = f"{short}, {word}"
-    return short
+    """The first words of a label, as many as fit; where the first, or an example, is too long, its beginning."""
+    words: Sequence[str] = label.removeprefix("e.g. ").split(", ")
+    fitting = [", ".join(words[:n]) for n in range(1, len(words) + 1) if len(", ".join(words[:n])) <= width]
+    return fitting[-1] if fitting else f"{words[0][: width - 1].rstrip()}…"
 
 
 def main() -> None:
