@@ -55,6 +55,15 @@ def test_longer_documents_alone_are_no_difference() -> None:
     assert apart < 1e-4 and result.n_over + result.n_under <= 3
 
 
+def test_corpora_whose_lengths_do_not_overlap_are_compared_all_the_same() -> None:
+    """All documents of one corpus are longer than all of the other, so no stratum would have both."""
+    generator = np.random.default_rng(0)
+    present = (generator.random((200, 60)) < 0.5).astype(np.float32)
+    present[:100, 50:], present[100:, 10:] = 0, 0
+    result = differences(corpus(present[:100]), corpus(present[100:]), splits=3)
+    assert {each.latent for each in result.over} >= set(range(10, 50)) and result.chance[1] == 0
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(60, 200), st.integers(5, 60))
 def test_swapping_the_corpora_swaps_the_result(seed: int, n: int, n_latents: int) -> None:

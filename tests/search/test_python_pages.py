@@ -53,6 +53,17 @@ def test_the_python_guide_runs(notes: Path, capsys: pytest.CaptureFixture[str]) 
     assert names["searcher"].index.get("tides.md").text == "Spring tides follow the new moon."
 
 
+def test_the_pages_on_labels_and_analyses_run(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("docs/analysis.md", "python"):
+        exec(block, names)
+    assert names["found"].n_over and names["found"].chance[0] < 1, "cats and banks differ, and random halves do not"
+    assert all("cat" in each.document.text for each in names["kind"].documents) and names["kind"].p < 0.05
+    for block in blocks("docs/labels.md", "python"):
+        exec(block.replace("about(900)", "about(9)"), names)  # the tiny vocabulary has 64 latents
+    assert names["about"].label in capsys.readouterr().out
+
+
 def test_the_page_on_filters_runs(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("sqlglot")

@@ -22,6 +22,7 @@ from lexite.wording import one_line
 RATE = 0.05
 LEAST_DOCUMENTS = 10
 SPLITS = 20
+OVERLAP = 0.5
 TURNS = 4  # of leaving concepts that differ out of the length
 EXAMPLES = 2
 
@@ -133,9 +134,9 @@ def differences(
     """Finds concepts that one of two corpora has more often.
 
     Documents are compared with documents of like length (ten strata by the number of their terms, without those that differ),
-    for a longer document has more of everything. Discoveries are made at a false discovery rate (Benjamini and Hochberg) and
-    ordered by effect, Cohen's h of the two shares. As a test for chance, all documents are split at random within strata, and
-    discoveries counted.
+    for a longer document has more of everything (:func:`comparable_strata`). Discoveries are made at a false discovery rate
+    (Benjamini and Hochberg) and ordered by effect, Cohen's h of the two shares. As a test for chance, all documents are split
+    at random within strata, and discoveries counted.
 
     Args:
         first: a corpus.
@@ -216,7 +217,7 @@ def _tested(
     left_out = np.zeros(rows.shape[1], dtype=np.bool_)
     for turn in range(TURNS):
         lengths = np.asarray(rows @ (~left_out).astype(np.float32)).astype(np.int64)
-        counts = StratumCounts(rows, length_strata(lengths, STRATA))
+        counts = StratumCounts(rows, comparable_strata(lengths, in_first))
         a, b, n_a, n_b = counts.of(in_first)
         test = stratified_test(a[:, tested], n_a, b[:, tested], n_b)
         found = np.flatnonzero(discoveries(test.p, rate))
@@ -228,6 +229,27 @@ def _tested(
         if not len(found) or np.array_equal(before, left_out):
             break
     return counts, test
+
+
+def comparable_strata(lengths: NDArray[np.int64], in_first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Strata of length in which both corpora have documents: ten, or fewer where their lengths hardly overlap.
+
+    The overlap is the sum over strata of the smaller of the shares that both corpora have there; it must be a half. Where the
+    documents of one are all longer than those of the other, one stratum is left, and length is not told from what differs.
+
+    Args:
+        lengths: of the documents.
+        in_first: whether each is of the first corpus.
+
+    >>> comparable_strata(np.array([1, 2, 3, 9, 8, 7]), np.array([True, True, True, False, False, False])).tolist()
+    [0, 0, 0, 0, 0, 0]
+    """
+    for n_strata in (STRATA, STRATA // 2, STRATA // 4):
+        strata = length_strata(lengths, n_strata)
+        shares = [np.bincount(strata[side], minlength=n_strata) / max(int(side.sum()), 1) for side in (in_first, ~in_first)]
+        if float(np.minimum(*shares).sum()) >= OVERLAP:
+            return strata
+    return np.zeros(len(lengths), dtype=np.int64)
 
 
 def _by_chance(
