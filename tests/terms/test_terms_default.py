@@ -57,6 +57,19 @@ def test_its_terms_have_labels(encoder: LatentTermEncoder) -> None:
     assert "guitar" in labels
 
 
+def test_its_labels_are_names_kinds_and_examples(encoder: LatentTermEncoder) -> None:
+    vocabulary = encoder.vocabulary
+    assert vocabulary is not None and vocabulary.described is not None
+    named = [term for term in range(vocabulary.n_latents) if vocabulary.described.trusted(term)]
+    names = [vocabulary.label(term) for term in named]
+    assert len(named) > 4000 and len(set(map(str.casefold, names))) > 0.98 * len(named)
+    assert all(1 <= len(name.split()) <= 4 for name in names)
+    kinds = {vocabulary.kind(term) for term in named}
+    assert kinds == {"lexical", "narrow", "broad"}, "what has no trusted name is unclear, a function word or dead"
+    bank = vocabulary.about(max(named, key=lambda term: vocabulary.label(term) == "bank"))
+    assert bank.contexts and bank.related and all(context.marks for context in bank.contexts)
+
+
 def test_its_token_decoder_gives_token_states_back(encoder: LatentTermEncoder) -> None:
     decoder = encoder.token_decoder
     assert encoder.sae.decoder_weight is None and decoder is not None
