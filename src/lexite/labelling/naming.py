@@ -12,6 +12,7 @@ from lexite.labelling.detection import MEANING, Detector, Holdings, auc, matched
 from lexite.labelling.evidence import Evidence
 from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
+from lexite.terms.descriptions import in_steps
 
 MOST_WORDS = 4
 POSITIVES = 100
@@ -157,7 +158,8 @@ def choose_names(
         second = trials[latent][1]
         trust = float("nan")
         if second is not None:
-            trust = shrunk(float(measured_names(detector, second, [name], vectors)[0]), second.n_positive)
+            measured = float(measured_names(detector, second, [name], vectors)[0])
+            trust = in_steps(shrunk(measured, second.n_positive))
         chosen[latent] = Chosen(name, trust)
     return chosen
 
