@@ -221,8 +221,8 @@ def _with_both(columns: csc_array[np.float32], first: int, second: int) -> int:
 
 
 def _stems(label: str) -> frozenset[str]:
-    """The stems of the words of a label that say something: those of three letters or more."""
-    return frozenset(word_stem(word) for word in words_in_order(label) if len(word) > 2)
+    """The stems of the words of a label that say something: those of two letters or more."""
+    return frozenset(word_stem(word) for word in words_in_order(label) if len(word) > 1)
 
 
 def _short(label: str) -> str:
