@@ -180,7 +180,7 @@ def _passages(
 def matched_terms(
     explanation: Explanation, label: Callable[[int], str], n: int | None = TERMS_SHOWN
 ) -> tuple[MatchedTerm, ...]:
-    """The ``n`` terms of an explanation that add most, without those of function words and punctuation; all of them for None."""
+    """The ``n`` terms of an explanation that add most, without those of function words and punctuation; None gives all."""
     return tuple(
         MatchedTerm(term.term, label(term.term) if term.word is None else term.label, term.score, term.word)
         for term in explanation.shown()[:n]

@@ -59,7 +59,7 @@ def _pieces(text: str, characters: int) -> Iterator[Passage]:
     for end, following in [*((match.start(), match.end()) for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
         sentence = text[start:end]
         short = " ".join(sentence.split())
-        if len(short) <= characters:
+        if len(short) <= characters and not any(start <= mark < end for mark in marks):
             if short:
                 begin = start + len(sentence) - len(sentence.lstrip())
                 yield Passage(short, begin, start + len(sentence.rstrip()))

@@ -13,6 +13,7 @@ from lexite.scoring.formula import inverse_document_frequency
 from lexite.scoring.rows import CSRRows
 from lexite.scoring.words import ENGLISH_STOP_WORDS
 from lexite.search.concepts import latents_named
+from lexite.search.labels import kinds_of
 from lexite.terms.queries import EncodedQueries
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ class Concepts:
     """
 
     def __init__(self, index: BM25Index, label: Callable[[int], str]) -> None:
-        self.index, self.label = index, label
+        self.index, self.label, self.kind = index, label, kinds_of(label)
         self.related = functools.lru_cache(maxsize=256)(self._related)
 
     def is_common(self, number: int) -> bool:
-        """Whether a latent stands for function words or punctuation, or fires nearly everywhere."""
+        """Whether a latent stands for function words or punctuation, or fires nearly everywhere.
+
+        The vocabulary tells the kind of a latent. Where it does not, the label decides.
+        """
         return bool(self._frequent[number]) or self._function(number)
 
     def is_folded(self, term: int, word: str | None) -> bool:
@@ -69,6 +73,7 @@ class Concepts:
         return {
             "concept": number,
             "label": self.label(number),
+            **({"kind": kind} if (kind := self.kind(number)) else {}),
             "common": self.is_common(number),
             "passages": frequency,
             "share_of_passages": round(frequency / max(self.index.n_passages, 1), 6),
@@ -158,7 +163,11 @@ class Concepts:
 
     @functools.cached_property
     def _function(self) -> Callable[[int], bool]:
-        return functools.lru_cache(maxsize=None)(lambda number: is_function_label(self.label(number)))
+        return functools.lru_cache(maxsize=None)(self._has_function)
+
+    def _has_function(self, number: int) -> bool:
+        kind = self.kind(number)
+        return kind == "function" if kind else is_function_label(self.label(number))
 
     @functools.cached_property
     def _idf(self) -> NDArray[np.float64]:

@@ -64,7 +64,8 @@ def hit_json(snapshot: Snapshot, hit: SearchHit, with_marks: bool) -> Json:
     """A hit as JSON values: the passage with its marks, and the parts of the score."""
     folded = snapshot.concepts.is_folded
     parts: list[Json] = []
-    in_common = others = 0.0
+    others, named = 0.0, sum(term.contribution for term in hit.terms)
+    in_common = named * hit.common_share / (1.0 - hit.common_share) if hit.common_share < 1.0 else hit.score
     for term in hit.terms:
         if folded(term.term, term.word):
             in_common += term.contribution

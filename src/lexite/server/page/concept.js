@@ -7,6 +7,8 @@ import { state } from './state.js';
 
 const STRENGTHS = { strong: 'where it is strongest', middling: 'middling', weak: 'weak' };
 
+const KINDS = { lexical: 'Lexical: one word and its forms', narrow: 'A narrow subject', broad: 'A broad topic', function: 'Function words or punctuation', unclear: 'Unclear: its uses have no name that can be trusted', dead: 'Dead: no text of the sample has it' };
+
 export async function showConcept(actions) {
   const home = byId('concept');
   fill(byId('h-concept'), 'Concept …');
@@ -25,7 +27,7 @@ export async function showConcept(actions) {
   const most = Math.max(...found.words.map((each) => each.weight), 1e-9);
   const fact = (name, value) => el('div', {}, el('dt', {}, name), el('dd', {}, value));
   fill(home,
-    el('p', { class: 'kind' }, found.kind ?? (found.common ? 'Common: function words, punctuation, or nearly everywhere' : 'A concept of the vocabulary')),
+    el('p', { class: 'kind' }, KINDS[found.kind] ?? (found.common ? 'Common: function words, punctuation, or nearly everywhere' : 'A concept of the vocabulary')),
     el('div', { class: 'row' },
       el('button', { type: 'button', class: 'strong', onclick: () => actions.raise(found.concept, found.label) }, state.q ? 'Raise it in the search' : 'Search with it'),
       state.q && el('button', { type: 'button', class: 'small', onclick: actions.back }, `Back to “${state.q}”`)),
