@@ -48,6 +48,10 @@ class StorageError(LexiteError):
     """A file or folder cannot be written: full disk, missing permission, or something else is in its place."""
 
 
+class EngineError(LexiteError):
+    """A search engine cannot be reached, lacks the collection, or refuses what it is asked."""
+
+
 class MissingExtraError(LexiteError):
     """An optional dependency is not installed.
 

@@ -36,6 +36,9 @@ class EngineDocument:
         title: of the document; empty where it does not go along.
         text: of the passage; likewise.
         fields: of the document; likewise.
+        ordinal: which passage of its document it is, from 0.
+        length: the sum of its transformed weights.
+        span: where the passage begins and ends in the text of its document, in characters; None where it is all of it.
     """
 
     id: str
@@ -46,6 +49,9 @@ class EngineDocument:
     title: str = ""
     text: str = ""
     fields: Mapping[str, FieldValue] = field(default_factory=dict)
+    ordinal: int = 0
+    length: float = 0.0
+    span: tuple[int, int] | None = None
 
 
 def passage_id(document: str, ordinal: int) -> str:
@@ -111,6 +117,9 @@ def engine_documents(
                     stored.title if stored is not None and text else "",
                     own_text,
                     stored.fields if stored is not None and fields else {},
+                    ordinal,
+                    float(chunk.lengths[place]),
+                    None if begin < 0 else (begin, end),
                 )
             )
         if together:

@@ -1,0 +1,476 @@
+"""``LiveEngine``: a running search engine as a backend of searches, over a driver that speaks to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.engines.asking import AskedQuery, WordNumbers, asked_queries, check_search_scoring
+from lexite.engines.base import Capabilities, EngineHit
+from lexite.engines.driver import Counts, Driver, PassageParts, Question
+from lexite.engines.explaining import explanation_of
+from lexite.engines.forms.base import Collection, check_top_k, refuse_fields
+from lexite.engines.live_loading import add_documents, load_index
+from lexite.engines.loading import Loaded, LoadSettings
+from lexite.engines.record import CollectionRecord, read_collection_record
+from lexite.engines.routes import check_route, route
+from lexite.engines.statistics import LENGTH_MOVED
+from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError, FilterError, ModelError
+from lexite.index import Explanation, Hit, StoredDocument, VocabularyInfo
+from lexite.index.checks import check_top_k as check_number_of_hits
+from lexite.index.field_types import ID_FIELD, known_field
+from lexite.index.filtering import read_sort
+from lexite.index.filters import read_filter
+from lexite.ranking.hits import PassageHit
+from lexite.scoring.config import BM25Config, scoring_of
+from lexite.scoring.words import LiteralConfig
+
+if TYPE_CHECKING:
+    from lexite.index import BM25Index, EncodedQueries
+    from lexite.index.conditions import Condition
+    from lexite.index.config import DocumentLike
+    from lexite.index.document_ids import Among
+    from lexite.index.filters import Where
+    from lexite.index.side_data import PassageCodes, PassageVectors
+    from lexite.scoring.rows import SparseRows
+
+logger = logging.getLogger(__name__)
+STATISTICS_AGE = 60.0
+"""Seconds for which counts that an engine gave are taken to be right. Own changes are seen at once."""
+
+
+class LiveEngine:
+    """A collection of a running engine. ``Searcher(engine, queries)`` searches it as it searches an index.
+
+    What the documents are made of is recorded in the collection, so that it is opened by its address alone. The mean length is
+    baked into what documents hold: the one of the index that was loaded, or of the first documents that were added.
+
+    Args:
+        driver: speaks to the engine.
+        route_name: what documents of a new collection hold; None: what the engine usually does.
+        scale: S of a route with whole numbers; None: the usual one.
+        text: whether a new collection keeps titles and texts.
+        keep_terms: whether the engine gives the terms of a document back.
+        most_terms: terms of a query at most; None: as many as the engine takes. The lightest are cut.
+        statistics_age: seconds for which counts of the engine are kept.
+
+    Raises:
+        ConfigError: the engine has no such route.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        route_name: str | None = None,
+        scale: float | None = None,
+        text: bool = True,
+        keep_terms: bool = False,
+        most_terms: int | None = None,
+        statistics_age: float = STATISTICS_AGE,
+    ) -> None:
+        self.driver = driver
+        chosen = route(route_name or driver.form.routes[0], scale)
+        if chosen.name not in driver.form.routes:
+            raise ConfigError(f"{driver.engine} has no route '{chosen.name}'. It has {', '.join(driver.form.routes)}.")
+        self.new_route, self._text, self._keep_terms = chosen, text, keep_terms
+        limits = [limit for limit in (most_terms, driver.form.most_terms) if limit is not None]
+        self._most_terms = min(limits, default=None)
+        self._age, self._record = statistics_age, None  # type: float, CollectionRecord | None
+        self._counts: Counts | None = None
+        self._frequencies: dict[str, int] = {}
+        self._counted_at = 0.0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return dataclasses.replace(self.driver.capabilities, most_terms=self._most_terms)
+
+    @property
+    def record(self) -> CollectionRecord:
+        """How the documents of the collection were made.
+
+        Raises:
+            EngineError: there is no such collection.
+            IndexFormatError: lexite did not make it.
+        """
+        if self._record is None:
+            value = self.driver.read_record()
+            if value is None:
+                raise EngineError(f"There is no collection at {self.driver.address}. Load an index: lexite load INDEX --to URL")
+            self._record = read_collection_record(value, self.driver.address)
+        return self._record
+
+    def exists(self) -> bool:
+        """Whether the collection is there."""
+        return self.driver.read_record() is not None
+
+    def keep_record(self, record: CollectionRecord) -> None:
+        """Writes a new record."""
+        self.driver.write_record(record.to_json())
+        self._record = record
+
+    @property
+    def vocabulary(self) -> VocabularyInfo:
+        """Which vocabulary made the terms."""
+        return self.record.vocabulary
+
+    @property
+    def scoring(self) -> BM25Config:
+        """How searches score unless told otherwise."""
+        return self.record.scoring
+
+    @property
+    def literal(self) -> LiteralConfig | None:
+        """How literal words are indexed; None when there are none."""
+        return self.record.literal
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents."""
+        return self.counts.n_documents
+
+    @property
+    def counts(self) -> Counts:
+        """What the collection holds, as the engine said :data:`STATISTICS_AGE` seconds ago at most."""
+        if self._counts is None or time.monotonic() - self._counted_at > self._age:
+            self.forget_counts()
+            self._counts, self._counted_at = self.driver.counts(), time.monotonic()
+        return self._counts
+
+    def forget_counts(self) -> None:
+        """Asks the engine for its counts again when they are next needed."""
+        self._counts, self._frequencies = None, {}
+
+    @property
+    def drift(self) -> float | None:
+        """How far the mean length has moved from the one that is baked in, as a share; None where the engine does not say."""
+        mean, baked = self.counts.mean_length, self.record.average_length
+        return None if mean is None or not baked else mean / baked - 1.0
+
+    def create(
+        self, vocabulary: VocabularyInfo, scoring: BM25Config | None = None, literal: LiteralConfig | None = None
+    ) -> None:
+        """Makes an empty collection; arguments as for :meth:`lexite.engines.base.Engine.create`.
+
+        Raises:
+            ConfigError: the route cannot express the scoring.
+            EngineError: there is a collection of this name, or the engine cannot be reached.
+        """
+        chosen, text, keep_terms = self.new_route, self._text, self._keep_terms
+        own = literal if literal is not None and literal.literal else None
+        self.make(CollectionRecord(vocabulary, scoring or BM25Config(), own, chosen, text=text, keep_terms=keep_terms))
+
+    def make(self, record: CollectionRecord) -> None:
+        """Makes an empty collection of a record; errors as for :meth:`create`."""
+        check_route(record.route, record.scoring)
+        collection = record.collection(self.driver.name, _no_word)
+        refuse_fields(self.driver.form, self.driver.engine, collection)
+        self.driver.create(collection)
+        self.keep_record(record)
+        self.forget_counts()
+
+    def new_record(self, index: BM25Index, scoring: BM25Config) -> CollectionRecord:
+        """The record of a collection that is to hold an index."""
+        chosen, text, keep_terms = self.new_route, self._text, self._keep_terms
+        cut = index.passages_config is not None or index.n_passages > index.n_documents
+        form = self.driver.form
+        return CollectionRecord(
+            index.vocabulary,
+            scoring,
+            index.literal,
+            chosen,
+            average_length=index.average_length(scoring.document_transform),
+            fields=dict(index.fields) if form.holds_texts else {},
+            text=text and form.holds_texts and index.stores_text,
+            keep_terms=keep_terms,
+            has_passages=cut,
+        )
+
+    def drop(self) -> None:
+        """Removes the collection with all its documents, if there is one."""
+        self.driver.drop()
+        self._record = None
+        self.forget_counts()
+
+    def add(
+        self,
+        documents: Sequence[DocumentLike],
+        rows: SparseRows,
+        *,
+        replace: bool = False,
+        settings: LoadSettings | None = None,
+    ) -> Loaded:
+        """Adds documents.
+
+        Args:
+            documents: with ids that the collection does not have.
+            rows: raw weights of their latent terms, ``(len(documents), n_latents)``. Literal words are taken from the texts,
+                where the collection has words.
+            replace: whether documents of the same ids are replaced; else they are an error.
+            settings: how they are sent, and whether those that the engine cannot hold are left out.
+
+        Returns:
+            How many the engine took, and which it did not take.
+
+        Raises:
+            CorpusError: documents that the engine cannot hold, or has already. Nothing was sent then. Documents that the
+                engine refuses by itself are named in the same way when the others are there.
+            EngineError: the engine cannot be reached.
+        """
+        return add_documents(self, documents, rows, replace=replace, settings=settings or LoadSettings())
+
+    def load(
+        self,
+        index: BM25Index,
+        *,
+        scoring: BM25Config | None = None,
+        overwrite: bool = False,
+        settings: LoadSettings | None = None,
+        show_progress: bool = False,
+    ) -> Loaded:
+        """Makes a collection that holds an index. A load that was stopped goes on where it was.
+
+        Args:
+            index: the index.
+            scoring: how searches are to score; None: as the index does.
+            overwrite: whether a collection that is there is replaced.
+            settings: how documents are sent.
+            show_progress: whether to show progress on stderr.
+
+        Raises:
+            EngineError: the collection is there already, or the engine cannot be reached.
+            CorpusError: as for :meth:`add`.
+        """
+        return load_index(
+            self, index, scoring or index.scoring, overwrite=overwrite, settings=settings or LoadSettings(), show=show_progress
+        )
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Deletes documents; says how many there were."""
+        there = self.driver.present([ids] if isinstance(ids, str) else list(ids))
+        if there:
+            self.driver.delete(sorted(there))
+            self.forget_counts()
+        return len(there)
+
+    def search(
+        self,
+        queries: EncodedQueries,
+        top_k: int = 10,
+        *,
+        scoring: BM25Config | None = None,
+        exclude: Sequence[str | None] | None = None,
+        among: Among | None = None,
+        approximate: bool = False,
+        where: Where | None = None,
+        sort: str | None = None,
+        min_score: float | None = None,
+        min_coverage: float | None = None,
+    ) -> list[list[Hit]]:
+        """The best documents for each query; arguments and errors as for ``BM25Index.search``.
+
+        Hits are :class:`EngineHit`, which say how many terms of the query were cut.
+
+        Raises:
+            ArgumentError: the engine cannot do what an option asks.
+            ConfigError: a scoring that differs in what was baked into documents.
+            EngineError: the engine cannot be reached, or refuses the query.
+        """
+        self._check_options(approximate, exclude, among, where, sort, min_score, min_coverage)
+        check_number_of_hits(top_k)
+        chosen = scoring_of(scoring, self.scoring)
+        asked, numbers = self._asked(queries, chosen)
+        collection = self._collection(numbers)
+        if not top_k or not asked:
+            return [[] for _ in asked]
+        check_top_k(self.driver.engine, top_k, self.capabilities.most_hits)
+        questions = self._questions(asked, top_k, chosen, exclude, among, where, sort, min_score)
+        n_cut = [question.query.n_cut for question in questions]
+        if any(n_cut):
+            logger.debug("%s takes %s terms of a query; up to %d were cut.", self.driver.engine, self._most_terms, max(n_cut))
+        found = self.driver.search(questions, collection)
+        return [
+            [EngineHit(each.document, each.score, rank, -1, each.span, cut) for rank, each in enumerate(own, start=1)]
+            for own, cut in zip(found, n_cut, strict=True)
+        ]
+
+    def _questions(
+        self,
+        asked: Sequence[AskedQuery],
+        top_k: int,
+        scoring: BM25Config,
+        exclude: Sequence[str | None] | None,
+        among: Among | None,
+        where: Where | None,
+        sort: str | None,
+        min_score: float | None,
+    ) -> list[Question]:
+        """Queries with their limits, checked."""
+        record, counts = self.record, self.counts
+        condition: Condition | None = None if where is None else read_filter(where, record.fields)
+        by = None if sort is None else read_sort(sort)
+        if by is not None:
+            by = known_field(by[0], record.fields, besides=(ID_FIELD,)), by[1]
+            if record.fields.get(by[0]) == "list":
+                raise FilterError(f"The field '{by[0]}' holds lists of text, which have no order. Sort by another field.")
+        left_out = [exclude] * len(asked) if exclude is None else [exclude] if isinstance(exclude, str) else list(exclude)
+        if len(left_out) != len(asked):
+            raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {len(asked)} are asked.")
+        allowed = self._allowed(among, len(asked))
+        found = []
+        for query, excluded, only in zip(asked, left_out, allowed, strict=True):
+            kept = query.heaviest(self._most_terms)
+            engine_query = kept.for_engine(record.route, counts.n_filled, scoring, len(query.terms) - len(kept.terms))
+            found.append(Question(engine_query, top_k, only, excluded, condition, by, min_score))
+        return found
+
+    def _allowed(self, among: Among | None, n_queries: int) -> list[list[str] | None]:
+        if among is None:
+            return [None] * n_queries
+        given: Sequence[Any] = list(among)
+        if all(isinstance(each, str) for each in given):
+            lists = [list(given)] * n_queries
+        elif len(given) != n_queries:
+            raise ModelError(f"Documents to search among are given for {len(given)} queries, but {n_queries} are asked.")
+        else:
+            lists = [list(each) for each in given]
+        wanted = {each for own in lists for each in own}
+        if not all(isinstance(each, str) for each in wanted):
+            raise ArgumentError(f"{type(self).__name__} has no numbers of documents. Search among ids.")
+        missing = sorted(wanted - self.driver.present(sorted(wanted)))
+        if missing:
+            raise CorpusError(f"{self.driver.address} has no document '{missing[0]}'.")
+        return list(lists)
+
+    def _asked(self, queries: EncodedQueries, scoring: BM25Config) -> tuple[list[AskedQuery], WordNumbers]:
+        check_search_scoring(self.driver.address, self.record, scoring)
+        return asked_queries(self.driver.address, queries, self.record, scoring, self.counts, self._known_frequencies)
+
+    def _known_frequencies(self, numbers: WordNumbers, terms: NDArray[np.int64]) -> NDArray[np.int64]:
+        names = self._collection(numbers).names.of(terms.tolist())
+        known = self._frequencies
+        new = [name for name in names if name not in known]
+        if new:
+            known.update(zip(new, self.driver.frequencies(new).tolist(), strict=True))
+        return np.array([known[name] for name in names], dtype=np.int64)
+
+    def _collection(self, numbers: WordNumbers) -> Collection:
+        return self.record.collection(self.driver.name, numbers.word, numbers.n_latents + len(numbers.words))
+
+    def _check_options(
+        self,
+        approximate: bool,
+        exclude: object,
+        among: object,
+        where: object,
+        sort: object,
+        min_score: object,
+        min_coverage: object,
+    ) -> None:
+        """Refuses options that the engine cannot have the effect of."""
+        able = self.driver.capabilities
+        cannot: Mapping[str, bool] = {
+            "approximate": approximate,
+            "exclude": exclude is not None and not able.exclude,
+            "among": among is not None and not able.among,
+            "where": where is not None and not able.fields,
+            "sort": sort is not None and not able.fields,
+            "min_score": min_score is not None and not able.fields,
+            "min_coverage": min_coverage is not None,
+        }
+        refused = next((name for name, given in cannot.items() if given), None)
+        if refused is not None:
+            raise ArgumentError(f"{type(self).__name__} cannot search with {refused}. Leave it out, or ask an index.")
+
+    def get(self, identifier: str) -> StoredDocument | None:
+        """The document with this id; None when there is none. Its text is put together of its passages."""
+        if not isinstance(identifier, str):
+            raise ArgumentError(f"A document is named by its id, which is text, not by a {type(identifier).__name__}.")
+        return self.driver.get(identifier, self.record.fields)
+
+    def explain(self, query: EncodedQueries, document: str, *, scoring: BM25Config | None = None) -> Explanation:
+        """Which terms made the score of a document, with the numbers of the formula.
+
+        The engine says what each term adds. The weights in the document follow from that, as precisely as the route holds them.
+
+        Raises:
+            CorpusError: there is no such document.
+        """
+        chosen = scoring_of(scoring, self.scoring)
+        asked, numbers, found = self._parts(query, document, chosen, "explain a hit")
+        best = max(found, key=lambda each: sum(each.parts.values()))
+        return explanation_of(document, asked, best, self.counts, self.record, chosen, _word_of(numbers))
+
+    def passages(self, query: EncodedQueries, document: str, *, scoring: BM25Config | None = None) -> Sequence[PassageHit]:
+        """The passages of a document that share a term with a query, best first.
+
+        Raises:
+            CorpusError: there is no such document.
+        """
+        _, _, found = self._parts(query, document, scoring_of(scoring, self.scoring), "rank the passages of a document")
+        scored = [PassageHit(float(np.float32(sum(each.parts.values()))), each.span) for each in found if each.parts]
+        return sorted(scored, key=lambda each: -each.score)
+
+    def _parts(
+        self, query: EncodedQueries, document: str, scoring: BM25Config, purpose: str
+    ) -> tuple[AskedQuery, WordNumbers, list[PassageParts]]:
+        if len(query) != 1:
+            raise ArgumentError(f"One query is needed to {purpose}, not {len(query)}.")
+        (asked,), numbers = self._asked(query, scoring)
+        kept = asked.heaviest(self._most_terms)
+        engine_query = kept.for_engine(self.record.route, self.counts.n_filled, scoring)
+        found = self.driver.parts(engine_query, document, self._collection(numbers))
+        if not found:
+            raise CorpusError(f"{self.driver.address} has no document '{document}'.")
+        return kept, numbers, found
+
+    @property
+    def side_data(self) -> frozenset[str]:
+        """Engines keep nothing of passages for second stages."""
+        return frozenset()
+
+    def vectors(self, hits: Sequence[Hit]) -> PassageVectors:
+        """Raises ArgumentError: engines keep no vectors of passages."""
+        raise ArgumentError(f"{type(self).__name__} keeps no dense vectors. Ask an index that has some.")
+
+    def token_codes(self, hits: Sequence[Hit]) -> PassageCodes:
+        """Raises ArgumentError: engines keep no codes of tokens."""
+        raise ArgumentError(f"{type(self).__name__} keeps no token codes. Ask an index that has some.")
+
+    def warn_of_drift(self) -> float | None:
+        """Looks how far the mean length has moved, warns where that is too far, and returns :attr:`drift`."""
+        drift = self.drift
+        if drift is not None and abs(drift) > LENGTH_MOVED:
+            logger.warning(
+                "The mean length of the documents at %s moved by %+.1f%% from the one that they were written with, more than "
+                "%.0f%%. Rankings begin to suffer: load the index again (lexite load --overwrite).",
+                self.driver.address,
+                100 * drift,
+                100 * LENGTH_MOVED,
+            )
+        return drift
+
+    def close(self) -> None:
+        """Ends the connection. The documents stay."""
+        self.driver.close()
+
+    def __len__(self) -> int:
+        return self.n_documents
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.driver.address})"
+
+
+def _word_of(numbers: WordNumbers) -> Callable[[int], str | None]:
+    return lambda term: None if term < numbers.n_latents else numbers.word(term)
+
+
+def _no_word(term: int) -> str:
+    raise IndexError(f"There is no word number {term}.")
