@@ -1,6 +1,7 @@
 # One environment, made when it is missing and renewed when its lists change.
 #   make quickstart     install and let the demo answer questions
 #   make test           what a change must pass
+#   make test-engines   the tests with real search servers, which need a JDK and Maven
 #   make bench          the benchmarks, in an environment of their own with what they compare lexite with
 # On Linux, pip takes the build of torch with CUDA, 4 GB more than a CPU build. PIP_FLAGS hands options to pip, such as where it finds
 # another build of the same version.
@@ -24,7 +25,7 @@ BENCH := $(BENCH_VENV)/.lexite-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-fast lint types format bench clean
+.PHONY: help quickstart test test-fast test-engines lint types format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -37,6 +38,9 @@ test: lint types $(DEV) ## lint, types, and every test with coverage
 
 test-fast: $(DEV) ## the tests that take less than three seconds each
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+test-engines: $(DEV) ## the tests that need search servers: they are started, and none may be missing
+	LEXITE_ENGINES_REQUIRED=1 $(BIN)/python -m pytest -m engines $(PYTEST_FLAGS)
 
 lint: $(DEV) ## ruff: rules and format; import-linter: the order of the rooms
 	$(BIN)/ruff check .

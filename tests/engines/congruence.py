@@ -123,7 +123,8 @@ def corpus(n_documents: int = N_DOCUMENTS) -> tuple[BM25Index, EncodedQueries]:
 
     table, _ = load_static("default")
     texts, asked = read("corpus.jsonl.gz", n_documents), read("queries.jsonl.gz", N_QUERIES)
-    return indexed(table.encode(texts), texts), EncodedQueries(table.encode(asked), asked)
+    beginnings = [text[:300] for text in texts]  # latents of them are as many and as heavy as a test needs
+    return indexed(table.encode(beginnings), texts), EncodedQueries(table.encode(asked), asked)
 
 
 def indexed(
@@ -360,7 +361,8 @@ def case_documents_are_added_deleted_and_replaced(kit: Kit) -> None:
     found = engine.search(queries)
     expected = beside(kept, rest).search(queries)
     shared = [len({h.id for h in a} & {h.id for h in b}) / max(len(b), 1) for a, b in zip(found, expected, strict=True) if b]
-    assert np.mean(shared) >= (0.99 if exact else 0.95), np.mean(shared)
+    own_idf = engine.record.route.own_idf  # which counts what is deleted until the engine has dropped it
+    assert np.mean(shared) >= (0.9 if own_idf else 0.99 if exact else 0.95), np.mean(shared)
     assert not any(hit.id in gone for hits in found for hit in hits)
     changed = Document(kept[0].id, "aardvark zebra", "new", fields={"year": 2001})
     assert engine.add([changed], rows[[199]], replace=True).n_documents == 1
@@ -425,7 +427,7 @@ def case_filters_mean_what_they_mean_in_an_index(kit: Kit) -> None:
         with pytest.raises(ArgumentError, match="cannot search with where"):
             engine.search(random_queries(1), where="year >= 2000")
         return
-    index, queries = fielded_index(), random_queries(8)
+    index, queries = fielded_index(), random_queries(3)
     for where in FILTERS:
         found, expected = engine.search(queries, 200, where=where), index.search(queries, 200, where=where)
         for theirs, ours in zip(found, expected, strict=True):
@@ -451,11 +453,10 @@ def case_sorting_and_the_least_score(kit: Kit) -> None:
                 for hit, own in zip(theirs, ours, strict=True)
             ]
             assert sort == "_score" or all(a == b for a, b in keys), sort
-    least = index.search(queries[0], 5)[0][-1].score * (1 - 2 * kit.relative)
-    assert [h.id for h in engine.search(queries[0], 50, min_score=least)[0]][:4] == [
-        h.id for h in index.search(queries[0], 4)[0]
-    ]
-    assert len(engine.search(queries[0], 50, min_score=least)[0]) == 5
+    ours = [hit.score for hit in index.search(queries[0], 30)[0]]
+    n_best = max(range(1, 20), key=lambda n: ours[n - 1] / ours[n])  # the widest gap between two scores
+    hits = engine.search(queries[0], 50, min_score=(ours[n_best - 1] + ours[n_best]) / 2)[0]
+    assert len(hits) == n_best
     with pytest.raises(ArgumentError, match="min_coverage"):
         engine.search(queries, min_coverage=0.5)
 

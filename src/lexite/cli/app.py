@@ -40,6 +40,7 @@ VERBS = {
     "mcp": "Serve an index to agents, over the Model Context Protocol.",
     "export": "Write an index as files that another search engine loads.",
     "export-query": "Write a query as the request that another search engine takes.",
+    "load": "Load an index into a search engine that runs.",
     "encode": "Turn texts into weights of latent terms.",
     "eval": "Measure a vocabulary on test collections, beside its baselines.",
     "tune": "Choose the weight of dense scores for an index.",

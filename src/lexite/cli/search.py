@@ -13,6 +13,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, PresetOption
+from lexite.cli.engine_search import address_in, engine_searcher, refuse_idle
 from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.judged import Judged
@@ -62,7 +63,10 @@ PROMPT = "\nquery> "
 )
 @with_strategies
 def search_verb(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX")],
+    index: Annotated[
+        Path,
+        typer.Argument(help="Folder of the index, or address of an engine: opensearch://HOST:9200/NAME.", metavar="INDEX"),
+    ],
     query: Annotated[
         list[str] | None,
         typer.Argument(help="Words of one query. None: asks for queries, or reads them from a pipe.", metavar="QUERY..."),
@@ -186,6 +190,26 @@ def search_verb(
         _check_place("--terms", (*terms.values, *model.values))
     elif static:
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
+    address = address_in(index)
+    if address is not None:
+        refuse_idle(
+            {
+                "--terms": terms_file is not None,
+                "--facets": facets is not None,
+                "--show": show is not None,
+                "--like": bool(like),
+                "--unlike": bool(unlike),
+                "--save-terms": save_terms is not None,
+                "--approximate": approximate,
+                "--operators": bool(operators),
+                "--preset": preset is not None,
+                "a cascade": cascade is not None,
+            }
+        )
+        over = engine_searcher(address, static, vocabulary, scoring.values, model.values)
+        asked_with = {"top_k": top_k, **terms.values, **limits.given(), **({"then": stages} if stages else {})}
+        _ask(Session(over, asked_with, snippets, passages_per_hit), listed_queries(query, queries, read), run, as_json)
+        return
     opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
     stages = [stage for chain in chains.values() for stage in chain] if chosen is None else chosen.chain()

@@ -206,6 +206,25 @@ def facts_json(document: EngineDocument, collection: Collection) -> dict[str, An
     return facts
 
 
+def passage_facts(document: EngineDocument, collection: Collection) -> dict[str, Any]:
+    """What a running engine is to know of a passage, beside what goes along for people.
+
+    ``n`` is the number of its document, by which equal scores are ordered; ``length`` the sum of its weights, whose mean is
+    compared with the one that is baked in; ``terms`` how many it has. Of documents that may be several passages, ``part`` says
+    which it is, and ``begin`` and ``end`` where it stands in the text.
+    """
+    facts: dict[str, Any] = {"n": document.number, "length": float(number(document.length)), "terms": len(document.terms)}
+    if collection.has_passages:
+        facts["part"] = document.ordinal
+        if document.span is not None:
+            facts["begin"], facts["end"] = document.span
+    return facts
+
+
+PASSAGE_FACTS = ("doc", "n", "length", "terms", "part", "begin", "end")
+"""Names that no field of a document can have where they stand beside each other."""
+
+
 def not_unicode(identifier: str) -> str | None:
     """Why no file in UTF-8 can hold an id; None where one can."""
     if not identifier:

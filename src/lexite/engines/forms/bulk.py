@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from lexite.engines.documents import EngineDocument
-from lexite.engines.forms.base import FIELD, Collection, LinePart, facts_json, json_line, json_text, too_long, weights_json
+from lexite.engines.forms.base import (
+    FIELD,
+    Collection,
+    LinePart,
+    facts_json,
+    json_line,
+    json_text,
+    passage_facts,
+    too_long,
+    weights_json,
+)
 from lexite.engines.queries import EngineQuery
-from lexite.engines.routes import RouteName
+from lexite.engines.routes import RouteName, feature_values
 from lexite.index.field_types import FieldType
 
 LONGEST_ID = 512  # bytes; one that is longer refuses its whole request
 LONGEST_KEYWORD = 8191  # characters, of four bytes at most: Lucene's terms have 32,766 bytes
 MOST_CLAUSES = 1024
 MOST_HITS = 10_000
+_PLACE = {"type": "integer", "index": False}
 _TYPES: Mapping[FieldType, str] = {
     "text": "keyword",
     "integer": "long",
@@ -70,31 +81,42 @@ class BulkForm:
 
         def encode(document: EngineDocument) -> bytes:
             action = json_line({"index": {"_id": document.id}})
-            return action + json_line({**facts_json(document, collection), **_terms(document, collection)})
+            facts = {**facts_json(document, collection), **passage_facts(document, collection)}
+            return action + json_line({**facts, **_terms(document, collection)})
 
         return LinePart(file, encode)
 
     def body(self, query: EngineQuery, collection: Collection, top_k: int) -> dict[str, Any]:
         """The body of ``_search``."""
         collapse = {"collapse": {"field": "doc"}} if collection.has_passages else {}
-        return {"size": top_k, "query": self._query(query, collection), **collapse}
+        return {"size": top_k, "query": self.query(query, collection), **collapse}
 
-    def _query(self, query: EngineQuery, collection: Collection) -> dict[str, Any]:
+    def query(self, query: EngineQuery, collection: Collection) -> dict[str, Any]:
+        """The query of a body."""
         weights = weights_json(collection.names.of(query.terms.tolist()), query.weights.tolist())
         if not weights:
             return {"match_none": {}}
+        if collection.route.name == "impacts":
+            return {"sparse_vector": {"field": FIELD, "query_vector": weights, "prune": False}}
+        clauses = [self.clause(name, weight, query.pivot, collection) for name, weight in weights.items()]
+        return {"bool": {"should": clauses, "minimum_should_match": 1}}
+
+    def clause(self, name: str, weight: float, pivot: float, collection: Collection) -> dict[str, Any]:
+        """The query for one term.
+
+        Args:
+            name: of the term.
+            weight: what its part is multiplied by.
+            pivot: k1 where the engine saturates.
+            collection: with the route.
+        """
         route = collection.route.name
         if route == "impacts":
-            return {"sparse_vector": {"field": FIELD, "query_vector": weights, "prune": False}}
-        clauses: list[dict[str, Any]]
+            return {"sparse_vector": {"field": FIELD, "query_vector": {name: weight}, "prune": False}}
         if route == "frequencies":
-            clauses = [{"term": {FIELD: {"value": name, "boost": weight}}} for name, weight in weights.items()]
-        else:
-            function = {"saturation": {"pivot": query.pivot}} if route == "saturation" else {"linear": {}}
-            clauses = [
-                {"rank_feature": {"field": f"{FIELD}.{name}", **function, "boost": weight}} for name, weight in weights.items()
-            ]
-        return {"bool": {"should": clauses, "minimum_should_match": 1}}
+            return {"term": {FIELD: {"value": name, "boost": weight}}}
+        function = {"saturation": {"pivot": pivot}} if route == "saturation" else {"linear": {}}
+        return {"rank_feature": {"field": f"{FIELD}.{name}", **function, "boost": weight}}
 
 
 def _terms(document: EngineDocument, collection: Collection) -> dict[str, Any]:
@@ -104,7 +126,7 @@ def _terms(document: EngineDocument, collection: Collection) -> dict[str, Any]:
     names = collection.names.of(document.terms.tolist())
     if collection.route.rounding == "count":
         return {FIELD: frequencies_text(names, document.values.tolist())}
-    return {FIELD: weights_json(names, document.values.tolist())}
+    return {FIELD: weights_json(names, feature_values(document.values).tolist())}  # of which a field keeps 9 significant bits
 
 
 def frequencies_text(names: list[str], values: list[int]) -> str:
@@ -135,13 +157,26 @@ def _mappings(collection: Collection) -> dict[str, Any]:
         terms = {"type": "sparse_vector", "index_options": {"prune": False}}
     else:
         terms = {"type": "rank_features"}
-    properties: dict[str, Any] = {"doc": {"type": "keyword"}, FIELD: terms}
+    properties: dict[str, Any] = {
+        "doc": {"type": "keyword"},
+        "n": {"type": "long"},
+        "length": {"type": "float", "index": False},
+        "terms": {"type": "integer"},
+        FIELD: terms,
+    }
+    if collection.has_passages:
+        properties |= {"part": {"type": "integer"}, "begin": _PLACE, "end": _PLACE}
     if collection.text:
         properties |= {"title": {"type": "text", "index": False}, "text": {"type": "text", "index": False}}
     if collection.fields:
-        properties["fields"] = {"dynamic": False, "properties": {n: _field(kind) for n, kind in collection.fields.items()}}
+        properties["fields"] = field_mappings(collection.fields)
     source = {} if collection.keep_terms else {"_source": {"excludes": [FIELD]}}
     return {**source, "dynamic": False, "properties": properties}
+
+
+def field_mappings(fields: Mapping[str, FieldType]) -> dict[str, Any]:
+    """The mapping of the fields of documents."""
+    return {"dynamic": False, "properties": {name: _field(kind) for name, kind in fields.items()}}
 
 
 def _field(kind: FieldType) -> dict[str, Any]:

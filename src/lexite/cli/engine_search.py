@@ -1,0 +1,46 @@
+"""``lexite search`` over a search engine that runs, in place of an index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lexite.cli.output import WrongUsage
+from lexite.search import Searcher
+
+_COLLAPSED = re.compile(r"([a-z]+(?:\+https)?):/(?!/)(.+)", re.DOTALL)
+
+
+def address_in(path: Path) -> str | None:
+    """The address of an engine that was given in place of a folder; a path has lost one of its two slashes."""
+    from lexite.engines.addresses import is_address
+
+    found = _COLLAPSED.fullmatch(str(path))
+    return f"{found.group(1)}://{found.group(2)}" if found and is_address(str(path)) else None
+
+
+def refuse_idle(given: Mapping[str, bool]) -> None:
+    """Refuses options that have no effect on an engine; raises WrongUsage.
+
+    Args:
+        given: by option, whether it was given.
+    """
+    idle = next((name for name, there in given.items() if there), None)
+    if idle is not None:
+        raise WrongUsage(f"{idle} needs an index, and an engine is asked here. Leave it out, or name the folder of an index.")
+
+
+def engine_searcher(
+    address: str, static: bool, vocabulary: str | None, scoring: Mapping[str, Any], model: dict[str, Any]
+) -> Searcher:
+    """A searcher over the engine at an address."""
+    from lexite.engines.addresses import connect
+    from lexite.engines.searching import searcher_over
+    from lexite.scoring.config import scoring_of
+
+    engine = connect(address)
+    searcher = searcher_over(engine, static=static, vocabulary=vocabulary, **model)
+    searcher.scoring = scoring_of(scoring, engine.scoring) if scoring else None
+    return searcher

@@ -1,0 +1,365 @@
+"""What OpenSearch and Elasticsearch have in common: ``_bulk``, ``_msearch``, and a record in the mapping.
+
+The clients of both are used for what they do best, connections. Bodies are those of ``lexite.engines.forms.bulk``, so that what
+is loaded here is what an export holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.engines.base import Capabilities
+from lexite.engines.bulk_filters import field_path, filter_query
+from lexite.engines.documents import EngineDocument
+from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.forms.base import Collection, weights_json
+from lexite.engines.forms.bulk import MOST_HITS, BulkForm, field_mappings
+from lexite.engines.queries import EngineQuery
+from lexite.engines.retrying import PASSING, Patience, RequestFailed, retried
+from lexite.engines.stored_values import stored_fields
+from lexite.errors import EngineError
+from lexite.index import StoredDocument
+from lexite.index.field_types import FieldType
+
+T = TypeVar("T")
+META = "lexite"
+LARGEST_RECORD = 90_000_000
+"""Bytes of a document at most: a body above 100 MB is not answered."""
+_WHOLE = {"allow_partial_search_results": False}  # a ranking of some shards would be another one
+_IDS_AT_ONCE = 500
+_TERMS_AT_ONCE = 200
+_QUERIES_AT_ONCE = 50
+_PASSAGES_AT_ONCE = 1000
+
+
+class Connection(Protocol):
+    """A client, made plain."""
+
+    def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        """Sends a JSON value, or lines of JSON in bytes; the JSON that comes back.
+
+        Raises:
+            RequestFailed: no answer, or a status of 400 and above.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """How an index is made in the engine.
+
+    Attributes:
+        shards: primary shards.
+        replicas: copies of each.
+        settings: other settings of the index, by name.
+    """
+
+    shards: int = 1
+    replicas: int = 0
+    settings: Mapping[str, Any] | None = None
+
+
+class BulkDriver:
+    """One index of OpenSearch or Elasticsearch.
+
+    Args:
+        engine: what the engine is called.
+        connection: to it.
+        name: of the index.
+        form: of its documents.
+        address: for messages.
+        index: how a new index is made.
+        factor: gives, for a collection, what the engine's scores are of lexite's.
+        patience: how often and how long is waited where it is busy.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        connection: Connection,
+        name: str,
+        form: BulkForm,
+        address: str,
+        *,
+        index: IndexSettings | None = None,
+        factor: Callable[[Collection], float] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.engine, self.name, self.form, self.address = engine, name, form, address
+        self._connection, self._index = connection, index or IndexSettings()
+        self._factor, self._patience = factor or (lambda collection: 1.0), patience or Patience()
+        self._path = f"/{quote(name, safe='')}"
+        self._n_shards: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Both engines count frequencies and keep fields."""
+        return Capabilities(
+            among=True,
+            exclude=True,
+            fields=True,
+            most_terms=self.form.most_terms,
+            most_hits=MOST_HITS,
+            word_weights=True,
+        )
+
+    def create(self, collection: Collection) -> None:
+        """Makes the index, with the mapping of an export."""
+        body = json.loads(self.form.setup(collection)["index.json"])
+        shape = {"number_of_shards": self._index.shards, "number_of_replicas": self._index.replicas}
+        body["settings"] = {**body["settings"], "index": {**(self._index.settings or {}), **shape}}
+        if self._there():
+            raise EngineError(f"There is an index at {self.address} already.")
+        self._ask("PUT", self._path, body=body)
+        self._ask("GET", f"/_cluster/health{self._path}", {"wait_for_status": "yellow"})
+        self._n_shards = self._index.shards
+
+    def _there(self) -> bool:
+        return self.read_record() is not None
+
+    def drop(self) -> None:
+        """Deletes the index."""
+        self._ask("DELETE", self._path, {"ignore_unavailable": "true"})
+        self._n_shards = None
+
+    def read_record(self) -> Any | None:
+        """What the mapping carries under ``_meta``."""
+        try:
+            found = self._send("GET", f"{self._path}/_mapping")
+        except RequestFailed as failed:
+            if failed.status == 404:
+                return None
+            raise EngineError(f"{self.address} refused a request ({failed.status}): {failed.reason}") from None
+        (mapping,) = found.values()
+        return (mapping["mappings"].get("_meta") or {}).get(META) or {}
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Puts it into the mapping."""
+        self._ask("PUT", f"{self._path}/_mapping", body={"_meta": {META: record}})
+
+    def add_fields(self, new: Mapping[str, FieldType]) -> None:
+        """Widens the mapping."""
+        self._ask("PUT", f"{self._path}/_mapping", body={"properties": {"fields": field_mappings(new)}})
+
+    def write(self, documents: Sequence[EngineDocument], collection: Collection) -> Written:
+        """Sends a ``_bulk``; what the engine is too busy for is sent again alone."""
+        waiting: dict[str, bytes] = {}
+        refused = []
+        for each in documents:
+            file = io.BytesIO()
+            self.form.part(file, collection).add([each])
+            if file.tell() > LARGEST_RECORD:
+                refused.append(Refused(each.id, f"its record has {file.tell():,} bytes, and {LARGEST_RECORD:,} are the most"))
+            else:
+                waiting[each.id] = file.getvalue()
+        n_bytes = 0
+        for attempt in range(self._patience.tries):
+            if not waiting:
+                break
+            body = b"".join(waiting.values())
+            n_bytes += len(body)
+            answer = self._ask("POST", f"{self._path}/_bulk", body=body)
+            for item in answer["items"]:
+                (result,) = item.values()
+                if result["status"] in PASSING:
+                    continue
+                own = waiting.pop(result["_id"], None)
+                if result["status"] >= 400 and own is not None:
+                    refused.append(Refused(result["_id"], _reason(result["error"])))
+            if waiting:
+                self._patience.wait(attempt)
+        if waiting:
+            raise EngineError(f"{self.address} was too busy for {len(waiting)} documents, {self._patience.tries} times.")
+        return Written(n_bytes, tuple(refused))
+
+    def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
+        """Nothing: the engine counts."""
+
+    def settle(self) -> None:
+        """Refreshes the index."""
+        self._ask("POST", f"{self._path}/_refresh")
+
+    def delete(self, documents: Sequence[str]) -> None:
+        """Looks for the passages of documents, and deletes them."""
+        for ids in _some(documents, _IDS_AT_ONCE):
+            while True:
+                body = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
+                hits = self._search(body)["hits"]["hits"]
+                if not hits:
+                    break
+                lines = [json.dumps({"delete": {"_id": hit["_id"]}}) for hit in hits]
+                self._ask("POST", f"{self._path}/_bulk", {"refresh": "true"}, "".join(f"{line}\n" for line in lines).encode())
+
+    def present(self, documents: Sequence[str]) -> set[str]:
+        """Looks for the first passages of documents."""
+        found: set[str] = set()
+        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+            body = {"size": len(ids), "_source": False, "docvalue_fields": ["doc"]}
+            query = {"size": len(ids), "query": {"bool": {"filter": [{"terms": {"doc": ids}}]}}, "collapse": {"field": "doc"}}
+            hits = self._search({**body, **query})["hits"]["hits"]
+            found.update(hit["fields"]["doc"][0] for hit in hits)
+        return found
+
+    def counts(self) -> Counts:
+        """One request without hits."""
+        parts = {
+            "filled": {"filter": {"range": {"terms": {"gte": 1}}}},
+            "first": {"filter": {"range": {"part": {"gte": 1}}}},
+            "length": {"avg": {"field": "length"}},
+        }
+        answer = self._search({"size": 0, "track_total_hits": True, "aggs": parts})
+        total, found = int(answer["hits"]["total"]["value"]), answer["aggregations"]
+        mean = found["length"]["value"]
+        n_documents = total - int(found["first"]["doc_count"])
+        return Counts(n_documents, total, int(found["filled"]["doc_count"]), None if mean is None else float(mean))
+
+    def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Counts the passages of each term among those that are not deleted."""
+        collection = self._plain_collection()
+        found: list[int] = []
+        for some in _some(names, _TERMS_AT_ONCE):
+            filters = {str(place): self.form.clause(name, 1.0, 1.0, collection) for place, name in enumerate(some)}
+            body = {"size": 0, "aggs": {"terms": {"filters": {"filters": filters}}}}
+            buckets = self._search(body)["aggregations"]["terms"]["buckets"]
+            found += [int(buckets[str(place)]["doc_count"]) for place in range(len(some))]
+        return np.array(found, dtype=np.int64)
+
+    def search(self, questions: Sequence[Question], collection: Collection) -> list[list[Found]]:
+        """Sends ``_msearch`` with some questions at a time."""
+        factor = self._factor(collection)
+        params = {"search_type": "dfs_query_then_fetch"} if collection.route.own_idf and self._shards > 1 else {}
+        found: list[list[Found]] = []
+        for some in _some(questions, _QUERIES_AT_ONCE):
+            lines = [line for each in some for line in (_WHOLE, self._body(each, collection, factor))]
+            body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
+            answers = retried(functools.partial(self._answers, params, body), self.address, self._patience)
+            found += [[_found(hit, factor) for hit in answer["hits"]["hits"]] for answer in answers]
+        return found
+
+    def _answers(self, params: Mapping[str, Any], body: bytes) -> list[Any]:
+        """The answers to several searches; RequestFailed where one of them failed, as it does while a node is lost."""
+        answers: list[Any] = self._send("POST", f"{self._path}/_msearch", params, body)["responses"]
+        failed = next((answer for answer in answers if "error" in answer), None)
+        if failed is not None:
+            raise RequestFailed(int(failed["status"]), _reason(failed["error"]))
+        return answers
+
+    def _search(self, body: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Any:
+        """The answer to one search, of all shards."""
+        whole = {"allow_partial_search_results": "false"}
+        return self._ask("POST", f"{self._path}/_search", {**whole, **(params or {})}, body)
+
+    def _body(self, question: Question, collection: Collection, factor: float) -> dict[str, Any]:
+        """The body of a search. Equal scores come in the order of documents."""
+        scored = self.form.query(question.query, collection)
+        limits = [] if question.where is None else [filter_query(question.where)]
+        if question.among is not None:
+            limits.append({"terms": {"doc": list(question.among)}})
+        excluded = [] if question.exclude is None else [{"term": {"doc": question.exclude}}]
+        if limits or excluded:
+            scored = {"bool": {"must": [scored], "filter": limits, "must_not": excluded}}
+        order: list[Any] = [{"_score": "desc"}, {"n": "asc"}]
+        if question.sort is not None:
+            field, descending = question.sort
+            order.insert(0, {field_path(field): {"order": "desc" if descending else "asc", "missing": "_last"}})
+        body: dict[str, Any] = {"size": question.top_k, "query": scored, "sort": order, "track_scores": True}
+        body |= {"_source": False, "docvalue_fields": ["doc"], "track_total_hits": False}
+        if collection.has_passages:
+            body |= {"collapse": {"field": "doc"}, "docvalue_fields": ["doc", "begin", "end"]}
+        return body if question.min_score is None else {**body, "min_score": question.min_score * factor}
+
+    def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
+        """Asks with a name for each term, and takes the scores by name."""
+        factor = self._factor(collection)
+        names = collection.names.of(query.terms.tolist())
+        weights = weights_json(names, query.weights.tolist())
+        clauses = []
+        for place, (name, weight) in enumerate(weights.items()):
+            ((kind, body),) = self.form.clause(name, weight, query.pivot, collection).items()
+            clauses.append({"bool": {"must": [{kind: body}], "_name": str(place)}})
+        params = {"include_named_queries_score": "true"}
+        if collection.route.own_idf and self._shards > 1:
+            params["search_type"] = "dfs_query_then_fetch"
+        body = {
+            "size": _PASSAGES_AT_ONCE,
+            "query": {"bool": {"filter": [{"term": {"doc": document}}], "should": clauses}},
+            "_source": ["length", "begin", "end", "part"],
+        }
+        hits = self._search(body, params)["hits"]["hits"]
+        found = []
+        for hit in sorted(hits, key=lambda each: each["_source"].get("part", 0)):
+            source, scores = hit["_source"], hit.get("matched_queries") or {}
+            parts = {int(place): float(score) / factor for place, score in scores.items()}
+            found.append(PassageParts(_span(source), float(source["length"]), dict(sorted(parts.items()))))
+        return found
+
+    def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
+        """Puts the passages of a document together."""
+        if self.form.id_problem(document) is not None:
+            return None
+        body = {"size": _PASSAGES_AT_ONCE, "query": {"bool": {"filter": [{"term": {"doc": document}}]}}}
+        sources = [hit["_source"] for hit in self._search(body)["hits"]["hits"]]
+        if not sources:
+            return None
+        text = joined_text([(_span(source), source.get("text", "")) for source in sources])
+        return StoredDocument(
+            document, sources[0].get("title", ""), text, stored_fields(sources[0].get("fields") or {}, fields)
+        )
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
+    @property
+    def _shards(self) -> int:
+        if self._n_shards is None:
+            (found,) = self._ask("GET", f"{self._path}/_settings").values()
+            self._n_shards = int(found["settings"]["index"]["number_of_shards"])
+        return self._n_shards
+
+    def _plain_collection(self) -> Collection:
+        """The collection as it was recorded, for what needs its route alone."""
+        from lexite.engines.record import read_collection_record
+
+        return read_collection_record(self.read_record(), self.address).collection(self.name, str)
+
+    def _send(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        return self._connection.request(method, path, params, body)
+
+    def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        return retried(lambda: self._send(method, path, params, body), self.address, self._patience)
+
+
+def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
+    return (list(items[start : start + most]) for start in range(0, len(items), most))
+
+
+def _found(hit: Mapping[str, Any], factor: float) -> Found:
+    fields = {name: values[0] for name, values in hit["fields"].items()}
+    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), _span(fields))
+
+
+def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
+
+
+def _reason(error: Any) -> str:
+    """Why an engine refused something, with the cause that it names."""
+    if not isinstance(error, Mapping):
+        return str(error)
+    causes = [error.get("reason"), (error.get("caused_by") or {}).get("reason")]
+    causes += [root.get("reason") for root in error.get("root_cause") or []]
+    return "; ".join(dict.fromkeys(str(cause) for cause in causes if cause)) or str(error.get("type"))

@@ -1,0 +1,412 @@
+"""Solr 9, over plain HTTP (``pip install 'lexite[solr]'``), for there is no client of its project in Python."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.engines.addresses import Address
+from lexite.engines.base import Capabilities
+from lexite.engines.documents import EngineDocument
+from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.forms.base import FIELD, Collection
+from lexite.engines.forms.solr import RECORD, SolrForm, field_types, plain_types, terms_type
+from lexite.engines.live import LiveEngine
+from lexite.engines.queries import EngineQuery
+from lexite.engines.record import read_collection_record
+from lexite.engines.retrying import Patience, RequestFailed, retried
+from lexite.engines.solr_filters import NOTHING, filter_query, solr_field
+from lexite.engines.stored_values import stored_fields
+from lexite.errors import EngineError, MissingExtraError
+from lexite.index import StoredDocument
+from lexite.index.field_types import FieldType
+
+T = TypeVar("T")
+TIMEOUT = 120.0
+LARGEST_RECORD = 90_000_000
+"""Bytes of a document at most."""
+_IDS_AT_ONCE = 300
+_TERMS_AT_ONCE = 200
+_PASSAGES_AT_ONCE = 1000
+_SEPARATOR = "\x01,\x02"  # between ids, none of which has it
+_EXPLAINED = re.compile(rf"weight\({FIELD}:(.+?) in \d+\)")
+
+
+class SolrEngine(LiveEngine):
+    """A collection of SolrCloud, or a core of a server by itself.
+
+    Documents hold term frequencies (route ``frequencies``).
+
+    Args:
+        url: of the server, with its context: ``http://127.0.0.1:8983/solr``.
+        name: of the collection or core. A core of a server by itself is made with ``bin/solr create -c NAME`` before.
+        shards: of a new collection of SolrCloud.
+        replicas: copies of each shard beside the first.
+        configset: configuration of a new collection; it must let its schema be changed, as ``_default`` does.
+        client: an ``httpx.Client`` to use, with whatever security it was given.
+        patience: how often and how long is waited where the server is busy.
+        **options: as for :class:`lexite.engines.live.LiveEngine`: ``text``, ``most_terms`` …
+
+    Raises:
+        MissingExtraError: httpx is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8983/solr",
+        name: str = "lexite",
+        *,
+        shards: int = 1,
+        replicas: int = 0,
+        configset: str = "_default",
+        client: Any = None,
+        patience: Patience | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(SolrDriver(_Http(url, client), name, shards, replicas, configset, patience or Patience()), **options)
+
+
+class _Http:
+    """Requests with JSON answers."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        try:
+            self._httpx: Any = importlib.import_module("httpx")
+        except ImportError:
+            raise MissingExtraError("httpx", "solr", "Speaking to Solr") from None
+        self.url = url.rstrip("/")
+        self._client = client or self._httpx.Client(timeout=TIMEOUT)
+
+    def request(self, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        """Sends a JSON value, or JSON in bytes; without a body, asks. Raises RequestFailed."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        headers = {} if content is None else {"content-type": "application/json"}
+        method = "GET" if content is None else "POST"
+        try:
+            answer = self._client.request(
+                method, f"{self.url}{path}", params={**(params or {}), "wt": "json"}, content=content, headers=headers
+            )
+        except self._httpx.HTTPError as error:
+            raise RequestFailed(None, f"no connection ({type(error).__name__}: {error})") from None
+        if answer.status_code >= 400:
+            raise RequestFailed(answer.status_code, _words(answer))
+        return answer.json()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._client.close()
+
+
+def _words(answer: Any) -> str:
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return str(answer.text[:300]).strip()
+    details = error.get("details") or []
+    said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
+    return "; ".join(str(each).strip() for each in said if each)
+
+
+class SolrDriver:
+    """One collection or core. Arguments are those of :class:`SolrEngine`."""
+
+    engine = "Solr"
+
+    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience) -> None:
+        self.form, self.name, self._http = SolrForm(), name, http
+        self._shards, self._replicas, self._configset, self._patience = shards, replicas, configset, patience
+        self.address = f"solr://{http.url.split('://')[-1].split('@')[-1]}/{name}"
+        self._path = f"/{quote(name, safe='')}"
+        self._cloud: bool | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It counts frequencies and keeps fields."""
+        return Capabilities(among=True, exclude=True, fields=True, most_terms=self.form.most_terms, word_weights=True)
+
+    @property
+    def in_cloud(self) -> bool:
+        """Whether the server is one of a SolrCloud."""
+        if self._cloud is None:
+            self._cloud = self._ask("/admin/info/system").get("mode") == "solrcloud"
+        return self._cloud
+
+    def _there(self) -> bool:
+        if self.in_cloud:
+            return self.name in self._ask("/admin/collections", {"action": "LIST"})["collections"]
+        return bool(self._ask("/admin/cores", {"action": "STATUS", "core": self.name})["status"].get(self.name))
+
+    def create(self, collection: Collection) -> None:
+        """Makes the collection, or takes a core that is empty, and adds to its schema."""
+        if self._there():
+            if self.in_cloud or self.read_record() or self._count("*:*"):
+                raise EngineError(f"There is a collection at {self.address} already.")
+        elif self.in_cloud:
+            shape = {"numShards": self._shards, "replicationFactor": self._replicas + 1, "waitForFinalState": "true"}
+            chosen = {"collection.configName": self._configset}
+            self._ask("/admin/collections", {"action": "CREATE", "name": self.name, **shape, **chosen})
+        else:
+            raise EngineError(
+                f"The server of {self.address} runs by itself, so make an empty core: bin/solr create -c {self.name}"
+            )
+        terms = {"name": FIELD, "type": FIELD, "indexed": True, "stored": collection.keep_terms, "omitNorms": True}
+        types = [*plain_types(), terms_type(collection.pivot)]
+        fields = [{"name": name, "type": kind} for name, kind in field_types(collection).items()]
+        self._change_schema(types, [*fields, {**terms, "omitPositions": True}])
+
+    def _change_schema(self, types: Sequence[dict[str, Any]], fields: Sequence[dict[str, Any]]) -> None:
+        """Adds what is not there, and replaces what is."""
+        schema = self._ask(f"{self._path}/schema")["schema"]
+        known_types = {each["name"] for each in schema["fieldTypes"]}
+        known_fields = {each["name"] for each in schema["fields"]}
+        commands: dict[str, list[dict[str, Any]]] = {}
+        for each in types:
+            verb = "replace-field-type" if each["name"] in known_types else "add-field-type"
+            commands.setdefault(verb, []).append(each)
+        for each in fields:
+            verb = "replace-field" if each["name"] in known_fields else "add-field"
+            commands.setdefault(verb, []).append(each)
+        self._ask(f"{self._path}/schema", body=commands)
+
+    def drop(self) -> None:
+        """Deletes the collection; a core of a server by itself is emptied."""
+        if not self._there():
+            return
+        if self.in_cloud:
+            self._ask("/admin/collections", {"action": "DELETE", "name": self.name})
+        else:
+            self._ask(f"{self._path}/update", {"commit": "true"}, {"delete": {"query": "*:*"}})
+
+    def read_record(self) -> Any | None:
+        """The document of the record."""
+        if not self._there():
+            return None
+        found = self._ask(f"{self._path}/get", {"id": RECORD, "fl": RECORD})["doc"]
+        return {} if found is None else json.loads(found[RECORD])
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Replaces the document of the record."""
+        document = {"id": RECORD, RECORD: json.dumps(record)}
+        self._ask(f"{self._path}/update", {"commit": "true"}, [document])
+
+    def add_fields(self, new: Mapping[str, FieldType]) -> None:
+        """Widens the schema."""
+        collection = read_collection_record(self.read_record(), self.address).collection(self.name, str)
+        kinds = field_types(Collection(self.name, collection.route, collection.scoring, collection.names, 0, new))
+        self._change_schema([], [{"name": name, "type": kinds[name]} for name in new])
+
+    def write(self, documents: Sequence[EngineDocument], collection: Collection) -> Written:
+        """Sends an update. Where Solr refuses it, its documents are sent one by one, so that the bad ones are known."""
+        refused, sizes, kept = [], 0, []
+        for each in documents:
+            data = self._encoded([each], collection)
+            if len(data) > LARGEST_RECORD:
+                refused.append(Refused(each.id, f"its record has {len(data):,} bytes, and {LARGEST_RECORD:,} are the most"))
+            else:
+                kept.append(each)
+        if not kept:
+            return Written(0, tuple(refused))
+        data = self._encoded(kept, collection)
+        try:
+            self._ask(f"{self._path}/update", body=data, refusable=True)
+            return Written(len(data), tuple(refused))
+        except RequestFailed as failed:
+            if len(kept) == 1:
+                return Written(len(data), (*refused, Refused(kept[0].id, failed.reason)))
+        for each in kept:
+            alone = self.write([each], collection)
+            sizes, refused = sizes + alone.n_bytes, [*refused, *alone.refused]
+        return Written(len(data) + sizes, tuple(refused))
+
+    def _encoded(self, documents: Sequence[EngineDocument], collection: Collection) -> bytes:
+        file = io.BytesIO()
+        part = self.form.part(file, collection)
+        part.add(documents)
+        part.close()
+        return file.getvalue()
+
+    def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
+        """Nothing: the engine counts."""
+
+    def settle(self) -> None:
+        """Commits."""
+        self._ask(f"{self._path}/update", {"commit": "true"}, {})
+
+    def delete(self, documents: Sequence[str]) -> None:
+        """Deletes by a query over the ids of documents."""
+        for ids in _some(documents, _IDS_AT_ONCE):
+            queries = [{"query": f'doc:"{_quoted(each)}"'} for each in ids]
+            self._ask(f"{self._path}/update", body=_repeated("delete", queries))
+        self.settle()
+
+    def present(self, documents: Sequence[str]) -> set[str]:
+        """Looks for the first passages of documents."""
+        found: set[str] = set()
+        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+            body = {"query": _any_of("doc", ids), "filter": ["-part:[1 TO *]"], "limit": len(ids), "fields": ["doc"]}
+            found.update(each["doc"] for each in self._select(body)["response"]["docs"])
+        return found
+
+    def counts(self) -> Counts:
+        """One request without hits."""
+        facet = {
+            "filled": {"type": "query", "q": "terms:[1 TO *]"},
+            "rest": {"type": "query", "q": "part:[1 TO *]"},
+            "length": "avg(length)",
+        }
+        answer = self._select({"query": "doc:*", "limit": 0, "facet": facet})
+        found = answer["facets"]
+        total = int(found["count"])
+        if not total:
+            return Counts(0, 0, 0)
+        n_documents = total - int(found["rest"]["count"])
+        return Counts(n_documents, total, int(found["filled"]["count"]), float(found["length"]))
+
+    def _count(self, query: str) -> int:
+        return int(self._select({"query": query, "limit": 0})["response"]["numFound"])
+
+    def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Counts the passages of each term among those that are not deleted."""
+        found: list[int] = []
+        for some in _some(names, _TERMS_AT_ONCE):
+            facet = {f"f{n}": {"type": "query", "q": f"{{!term f={FIELD} v=$t{n}}}"} for n in range(len(some))}
+            params = {f"t{n}": name for n, name in enumerate(some)}
+            counts = self._select({"query": "doc:*", "limit": 0, "facet": facet, "params": params})["facets"]
+            found += [int((counts.get(f"f{n}") or {"count": 0})["count"]) for n in range(len(some))]
+        return np.array(found, dtype=np.int64)
+
+    def search(self, questions: Sequence[Question], collection: Collection) -> list[list[Found]]:
+        """Asks one question after the other."""
+        return [self._answer(question, collection) for question in questions]
+
+    def _answer(self, question: Question, collection: Collection) -> list[Found]:
+        if not len(question.query.terms):
+            return []
+        body = self.form.body(question.query, collection, question.top_k)
+        limits: list[Any] = [] if question.where is None else [filter_query(question.where, collection.fields)]
+        if question.among is not None:
+            limits.append(_any_of("doc", question.among))
+        if question.exclude is not None:
+            limits.append(f'-doc:"{_quoted(question.exclude)}"')
+        params = {}
+        if question.min_score is not None:
+            params = {"asked": f"{{!lucene df={FIELD} q.op=OR v=$text}}", "text": body["query"]["lucene"]["query"]}
+            limits.append(f"{{!frange l={question.min_score:.9g}}}query($asked)")
+        if collection.has_passages:
+            limits.append("{!collapse field=doc}")
+        order = "score desc, n asc"
+        if question.sort is not None:
+            field, descending = question.sort
+            order = f"{solr_field(field)} {'desc' if descending else 'asc'}, {order}"
+        sent = {**body, "filter": limits, "sort": order, "fields": ["doc", "begin", "end", "score"], "params": params}
+        documents = self._select(sent)["response"]["docs"]
+        return [Found(each["doc"], float(np.float32(each["score"])), _span(each)) for each in documents]
+
+    def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
+        """Asks for an explanation as a tree, and takes the weight of each term from it."""
+        places = {name: place for place, name in enumerate(collection.names.of(query.terms.tolist()))}
+        only: dict[str, Any] = {"filter": [f'doc:"{_quoted(document)}"'], "limit": _PASSAGES_AT_ONCE}
+        shown = {"fields": ["id", "length", "begin", "end", "part"], "sort": "part asc"}
+        passages = self._select({"query": "*:*", **only, **shown})["response"]["docs"]
+        explained: Mapping[str, Any] = {}
+        if places and passages:
+            body = {**self.form.body(query, collection, _PASSAGES_AT_ONCE), **only, "fields": ["id"]}
+            debug = {"debug": "results", "debug.explain.structured": "true"}
+            explained = self._select({**body, "params": debug})["debug"]["explain"]
+        found = []
+        for each in passages:
+            parts: dict[int, float] = {}
+            _take_parts(explained.get(each["id"]), places, parts)
+            found.append(PassageParts(_span(each), float(each["length"]), dict(sorted(parts.items()))))
+        return found
+
+    def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
+        """Puts the passages of a document together."""
+        if self.form.id_problem(document) is not None:
+            return None
+        body = {"query": "*:*", "filter": [f'doc:"{_quoted(document)}"'], "limit": _PASSAGES_AT_ONCE}
+        passages = self._select(body)["response"]["docs"]
+        if not passages:
+            return None
+        first = passages[0]
+        text = joined_text([(_span(each), each.get("text", "")) for each in passages])
+        values = {name: first[name] for name in fields if name in first}
+        return StoredDocument(document, first.get("title", ""), text, stored_fields(values, fields))
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._http.close()
+
+    def _select(self, body: Mapping[str, Any]) -> Any:
+        return self._ask(f"{self._path}/select", body=body)
+
+    def _ask(self, path: str, params: Mapping[str, Any] | None = None, body: Any = None, refusable: bool = False) -> Any:
+        """The answer to a request that is tried again while its failure may pass.
+
+        Args:
+            path: behind the address of the server.
+            params: of the address.
+            body: JSON.
+            refusable: whether a refusal is RequestFailed; else it is an EngineError.
+        """
+
+        def send() -> Any:
+            try:
+                return self._http.request(path, params, body)
+            except RequestFailed as failed:
+                if refusable and not failed.passing:
+                    return failed
+                raise
+
+        answer = retried(send, self.address, self._patience)
+        if isinstance(answer, RequestFailed):
+            raise answer
+        return answer
+
+
+def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
+    return (list(items[start : start + most]) for start in range(0, len(items), most))
+
+
+def _quoted(text: str) -> str:
+    """A text as it stands in the quotation marks of Solr's language of queries."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _any_of(field: str, values: Sequence[str]) -> dict[str, Any]:
+    """The query for documents that have one of some values; it may be any number of them."""
+    return {"terms": {"f": field, "separator": _SEPARATOR, "query": _SEPARATOR.join(values)}} if values else NOTHING
+
+
+def _repeated(name: str, values: Sequence[Any]) -> bytes:
+    """A JSON object that has a name many times, which is how Solr takes several commands."""
+    return ("{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for value in values) + "}").encode()
+
+
+def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
+
+
+def _take_parts(node: Any, places: Mapping[str, int], parts: dict[int, float]) -> None:
+    """Goes through an explanation to the weights of terms."""
+    if not isinstance(node, Mapping):
+        return
+    found = _EXPLAINED.match(str(node.get("description", "")))
+    if found and found.group(1) in places:
+        parts[places[found.group(1)]] = float(node["value"])
+        return
+    for each in node.get("details") or ():
+        _take_parts(each, places, parts)
+
+
+def at_address(address: Address, **options: Any) -> SolrEngine:
+    """The engine at ``solr://HOST:8983/solr/NAME``; ``?shards=5&replicas=1`` shape a new collection."""
+    return SolrEngine(address.server(8983, "/solr"), address.name, **address.numbers("shards", "replicas"), **options)
