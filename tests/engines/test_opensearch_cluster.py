@@ -38,7 +38,7 @@ def _trial(nodes: list[Server]) -> None:
         return real(passages, collection)
 
     engine.driver.write = write  # type: ignore[method-assign]
-    report = engine.load(index, settings=LoadSettings(batch_bytes=1_000_000))
+    report = engine.load(index, settings=LoadSettings(batch_bytes=200_000))
     assert len(sent) > 6 and not report.refused and report.n_documents == index.n_documents
     assert len(engine) == index.n_documents and engine.counts.n_passages == index.n_passages
     check_same(Kit(lambda: engine, 0.01), engine, index, queries)
