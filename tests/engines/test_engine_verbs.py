@@ -27,6 +27,8 @@ def test_an_index_is_loaded_and_asked(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said.startswith("200 documents, 200 passages") and "by the route frequencies: opensearch://" in said
     assert main(["search", url, "w1", "--facets", "year"]) == 2
     assert "--facets needs an index" in capsys.readouterr().err
+    assert main(["search", url, "+w1 w2"]) == 2
+    assert "requires or excludes words" in capsys.readouterr().err
     from lexite.engines import connect
 
     engine = connect(url)
@@ -62,6 +64,8 @@ def test_a_real_question_over_an_engine(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["search", url, "how", "do", "plants", "breathe", "--static", "--json", "-q"]) == 0
     best = json.loads(capsys.readouterr().out)["hits"][0]
     assert best["id"].endswith("leaves.txt") and best["terms"] and "Plants take in air" in best["snippet"]
+    assert main(["search", url, "+sea", "--static", "--no-operators", "--run", "-", "-q"]) == 0
+    assert "tides.txt" in capsys.readouterr().out
     from lexite.engines import connect
 
     connect(url).drop()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lexite.cli.output import WrongUsage
 from lexite.search import Searcher
+from lexite.search.operators import parse_query
+
+if TYPE_CHECKING:
+    from lexite.corpus import Query
 
 _COLLAPSED = re.compile(r"([a-z]+(?:\+https)?):/(?!/)(.+)", re.DOTALL)
 
@@ -30,6 +34,20 @@ def refuse_idle(given: Mapping[str, bool]) -> None:
     idle = next((name for name, there in given.items() if there), None)
     if idle is not None:
         raise WrongUsage(f"{idle} needs an index, and an engine is asked here. Leave it out, or name the folder of an index.")
+
+
+def refuse_operators(queries: Sequence[Query], operators: bool | None) -> None:
+    """Refuses typed queries that require or exclude words; raises WrongUsage.
+
+    Args:
+        queries: that were typed.
+        operators: False where the person said that these characters mean nothing.
+    """
+    if operators is not False and any(parse_query(query.text).has_operators for query in queries):
+        raise WrongUsage(
+            "The query requires or excludes words, and an engine does not take that. Write it without + and - before words and "
+            "without quotation marks, or give --no-operators."
+        )
 
 
 def engine_searcher(

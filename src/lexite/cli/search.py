@@ -13,7 +13,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, PresetOption
-from lexite.cli.engine_search import address_in, engine_searcher, refuse_idle
+from lexite.cli.engine_search import address_in, engine_searcher, refuse_idle, refuse_operators
 from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.judged import Judged
@@ -192,6 +192,7 @@ def search_verb(
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
     address = address_in(index)
     if address is not None:
+        stages = [stage for chain in chains.values() for stage in chain]
         refuse_idle(
             {
                 "--terms": terms_file is not None,
@@ -203,12 +204,14 @@ def search_verb(
                 "--approximate": approximate,
                 "--operators": bool(operators),
                 "--preset": preset is not None,
-                "a cascade": cascade is not None,
+                "A cascade": any(getattr(stage, "static_first", False) for stage in stages),
             }
         )
+        listed = listed_queries(query, queries, read)
+        refuse_operators(listed if query else [], operators)
         over = engine_searcher(address, static, vocabulary, scoring.values, model.values)
         asked_with = {"top_k": top_k, **terms.values, **limits.given(), **({"then": stages} if stages else {})}
-        _ask(Session(over, asked_with, snippets, passages_per_hit), listed_queries(query, queries, read), run, as_json)
+        _ask(Session(over, asked_with, snippets, passages_per_hit), listed, run, as_json)
         return
     opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
