@@ -38,8 +38,8 @@ COLLECTIONS = ("scifact", "nfcorpus_pre", "cranfield")
 TIMED = 100
 TOP = 10
 LATENTS = 128
-SOON = {"soft_deletes.retention_lease.sync_interval": "1s"}
-"""Until such a lease moves on, merges keep a second copy of what is out of ``_source``, for replicas that recover."""
+LEASE_SECONDS = 35.0
+"""Until a lease moves on, which it does twice a minute, merges keep a second copy of what is out of ``_source``."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def opensearch(kind: str) -> Callable[..., LiveEngine]:
 
     from lexite.engines.opensearch import OpenSearchEngine
 
-    return lambda route, shards: OpenSearchEngine(address_of(kind), new_name(), shards=shards, route_name=route, settings=SOON)
+    return lambda route, shards: OpenSearchEngine(address_of(kind), new_name(), shards=shards, route_name=route)
 
 
 def elasticsearch() -> Callable[..., LiveEngine]:
@@ -154,7 +154,7 @@ def stored_bytes(engine: LiveEngine) -> int | None:
     driver: Any = engine.driver
     if driver.engine in ("OpenSearch", "Elasticsearch"):
         driver._ask("POST", f"{driver._path}/_flush", {"force": "true"})
-        time.sleep(5.0)
+        time.sleep(LEASE_SECONDS)
         driver._ask("POST", f"{driver._path}/_forcemerge", {"max_num_segments": "1", "flush": "true"})
         driver._ask("POST", f"{driver._path}/_refresh")
         time.sleep(1.0)
@@ -195,7 +195,7 @@ def measured(name: str, route: str, shards: int, make: Callable[..., LiveEngine]
             began = time.perf_counter()
             engine.load(each.index)
             seconds = time.perf_counter() - began
-            size = stored_bytes(engine)
+            size = None if number else stored_bytes(engine)
             found = engine.search(each.queries, TOP)
             ndcg[each.name] = quality(each, found)
             if number:

@@ -11,11 +11,13 @@ A case that an engine's capabilities rule out is skipped with a word. Precision 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ import pytest
 from emulated_engines import N_LATENTS, random_queries, random_rows, random_texts
 from scipy.sparse import csr_array, vstack
 
-from lexite import Document
+from lexite import Document, Searcher
 from lexite.engines.live import LiveEngine
 from lexite.engines.loading import LoadSettings
 from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError, FilterError, ModelError
@@ -615,6 +617,7 @@ def case_a_load_that_was_stopped_goes_on(kit: Kit) -> None:
         module.RECORD_SECONDS = seconds
         engine.driver.write = real  # type: ignore[method-assign]
     assert engine.record.loading is not None
+    check_unfinished(engine)
     with pytest.raises(EngineError, match="unfinished load of something else"):
         engine.load(beside(documents[:50], csr_array(rows[:50])))
     report = engine.load(index, settings=settings)
@@ -626,24 +629,37 @@ def case_a_load_that_was_stopped_goes_on(kit: Kit) -> None:
     assert engine.load(index, overwrite=True).n_documents == 200 and len(engine) == 200
 
 
-def case_the_mean_length_is_watched(kit: Kit) -> None:
-    import logging
+def check_unfinished(engine: LiveEngine) -> None:
+    """A collection of which documents are missing is searched with a warning."""
+    with logged() as messages:
+        engine.search(random_queries(1))
+        engine.search(random_queries(1))
+    assert len(messages) == 1 and "was stopped before its end" in messages[0]
 
-    engine = begun(kit.new(), words=False)
-    rows = random_rows(60, 14)
-    engine.add([Document(f"d{number}", "x") for number in range(30)], rows[:30])
-    if engine.drift is None:
-        pytest.skip("the engine does not say the mean length")
-    heavy = csr_array(rows[30:] * np.float32(4))
+
+@contextlib.contextmanager
+def logged() -> Iterator[list[str]]:
+    """What live engines log meanwhile."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("lexite.engines.live")
     logger.addHandler(handler)
     try:
-        report = engine.add([Document(f"d{number}", "x") for number in range(30, 60)], heavy)
+        yield messages
     finally:
         logger.removeHandler(handler)
+
+
+def case_the_mean_length_is_watched(kit: Kit) -> None:
+    engine = begun(kit.new(), words=False)
+    rows = random_rows(60, 14)
+    engine.add([Document(f"d{number}", "x") for number in range(30)], rows[:30])
+    if engine.drift is None:
+        pytest.skip("the engine does not say the mean length")
+    heavy = csr_array(rows[30:] * np.float32(4))
+    with logged() as messages:
+        report = engine.add([Document(f"d{number}", "x") for number in range(30, 60)], heavy)
     assert report.drift is not None and report.drift > 0.5 and "load the index again" in messages[0]
 
 
@@ -661,6 +677,34 @@ def case_a_collection_that_is_not_there(kit: Kit) -> None:
         begun(other)
     with pytest.raises(ArgumentError, match="cannot search with approximate"):
         engine.search(EncodedQueries(random_queries(1).rows), approximate=True)
+
+
+class WordQueries:
+    """Encodes queries as their words alone, which needs no model."""
+
+    kind, fingerprint = "static", "f" * 64
+
+    def encode(self, texts: Sequence[str], **settings: Any) -> EncodedQueries:
+        return EncodedQueries(self.encode_passages(texts), list(texts), self.fingerprint)
+
+    def encode_passages(self, texts: Sequence[str]) -> csr_array:
+        return csr_array((len(texts), N_LATENTS), dtype=np.float32)
+
+
+def case_a_searcher_over_it_is_a_searcher(kit: Kit) -> None:
+    index, engine = fielded_index(), kit.new()
+    engine.load(index)
+    ours, theirs = (Searcher(each, WordQueries(), label=str) for each in (index, engine))
+    for question in ("w0 w5", "naïve w12 東京", "x1"):
+        for own, found in zip(ours.search(question, 5), theirs.search(question, 5), strict=True):
+            assert found.score == pytest.approx(own.score, rel=kit.relative)
+            if own.id != found.id:
+                continue  # nearly equal scores
+            assert (found.title, found.passage, dict(found.fields)) == (own.title, own.passage, dict(own.fields))
+            assert found.coverage == pytest.approx(own.coverage, rel=1e-3)
+            assert {term.label for term in found.terms} == {term.label for term in own.terms}
+    best = theirs.search("w3", then=[lambda answer: answer.with_rankings([hits[:2] for hits in answer.rankings])])
+    assert len(best) == 2 and len(theirs) == 200 and "200 documents" in repr(theirs)
 
 
 CASES: tuple[Case, ...] = tuple(function for name, function in list(globals().items()) if name.startswith("case_"))

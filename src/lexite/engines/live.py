@@ -86,6 +86,7 @@ class LiveEngine:
         self._counts: Counts | None = None
         self._frequencies: dict[str, int] = {}
         self._counted_at = 0.0
+        self._warned = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -287,6 +288,7 @@ class LiveEngine:
         check_number_of_hits(top_k)
         chosen = scoring_of(scoring, self.scoring)
         asked, numbers = self._asked(queries, chosen)
+        self._warn_of_unfinished()
         collection = self._collection(numbers)
         if not top_k or not asked:
             return [[] for _ in asked]
@@ -456,6 +458,16 @@ class LiveEngine:
                 100 * LENGTH_MOVED,
             )
         return drift
+
+    def _warn_of_unfinished(self) -> None:
+        """Warns once where not all documents of an index are there."""
+        if self.record.loading is not None and not self._warned:
+            self._warned = True
+            logger.warning(
+                "Loading an index into %s was stopped before its end, so documents are missing. Load it again in the same way, "
+                "and it goes on.",
+                self.driver.address,
+            )
 
     def close(self) -> None:
         """Ends the connection. The documents stay."""

@@ -106,7 +106,8 @@ def load_index(
     collection = record.collection(driver.name, index.word, index.n_terms)
     refused = list(bad)
     n_documents = n_passages = n_bytes = 0
-    before = 0 if not first else sum(number < first for number in _living(index))
+    numbers = index.select()
+    before = int((numbers < first).sum())
     with progress("Loading", index.n_documents, "documents", show) as bar:
         bar.go_on_from(before)
         marked = time.monotonic()
@@ -125,8 +126,8 @@ def load_index(
         counted = dict(zip(names, statistics.document_frequency.tolist(), strict=True))
         driver.keep_frequencies({name: n for name, n in counted.items() if n}, anew=True)
     driver.settle()
-    last = max(_living(index), default=-1) + 1
-    engine.keep_record(dataclasses.replace(record, loading=None, next_number=last))
+    behind = int(numbers.max(initial=-1)) + 1
+    engine.keep_record(dataclasses.replace(record, loading=None, next_number=behind))
     engine.forget_counts()
     if not settings.skip_bad:
         refuse(driver.engine, refused, "The others are there.")
@@ -147,10 +148,6 @@ def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: boo
         engine.drop()
     engine.make(dataclasses.replace(wanted, loading={"source": source, "next_document": 0}))
     return 0
-
-
-def _living(index: BM25Index) -> list[int]:
-    return [number for chunk in index.iterate_passages() for number in dict.fromkeys(chunk.documents.tolist())]
 
 
 def add_documents(
