@@ -195,6 +195,7 @@ def search_verb(
         stages = [stage for chain in chains.values() for stage in chain]
         refuse_idle(
             {
+                "--index": bool(further),
                 "--terms": terms_file is not None,
                 "--facets": facets is not None,
                 "--show": show is not None,
