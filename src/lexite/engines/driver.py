@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lexite.engines.base import Capabilities
 from lexite.engines.documents import EngineDocument
-from lexite.engines.forms.base import Collection, Form
+from lexite.engines.forms.base import Collection, Limits
 from lexite.engines.queries import EngineQuery
 from lexite.index.conditions import Condition
 from lexite.index.config import StoredDocument
@@ -137,8 +137,8 @@ class Driver(Protocol):
         ...
 
     @property
-    def form(self) -> Form:
-        """Of its documents and queries."""
+    def form(self) -> Limits:
+        """What it can hold, and which routes it has."""
         ...
 
     @property

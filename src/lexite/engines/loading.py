@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexite.engines.documents import EngineDocument, engine_documents, passage_id
 from lexite.engines.driver import Driver, Refused
-from lexite.engines.forms.base import Collection, Form
+from lexite.engines.forms.base import Collection, Limits
 from lexite.engines.record import CollectionRecord
 from lexite.engines.statistics import Statistics
 from lexite.errors import ConfigError, CorpusError
@@ -167,7 +167,7 @@ def _whole_documents(driver: Driver, passages: Sequence[EngineDocument], refused
     return tuple(Refused(document, reason) for document, reason in reasons.items())
 
 
-def cannot_be_held(form: Form, passages: Iterable[tuple[str, int, int]]) -> Iterator[Refused]:
+def cannot_be_held(form: Limits, passages: Iterable[tuple[str, int, int]]) -> Iterator[Refused]:
     """The documents that an engine cannot hold.
 
     Args:
@@ -216,7 +216,7 @@ def source_of(index: BM25Index, record: CollectionRecord, statistics: Statistics
     return json_checksum(value)
 
 
-def unholdable(index: BM25Index, form: Form) -> list[Refused]:
+def unholdable(index: BM25Index, form: Limits) -> list[Refused]:
     """The documents of an index that an engine cannot hold, each once; nothing is sent for it."""
     found: dict[str, Refused] = {}
     derived: list[tuple[str, str]] = []

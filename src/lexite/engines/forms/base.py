@@ -72,17 +72,12 @@ class Part(Protocol):
         ...
 
 
-class Form(Protocol):
-    """A form."""
+class Limits(Protocol):
+    """What an engine can hold."""
 
     @property
     def routes(self) -> tuple[RouteName, ...]:
         """What it can hold, the usual route first."""
-        ...
-
-    @property
-    def suffix(self) -> str:
-        """Of its files."""
         ...
 
     @property
@@ -111,6 +106,15 @@ class Form(Protocol):
 
     def field_problem(self, name: str) -> str | None:
         """Why the engine cannot hold a field of this name; None where it can."""
+        ...
+
+
+class Form(Limits, Protocol):
+    """A form: what an engine can hold, and how files hold it for it."""
+
+    @property
+    def suffix(self) -> str:
+        """Of its files."""
         ...
 
     def setup(self, collection: Collection) -> Mapping[str, str]:
@@ -256,7 +260,7 @@ def check_top_k(form_name: str, top_k: int, most: int | None) -> None:
         raise ArgumentError(f"top_k is {top_k:,}, but {form_name} gives {most:,} hits at once at most.")
 
 
-def refuse_fields(form: Form, form_name: str, collection: Collection) -> None:
+def refuse_fields(form: Limits, form_name: str, collection: Collection) -> None:
     """Refuses fields whose names an engine cannot hold.
 
     Raises:
