@@ -1,0 +1,95 @@
+"""Qdrant: its real engine in this process, and the client's local mode, whose code drives a server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from congruence import CASES, Case, Kit, begun, beside, check_same, named, run, small
+from emulated_engines import random_queries
+from engine_pages import run_page
+from engines_wanted import wanted
+
+from lexite.engines.qdrant import QdrantEngine
+from lexite.engines.qdrant_points import ClientPoints, EdgePoints
+from lexite.errors import EngineError
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+NO_FILTERS = ("like",)
+
+
+@pytest.fixture(scope="module", params=["impacts", "impacts-idf"])
+def edge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    folder, numbers = tmp_path_factory.mktemp("edge"), itertools.count()
+
+    def make(**options: object) -> QdrantEngine:
+        return QdrantEngine(EdgePoints(folder / str(next(numbers))), route_name=request.param, **options)
+
+    made = Kit(make, 1e-5, no_filters=NO_FILTERS, n_documents=200)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Kit]:
+    """A hundred documents: local mode is thousands of times slower than the engine."""
+    wanted("qdrant_client", "qdrant-client")
+    names = itertools.count()
+    url = os.environ.get("LEXITE_QDRANT_URL") or ":memory:"
+
+    def make(**options: object) -> QdrantEngine:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return QdrantEngine(ClientPoints(url), f"lexite{next(names)}", **options)
+
+    made = Kit(make, 1e-5, no_filters=NO_FILTERS, n_documents=100)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_the_engine_in_this_process_answers_as_an_index(case: Case, edge: Kit) -> None:
+    run(case, edge)
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_the_client_answers_as_an_index(case: Case, client: Kit) -> None:
+    run(case, client)
+
+
+def test_a_folder_is_opened_again(tmp_path: Path) -> None:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    documents, rows = small(60)
+    engine = begun(QdrantEngine(EdgePoints(tmp_path)))
+    engine.add(documents[:40], rows[:40])
+    engine.close()
+    again = QdrantEngine(EdgePoints(tmp_path))
+    again.add(documents[40:], rows[40:])  # words that came before keep their numbers
+    assert len(again) == 60 and again.drift is not None
+    again.delete([each.id for each in documents[:20]])
+    names = [f"t{number}" for number in range(100)]
+    counted = beside(documents[20:], rows[20:]).document_frequency[:100]
+    assert again.driver.frequencies(names).tolist() == counted.tolist()
+    again.delete([each.id for each in documents])
+    again.add(documents[:40], rows[:40])
+    check_same(Kit(lambda: again, 1e-5), again, beside(documents[:40], rows[:40]), random_queries(5))
+    again.close()
+
+
+def test_the_page_runs(tmp_path: Path) -> None:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    run_page("qdrant", folder=tmp_path)
+    engine = QdrantEngine(EdgePoints(tmp_path), "notes")
+    assert len(engine) == 208
+    engine.close()
+
+
+def test_a_server_that_is_not_there_is_an_error_for_people() -> None:
+    wanted("qdrant_client", "qdrant-client")
+    with pytest.raises(EngineError, match="Cannot reach Qdrant"):
+        QdrantEngine(ClientPoints("http://127.0.0.1:1", check_compatibility=False, timeout=2)).exists()
