@@ -1,0 +1,457 @@
+"""Lucene in this process: a JVM beside Python (jpype1), on the jars of Lucene 9.12 or 10.
+
+Terms are tokens with frequencies (``t17|431``), which Lucene's own analysis reads. By ``frequencies`` they are scored by
+``BM25Similarity``. By ``saturation`` and ``linear`` the frequencies are what a ``FeatureField`` keeps, the upper bits of a
+float, and its queries score them. Segments are merged in order, so that equal scores come in the order of documents.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.engines.base import Capabilities
+from lexite.engines.documents import EngineDocument
+from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.forms.base import FIELD, Collection, too_long
+from lexite.engines.live import LiveEngine
+from lexite.engines.lucene_filters import LEAST, MOST, LuceneQueries, as_double, as_long, field_key
+from lexite.engines.lucene_java import java
+from lexite.engines.queries import EngineQuery
+from lexite.engines.routes import RouteName
+from lexite.engines.stored_values import stored_fields
+from lexite.engines.translating import translated
+from lexite.engines.word_numbers import json_fields
+from lexite.errors import EngineError, StorageError
+from lexite.index.config import StoredDocument
+from lexite.index.field_types import ID_FIELD, FieldType
+from lexite.scoring.formula import inverse_document_frequency
+
+if TYPE_CHECKING:
+    pass
+
+LONGEST = 32_766  # bytes of a term of Lucene, and so of an id or a field's text
+_CUT_BITS = 15  # of a float32, which a feature field does not keep
+_UNIT = 1000.0  # lengths are kept as whole numbers of thousandths
+_MOST_LENGTH = (1 << 31) - 1
+
+
+class LuceneLimits:
+    """What an index of Lucene can hold. It has no files of its own to export to."""
+
+    routes: tuple[RouteName, ...] = ("saturation", "frequencies", "linear")
+    most_terms: int | None = None
+    most_hits: int | None = None
+    holds_texts = True
+    most_terms_of_document: int | None = None
+
+    def id_problem(self, identifier: str) -> str | None:
+        """Ids are terms."""
+        return too_long(identifier, LONGEST)
+
+    def field_problem(self, name: str) -> str | None:
+        """Fields are behind a prefix, so any name is free."""
+        return None
+
+
+class LuceneDriver:
+    """An index of Lucene in a folder. One process at a time changes it; others may read.
+
+    Args:
+        folder: of the index.
+        jars: as for :func:`java`.
+        jvm: likewise.
+    """
+
+    engine, name = "Lucene", FIELD
+    form = LuceneLimits()
+    capabilities = Capabilities(live_statistics=True, among=True, exclude=True, fields=True, word_weights=True)
+
+    def __init__(self, folder: str | Path, jars: str | Path | None = None, jvm: str | Path | None = None) -> None:
+        self._folder, self.address = Path(folder), f"lucene:{folder}"
+        self._java = java(jars, jvm)
+        self._open: dict[str, Any] = {}
+        own = self._java
+        builder = own.CustomAnalyzer.builder().withTokenizer("whitespace", "maxTokenLen", "1000")
+        self._analyzer = builder.addTokenFilter("delimitedTermFrequency").build()
+        self._terms_type = own.FieldType()
+        self._terms_type.setIndexOptions(own.IndexOptions.DOCS_AND_FREQS)
+        self._terms_type.setTokenized(True)
+        self._terms_type.setOmitNorms(True)
+        self._terms_type.freeze()
+
+    @property
+    def version(self) -> str:
+        """Of Lucene."""
+        return str(self._java.Version.LATEST.toString())
+
+    @property
+    def _directory(self) -> Any:
+        if "directory" not in self._open:
+            self._open["directory"] = self._java.FSDirectory.open(self._java.Path.of(str(self._folder.absolute())))
+        return self._open["directory"]
+
+    @property
+    def _writer(self) -> Any:
+        if "writer" not in self._open:
+            self._open["writer"] = self._new_writer(self._java.OpenMode.APPEND)
+        return self._open["writer"]
+
+    def _new_writer(self, mode: Any) -> Any:
+        config = self._java.IndexWriterConfig(self._analyzer)
+        config.setOpenMode(mode)
+        config.setMergePolicy(self._java.LogDocMergePolicy())
+        config.setCommitOnClose(False)
+        return self._java.IndexWriter(self._directory, config)
+
+    @property
+    def _searcher(self) -> Any:
+        if "searcher" not in self._open:
+            source = self._open.get("writer") or self._directory
+            self._open["reader"] = self._java.DirectoryReader.open(source)
+            self._open["searcher"] = self._java.IndexSearcher(self._open["reader"])
+        return self._open["searcher"]
+
+    @property
+    def _reader(self) -> Any:
+        return self._searcher.getIndexReader()
+
+    def _refresh(self) -> None:
+        """Lets go of the searcher, so that the next one sees what was written."""
+        self._open.pop("searcher", None)
+        reader = self._open.pop("reader", None)
+        if reader is not None:
+            reader.close()
+
+    def create(self, collection: Collection) -> None:
+        """Makes the index."""
+        if self.read_record() is not None:
+            raise EngineError(f"There is a collection at {self.address} already.")
+        if self._folder.is_dir() and any(self._folder.iterdir()):
+            raise StorageError(f"{self._folder} is not empty. Choose another folder for the index of Lucene.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._errors("make an index at"):
+            self._open["writer"] = self._new_writer(self._java.OpenMode.CREATE)
+            self._writer.commit()
+
+    def drop(self) -> None:
+        """Removes the folder, if it has an index of lexite's."""
+        there = self.read_record() is not None or "writer" in self._open
+        self.close()
+        if there:
+            shutil.rmtree(self._folder)
+
+    def read_record(self) -> Any | None:
+        """What the last commit says."""
+        if not self._folder.is_dir():
+            return None
+        with self._errors("read"):
+            if not self._java.DirectoryReader.indexExists(self._directory):
+                return None
+            said = self._java.SegmentInfos.readLatestCommit(self._directory).getUserData().get("lexite")
+        return None if said is None else json.loads(str(said))
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Commits, with the record."""
+        with self._errors("write to"):
+            said = self._java.HashMap()
+            said.put("lexite", json.dumps(record))
+            self._writer.setLiveCommitData(said.entrySet())
+            self._writer.commit()
+        self._refresh()
+
+    def add_fields(self, new: Mapping[str, FieldType]) -> None:
+        """Lucene takes new fields as they come."""
+
+    def write(self, documents: Sequence[EngineDocument], collection: Collection) -> Written:
+        """Writes passages. A document with a text in a field that is too long for a term is refused."""
+        refused: list[Refused] = []
+        n_bytes = 0
+        with self._errors("write to"):
+            for each in documents:
+                problem = _field_problem(each)
+                if problem is not None:
+                    refused.append(Refused(each.id, problem))
+                    continue
+                terms = self._tokens(each, collection)
+                n_bytes += len(terms) + len(each.text)
+                self._writer.updateDocument(self._java.Term("id", each.id), self._document(each, terms, collection))
+        return Written(n_bytes, tuple(refused))
+
+    def _tokens(self, document: EngineDocument, collection: Collection) -> str:
+        values = document.values
+        if collection.route.rounding == "feature":
+            values = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) >> _CUT_BITS
+        names = collection.names.of(document.terms.tolist())
+        return " ".join(f"{name}|{value}" for name, value in zip(names, values.tolist(), strict=True))
+
+    def _document(self, document: EngineDocument, terms: str, collection: Collection) -> Any:
+        own, store = self._java, self._java.Store
+        made = own.Document()
+        made.add(own.StringField("id", document.id, store.YES))
+        made.add(own.StringField("doc", document.document, store.YES))
+        made.add(own.SortedDocValuesField("doc", own.BytesRef(document.document)))
+        facts = {"ordinal": document.ordinal, "length": document.length, "span": document.span}
+        if collection.text:
+            facts |= {"title": document.title, "text": document.text}
+        facts |= {"fields": json_fields(document.fields)}
+        made.add(own.StoredField("facts", json.dumps(facts)))
+        if not document.ordinal:
+            made.add(own.StringField("kind", "first", store.NO))
+        if terms:
+            made.add(own.StringField("kind", "filled", store.NO))
+            made.add(own.Field(FIELD, terms, self._terms_type))
+        length = min(max(round(document.length * _UNIT), 1), _MOST_LENGTH)
+        made.add(own.Field("length", f"l|{length}", self._terms_type))
+        for name, value in document.fields.items():
+            made.add(own.StringField("has", name, store.NO))
+            for part in self._field(field_key(name), value, collection.fields[name]):
+                made.add(part)
+        return made
+
+    def _field(self, key: str, value: Any, kind: FieldType) -> list[Any]:
+        own = self._java
+        if kind == "text":
+            return [own.StringField(key, value, own.Store.NO), own.SortedDocValuesField(key, own.BytesRef(value))]
+        if kind == "list":
+            return [own.StringField(key, part, own.Store.NO) for part in dict.fromkeys(value)]
+        if kind == "number":
+            return [own.DoublePoint(key, as_double(value)), own.DoubleDocValuesField(key, as_double(value))]
+        return [own.LongPoint(key, as_long(value)), own.NumericDocValuesField(key, as_long(value))]
+
+    def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
+        """Lucene counts by itself."""
+
+    def settle(self) -> None:
+        """Makes what was written visible here; a commit makes it durable."""
+        with self._errors("write to"):
+            self._writer.commit()
+        self._refresh()
+
+    def delete(self, documents: Sequence[str]) -> None:
+        """Deletes documents, and commits."""
+        with self._errors("delete from"):
+            self._writer.deleteDocuments(self._in("doc", documents))
+        self.settle()
+
+    def merge(self) -> None:
+        """Brings all documents into one segment without deleted ones. Searches get faster."""
+        with self._errors("merge"):
+            self._writer.forceMerge(1)
+        self.settle()
+
+    def present(self, documents: Sequence[str]) -> set[str]:
+        """Which documents there are."""
+        with self._errors("ask"):
+            return {each for each in documents if self._reader.docFreq(self._java.Term("doc", each)) and self._living(each)}
+
+    def _living(self, document: str) -> bool:
+        return not self._reader.hasDeletions() or self._count("doc", document) > 0
+
+    def _count(self, field: str, value: str) -> int:
+        return int(self._searcher.count(self._java.TermQuery(self._java.Term(field, value))))
+
+    def counts(self) -> Counts:
+        """Counts living documents. The mean length has those that were deleted in it until their segment is merged."""
+        with self._errors("ask"):
+            lengths = self._searcher.collectionStatistics("length")
+            mean = None if lengths is None else float(lengths.sumTotalTermFreq()) / float(lengths.docCount()) / _UNIT
+            return Counts(self._count("kind", "first"), int(self._reader.numDocs()), self._count("kind", "filled"), mean)
+
+    def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """In how many living documents terms occur. Where some are deleted, Lucene has to look."""
+        with self._errors("ask"):
+            if self._reader.hasDeletions():
+                return np.array([self._count(FIELD, name) for name in names], dtype=np.int64)
+            return np.array([self._reader.docFreq(self._java.Term(FIELD, name)) for name in names], dtype=np.int64)
+
+    def search(self, questions: Sequence[Question], collection: Collection) -> list[list[Found]]:
+        """Asks one question after the other."""
+        with self._errors("search"):
+            return [self._found(question, collection) if len(question.query.terms) else [] for question in questions]
+
+    def _found(self, question: Question, collection: Collection) -> list[Found]:
+        own = self._java
+        builder = own.Builder()
+        builder.add(self._disjunction(list(self._clauses(question.query, collection))), own.Occur.MUST)
+        if question.among is not None:
+            builder.add(self._in("doc", question.among), own.Occur.FILTER)
+        if question.exclude is not None:
+            builder.add(own.TermQuery(own.Term("doc", question.exclude)), own.Occur.MUST_NOT)
+        if question.where is not None:
+            builder.add(translated(question.where, collection.fields, LuceneQueries(own)), own.Occur.FILTER)
+        query, order = builder.build(), self._order(question.sort, collection)
+        most = max(int(self._reader.maxDoc()), 1)
+        n = question.top_k * 4 if collection.has_passages else question.top_k
+        n = most if question.min_score is not None and order is not None else min(n, most)
+        while True:
+            top = self._searcher.search(query, n) if order is None else self._searcher.search(query, n, order, True)
+            best = self._collapsed(top.scoreDocs, question)
+            if len(best) >= question.top_k or len(top.scoreDocs) < n or n == most:
+                return best
+            n = min(4 * n, most)
+
+    def _collapsed(self, hits: Any, question: Question) -> list[Found]:
+        """The first hit of each document; hits come in order."""
+        stored = self._searcher.storedFields()
+        best: dict[str, Found] = {}
+        for hit in hits:
+            score = float(hit.score)
+            if question.min_score is not None and score < question.min_score:
+                continue
+            kept = stored.document(hit.doc)
+            document = str(kept.get("doc"))
+            if document not in best:
+                best[document] = Found(document, score, _span(json.loads(str(kept.get("facts")))))
+                if len(best) == question.top_k:
+                    break
+        return list(best.values())
+
+    def _clauses(self, query: EngineQuery, collection: Collection) -> Iterator[Any]:
+        """A query for each term, with its weight."""
+        own = self._java
+        names = collection.names.of(query.terms.tolist())
+        weights = query.weights.astype(np.float64)
+        if collection.route.own_idf:
+            self._searcher.setSimilarity(own.BM25Similarity(query.pivot, 0.0))
+            weights = weights * self._correction(names)
+        for name, weight in zip(names, weights.astype(np.float32).tolist(), strict=True):
+            if collection.route.own_idf:
+                clause = own.TermQuery(own.Term(FIELD, name))
+            elif collection.route.saturates:
+                clause = own.FeatureField.newSaturationQuery(FIELD, name, 1.0, query.pivot)
+            else:
+                clause = own.FeatureField.newLinearQuery(FIELD, name, 1.0)
+            yield own.BoostQuery(clause, weight)
+
+    def _correction(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """The idf of living documents by the one that Lucene takes, which counts deleted ones until segments are merged."""
+        if not self._reader.hasDeletions():
+            return np.ones(len(names))
+        living = inverse_document_frequency(self._count("kind", "filled"), self.frequencies(names), "lucene")
+        counted = np.array([self._reader.docFreq(self._java.Term(FIELD, name)) for name in names], dtype=np.int64)
+        return living / inverse_document_frequency(int(self._reader.getDocCount(FIELD)), counted, "lucene")
+
+    def _disjunction(self, clauses: Sequence[Any]) -> Any:
+        own = self._java
+        if len(clauses) + 64 > own.IndexSearcher.getMaxClauseCount():
+            own.IndexSearcher.setMaxClauseCount(len(clauses) + 64)
+        builder = own.Builder()
+        for clause in clauses:
+            builder.add(clause, own.Occur.SHOULD)
+        return builder.build()
+
+    def _in(self, field: str, values: Sequence[str]) -> Any:
+        listed = self._java.ArrayList()
+        for value in values:
+            listed.add(self._java.BytesRef(value))
+        return self._java.TermInSetQuery(field, listed)
+
+    def _order(self, sort: tuple[str, bool] | None, collection: Collection) -> Any | None:
+        """Documents without the field come last, in both directions."""
+        if sort is None:
+            return None
+        own, (field, descending) = self._java, sort
+        if field == ID_FIELD or collection.fields[field] == "text":
+            first = own.SortField(field_key(field), own.SortType.STRING, descending)
+            first.setMissingValue(own.SortField.STRING_FIRST if descending else own.SortField.STRING_LAST)
+        elif collection.fields[field] == "number":
+            first = own.SortField(field_key(field), own.SortType.DOUBLE, descending)
+            first.setMissingValue(own.Double(-math.inf if descending else math.inf))
+        else:
+            first = own.SortField(field_key(field), own.SortType.LONG, descending)
+            first.setMissingValue(own.Long(LEAST if descending else MOST))
+        return own.Sort(first, own.SortField.FIELD_SCORE)
+
+    def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
+        """Asks for each term alone, among the passages of the document."""
+        own = self._java
+        with self._errors("ask"):
+            only = own.TermQuery(own.Term("doc", document))
+            hits = self._searcher.search(only, max(int(self._searcher.count(only)), 1)).scoreDocs
+            found: dict[int, dict[int, float]] = {int(hit.doc): {} for hit in hits}
+            for place, clause in enumerate(self._clauses(query, collection)):
+                asked = own.Builder().add(clause, own.Occur.MUST).add(only, own.Occur.FILTER).build()
+                for hit in self._searcher.search(asked, max(len(found), 1)).scoreDocs:
+                    found[int(hit.doc)][place] = float(hit.score)
+            facts = self._facts(list(found))
+        together = [
+            (int(own_facts["ordinal"]), PassageParts(_span(own_facts), float(own_facts["length"]), parts))
+            for own_facts, parts in zip(facts, found.values(), strict=True)
+        ]
+        return [each for _, each in sorted(together, key=lambda pair: pair[0])]
+
+    def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
+        """Puts a document together of its passages."""
+        own = self._java
+        with self._errors("ask"):
+            only = own.TermQuery(own.Term("doc", document))
+            n = int(self._searcher.count(only))
+            facts = self._facts([int(hit.doc) for hit in self._searcher.search(only, n).scoreDocs]) if n else []
+        if not facts:
+            return None
+        facts.sort(key=lambda each: int(each["ordinal"]))
+        text = joined_text([(_span(each), each.get("text", "")) for each in facts])
+        return StoredDocument(document, facts[0].get("title", ""), text, stored_fields(facts[0]["fields"], fields))
+
+    def _facts(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        stored = self._searcher.storedFields()
+        return [json.loads(str(stored.document(number).get("facts"))) for number in numbers]
+
+    def close(self) -> None:
+        """Closes the index. Changes that were not settled are dropped. The JVM stays."""
+        self._refresh()
+        for name, verb in (("writer", "close"), ("directory", "close")):
+            opened = self._open.pop(name, None)
+            if opened is not None:
+                getattr(opened, verb)()
+
+    @contextmanager
+    def _errors(self, verb: str) -> Iterator[None]:
+        """Makes exceptions of Java into errors for people."""
+        try:
+            yield
+        except self._java.Exception as error:
+            raise EngineError(f"Cannot {verb} {self.address}: {error}") from None
+
+
+class LuceneEngine(LiveEngine):
+    """An index of Lucene as a backend of searches.
+
+    Args:
+        folder: as for :class:`LuceneDriver`.
+        jars: likewise.
+        jvm: likewise.
+        **options: as for :class:`lexite.engines.live.LiveEngine`; ``route_name`` is one of ``LuceneLimits.routes``.
+    """
+
+    def __init__(
+        self, folder: str | Path, jars: str | Path | None = None, jvm: str | Path | None = None, **options: Any
+    ) -> None:
+        super().__init__(LuceneDriver(folder, jars, jvm), **options)
+
+
+def at_folder(path: str, **options: Any) -> LuceneEngine:
+    """The engine over a folder; other arguments as for :class:`LuceneEngine`."""
+    return LuceneEngine(path, **options)
+
+
+def _span(facts: Mapping[str, Any]) -> tuple[int, int] | None:
+    return None if facts["span"] is None else (int(facts["span"][0]), int(facts["span"][1]))
+
+
+def _field_problem(document: EngineDocument) -> str | None:
+    for name, value in document.fields.items():
+        texts = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
+        longest = max((len(text.encode()) for text in texts), default=0)
+        if longest > LONGEST:
+            return f"its field '{name}' has {longest:,} bytes, and {LONGEST:,} are the most"
+    return None
