@@ -18,8 +18,16 @@ SCHEMES: Mapping[str, str] = {
     "opensearch": "lexite.engines.opensearch",
     "elasticsearch": "lexite.engines.elasticsearch",
     "solr": "lexite.engines.solr",
+    "postgresql": "lexite.engines.postgres",
+    "qdrant": "lexite.engines.qdrant",
 }
-"""The module of each engine. It has a function ``at_address(address, **options)``."""
+"""The module of each engine that is a server. It has a function ``at_address(address, **options)``."""
+FOLDERS: Mapping[str, str] = {
+    "lucene": "lexite.engines.lucene",
+    "xapian": "lexite.engines.xapian",
+    "qdrant-edge": "lexite.engines.qdrant",
+}
+"""The module of each engine that runs in this process, as in ``lucene:PATH``. It has ``at_folder(path, **options)``."""
 _SECURE = "+https"
 _BEGINNING = re.compile(r"([a-z]+)(\+https)?:/+(.*)", re.DOTALL)
 
@@ -74,11 +82,19 @@ class Address:
 def is_address(text: str) -> bool:
     """Whether a text is the address of a collection, rather than a path.
 
-    >>> is_address("opensearch://localhost/notes"), is_address("notes.lexite")
-    (True, False)
+    >>> is_address("opensearch://localhost/notes"), is_address("lucene:notes"), is_address("notes.lexite")
+    (True, True, False)
     """
+    if _folder_of(text) is not None:
+        return True
     found = _BEGINNING.fullmatch(text)
     return found is not None and found.group(1) in SCHEMES
+
+
+def _folder_of(text: str) -> tuple[str, str] | None:
+    """The engine and the path of an address of an engine in this process."""
+    scheme, _, path = text.partition(":")
+    return (scheme, path) if scheme in FOLDERS and path else None
 
 
 def read_address(text: str) -> Address:
@@ -93,7 +109,7 @@ def read_address(text: str) -> Address:
     """
     found = _BEGINNING.fullmatch(text)
     if found is None or found.group(1) not in SCHEMES:
-        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        known = ", ".join([*(f"{scheme}://" for scheme in SCHEMES), *(f"{scheme}:PATH" for scheme in FOLDERS)])
         raise ConfigError(
             f"'{text}' is no address of an engine. It begins with {known}, as in opensearch://localhost:9200/notes"
         )
@@ -121,7 +137,8 @@ def connect(address: str, **options: Any) -> LiveEngine:
     """The engine at an address; its collection may be there or not.
 
     Args:
-        address: ``opensearch://USER:PASSWORD@HOST:PORT/NAME``; with ``+https`` behind the first word, by HTTPS.
+        address: ``opensearch://USER:PASSWORD@HOST:PORT/NAME``; with ``+https`` behind the first word, by HTTPS. Or
+            ``lucene:PATH``, of an engine that runs in this process.
         **options: of the engine, such as ``route_name``; see :class:`lexite.engines.live.LiveEngine`.
 
     Raises:
@@ -129,7 +146,10 @@ def connect(address: str, **options: Any) -> LiveEngine:
         MissingExtraError: the engine's client is not installed.
         EngineError: the engine does not answer.
     """
+    local = _folder_of(address)
+    if local is not None:
+        engine: LiveEngine = importlib.import_module(FOLDERS[local[0]]).at_folder(local[1], **options)
+        return engine
     read = read_address(address)
-    module: Any = importlib.import_module(SCHEMES[read.scheme])
-    engine: LiveEngine = module.at_address(read, **options)
+    engine = importlib.import_module(SCHEMES[read.scheme]).at_address(read, **options)
     return engine
