@@ -199,7 +199,7 @@ class LuceneDriver:
         made.add(own.StringField("id", document.id, store.YES))
         made.add(own.StringField("doc", document.document, store.YES))
         made.add(own.SortedDocValuesField("doc", own.BytesRef(document.document)))
-        facts = {"ordinal": document.ordinal, "length": document.length, "span": document.span}
+        facts: dict[str, Any] = {"ordinal": document.ordinal, "length": document.length, "span": document.span}
         if collection.text:
             facts |= {"title": document.title, "text": document.text}
         facts |= {"fields": json_fields(document.fields)}

@@ -209,16 +209,18 @@ class XapianDriver:
         made.add_term("L", min(max(round(document.length * _UNIT), 1), _MOST_LENGTH))
         for key in (key_of("Q", document.id), key_of("D", document.document)):
             made.add_boolean_term(key)
-        for known, key in ((not document.ordinal, "Kfirst"), (len(names) > 0, "Kfilled")):
+        for known, mark in ((not document.ordinal, "Kfirst"), (len(names) > 0, "Kfilled")):
             if known:
-                made.add_boolean_term(key)
+                made.add_boolean_term(mark)
         made.add_value(_DOCUMENT, value_bytes(document.document, "text"))
         for name, value in document.fields.items():
             slot, kind = slots[name], collection.fields[name]
             made.add_boolean_term(f"H{slot}")
             if kind != "list":
                 made.add_value(slot, value_bytes(value, kind))
-            for text in {value} if kind == "text" else set(value) if kind == "list" else ():
+            texts = [value] if kind == "text" else value if kind == "list" else []
+            assert isinstance(texts, (list, tuple))  # as its kind says
+            for text in sorted({str(each) for each in texts}):
                 made.add_boolean_term(key_of(f"F{slot}:", text))
         return made, data
 
