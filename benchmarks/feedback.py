@@ -215,8 +215,8 @@ def main() -> None:
         opened = []
         for each in open_collections(args.collections, "test"):
             collection = read_collection(each, ReadOptions(skip_bad=args.skip_bad))
-            index = system._build_index(Path(folder) / collection.name, collection)
-            opened.append(Opened(collection, index, system._queries(collection)))
+            index = system.indexed(Path(folder) / collection.name, collection)
+            opened.append(Opened(collection, index, system.queries(collection)))
             print(collection.name, len(collection.queries), "queries", flush=True)
         results = {}
         if "explicit" not in args.skip:
