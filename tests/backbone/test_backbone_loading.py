@@ -240,8 +240,9 @@ def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_cuda_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexite.backbone.precision.resolve_device", lambda name: "cuda")
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert fast_bf16("auto")
+    for capability, fast in (((8, 0), True), ((7, 5), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, known=capability: known)
+        assert fast_bf16("auto") is fast
 
 
 def test_attention_on_a_cpu_is_the_fastest_for_the_precision(mean_folder: Path, load: Load) -> None:
