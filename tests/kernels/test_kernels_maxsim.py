@@ -139,3 +139,17 @@ def test_atoms_in_bf16_round_scores_only() -> None:
     known = np.isfinite(exact)
     assert known.any() and not known.all() and (np.isfinite(rounded) == known).all()
     np.testing.assert_allclose(rounded[known], exact[known], rtol=0.02, atol=0.05)
+
+
+def test_short_tokens_are_filled_up_with_nothing_that_memory_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = random_codes(3, 5, 4, 8)
+    given["latents"] = np.where(given["latents"] % 12 == 0, 1, given["latents"]).astype(
+        np.int32
+    )  # no token has the first latent
+    given["norms"] = code_norms(given["atoms"], given["bias"], given["entries"], given["latents"], given["values"])
+    expected = maxsim_codes_reference(**given)
+    plain = np.empty
+    monkeypatch.setattr(
+        np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype) if dtype == np.float32 else plain(shape, dtype)
+    )
+    assert maxsim_codes(**given) == pytest.approx(expected, abs=1e-4)

@@ -153,9 +153,11 @@ def dense_codes(gradients: Gradients, n_latents: int) -> torch.Tensor:
     assert slots.indices.dtype == torch.int32
     codes = torch.zeros(slots.n_tokens, n_latents, dtype=torch.double)
     for token, (start, stop) in enumerate(zip(slots.starts.tolist(), slots.starts.tolist()[1:], strict=False)):
-        latents = slots.indices[start:stop].long()
+        used = slots.indices[start:stop] >= 0  # on an accelerator places that are not used stay, with a value of 0
+        assert not values[start:stop][~used].any()
+        latents = slots.indices[start:stop][used].long()
         assert len(latents.unique()) == len(latents)  # none twice
-        codes[token, latents] = values[start:stop].double()
+        codes[token, latents] = values[start:stop][used].double()
     return codes
 
 

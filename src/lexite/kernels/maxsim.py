@@ -180,12 +180,16 @@ def maxsim_vectors_reference(queries: Floats, weights: Floats, vectors: NDArray[
 
 
 def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queries: Floats) -> Floats:
-    """Products of atoms with query tokens, ``(n_latents, n_queries)``; those of latents that no token has may be anything."""
+    """Products of atoms with query tokens, ``(n_latents, n_queries)``.
+
+    Those of latents that no token has may be anything, but for the first latent, with which loops fill up short tokens.
+    """
     if isinstance(atoms, np.ndarray):
         marks = np.zeros(2 * len(atoms), dtype=np.uint8)
         _mark(latents, marks)
         used = np.flatnonzero(marks[: len(atoms)] | marks[len(atoms) :])
         products = np.empty((len(atoms), len(queries)), dtype=np.float32)
+        products[:1] = 0.0  # 0 times NaN would be NaN
         picked = np.empty((ATOMS_AT_ONCE, atoms.shape[1]), dtype=np.float32)
         for start in range(0, len(used), ATOMS_AT_ONCE):
             rows = used[start : start + ATOMS_AT_ONCE]
