@@ -336,8 +336,9 @@ def case_explanations_add_up_to_the_score(kit: Kit) -> None:
             assert {(term.kind, term.word or term.term) for term in theirs.terms} == set(mine)
             for term in theirs.terms:
                 own = mine[term.kind, term.word or term.term]
-                assert term.document_frequency == own.document_frequency and term.score == pytest.approx(own.score, rel=0.01)
-                assert term.weight == pytest.approx(own.weight, rel=0.05) and term.idf == pytest.approx(own.idf, rel=1e-6)
+                assert term.document_frequency == own.document_frequency and term.idf == pytest.approx(own.idf, rel=1e-6)
+                assert term.weight == pytest.approx(own.weight, rel=0.05)  # a whole number of frequencies, where it is small
+                assert term.score == pytest.approx(own.score, rel=0.05)  # no further off than its weight
     with pytest.raises(CorpusError, match="has no document 'nowhere'"):
         kit.loaded.explain(queries[0], "nowhere")
 
