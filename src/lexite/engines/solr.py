@@ -174,7 +174,8 @@ class SolrDriver:
         for each in fields:
             verb = "replace-field" if each["name"] in known_fields else "add-field"
             commands.setdefault(verb, []).append(each)
-        self._ask(f"{self._path}/schema", body=commands)
+        within = {"updateTimeoutSecs": "60"} if self.in_cloud else None  # else replicas may not know a field that is sent next
+        self._ask(f"{self._path}/schema", within, commands)
 
     def drop(self) -> None:
         """Deletes the collection; a core of a server by itself is emptied."""
