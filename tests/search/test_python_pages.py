@@ -124,7 +124,7 @@ def test_the_card_of_the_default_vocabulary_has_the_example_as_it_is_now() -> No
 
 
 def test_the_front_page_gives_the_same_hits_in_the_shell_and_in_python(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = next(block for block in blocks("README.md", "sh") if "lexite index" in block)
+    (shell,) = (block for block in blocks("README.md", "sh") if "pip install" in block)
     (python,) = blocks("README.md", "python")
     commands = [shlex.split(line, comments=True)[1:] for line in shell.splitlines() if line.startswith("lexite ")]
     index, search = (next(words for words in commands if words[0] == verb) for verb in ("index", "search"))
