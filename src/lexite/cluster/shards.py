@@ -157,7 +157,7 @@ def shard_digest(settings: TermsSettings, content: str) -> str:
 
     Args:
         settings: of its folder.
-        content: digest of what it is made of.
+        content: digest of the sources that the shard reads.
     """
     return json_checksum({"settings": settings.digest, "content": content})
 
