@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.caching import remembered
 from lexite.errors import ArgumentError, FilterError
 from lexite.index.field_types import SCORE_FIELD, FieldType
 from lexite.index.fields import has_arrow
@@ -80,8 +81,8 @@ class DocumentFields:
 
     def __init__(self, segments: Sequence[Segment], types: Mapping[str, FieldType], name: object) -> None:
         self._segments, self.types, self._name = tuple(segments), types, name
-        self._passing = functools.lru_cache(maxsize=MASKS_KEPT)(self._evaluate)
-        self._order = functools.lru_cache(maxsize=ORDERS_KEPT)(self._sort)
+        self._passing = remembered(self._evaluate, MASKS_KEPT)
+        self._order = remembered(self._sort, ORDERS_KEPT)
 
     @functools.cached_property
     def shown(self) -> Mapping[str, FieldType]:

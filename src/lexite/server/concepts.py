@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.caching import remembered
 from lexite.scoring.formula import inverse_document_frequency
 from lexite.scoring.rows import CSRRows
 from lexite.scoring.words import ENGLISH_STOP_WORDS
@@ -54,7 +55,7 @@ class Concepts:
 
     def __init__(self, index: BM25Index, label: Callable[[int], str]) -> None:
         self.index, self.label, self.kind = index, label, kinds_of(label)
-        self.related = functools.lru_cache(maxsize=256)(self._related)
+        self.related = remembered(self._related, 256)
 
     def is_common(self, number: int) -> bool:
         """Whether a latent stands for function words or punctuation, or fires nearly everywhere.
@@ -163,7 +164,7 @@ class Concepts:
 
     @functools.cached_property
     def _function(self) -> Callable[[int], bool]:
-        return functools.lru_cache(maxsize=None)(self._has_function)
+        return remembered(self._has_function, None)
 
     def _has_function(self, number: int) -> bool:
         kind = self.kind(number)
