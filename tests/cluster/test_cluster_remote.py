@@ -23,7 +23,7 @@ from lexite.cluster import Shard, encode_shard, index_from_terms
 from lexite.cluster.place import place_of, read_bytes
 from lexite.corpus import read_documents
 from lexite.corpus.documents import read_parts
-from lexite.corpus.parts import digest_of_parts, parts_of_shard
+from lexite.corpus.sharding import digest_of_parts, parts_of_shard
 from lexite.errors import CorpusError, StorageError
 from lexite.index import BM25Index
 from lexite.remote import Remote

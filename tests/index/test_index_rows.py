@@ -122,7 +122,7 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=f"EncodedQueries, not with {kind}"):
             index.search(wrong)
     for wrong in (1.5, "3", None, True):
-        with pytest.raises(ModelError, match="top_k is"):
+        with pytest.raises(ArgumentError, match="top_k is"):
             index.search(query, wrong)
     with pytest.raises(ArgumentError, match="Ids are text"):
         index.find(1)

@@ -116,7 +116,7 @@ def test_arrays_are_padded() -> None:
     assert (scores[documents < 0] == 0).all() and scores[0, 0] > 0
     assert index.search_arrays(EncodedQueries(csr_array((0, 2))), 5)[0].shape == (0, 3)
     assert index.search(EncodedQueries(csr_array([[1.0, 0.0]])), 0) == [[]]
-    with pytest.raises(ModelError, match="top_k is -1"):
+    with pytest.raises(ArgumentError, match="top_k is -1"):
         index.search(EncodedQueries(csr_array([[1.0, 0.0]])), -1)
 
 

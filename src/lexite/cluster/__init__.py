@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from lexite.cluster.settings import TermsSettings as TermsSettings
     from lexite.cluster.shards import ShardReport as ShardReport
     from lexite.cluster.shards import encode_shard as encode_shard
-    from lexite.corpus.parts import Shard as Shard
+    from lexite.corpus.sharding import Shard as Shard
 
 _HOMES = {
-    "Shard": "corpus.parts",
+    "Shard": "corpus.sharding",
     "ShardReport": "cluster.shards",
     "TermsSettings": "cluster.settings",
     "encode_shard": "cluster.shards",

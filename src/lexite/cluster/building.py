@@ -13,7 +13,7 @@ from lexite.cluster.place import Place, place_of, read_bytes, read_record, sha25
 from lexite.cluster.settings import TermsSettings, read_settings, untouched_static
 from lexite.cluster.shards import ShardFiles, missing_shards
 from lexite.cluster.table import PURPOSE, decoded, whole_documents
-from lexite.corpus.parts import Shard
+from lexite.corpus.sharding import Shard
 from lexite.errors import StorageError
 from lexite.index import BM25Index
 from lexite.index.fields import arrow

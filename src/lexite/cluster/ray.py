@@ -13,7 +13,7 @@ from typing import Any
 from lexite.cluster.rows import RowEncoding, encode_table, settings_for
 from lexite.cluster.shards import ShardReport, encode_shard
 from lexite.cluster.table import PURPOSE
-from lexite.corpus.parts import Shard
+from lexite.corpus.sharding import Shard
 from lexite.errors import ConfigError, LexiteError, MissingExtraError, StorageError
 from lexite.index.fields import arrow
 

@@ -15,7 +15,7 @@ from lexite.cluster.table import PURPOSE, encode_documents, schema
 from lexite.corpus.documents import read_parts
 from lexite.corpus.files import list_files
 from lexite.corpus.options import ReadOptions, ReadReport
-from lexite.corpus.parts import Shard, digest_of_parts, parts_of_shard
+from lexite.corpus.sharding import Shard, digest_of_parts, parts_of_shard
 from lexite.errors import StorageError
 from lexite.files import json_checksum
 from lexite.index.field_types import FieldType, joined_schema

@@ -15,9 +15,9 @@ from lexite.corpus.kinds import Extracted
 from lexite.corpus.mirror import forget, shown
 from lexite.corpus.numbering import NoNumbers, Numbering
 from lexite.corpus.options import BadFile, BadRecord, Guard, ReadOptions, ReadReport
-from lexite.corpus.parts import FilePart, fetch_part
 from lexite.corpus.records import Document, FieldValue
 from lexite.corpus.rows import read_rows
+from lexite.corpus.sharding import FilePart, fetch_part
 from lexite.corpus.sources import Source, find_sources
 from lexite.corpus.values import FieldTypes, SourceFields
 from lexite.errors import CorpusError, MissingExtraError
@@ -116,7 +116,7 @@ def read_parts(
     """Reads the documents of a shard, in order, once, in bounded memory.
 
     Args:
-        parts: of :func:`lexite.corpus.parts.parts_of_shard`.
+        parts: of :func:`lexite.corpus.sharding.parts_of_shard`.
         options: as for :func:`read_documents`.
         report: likewise.
         numbers: whether records without an id get numbers. Where there are several shards no process knows the numbers that

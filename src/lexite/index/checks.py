@@ -135,9 +135,9 @@ def check_among(among: Sequence[NDArray[np.int64]], n_queries: int, n_documents:
 
 
 def check_top_k(top_k: object) -> None:
-    """Refuses a number of hits that is none; raises :class:`ModelError`."""
+    """Refuses a number of hits that is none; raises :class:`ArgumentError`."""
     if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 0:
-        raise ModelError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
+        raise ArgumentError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
 
 
 def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:

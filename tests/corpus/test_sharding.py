@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lexite.corpus import ReadOptions, ReadReport, read_documents
 from lexite.corpus.documents import read_parts
-from lexite.corpus.parts import Shard, digest_of_parts, parts_of_shard
 from lexite.corpus.records import Document
+from lexite.corpus.sharding import Shard, digest_of_parts, parts_of_shard
 from lexite.errors import ConfigError, CorpusError
 
 
