@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's reports come from a thread that outlives its tests
 if not Path("/dev/nvidiactl").exists():  # kernels of Triton run in its interpreter, which it must know before it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

@@ -182,3 +182,15 @@ def test_names_that_are_added_to_all_later_are_public(library: Path):
 def test_a_text_under_several_names_is_one_document_under_the_shortest(library: Path):
     (library / "json.py").write_text('def longer():\n    "same"\ndef short():\n    "same"\ndef other():\n    "other"\n')
     assert _names() == [("json.other", "other"), ("json.short", "same")]
+
+
+def test_a_module_that_python_fails_to_count_is_parsed_again(monkeypatch: pytest.MonkeyPatch):
+    parse, failures = module.ast.parse, [SystemError("AST constructor recursion depth mismatch (before=132, after=77)")]
+
+    def failing(source: bytes, name: str) -> object:
+        if name.endswith("textwrap.py") and failures:
+            raise failures.pop()
+        return parse(source, name)
+
+    monkeypatch.setattr(module.ast, "parse", failing)
+    assert "textwrap.dedent" in {document.id for document in builtin_documents()} and not failures

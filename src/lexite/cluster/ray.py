@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -181,8 +182,12 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any) -> None:
-    """Connects to the cluster of the environment (RAY_ADDRESS), or starts one on this machine alone."""
+    """Connects to the cluster of the environment (RAY_ADDRESS), or starts one on this machine alone.
+
+    That Ray reports no usage to anybody, unless the environment asks for it.
+    """
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(log_to_driver=False, include_dashboard=False)
 
 

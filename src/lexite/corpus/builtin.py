@@ -9,6 +9,7 @@ inspected.
 from __future__ import annotations
 
 import ast
+import contextlib
 import enum
 import importlib
 import inspect
@@ -32,6 +33,7 @@ _COMPILED_NAMES = """
     types typing unicodedata warnings weakref winreg xml.parsers.expat zlib zoneinfo
 """
 _COMPILED = frozenset(_COMPILED_NAMES.split())
+_PARSED_AGAIN = 3
 _SKIPPED_FOLDERS = {"test", "tests", "site-packages", "dist-packages"}
 # One reason a paragraph: programs and jokes; drawing toolkits, whose eight hundred methods crowd out the rest; one module for
 # each character set; the insides of Python's own tools; and what Python has deprecated and taken out since (PEP 594, PEP 632),
@@ -156,13 +158,25 @@ def _is_private(module: str) -> bool:
 
 def _parsed(module: str, source: Path) -> _Module | None:
     try:
-        tree = ast.parse(source.read_bytes(), str(source))
+        tree = _tree(source)
     except (OSError, SyntaxError, ValueError):
         return None  # a module that this Python cannot parse has no documentation for it
     package = module if source.stem == "__init__" else module.rpartition(".")[0]
     docstring = _cleaned(ast.get_docstring(tree, clean=False))
     entries = ([("", docstring)] if docstring else []) + list(_members("", tree.body))
     return _Module(tuple(entries), tuple(_imports(package, tree.body)), frozenset(_exported(tree.body)) or None)
+
+
+def _tree(source: Path) -> ast.Module:
+    """What a module says.
+
+    Python 3.11 counts how deep it is in a module for all threads together. It refuses the module when another thread parses
+    meanwhile, as one does that prints a traceback. So it is asked again.
+    """
+    for _ in range(_PARSED_AGAIN):
+        with contextlib.suppress(SystemError):
+            return ast.parse(source.read_bytes(), str(source))
+    return ast.parse(source.read_bytes(), str(source))
 
 
 def _members(prefix: str, body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
