@@ -335,7 +335,7 @@ def at_address(address: Address, **options: Any) -> MilvusEngine:
 
 
 def at_folder(path: str, **options: Any) -> MilvusEngine:
-    """The collection of a file of Milvus Lite, ``FILE.db`` or ``FILE.db/NAME``; other arguments as for :class:`MilvusEngine`."""
+    """The collection of a file of Milvus Lite, ``FILE.db`` or ``FILE.db/NAME``; other arguments as for a server."""
     place = Path(path)
     if place.parent.suffix == ".db":
         return MilvusEngine(MilvusRows(place.parent), place.name, **options)

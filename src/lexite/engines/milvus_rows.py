@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,27 +82,21 @@ class MilvusRows:
         self._loaded: set[str] = set()
 
     @contextmanager
-    def _errors(self, request: str) -> Iterator[None]:
+    def _errors(self, beginning: str) -> Iterator[None]:
         """Makes errors of the client into ones for people."""
         token = _asking.set(True)
         try:
             yield
         except self._pymilvus.MilvusException as error:
             said = " ".join(str(error.message or error).split())
-            raise EngineError(f"Milvus at {self.address} failed at '{request}': {said[:500]}") from None
+            raise EngineError(f"{beginning}: {said[:500]}") from None
         finally:
             _asking.reset(token)
 
     def _open(self) -> Any:
         if self._client is None:
-            token = _asking.set(True)
-            try:
+            with self._errors(f"Cannot reach Milvus at {self.address}{self._why_not()}"):
                 self._client = self._pymilvus.MilvusClient(self.address, **self._options)
-            except self._pymilvus.MilvusException as error:
-                said = " ".join(str(error.message or error).split())
-                raise EngineError(f"Cannot reach Milvus at {self.address}: {said[:500]}{self._why_not()}") from None
-            finally:
-                _asking.reset(token)
             if self.local:
                 with _users_lock:
                     _users[self._file] += 1
@@ -112,27 +107,30 @@ class MilvusRows:
         if not self.local:
             return ""
         if not Path(self.address).parent.is_dir():
-            return ". Make its folder first."
-        return ". One process at a time has the file open, and it may be another one."
+            return " (its folder is not there)"
+        return " (one process at a time has a file open, and it may be another one)"
 
     @property
     def _file(self) -> str:
-        return str(Path(self.address).absolute())
+        return os.path.abspath(self.address)
 
     def _ask(self, method: str, *values: Any, **named: Any) -> Any:
         client = self._open()
-        with self._errors(method):
+        with self._errors(f"Milvus at {self.address} failed at '{method}'"):
             return getattr(client, method)(*values, **named)
 
     def exists(self, name: str) -> bool:
-        """Whether there is a collection; one that is there is loaded into memory, without which nothing finds its rows."""
+        """Whether there is a collection."""
         if self.local and self._client is None and not Path(self.address).exists():
             return False
-        found = bool(self._ask("has_collection", name))
-        if found and name not in self._loaded:
+        return bool(self._ask("has_collection", name))
+
+    def _ask_loaded(self, method: str, name: str, **named: Any) -> Any:
+        """Asks a collection that is in memory, where Milvus wants it."""
+        if name not in self._loaded:
             self._ask("load_collection", name)
             self._loaded.add(name)
-        return found
+        return self._ask(method, name, **named)
 
     def create(self, name: str, key: str, columns: Mapping[str, Column]) -> None:
         """Makes a collection with a column for sparse vectors.
@@ -158,8 +156,8 @@ class MilvusRows:
         schema.add_field(FIELD, kit.SPARSE_FLOAT_VECTOR)
         indexes = client.prepare_index_params()
         indexes.add_index(field_name=FIELD, index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
-        self._ask("create_collection", name, schema=schema, index_params=indexes, consistency_level="Strong")
-        self._loaded.add(name)
+        self._ask("create_collection", name, schema=schema, consistency_level="Strong")
+        self._ask("create_index", name, indexes, sync=False)  # of nothing yet, so there is nothing to wait for
 
     def drop(self, name: str) -> None:
         """Removes a collection, if there is one."""
@@ -174,21 +172,21 @@ class MilvusRows:
 
     def delete(self, name: str, only: str) -> None:
         """Deletes the rows that pass an expression."""
-        self._ask("delete", name, filter=only)
+        self._ask_loaded("delete", name, filter=only)
 
     def query(self, name: str, only: str, columns: list[str]) -> list[dict[str, Any]]:
         """The rows that pass an expression."""
-        return [dict(row) for row in self._ask("query", name, filter=only, output_fields=columns)]
+        return [dict(row) for row in self._ask_loaded("query", name, filter=only, output_fields=columns)]
 
     def count(self, name: str, only: str) -> int:
         """How many rows pass."""
-        return int(self._ask("query", name, filter=only, output_fields=["count(*)"])[0]["count(*)"])
+        return int(self._ask_loaded("query", name, filter=only, output_fields=["count(*)"])[0]["count(*)"])
 
     def search(
         self, name: str, vectors: list[dict[int, float]], only: str, limit: int, columns: list[str]
     ) -> list[list[tuple[float, dict[str, Any]]]]:
         """The best rows for each vector by inner products, best first."""
-        found = self._ask(
+        found = self._ask_loaded(
             "search", name, data=vectors, anns_field=FIELD, filter=only, limit=limit, output_fields=columns, search_params={}
         )
         return [[(float(hit["distance"]), dict(hit["entity"])) for hit in hits] for hits in found]
