@@ -30,6 +30,7 @@ from lexite.engines.milvus import MilvusEngine
 from lexite.engines.milvus_filters import quoted
 from lexite.engines.milvus_rows import MilvusRows, text_parts
 from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError
+from lexite.index import EncodedQueries
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
@@ -125,6 +126,9 @@ def test_what_is_long_comes_back_whole_and_what_is_too_long_is_named(kit: Kit) -
     assert "its fields have 66,012 bytes" in report.refused[0].reason and "its title has 66,000" in report.refused[1].reason
     stored = engine.get("long")
     assert stored is not None and (stored.text, stored.title) == (documents[0].text, "a title")
+    everything = EncodedQueries(rows[:1])
+    assert len(engine.search(everything, exclude=["\ud800"])[0]) == 2  # which no document is called
+    assert engine.get("\ud800") is None and engine.delete(["\ud800"]) == 0
     with pytest.raises(CorpusError, match="'wide': its fields have 66,012 bytes.*The others are there"):
         engine.add([documents[1], Document("more", "x")], rows[:2])
     assert len(engine) == 3 and engine.get("wide") is None

@@ -21,7 +21,7 @@ from lexite.engines.base import Capabilities
 from lexite.engines.collapsing import FoundPassage, best_documents, first_passages, in_field_order
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
-from lexite.engines.forms.base import FIELD, Collection, too_long
+from lexite.engines.forms.base import FIELD, Collection, not_unicode, too_long
 from lexite.engines.live import LiveEngine
 from lexite.engines.milvus_filters import one_of_texts, quoted, where_expression
 from lexite.engines.milvus_rows import MOST_HITS, MOST_JSON, MOST_PARTS, MOST_TEXT, MilvusRows, text_parts
@@ -345,7 +345,7 @@ def at_folder(path: str, **options: Any) -> MilvusEngine:
 def _only(question: Question, collection: Collection) -> str:
     """The expression of a question; empty where all rows may pass."""
     parts = [] if question.among is None else [one_of_texts("doc", question.among)]
-    if question.exclude is not None:
+    if question.exclude is not None and not_unicode(question.exclude) is None:
         parts.append(f"doc != {quoted(question.exclude)}")
     if question.where is not None:
         parts.append(where_expression(question.where, collection.fields))
