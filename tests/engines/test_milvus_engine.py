@@ -30,7 +30,7 @@ from lexite.engines.milvus import MilvusEngine
 from lexite.engines.milvus_filters import quoted
 from lexite.engines.milvus_rows import MilvusRows, text_parts
 from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError
-from lexite.index import EncodedQueries
+from lexite.index import BM25Index, LiteralConfig, VocabularyInfo
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
@@ -126,12 +126,29 @@ def test_what_is_long_comes_back_whole_and_what_is_too_long_is_named(kit: Kit) -
     assert "its fields have 66,012 bytes" in report.refused[0].reason and "its title has 66,000" in report.refused[1].reason
     stored = engine.get("long")
     assert stored is not None and (stored.text, stored.title) == (documents[0].text, "a title")
-    everything = EncodedQueries(rows[:1])
-    assert len(engine.search(everything, exclude=["\ud800"])[0]) == 2  # which no document is called
+    asked = random_queries(3)
+    found = engine.search(asked, exclude=["\ud800"] * 3)  # no document is called so
+    assert [{hit.id for hit in hits} for hits in found] == [{"long", "fine"}] * 3
+    assert engine.driver.frequencies(["t0", "t1"]).tolist() == [2, 2]  # those that were refused do not count
     assert engine.get("\ud800") is None and engine.delete(["\ud800"]) == 0
     with pytest.raises(CorpusError, match="'wide': its fields have 66,012 bytes.*The others are there"):
         engine.add([documents[1], Document("more", "x")], rows[:2])
     assert len(engine) == 3 and engine.get("wide") is None
+
+
+def test_documents_of_an_index_that_are_refused_do_not_count(kit: Kit, tmp_path: Path) -> None:
+    documents, rows = small(40)
+    documents[7] = Document("s7", documents[7].text, "日" * 22_000)
+    info = VocabularyInfo("f" * 64, "congruence", N_LATENTS)
+    with BM25Index.create(tmp_path / "i", info, literal=LiteralConfig()) as writer:
+        writer.add(documents, rows)
+        writer.commit()
+    engine, left = kit.new(), [number for number in range(40) if number != 7]
+    report = engine.load(BM25Index.open(tmp_path / "i"), settings=LoadSettings(skip_bad=True))
+    assert [each.id for each in report.refused] == ["s7"] and len(engine) == 39
+    names = [f"t{number}" for number in range(N_LATENTS)]
+    counted = beside([documents[number] for number in left], csr_array(rows[left])).document_frequency[:N_LATENTS]
+    assert engine.driver.frequencies(names).tolist() == counted.tolist()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50), st.integers(1, 4))
