@@ -92,7 +92,7 @@ def server_of(engine: LiveEngine) -> int | None:
 
 
 def bytes_of(engine: LiveEngine) -> int:
-    """Bytes on the disk: of all files, or of the tables with what belongs to them."""
+    """Bytes on the disk: of all files but logs of writes, or of the tables with what belongs to them."""
     driver: Any = engine.driver
     if driver.engine == "PostgreSQL":
         tables = [driver._table, driver._terms, driver._record]
@@ -103,7 +103,7 @@ def bytes_of(engine: LiveEngine) -> int:
     if driver.engine == "Milvus":
         driver._rows.settle(driver._terms.name)
     folder = Path(driver._points.address if driver.engine == "Qdrant" else _folder(driver))
-    return sum(each.stat().st_blocks * 512 for each in folder.rglob("*") if each.is_file())
+    return sum(each.stat().st_blocks * 512 for each in folder.rglob("*") if each.is_file() and each.parent.name != "wal")
 
 
 def _folder(driver: Any) -> Path:
