@@ -1,11 +1,12 @@
-"""Running search engines beside lexite's own index: the same documents, the same queries, one at a time.
+"""Other search engines beside lexite's own index: the same documents, the same queries, one at a time.
 
 Each collection is encoded by the static table of the packaged vocabulary, with words; documents keep their 128 heaviest
 latents. Servers are those of the tests, which
-``tests/engines/servers.py`` starts; ``LEXITE_OPENSEARCH_URL`` and the like name others. A row of another engine is a line in
-``ROWS`` and a function in ``MAKERS``.
+``tests/engines/servers.py`` starts; ``LEXITE_OPENSEARCH_URL`` and the like name others. Engines that need no server of
+the tests are in ``engines_here.py``. A row of another engine is a line in ``ROWS`` and a function in ``MAKERS``.
 
     python benchmarks/engines.py --data ../shared/data/collections --json build/bench/engines.json
+    python benchmarks/engines.py --data ../shared/data/collections --only Lucene Qdrant
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import gc
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import engines_here
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -153,11 +158,12 @@ ROWS = [
     ("Elasticsearch 8.19.0", "impacts", 5),
     ("Solr 9.10.1", "frequencies", 1),
     ("Solr 9.10.1", "frequencies", 5),
+    *engines_here.ROWS,
 ]
 
 
-def stored_bytes(engine: LiveEngine) -> int | None:
-    """Bytes of the collection on the disk, merged into one segment a shard; None where nobody is asked."""
+def stored_bytes(engine: LiveEngine) -> int:
+    """Bytes of the collection on the disk, merged into one segment a shard where the engine has segments."""
     driver: Any = engine.driver
     if driver.engine in ("OpenSearch", "Elasticsearch"):
         driver._ask("POST", f"{driver._path}/_flush", {"force": "true"})
@@ -172,7 +178,7 @@ def stored_bytes(engine: LiveEngine) -> int | None:
         cores = driver._ask("/admin/cores", {"action": "STATUS"})["status"]
         sizes = [each["index"]["sizeInBytes"] for name, each in cores.items() if name.startswith(driver.name)]
         return int(sum(sizes))
-    return None
+    return engines_here.bytes_of(engine)
 
 
 def overlap(found: Sequence[Sequence[Any]], expected: Sequence[Sequence[Any]]) -> float:
@@ -219,11 +225,13 @@ def processor_seconds(process: int | None) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def process_of(kind: str) -> int | None:
+def process_of(name: str, engine: LiveEngine) -> int | None:
     """The process of a server that was started here."""
+    if name not in KINDS:
+        return engines_here.server_of(engine)
     from engine_fixtures import servers
 
-    running = servers().running.get(kind)
+    running = servers().running.get(KINDS[name])
     return None if running is None else running.process.pid
 
 
@@ -242,7 +250,7 @@ def measured(name: str, route: str, shards: int, make: Callable[..., LiveEngine]
             if number:
                 continue
             first["overlap"] = overlap(found, each.index.search(each.queries, TOP))
-            spent = one_by_one(lambda query, asked=engine: asked.search(query, TOP), each.queries, process_of(KINDS[name]))
+            spent = one_by_one(lambda query, asked=engine: asked.search(query, TOP), each.queries, process_of(name, engine))
             first |= {"ms": spent.ms, "cpu_ms_server": spent.server, "cpu_ms_client": spent.client}
             first["documents_per_second"] = len(each.documents) / seconds
             first["bytes_per_posting"] = None if size is None else size / each.index.n_postings
@@ -267,7 +275,7 @@ def faster(make: Callable[..., LiveEngine], each: Held) -> list[dict[str, Any]]:
     """What a client can do about time: fewer terms, and a first phase of the heaviest terms with a rescore by all."""
     engine = make("saturation", 1)
     driver: Any = engine.driver
-    server = process_of("opensearch3")
+    server = process_of("OpenSearch 3.3.2", engine)
     expected = each.index.search(each.queries, TOP)
     rows = []
     try:
@@ -320,6 +328,17 @@ def rescored(engine: LiveEngine, queries: EncodedQueries, most: int, window: int
     ]
 
 
+def in_another_process(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of an engine that cannot be with others in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "rows.json"
+        options = {"--data": arguments.data, "--cache": arguments.cache, "--only": name, "--json": out}
+        command = [sys.executable, __file__, *(str(part) for option in options.items() for part in option)]
+        subprocess.run(command, check=True)
+        rows: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))["rows"]
+        return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the collections")
@@ -341,12 +360,18 @@ def main() -> None:
         "rows": [],
     }
     print(json.dumps({key: value for key, value in result.items() if key != "rows"}), flush=True)
-    for name, route, shards in ROWS:
-        if arguments.only and not name.startswith(tuple(arguments.only)):
-            continue
-        row = measured(name, route, shards, MAKERS[name](), collections)
-        result["rows"].append(asdict(row))
-        print(json.dumps(asdict(row)), flush=True)
+    chosen = [row for row in ROWS if not arguments.only or row[0].startswith(tuple(arguments.only))]
+    names = list(dict.fromkeys(name for name, _, _ in chosen))
+    apart = [name for name in names if name in engines_here.LUCENES and len(names) > 1]
+    with tempfile.TemporaryDirectory() as place, ExitStack() as ends:
+        makers = {**MAKERS, **engines_here.makers(Path(place), ends)}
+        for name, route, shards in chosen:
+            if name not in apart:
+                row = measured(name, route, shards, makers[name](), collections)
+                result["rows"].append(asdict(row))
+                print(json.dumps(asdict(row)), flush=True)
+    for name in apart:
+        result["rows"] += in_another_process(name, arguments)
     if not arguments.only or "OpenSearch 3.3.2".startswith(tuple(arguments.only)):
         result["faster"] = faster(MAKERS["OpenSearch 3.3.2"](), first)
         print(json.dumps(result["faster"]), flush=True)

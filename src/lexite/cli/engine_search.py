@@ -18,11 +18,18 @@ _COLLAPSED = re.compile(r"([a-z]+(?:\+https)?):/(?!/)(.+)", re.DOTALL)
 
 
 def address_in(path: Path) -> str | None:
-    """The address of an engine that was given in place of a folder; a path has lost one of its two slashes."""
-    from lexite.engines.addresses import is_address
+    """The address of an engine that was given in place of a folder; that of a server has lost one of its two slashes.
 
-    found = _COLLAPSED.fullmatch(str(path))
-    return f"{found.group(1)}://{found.group(2)}" if found and is_address(str(path)) else None
+    >>> address_in(Path("opensearch://localhost/notes")), address_in(Path("lucene:/tmp/notes")), address_in(Path("notes"))
+    ('opensearch://localhost/notes', 'lucene:/tmp/notes', None)
+    """
+    from lexite.engines.addresses import FOLDERS, is_address
+
+    text = str(path)
+    if text.partition(":")[0] in FOLDERS:
+        return text if is_address(text) else None
+    found = _COLLAPSED.fullmatch(text)
+    return f"{found.group(1)}://{found.group(2)}" if found and is_address(text) else None
 
 
 def refuse_idle(given: Mapping[str, bool]) -> None:

@@ -20,12 +20,14 @@ SCHEMES: Mapping[str, str] = {
     "solr": "lexite.engines.solr",
     "postgresql": "lexite.engines.postgres",
     "qdrant": "lexite.engines.qdrant",
+    "milvus": "lexite.engines.milvus",
 }
 """The module of each engine that is a server. It has a function ``at_address(address, **options)``."""
 FOLDERS: Mapping[str, str] = {
     "lucene": "lexite.engines.lucene",
     "xapian": "lexite.engines.xapian",
     "qdrant-edge": "lexite.engines.qdrant",
+    "milvus-lite": "lexite.engines.milvus",
 }
 """The module of each engine that runs in this process, as in ``lucene:PATH``. It has ``at_folder(path, **options)``."""
 _SECURE = "+https"

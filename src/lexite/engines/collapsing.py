@@ -51,9 +51,8 @@ def best_documents(
         min_score: least score.
         most: passages that the engine gives at most; None: any number.
     """
-    n = top_k * (4 if has_passages else 1) + 10
+    n = first_passages(top_k, has_passages, most)
     while True:
-        n = n if most is None else min(n, most)
         passages = ask(n)
         best = collapsed(passages)[:top_k]
         last = passages[-1].score if passages else 0.0
@@ -61,7 +60,13 @@ def best_documents(
         if whole or (len(best) == top_k and last < best[-1].score):
             kept = [each for each in best if min_score is None or each.score >= min_score]
             return [Found(each.document, each.score, each.span) for each in kept]
-        n *= 4
+        n = 4 * n if most is None else min(4 * n, most)
+
+
+def first_passages(top_k: int, has_passages: bool, most: int | None = None) -> int:
+    """How many passages :func:`best_documents` asks for at first; arguments as there."""
+    n = top_k * (4 if has_passages else 1) + 10
+    return n if most is None else min(n, most)
 
 
 def collapsed(passages: Sequence[FoundPassage]) -> list[FoundPassage]:

@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lexite.engines.documents import EngineDocument, engine_documents
 from lexite.engines.driver import Driver, Refused
-from lexite.engines.forms.base import refuse_fields
+from lexite.engines.forms.base import Collection, refuse_fields
 from lexite.engines.loading import (
     RECORD_SECONDS,
     Loaded,
@@ -22,7 +25,7 @@ from lexite.engines.loading import (
     unholdable,
 )
 from lexite.engines.record import CollectionRecord
-from lexite.engines.statistics import statistics_of
+from lexite.engines.statistics import Statistics, statistics_of
 from lexite.errors import CorpusError, EngineError
 from lexite.index import BM25Index
 from lexite.index.field_types import FieldType, joined_schema
@@ -122,9 +125,8 @@ def load_index(
                 engine.keep_record(dataclasses.replace(record, loading=loading))
                 marked = time.monotonic()
     if not driver.capabilities.live_statistics:
-        names = collection.names.of(range(index.n_terms))
-        counted = dict(zip(names, statistics.document_frequency.tolist(), strict=True))
-        driver.keep_frequencies({name: n for name, n in counted.items() if n}, anew=True)
+        counted = _frequencies_without(index, statistics, frozenset(each.id for each in refused))
+        driver.keep_frequencies(_by_name(collection, counted), anew=True)
     driver.settle()
     behind = int(numbers.max(initial=-1)) + 1
     engine.keep_record(dataclasses.replace(record, loading=None, next_number=behind))
@@ -132,6 +134,22 @@ def load_index(
     if not settings.skip_bad:
         refuse(driver.engine, refused, "The others are there.")
     return Loaded(n_documents, n_passages, n_bytes, before, tuple(refused), engine.drift)
+
+
+def _frequencies_without(index: BM25Index, statistics: Statistics, gone: frozenset[str]) -> NDArray[np.int64]:
+    """In how many passages each term occurs, but for those of documents that an engine did not take."""
+    counted = statistics.document_frequency.astype(np.int64)
+    for chunk in index.iterate_passages() if gone else ():
+        for place, number in enumerate(chunk.documents.tolist()):
+            if index.document_id(number) in gone:
+                counted[chunk.rows.indices[chunk.rows.indptr[place] : chunk.rows.indptr[place + 1]]] -= 1
+    return counted
+
+
+def _by_name(collection: Collection, counted: NDArray[np.int64]) -> dict[str, int]:
+    """Frequencies above 0 by the names of terms."""
+    terms = np.flatnonzero(counted)
+    return dict(zip(collection.names.of(terms.tolist()), counted[terms].tolist(), strict=True))
 
 
 def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: bool) -> int:
@@ -183,8 +201,8 @@ def add_documents(
         refused += sent.refused
         n_documents, n_bytes = n_documents + sent.n_documents, n_bytes + sent.n_bytes
     if not driver.capabilities.live_statistics:
-        changes = dict(zip(collection.names.of(range(batch.n_terms)), batch.document_frequency.tolist(), strict=True))
-        driver.keep_frequencies({name: n for name, n in changes.items() if n}, anew=False)
+        counted = _frequencies_without(batch, statistics_of(batch), frozenset(each.id for each in refused))
+        driver.keep_frequencies(_by_name(collection, counted), anew=False)
     driver.settle()
     engine.forget_counts()
     if not settings.skip_bad:
