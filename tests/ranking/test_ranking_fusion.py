@@ -39,9 +39,15 @@ def test_scales_are_their_definitions(scores: list[float], fusion: Fusion) -> No
     assert normalised(scores, fusion).tolist() == pytest.approx(plain(scores, fusion))
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-200, 1.0, 1e200])
+def test_scales_do_not_depend_on_the_unit(unit: float) -> None:
+    for fusion in FUSIONS:
+        assert normalised([0.0, 3 * unit, unit], fusion).tolist() == pytest.approx(plain([0.0, 3.0, 1.0], fusion))
+
+
 @given(SCORES, st.data(), st.sampled_from(FUSIONS), st.floats(0, 4))
 def test_two_scores_are_summed_with_a_weight(scores: list[float], data: st.DataObject, fusion: Fusion, weight: float) -> None:
-    other = data.draw(st.lists(st.floats(-3, 3), min_size=len(scores), max_size=len(scores)))
+    other = data.draw(st.lists(st.integers(-30, 30).map(lambda n: n / 10), min_size=len(scores), max_size=len(scores)))
     sums = [a + weight * b for a, b in zip(plain(scores, fusion), plain(other, fusion), strict=True)]
     assert fused(scores, other, weight, fusion).tolist() == pytest.approx(sums)
 

@@ -55,7 +55,8 @@ def zscores(scores: ArrayLike) -> Scores:
     known = ~np.isnan(given)
     if not known.any() or _all_equal(given[known]):
         return np.zeros_like(given)
-    distance: Scores = (given - given[known].mean()) / given[known].std()
+    share = (given - given[known].min()) / np.ptp(given[known])  # so that squares of tiny scores are not 0
+    distance: Scores = (share - share[known].mean()) / share[known].std()
     distance[~known] = distance[known].min()
     return distance
 
