@@ -42,8 +42,8 @@ def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     index = str(fielded_index().path)
     assert main(["load", index]) == 2 and "Give its address with --to" in capsys.readouterr().err
     assert main(["load", index, "--to", "nowhere://x/y"]) == 1 and "no address of an engine" in capsys.readouterr().err
-    assert main(["load", index, "--to", "solr://h/solr/x", "--batch", "200M"]) == 1
-    assert "must be from 1 to" in capsys.readouterr().err
+    assert main(["load", index, "--to", "solr://h/solr/x", "--batch", "200M"]) == 2
+    assert "--batch is 200,000,000, but must be from 1 to" in capsys.readouterr().err
 
 
 @pytest.mark.engines

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lexite.cli.output import WrongUsage
 from lexite.search import Searcher
 from lexite.search.operators import parse_query
 
-if TYPE_CHECKING:
-    from lexite.corpus import Query
-
-_COLLAPSED = re.compile(r"([a-z]+(?:\+https)?):/(?!/)(.+)", re.DOTALL)
+_COLLAPSED = re.compile(r":/+")
 
 
 def address_in(path: Path) -> str | None:
-    """The address of an engine that was given in place of a folder; a path has lost one of its two slashes."""
-    from lexite.engines.addresses import is_address
+    """The address of an engine that was given in place of a folder; a path has lost one of two slashes of a server's.
 
-    found = _COLLAPSED.fullmatch(str(path))
-    return f"{found.group(1)}://{found.group(2)}" if found and is_address(str(path)) else None
+    >>> address_in(Path("opensearch://localhost/notes")), address_in(Path("qdrant-edge:a/notes")), address_in(Path("notes"))
+    ('opensearch://localhost/notes', 'qdrant-edge:a/notes', None)
+    """
+    from lexite.engines.addresses import is_address, is_local
+
+    text = str(path)
+    if not is_address(text):
+        return None
+    return text if is_local(text) else _COLLAPSED.sub("://", text, count=1)
 
 
 def refuse_idle(given: Mapping[str, bool]) -> None:
@@ -36,14 +39,14 @@ def refuse_idle(given: Mapping[str, bool]) -> None:
         raise WrongUsage(f"{idle} needs an index, and an engine is asked here. Leave it out, or name the folder of an index.")
 
 
-def refuse_operators(queries: Sequence[Query], operators: bool | None) -> None:
-    """Refuses typed queries that require or exclude words; raises WrongUsage.
+def refuse_operators(query: str, operators: bool | None) -> None:
+    """Refuses a typed query that requires or excludes words; raises WrongUsage.
 
     Args:
-        queries: that were typed.
+        query: that was typed.
         operators: False where the person said that these characters mean nothing.
     """
-    if operators is not False and any(parse_query(query.text).has_operators for query in queries):
+    if operators is not False and parse_query(query).has_operators:
         raise WrongUsage(
             "The query requires or excludes words, and an engine does not take that. Write it without + and - before words and "
             "without quotation marks, or give --no-operators."

@@ -13,6 +13,7 @@ from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, say
 from lexite.config import Overrides
 from lexite.engines.loading import BATCH_BYTES, LoadSettings
+from lexite.errors import ConfigError
 from lexite.scoring.config import BM25Config
 from lexite.wording import counted, size
 
@@ -75,8 +76,7 @@ def load_verb(
 
     if to is None:
         raise WrongUsage("No engine was named. Give its address with --to.")
-    limit = None if rate is None else float(count_of(rate, "--rate"))
-    settings = LoadSettings(count_of(batch, "--batch"), limit, skip_bad)
+    settings = _settings(batch, rate, skip_bad)
     opened = BM25Index.open(index)
     engine = connect(to, route_name=route, scale=scale, text=text, keep_terms=keep_terms)
     try:
@@ -90,6 +90,17 @@ def load_verb(
         _report(done, engine, as_json)
     finally:
         engine.close()
+
+
+def _settings(batch: str, rate: str | None, skip_bad: bool) -> LoadSettings:
+    """How documents are sent; raises WrongUsage where that cannot be."""
+    limit = None if rate is None else float(count_of(rate, "--rate"))
+    settings = LoadSettings(count_of(batch, "--batch"), limit, skip_bad)
+    try:
+        settings.check()
+    except ConfigError as error:
+        raise WrongUsage(str(error).replace("batch_bytes", "--batch").replace("bytes_per_second", "--rate")) from None
+    return settings
 
 
 def _report(done: Loaded, engine: LiveEngine, as_json: bool) -> None:

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.engines.base import Capabilities
+from lexite.engines.bulk_clients import reason_of
 from lexite.engines.bulk_filters import field_path, filter_query
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
 from lexite.engines.forms.base import Collection, weights_json
 from lexite.engines.forms.bulk import MOST_HITS, BulkForm, field_mappings
 from lexite.engines.queries import EngineQuery
-from lexite.engines.retrying import PASSING, Patience, RequestFailed, retried
+from lexite.engines.retrying import PASSING, Line, RequestFailed
 from lexite.engines.stored_values import stored_fields
 from lexite.errors import EngineError
 from lexite.index import StoredDocument
@@ -80,10 +81,9 @@ class BulkDriver:
         connection: to it.
         name: of the index.
         form: of its documents.
-        address: for messages.
+        line: on which it is asked, with the address for messages.
         index: how a new index is made.
         factor: gives, for a collection, what the engine's scores are of lexite's.
-        patience: how often and how long is waited where it is busy.
     """
 
     def __init__(
@@ -92,15 +92,14 @@ class BulkDriver:
         connection: Connection,
         name: str,
         form: BulkForm,
-        address: str,
+        line: Line,
         *,
         index: IndexSettings | None = None,
         factor: Callable[[Collection], float] | None = None,
-        patience: Patience | None = None,
     ) -> None:
-        self.engine, self.name, self.form, self.address = engine, name, form, address
-        self._connection, self._index = connection, index or IndexSettings()
-        self._factor, self._patience = factor or (lambda collection: 1.0), patience or Patience()
+        self.engine, self.name, self.form, self.address = engine, name, form, line.where
+        self._connection, self._line, self._index = connection, line, index or IndexSettings()
+        self._factor, self._patience = factor or (lambda collection: 1.0), line.patience
         self._path = f"/{quote(name, safe='')}"
         self._n_shards: int | None = None
 
@@ -137,14 +136,26 @@ class BulkDriver:
 
     def read_record(self) -> Any | None:
         """What the mapping carries under ``_meta``."""
+        found = self._line.ask(self._mapping)
+        if found is None:
+            return None
+        mapping = self._only(found)
+        return (mapping["mappings"].get("_meta") or {}).get(META) or {}
+
+    def _mapping(self) -> Any | None:
         try:
-            found = self._send("GET", f"{self._path}/_mapping")
+            return self._send("GET", f"{self._path}/_mapping")
         except RequestFailed as failed:
             if failed.status == 404:
                 return None
-            raise EngineError(f"{self.address} refused a request ({failed.status}): {failed.reason}") from None
-        (mapping,) = found.values()
-        return (mapping["mappings"].get("_meta") or {}).get(META) or {}
+            raise
+
+    def _only(self, answers: Mapping[str, Any]) -> Any:
+        """The answer of the index, among answers by name; behind an alias there may be several indexes."""
+        if len(answers) != 1:
+            raise EngineError(f"{self.address} stands for {len(answers)} indexes. Name one of them.")
+        (only,) = answers.values()
+        return only
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Puts it into the mapping."""
@@ -169,16 +180,17 @@ class BulkDriver:
         for attempt in range(self._patience.tries):
             if not waiting:
                 break
-            body = b"".join(waiting.values())
-            n_bytes += len(body)
-            answer = self._ask("POST", f"{self._path}/_bulk", body=body)
-            for item in answer["items"]:
+            items = []
+            for body in _bodies(list(waiting.values())):
+                n_bytes += len(body)
+                items += self._ask("POST", f"{self._path}/_bulk", body=body)["items"]
+            for item in items:
                 (result,) = item.values()
                 if result["status"] in PASSING:
                     continue
                 own = waiting.pop(result["_id"], None)
                 if result["status"] >= 400 and own is not None:
-                    refused.append(Refused(result["_id"], _reason(result["error"])))
+                    refused.append(Refused(result["_id"], reason_of(result["error"])))
             if waiting:
                 self._patience.wait(attempt)
         if waiting:
@@ -196,12 +208,20 @@ class BulkDriver:
         """Looks for the passages of documents, and deletes them."""
         for ids in _some(documents, _IDS_AT_ONCE):
             while True:
-                body = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
-                hits = self._search(body)["hits"]["hits"]
+                asked = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
+                hits = self._search(asked)["hits"]["hits"]
                 if not hits:
                     break
                 lines = [json.dumps({"delete": {"_id": hit["_id"]}}) for hit in hits]
-                self._ask("POST", f"{self._path}/_bulk", {"refresh": "true"}, "".join(f"{line}\n" for line in lines).encode())
+                body = "".join(f"{line}\n" for line in lines).encode()
+                self._line.ask(functools.partial(self._deleted, body))
+
+    def _deleted(self, body: bytes) -> None:
+        """Sends deletions; RequestFailed where one of them failed, which is then sent again with the others that are left."""
+        items = self._send("POST", f"{self._path}/_bulk", {"refresh": "true"}, body)["items"]
+        failed = next((item["delete"] for item in items if "error" in item["delete"]), None)
+        if failed is not None:
+            raise RequestFailed(int(failed["status"]), reason_of(failed["error"]))
 
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""
@@ -245,7 +265,7 @@ class BulkDriver:
         for some in _some(questions, _QUERIES_AT_ONCE):
             lines = [line for each in some for line in (_WHOLE, self._body(each, collection, factor))]
             body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-            answers = retried(functools.partial(self._answers, params, body), self.address, self._patience)
+            answers = self._line.ask(functools.partial(self._answers, params, body))
             found += [[_found(hit, factor) for hit in answer["hits"]["hits"]] for answer in answers]
         return found
 
@@ -254,7 +274,7 @@ class BulkDriver:
         answers: list[Any] = self._send("POST", f"{self._path}/_msearch", params, body)["responses"]
         failed = next((answer for answer in answers if "error" in answer), None)
         if failed is not None:
-            raise RequestFailed(int(failed["status"]), _reason(failed["error"]))
+            raise RequestFailed(int(failed["status"]), reason_of(failed["error"]))
         return answers
 
     def _search(self, body: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Any:
@@ -326,7 +346,7 @@ class BulkDriver:
     @property
     def _shards(self) -> int:
         if self._n_shards is None:
-            (found,) = self._ask("GET", f"{self._path}/_settings").values()
+            found = self._only(self._ask("GET", f"{self._path}/_settings"))
             self._n_shards = int(found["settings"]["index"]["number_of_shards"])
         return self._n_shards
 
@@ -340,11 +360,24 @@ class BulkDriver:
         return self._connection.request(method, path, params, body)
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        return retried(lambda: self._send(method, path, params, body), self.address, self._patience)
+        return self._line.ask(lambda: self._send(method, path, params, body))
 
 
 def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
     return (list(items[start : start + most]) for start in range(0, len(items), most))
+
+
+def _bodies(records: Sequence[bytes]) -> Iterator[bytes]:
+    """Records together, as many as a request may have."""
+    together: list[bytes] = []
+    size = 0
+    for each in records:
+        if together and size + len(each) > LARGEST_RECORD:
+            yield b"".join(together)
+            together, size = [], 0
+        together.append(each)
+        size += len(each)
+    yield b"".join(together)
 
 
 def _found(hit: Mapping[str, Any], factor: float) -> Found:
@@ -354,12 +387,3 @@ def _found(hit: Mapping[str, Any], factor: float) -> Found:
 
 def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(values["begin"]), int(values["end"])) if "begin" in values else None
-
-
-def _reason(error: Any) -> str:
-    """Why an engine refused something, with the cause that it names."""
-    if not isinstance(error, Mapping):
-        return str(error)
-    causes = [error.get("reason"), (error.get("caused_by") or {}).get("reason")]
-    causes += [root.get("reason") for root in error.get("root_cause") or []]
-    return "; ".join(dict.fromkeys(str(cause) for cause in causes if cause)) or str(error.get("type"))

@@ -104,7 +104,8 @@ class LiveEngine:
         if self._record is None:
             value = self.driver.read_record()
             if value is None:
-                raise EngineError(f"There is no collection at {self.driver.address}. Load an index: lexite load INDEX --to URL")
+                where = self.driver.address
+                raise EngineError(f"There is no collection at {where}. Load an index: lexite load INDEX --to {where}")
             self._record = read_collection_record(value, self.driver.address)
         return self._record
 
@@ -389,7 +390,7 @@ class LiveEngine:
         }
         refused = next((name for name, given in cannot.items() if given), None)
         if refused is not None:
-            raise ArgumentError(f"{type(self).__name__} cannot search with {refused}. Leave it out, or ask an index.")
+            raise ArgumentError(f"{self.driver.engine} cannot search with {refused}=...: leave it out, or ask an index.")
 
     def get(self, identifier: str) -> StoredDocument | None:
         """The document with this id; None when there is none. Its text is put together of its passages."""

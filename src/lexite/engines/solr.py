@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lexite.engines.addresses import Address
 from lexite.engines.base import Capabilities
+from lexite.engines.bulk_clients import shown_address
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
 from lexite.engines.forms.base import FIELD, Collection
@@ -22,7 +23,8 @@ from lexite.engines.forms.solr import RECORD, SolrForm, field_types, plain_types
 from lexite.engines.live import LiveEngine
 from lexite.engines.queries import EngineQuery
 from lexite.engines.record import read_collection_record
-from lexite.engines.retrying import Patience, RequestFailed, retried
+from lexite.engines.retrying import Line, Patience, RequestFailed, json_object, no_connection, quoted
+from lexite.engines.security import TLS, Security, security_of, with_password
 from lexite.engines.solr_filters import NOTHING, filter_query, solr_field
 from lexite.engines.stored_values import stored_fields
 from lexite.errors import EngineError, MissingExtraError
@@ -51,6 +53,7 @@ class SolrEngine(LiveEngine):
         shards: of a new collection of SolrCloud.
         replicas: copies of each shard beside the first.
         configset: configuration of a new collection; it must let its schema be changed, as ``_default`` does.
+        security: which certificates are believed. A user and a password stand in ``url``.
         client: an ``httpx.Client`` to use, with whatever security it was given.
         patience: how often and how long is waited where the server is busy.
         **options: as for :class:`lexite.engines.live.LiveEngine`: ``text``, ``most_terms`` …
@@ -67,23 +70,25 @@ class SolrEngine(LiveEngine):
         shards: int = 1,
         replicas: int = 0,
         configset: str = "_default",
+        security: Security | None = None,
         client: Any = None,
         patience: Patience | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(SolrDriver(_Http(url, client), name, shards, replicas, configset, patience or Patience()), **options)
+        http = _Http(url, security or Security(), client)
+        super().__init__(SolrDriver(http, name, shards, replicas, configset, patience), **options)
 
 
 class _Http:
     """Requests with JSON answers."""
 
-    def __init__(self, url: str, client: Any) -> None:
+    def __init__(self, url: str, security: Security, client: Any) -> None:
         try:
             self._httpx: Any = importlib.import_module("httpx")
         except ImportError:
             raise MissingExtraError("httpx", "solr", "Speaking to Solr") from None
         self.url = url.rstrip("/")
-        self._client = client or self._httpx.Client(timeout=TIMEOUT)
+        self._client = client or self._httpx.Client(timeout=TIMEOUT, **security.httpx_verify())
 
     def request(self, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """Sends a JSON value, or JSON in bytes; without a body, asks. Raises RequestFailed."""
@@ -95,10 +100,13 @@ class _Http:
                 method, f"{self.url}{path}", params={**(params or {}), "wt": "json"}, content=content, headers=headers
             )
         except self._httpx.HTTPError as error:
-            raise RequestFailed(None, f"no connection ({type(error).__name__}: {error})") from None
-        if answer.status_code >= 400:
+            raise no_connection(error) from None
+        if answer.status_code >= 300:
             raise RequestFailed(answer.status_code, _words(answer))
-        return answer.json()
+        try:
+            return json_object(answer.json())
+        except ValueError:
+            raise RequestFailed(answer.status_code, f"it sent {quoted(answer.text)} where JSON was asked for") from None
 
     def close(self) -> None:
         """Ends the connection."""
@@ -108,11 +116,11 @@ class _Http:
 def _words(answer: Any) -> str:
     try:
         error = answer.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return str(answer.text[:300]).strip()
-    details = error.get("details") or []
-    said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
-    return "; ".join(str(each).strip() for each in said if each)
+        details = error.get("details") or []
+        said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = []
+    return "; ".join(str(each).strip() for each in said if each) or quoted(answer.text)
 
 
 class SolrDriver:
@@ -120,10 +128,11 @@ class SolrDriver:
 
     engine = "Solr"
 
-    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience) -> None:
+    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience | None) -> None:
         self.form, self.name, self._http = SolrForm(), name, http
-        self._shards, self._replicas, self._configset, self._patience = shards, replicas, configset, patience
-        self.address = f"solr://{http.url.split('://')[-1].split('@')[-1]}/{name}"
+        self._shards, self._replicas, self._configset = shards, replicas, configset
+        self.address = shown_address("solr", http.url, name)
+        self._line = Line(self.address, patience)
         self._path = f"/{quote(name, safe='')}"
         self._cloud: bool | None = None
 
@@ -136,8 +145,15 @@ class SolrDriver:
     def in_cloud(self) -> bool:
         """Whether the server is one of a SolrCloud."""
         if self._cloud is None:
-            self._cloud = self._ask("/admin/info/system").get("mode") == "solrcloud"
+            self._cloud = self._line.ask(self._mode) == "solrcloud"
         return self._cloud
+
+    def _mode(self) -> str:
+        """How the server runs, which is the first question; RequestFailed where it is no Solr."""
+        answer = self._http.request("/admin/info/system")
+        if "lucene" not in answer:
+            raise RequestFailed(200, f"it does not say its version of Solr, but {quoted(answer)}")
+        return str(answer.get("mode"))
 
     def _there(self) -> bool:
         if self.in_cloud:
@@ -367,7 +383,7 @@ class SolrDriver:
                     return failed
                 raise
 
-        answer = retried(send, self.address, self._patience)
+        answer = self._line.ask(send)
         if isinstance(answer, RequestFailed):
             raise answer
         return answer
@@ -410,4 +426,5 @@ def _take_parts(node: Any, places: Mapping[str, int], parts: dict[int, float]) -
 
 def at_address(address: Address, **options: Any) -> SolrEngine:
     """The engine at ``solr://HOST:8983/solr/NAME``; ``?shards=5&replicas=1`` shape a new collection."""
-    return SolrEngine(address.server(8983, "/solr"), address.name, **address.numbers("shards", "replicas"), **options)
+    shape, security = address.numbers("shards", "replicas", besides=TLS), security_of(address)
+    return SolrEngine(with_password(address).server(8983, "/solr"), address.name, security=security, **shape, **options)
