@@ -206,6 +206,8 @@ def _with_flags(message: str, verb: str) -> str:
 
     >>> _with_flags("It is there. Say overwrite=True, in Python Searcher.build(..., overwrite=True).", "index")
     'It is there. Say --overwrite.'
+    >>> _with_flags("Rename it, or leave fields out: fields=False.", "load")
+    'Rename it, or leave fields out: --no-fields.'
     """
     if verb not in VERBS:
         return message
@@ -214,13 +216,17 @@ def _with_flags(message: str, verb: str) -> str:
     if "sources" not in {p.name for p in command.commands[verb].params} and "text" in flags:
         flags["sources"] = flags["text"]  # texts beside something else that is read
 
+    off = {p.name: p.secondary_opts[0] for p in command.commands[verb].params if p.secondary_opts}
+
     def flag(match: re.Match[str]) -> str:
+        if match[0].endswith("=False"):
+            return str(off.get(match["name"], match[0]))
         if match["name"] not in flags:
             return match[0]
         return f"{flags[match['name']]} {match['value']}" if match["value"] else flags[match["name"]]
 
     message = re.sub(r", in Python .*?(?=\.(?:\s|$))", "", message)  # what is said there of options, for those who write it
-    return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|\.\.\.|'(?P<value>[^']*)')", flag, message)
+    return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|False|\.\.\.|'(?P<value>[^']*)')", flag, message)
 
 
 def _about_addresses(words: Sequence[str], verb: str) -> str:

@@ -42,6 +42,7 @@ def load_verb(
     route: RouteOption = None,
     scale: ScaleOption = None,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Whether titles and texts go along.")] = True,
+    fields: Annotated[bool, typer.Option("--fields/--no-fields", help="Whether fields go along.")] = True,
     keep_terms: Annotated[
         bool, typer.Option("--keep-terms", help="Let the engine give the terms back with a document, at three times the size.")
     ] = False,
@@ -78,7 +79,7 @@ def load_verb(
         raise WrongUsage("No engine was named. Give its address with --to.")
     settings = _settings(batch, rate, skip_bad)
     opened = BM25Index.open(index)
-    engine = connect(to, route_name=route, scale=scale, text=text, keep_terms=keep_terms)
+    engine = connect(to, route_name=route, scale=scale, text=text, fields=fields, keep_terms=keep_terms)
     try:
         done = engine.load(
             opened,

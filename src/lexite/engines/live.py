@@ -15,11 +15,11 @@ from lexite.engines.asking import AskedQuery, WordNumbers, asked_queries, check_
 from lexite.engines.base import Capabilities, EngineHit
 from lexite.engines.driver import Counts, Driver, PassageParts, Question
 from lexite.engines.explaining import explanation_of
-from lexite.engines.forms.base import Collection, check_top_k, refuse_fields
-from lexite.engines.live_loading import add_documents, load_index
+from lexite.engines.forms.base import Collection, check_top_k
+from lexite.engines.live_loading import add_documents, check_makeable, load_index
 from lexite.engines.loading import Loaded, LoadSettings
 from lexite.engines.record import CollectionRecord, read_collection_record
-from lexite.engines.routes import check_route, route
+from lexite.engines.routes import route
 from lexite.engines.statistics import LENGTH_MOVED
 from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError, FilterError, ModelError
 from lexite.index import Explanation, Hit, StoredDocument, VocabularyInfo
@@ -56,6 +56,7 @@ class LiveEngine:
         route_name: what documents of a new collection hold; None: what the engine usually does.
         scale: S of a route with whole numbers; None: the usual one.
         text: whether a new collection keeps titles and texts.
+        fields: whether documents take their fields along.
         keep_terms: whether the engine gives the terms of a document back.
         most_terms: terms of a query at most; None: as many as the engine takes. The lightest are cut.
         statistics_age: seconds for which counts of the engine are kept.
@@ -71,6 +72,7 @@ class LiveEngine:
         route_name: str | None = None,
         scale: float | None = None,
         text: bool = True,
+        fields: bool = True,
         keep_terms: bool = False,
         most_terms: int | None = None,
         statistics_age: float = STATISTICS_AGE,
@@ -80,6 +82,7 @@ class LiveEngine:
         if chosen.name not in driver.form.routes:
             raise ConfigError(f"{driver.engine} has no route '{chosen.name}'. It has {', '.join(driver.form.routes)}.")
         self.new_route, self._text, self._keep_terms = chosen, text, keep_terms
+        self.takes_fields = fields and driver.form.holds_texts
         limits = [limit for limit in (most_terms, driver.form.most_terms) if limit is not None]
         self._most_terms = min(limits, default=None)
         self._age, self._record = statistics_age, None  # type: float, CollectionRecord | None
@@ -171,10 +174,8 @@ class LiveEngine:
 
     def make(self, record: CollectionRecord) -> None:
         """Makes an empty collection of a record; errors as for :meth:`create`."""
-        check_route(record.route, record.scoring)
-        collection = record.collection(self.driver.name, _no_word)
-        refuse_fields(self.driver.form, self.driver.engine, collection)
-        self.driver.create(collection)
+        check_makeable(self.driver, record)
+        self.driver.create(record.collection(self.driver.name, _no_word))
         self.keep_record(record)
         self.forget_counts()
 
@@ -189,7 +190,7 @@ class LiveEngine:
             index.literal,
             chosen,
             average_length=index.average_length(scoring.document_transform),
-            fields=dict(index.fields) if form.holds_texts else {},
+            fields=dict(index.fields) if self.takes_fields else {},
             text=text and form.holds_texts and index.stores_text,
             keep_terms=keep_terms,
             has_passages=cut,

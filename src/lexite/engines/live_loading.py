@@ -22,6 +22,7 @@ from lexite.engines.loading import (
     unholdable,
 )
 from lexite.engines.record import CollectionRecord, made_by_lexite
+from lexite.engines.routes import check_route
 from lexite.engines.statistics import statistics_of
 from lexite.errors import CorpusError, EngineError
 from lexite.index import BM25Index
@@ -40,6 +41,7 @@ class Target(Protocol):
     """What documents go into: a :class:`lexite.engines.live.LiveEngine`, whose methods these are."""
 
     driver: Driver
+    takes_fields: bool
 
     @property
     def record(self) -> CollectionRecord:
@@ -146,9 +148,21 @@ def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: boo
             what = "an unfinished load of something else" if found else "a collection"
             raise EngineError(f"There is {what} at {engine.driver.address} already. Replace it with overwrite=True.")
         _check_own(engine)
+        check_makeable(engine.driver, wanted)
         engine.drop()
     engine.make(dataclasses.replace(wanted, loading={"source": source, "next_document": 0}))
     return 0
+
+
+def check_makeable(driver: Driver, record: CollectionRecord) -> None:
+    """Refuses a collection that the engine cannot hold, before anything is made or removed.
+
+    Raises:
+        ConfigError: the route cannot express the scoring.
+        CorpusError: the engine cannot hold a field.
+    """
+    check_route(record.route, record.scoring)
+    refuse_fields(driver.form, driver.engine, record.collection(driver.name, str))
 
 
 def _check_own(engine: Target) -> None:
@@ -232,7 +246,7 @@ def _check_ids(engine: Target, ids: Sequence[str], replace: bool) -> None:
 
 def _with_fields(engine: Target, record: CollectionRecord, documents: Sequence[DocumentLike]) -> CollectionRecord:
     """The record with the fields that documents bring; the engine is told of new ones."""
-    if not engine.driver.form.holds_texts:
+    if not engine.takes_fields:
         return record
     types: Mapping[str, FieldType] = record.fields
     for each in documents:

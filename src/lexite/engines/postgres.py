@@ -87,7 +87,8 @@ class PostgresDriver:
                 given.setdefault("connect_timeout", CONNECT_TIMEOUT)
             self._connection: Any = self._psycopg.connect(**given, autocommit=True)
         facts = self._connection.info
-        self.address = f"postgresql://{facts.host or 'localhost'}:{facts.port}/{facts.dbname}/{name}"
+        host = quote(facts.host or "localhost", safe="")  # a socket is a path
+        self.address = f"postgresql://{host}:{facts.port}/{facts.dbname}/{name}"
         self._table, self._terms, self._record = (_quoted(f"{name}{end}") for end in ("", "_terms", "_record"))
         self._numbers = WordNumbers(self._find_words, self._create_words)
 
