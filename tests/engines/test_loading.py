@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from lexite.engines.forms.bulk import OPENSEARCH
 from lexite.engines.live import LiveEngine
 from lexite.engines.loading import Throttle
 from lexite.engines.record import read_collection_record
-from lexite.engines.retrying import Patience, RequestFailed, retried
+from lexite.engines.retrying import Line, Patience, RequestFailed
 from lexite.errors import ConfigError, CorpusError, EngineError, IndexFormatError
 
 
@@ -46,12 +47,27 @@ def test_addresses(text: str, server: str, name: str) -> None:
         ("solr://h", "lacks a host or a name"),
         ("opensearch://u:secret@h/", "'h/' lacks"),
         ("opensearch://h:99999/x", "port"),
-        ("opensearch://h/x?shard=1", "has no option 'shard'. It has shards, replicas"),
+        ("opensearch://[::1/x", "host in 'opensearch://[::1/x' is none"),
+        ("openserch://me:secret@h/x", "'h/x' is no address"),
+        ("opensearch://h/x?shard=1", "has no option 'shard'. It has shards, replicas, ca, verify"),
+        ("opensearch://h/x?api_key=k", "has no option 'api_key'"),
+        ("opensearch://h/x?verify=0", "is about HTTPS, and this address has none"),
+        ("solr+https://h/solr/x?verify=no", "'verify' in the address is 'no', but must be 0 or 1"),
+        ("qdrant+https://h/x?ca=/nowhere.pem", "There is no file '/nowhere.pem'"),
+        ("elasticsearch+https://h/x?ca=/nowhere.pem&verify=0", "ca has no effect"),
+        ("elasticsearch://me:secret@h/x?api_key=k", "has a user and an api_key"),
+        ("elasticsearch://h/x?api_key=", "'api_key' in the address is empty"),
+        ("postgresql+https://h/d/x", "PostgreSQL does not speak HTTPS"),
+        ("postgresql://h/x", "has a database and a table"),
+        ("postgresql://h/d/x?ef_search=9", "has no effect without hnsw=1"),
+        ("postgresql://h/d/x?hnsw=1&ef_search=1001", "ef_search is 1,001, but must be from 1 to 1,000"),
+        ("postgresql://h/d/x?hnsw=2", "hnsw in the address is 2"),
+        ("postgresql://h/d/" + 57 * "x", "no name of a table"),
         ("opensearch://h/x?shards=two", "'two' in the address is no whole number"),
     ],
 )
 def test_addresses_that_are_none(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace("?", r"\?")) as refused:
+    with pytest.raises(ConfigError, match=re.escape(message)) as refused:
         connect(text)
     assert "secret" not in str(refused.value)
 
@@ -75,14 +91,29 @@ def test_what_may_pass_is_tried_again_and_what_cannot_is_not() -> None:
             raise answer
         return str(answer)
 
-    assert retried(call, "here", Patience(sleep=waits.append)) == "done" and waits == [0.5, 1.0]
+    line = Line("here", Patience(sleep=waits.append))
+    assert line.ask(call) == "done" and waits == [0.5, 1.0]
     answers[:] = [RequestFailed(400, "a reason")]
     with pytest.raises(EngineError, match=r"here refused a request \(400\): a reason"):
-        retried(call, "here", Patience(sleep=waits.append))
-    answers[:] = [RequestFailed(503, "starting")] * 9
-    with pytest.raises(EngineError, match="did not answer in 8 attempts: starting"):
-        retried(call, "here", Patience(sleep=waits.append))
+        line.ask(call)
+    for status in (503, None):  # one that has answered before is waited for, whether it is busy or gone
+        answers[:] = [RequestFailed(status, "starting")] * 9
+        with pytest.raises(EngineError, match="did not answer in 8 attempts: starting"):
+            line.ask(call)
     assert waits[-1] == 30.0
+    with pytest.raises(EngineError, match="was given no attempt"):
+        Line("here", Patience(tries=0)).ask(call)
+
+
+def test_a_server_that_never_answered_is_given_up_soon() -> None:
+    waits: list[float] = []
+
+    def call() -> str:
+        raise RequestFailed(None, "no connection")
+
+    with pytest.raises(EngineError, match="did not answer in 4 attempts"):
+        Line("here", Patience(sleep=waits.append)).ask(call)
+    assert waits == [0.5, 1.0, 2.0]
 
 
 def test_bytes_are_throttled() -> None:
@@ -131,7 +162,8 @@ class Scripted:
 
 def test_of_a_bulk_only_what_was_put_off_is_sent_again_and_refusals_have_reasons() -> None:
     connection, waits = Scripted({"s1": [429, 503, 201], "s2": [400]}), []
-    driver = BulkDriver("OpenSearch", connection, "x", OPENSEARCH, "here", patience=Patience(sleep=waits.append))
+    line = Line("here", Patience(sleep=waits.append))
+    driver = BulkDriver("OpenSearch", connection, "x", OPENSEARCH, line)
     documents, rows = small(4)
     memory = begun(MemoryEngine("saturation"))
     taken: list[Any] = []
@@ -141,7 +173,7 @@ def test_of_a_bulk_only_what_was_put_off_is_sent_again_and_refusals_have_reasons
     written = driver.write(passages, collection)
     assert connection.sent == [["s0", "s1", "s2", "s3"], ["s1"], ["s1"]] and waits == [0.5, 1.0]
     assert written.refused == (Refused("s2", "r; why"),)
-    busy = BulkDriver("OpenSearch", Scripted({"s1": [429] * 9}), "x", OPENSEARCH, "here", patience=Patience(sleep=waits.append))
+    busy = BulkDriver("OpenSearch", Scripted({"s1": [429] * 9}), "x", OPENSEARCH, line)
     with pytest.raises(EngineError, match="too busy for 1 documents, 8 times"):
         busy.write(passages, collection)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from lexite.errors import ConfigError
 
@@ -44,6 +46,30 @@ def shown_address(scheme: str, url: str, name: str) -> str:
     way = "+https" if url.startswith("https://") else ""
     hosts = ",".join(each.split("://")[-1].split("@")[-1].rstrip("/") for each in url.split(","))
     return f"{scheme}{way}://{hosts}/{name}"
+
+
+def without_user(url: str) -> tuple[list[str], dict[str, str]]:
+    """The addresses of servers without user and password, and the header that says these.
+
+    A client that makes the header by itself may have no characters but those of Latin-1 for it.
+
+    Args:
+        url: of the server; several with commas between them, of which the first that names a user names all.
+
+    >>> without_user("http://me:%C3%A4@a:9200,http://b")
+    (['http://a:9200', 'http://b'], {'authorization': 'Basic bWU6w6Q='})
+    """
+    bare, said = [], ""
+    for each in url.split(","):
+        way, _, rest = each.rpartition("://")
+        who, _, host = rest.rpartition("@")
+        bare.append(f"{way or 'http'}://{host}")
+        said = said or who
+    if not said:
+        return bare, {}
+    user, _, password = said.partition(":")
+    told = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return bare, {"authorization": f"Basic {told}"}
 
 
 def reason_of(error: Any, otherwise: str = "") -> str:

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -21,20 +21,28 @@ from lexite.engines.base import Capabilities
 from lexite.engines.bulk_clients import reason_of
 from lexite.engines.bulk_filters import field_path, filter_query
 from lexite.engines.documents import EngineDocument
-from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.driver import (
+    LARGEST_RECORD,
+    Counts,
+    Found,
+    PassageParts,
+    Question,
+    Refused,
+    Written,
+    joined_text,
+    too_large,
+)
 from lexite.engines.forms.base import Collection, weights_json
 from lexite.engines.forms.bulk import MOST_HITS, BulkForm, field_mappings
 from lexite.engines.queries import EngineQuery
 from lexite.engines.retrying import PASSING, Line, RequestFailed
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_between, stored_fields
 from lexite.errors import EngineError
 from lexite.index import StoredDocument
 from lexite.index.field_types import FieldType
+from lexite.search.indexing import chunks
 
-T = TypeVar("T")
 META = "lexite"
-LARGEST_RECORD = 90_000_000
-"""Bytes of a document at most: a body above 100 MB is not answered."""
 _WHOLE = {"allow_partial_search_results": False}  # a ranking of some shards would be another one
 _IDS_AT_ONCE = 500
 _TERMS_AT_ONCE = 200
@@ -173,7 +181,7 @@ class BulkDriver:
             file = io.BytesIO()
             self.form.part(file, collection).add([each])
             if file.tell() > LARGEST_RECORD:
-                refused.append(Refused(each.id, f"its record has {file.tell():,} bytes, and {LARGEST_RECORD:,} are the most"))
+                refused.append(too_large(each.id, file.tell()))
             else:
                 waiting[each.id] = file.getvalue()
         n_bytes = 0
@@ -206,7 +214,7 @@ class BulkDriver:
 
     def delete(self, documents: Sequence[str]) -> None:
         """Looks for the passages of documents, and deletes them."""
-        for ids in _some(documents, _IDS_AT_ONCE):
+        for ids in chunks(documents, _IDS_AT_ONCE):
             while True:
                 asked = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
                 hits = self._search(asked)["hits"]["hits"]
@@ -226,7 +234,7 @@ class BulkDriver:
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""
         found: set[str] = set()
-        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+        for ids in chunks([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
             body = {"size": len(ids), "_source": False, "docvalue_fields": ["doc"]}
             query = {"size": len(ids), "query": {"bool": {"filter": [{"terms": {"doc": ids}}]}}, "collapse": {"field": "doc"}}
             hits = self._search({**body, **query})["hits"]["hits"]
@@ -250,7 +258,7 @@ class BulkDriver:
         """Counts the passages of each term among those that are not deleted."""
         collection = self._plain_collection()
         found: list[int] = []
-        for some in _some(names, _TERMS_AT_ONCE):
+        for some in chunks(names, _TERMS_AT_ONCE):
             filters = {str(place): self.form.clause(name, 1.0, 1.0, collection) for place, name in enumerate(some)}
             body = {"size": 0, "aggs": {"terms": {"filters": {"filters": filters}}}}
             buckets = self._search(body)["aggregations"]["terms"]["buckets"]
@@ -262,7 +270,7 @@ class BulkDriver:
         factor = self._factor(collection)
         params = {"search_type": "dfs_query_then_fetch"} if collection.route.own_idf and self._shards > 1 else {}
         found: list[list[Found]] = []
-        for some in _some(questions, _QUERIES_AT_ONCE):
+        for some in chunks(questions, _QUERIES_AT_ONCE):
             lines = [line for each in some for line in (_WHOLE, self._body(each, collection, factor))]
             body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
             answers = self._line.ask(functools.partial(self._answers, params, body))
@@ -285,7 +293,7 @@ class BulkDriver:
     def _body(self, question: Question, collection: Collection, factor: float) -> dict[str, Any]:
         """The body of a search. Equal scores come in the order of documents."""
         scored = self.form.query(question.query, collection)
-        limits = [] if question.where is None else [filter_query(question.where)]
+        limits = [] if question.where is None else [filter_query(question.where, collection.fields)]
         if question.among is not None:
             limits.append({"terms": {"doc": list(question.among)}})
         excluded = [] if question.exclude is None else [{"term": {"doc": question.exclude}}]
@@ -323,7 +331,7 @@ class BulkDriver:
         for hit in sorted(hits, key=lambda each: each["_source"].get("part", 0)):
             source, scores = hit["_source"], hit.get("matched_queries") or {}
             parts = {int(place): float(score) / factor for place, score in scores.items()}
-            found.append(PassageParts(_span(source), float(source["length"]), dict(sorted(parts.items()))))
+            found.append(PassageParts(span_between(source), float(source["length"]), dict(sorted(parts.items()))))
         return found
 
     def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
@@ -334,7 +342,7 @@ class BulkDriver:
         sources = [hit["_source"] for hit in self._search(body)["hits"]["hits"]]
         if not sources:
             return None
-        text = joined_text([(_span(source), source.get("text", "")) for source in sources])
+        text = joined_text([(span_between(source), source.get("text", "")) for source in sources])
         return StoredDocument(
             document, sources[0].get("title", ""), text, stored_fields(sources[0].get("fields") or {}, fields)
         )
@@ -363,10 +371,6 @@ class BulkDriver:
         return self._line.ask(lambda: self._send(method, path, params, body))
 
 
-def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
-    return (list(items[start : start + most]) for start in range(0, len(items), most))
-
-
 def _bodies(records: Sequence[bytes]) -> Iterator[bytes]:
     """Records together, as many as a request may have."""
     together: list[bytes] = []
@@ -382,8 +386,4 @@ def _bodies(records: Sequence[bytes]) -> Iterator[bytes]:
 
 def _found(hit: Mapping[str, Any], factor: float) -> Found:
     fields = {name: values[0] for name, values in hit["fields"].items()}
-    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), _span(fields))
-
-
-def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
+    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), span_between(fields))

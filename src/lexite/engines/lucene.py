@@ -28,7 +28,7 @@ from lexite.engines.lucene_filters import LEAST, MOST, LuceneQueries, as_double,
 from lexite.engines.lucene_java import java
 from lexite.engines.queries import EngineQuery
 from lexite.engines.routes import RouteName
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.translating import translated
 from lexite.engines.word_numbers import json_fields
 from lexite.errors import EngineError
@@ -314,7 +314,7 @@ class LuceneDriver:
             kept = stored.document(hit.doc)
             document = str(kept.get("doc"))
             if document not in best:
-                best[document] = Found(document, score, _span(json.loads(str(kept.get("facts")))))
+                best[document] = Found(document, score, span_of(json.loads(str(kept.get("facts")))))
                 if len(best) == question.top_k:
                     break
         return list(best.values())
@@ -388,7 +388,7 @@ class LuceneDriver:
                     found[int(hit.doc)][place] = float(hit.score)
             facts = self._facts(list(found))
         together = [
-            (int(own_facts["ordinal"]), PassageParts(_span(own_facts), float(own_facts["length"]), parts))
+            (int(own_facts["ordinal"]), PassageParts(span_of(own_facts), float(own_facts["length"]), parts))
             for own_facts, parts in zip(facts, found.values(), strict=True)
         ]
         return [each for _, each in sorted(together, key=lambda pair: pair[0])]
@@ -403,7 +403,7 @@ class LuceneDriver:
         if not facts:
             return None
         facts.sort(key=lambda each: int(each["ordinal"]))
-        text = joined_text([(_span(each), each.get("text", "")) for each in facts])
+        text = joined_text([(span_of(each), each.get("text", "")) for each in facts])
         return StoredDocument(document, facts[0].get("title", ""), text, stored_fields(facts[0]["fields"], fields))
 
     def _facts(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
@@ -446,10 +446,6 @@ class LuceneEngine(LiveEngine):
 def at_folder(path: str, **options: Any) -> LuceneEngine:
     """The engine over a folder; other arguments as for :class:`LuceneEngine`."""
     return LuceneEngine(path, **options)
-
-
-def _span(facts: Mapping[str, Any]) -> tuple[int, int] | None:
-    return None if facts["span"] is None else (int(facts["span"][0]), int(facts["span"][1]))
 
 
 def _field_problem(document: EngineDocument) -> str | None:

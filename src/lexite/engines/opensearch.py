@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexite.engines.addresses import Address
-from lexite.engines.bulk_clients import TIMEOUT, check_index_name, reason_of, shown_address
+from lexite.engines.bulk_clients import TIMEOUT, check_index_name, reason_of, shown_address, without_user
 from lexite.engines.bulk_driver import BulkDriver, IndexSettings
 from lexite.engines.forms.base import Collection
 from lexite.engines.forms.bulk import OPENSEARCH
@@ -80,7 +80,8 @@ class _Connection:
             raise MissingExtraError("opensearch-py", "opensearch", "Speaking to OpenSearch") from None
         self._errors = module.exceptions
         own = {"timeout": TIMEOUT, "max_retries": 0, "retry_on_timeout": False, "http_compress": False, "ssl_show_warn": False}
-        self._client = client or module.OpenSearch(url.split(","), **own, **security.tls("ca_certs", "verify_certs"))
+        hosts, self._who = without_user(url)
+        self._client = client or module.OpenSearch(hosts, **own, **security.tls("ca_certs", "verify_certs"))
 
     def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """As :meth:`lexite.engines.bulk_driver.Connection.request` says."""
@@ -88,7 +89,7 @@ class _Connection:
         sent = body.decode() if isinstance(body, bytes) else body
         try:
             answer = self._client.transport.perform_request(
-                method, path, headers={"content-type": kind}, params=dict(params or {}), body=sent
+                method, path, headers={"content-type": kind, **self._who}, params=dict(params or {}), body=sent
             )
         except self._errors.ConnectionError as error:
             raise no_connection(error) from None

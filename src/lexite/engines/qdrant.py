@@ -28,7 +28,7 @@ from lexite.engines.qdrant_filters import QdrantFilters, field_indexes
 from lexite.engines.qdrant_points import AT_ONCE, ClientPoints, EdgePoints, Point, Points
 from lexite.engines.queries import EngineQuery
 from lexite.engines.security import TLS, security_of
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.word_numbers import WORDS_FROM, WordNumbers, json_fields, parts_of
 from lexite.errors import EngineError
 from lexite.index.config import StoredDocument
@@ -251,7 +251,7 @@ class QdrantDriver:
                 query,
                 numbers,
                 dict(zip(each.indices, each.values, strict=True)),
-                _span(each.payload),
+                span_of(each.payload),
                 float(each.payload["length"]),
             )
             for each in self._of(document, vectors=True)
@@ -270,7 +270,7 @@ class QdrantDriver:
         if not found:
             return None
         first = found[0].payload
-        text = joined_text([(_span(each.payload), each.payload.get("text", "")) for each in found])
+        text = joined_text([(span_of(each.payload), each.payload.get("text", "")) for each in found])
         return StoredDocument(document, first.get("title", ""), text, stored_fields(first["fields"], fields))
 
     def _of(self, document: str, *, vectors: bool) -> list[Point]:
@@ -341,11 +341,6 @@ def _number_id(number: int) -> str:
     return point_id(f"lexite:number:{number}")
 
 
-def _span(payload: Mapping[str, Any]) -> tuple[int, int] | None:
-    span = payload.get("span")
-    return None if span is None else (int(span[0]), int(span[1]))
-
-
 def _passage(point: Point) -> FoundPassage:
     payload = point.payload
     return FoundPassage(
@@ -353,6 +348,6 @@ def _passage(point: Point) -> FoundPassage:
         int(payload["number"]),
         int(payload["ordinal"]),
         point.score,
-        _span(payload),
+        span_of(payload),
         payload.get("fields", {}),
     )

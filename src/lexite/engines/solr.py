@@ -6,8 +6,8 @@ import importlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -17,7 +17,17 @@ from lexite.engines.addresses import Address
 from lexite.engines.base import Capabilities
 from lexite.engines.bulk_clients import shown_address
 from lexite.engines.documents import EngineDocument
-from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.driver import (
+    LARGEST_RECORD,
+    Counts,
+    Found,
+    PassageParts,
+    Question,
+    Refused,
+    Written,
+    joined_text,
+    too_large,
+)
 from lexite.engines.forms.base import FIELD, Collection
 from lexite.engines.forms.solr import RECORD, SolrForm, field_types, plain_types, terms_type
 from lexite.engines.live import LiveEngine
@@ -26,15 +36,13 @@ from lexite.engines.record import read_collection_record
 from lexite.engines.retrying import Line, Patience, RequestFailed, json_object, no_connection, quoted
 from lexite.engines.security import TLS, Security, security_of, with_password
 from lexite.engines.solr_filters import NOTHING, filter_query, solr_field
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_between, stored_fields
 from lexite.errors import EngineError, MissingExtraError
 from lexite.index import StoredDocument
 from lexite.index.field_types import FieldType
+from lexite.search.indexing import chunks
 
-T = TypeVar("T")
 TIMEOUT = 120.0
-LARGEST_RECORD = 90_000_000
-"""Bytes of a document at most."""
 _IDS_AT_ONCE = 300
 _TERMS_AT_ONCE = 200
 _PASSAGES_AT_ONCE = 1000
@@ -226,7 +234,7 @@ class SolrDriver:
         for each in documents:
             data = self._encoded([each], collection)
             if len(data) > LARGEST_RECORD:
-                refused.append(Refused(each.id, f"its record has {len(data):,} bytes, and {LARGEST_RECORD:,} are the most"))
+                refused.append(too_large(each.id, len(data)))
             else:
                 kept.append(each)
         if not kept:
@@ -259,7 +267,7 @@ class SolrDriver:
 
     def delete(self, documents: Sequence[str]) -> None:
         """Deletes by a query over the ids of documents."""
-        for ids in _some(documents, _IDS_AT_ONCE):
+        for ids in chunks(documents, _IDS_AT_ONCE):
             queries = [{"query": f'doc:"{_quoted(each)}"'} for each in ids]
             self._ask(f"{self._path}/update", body=_repeated("delete", queries))
         self.settle()
@@ -267,7 +275,7 @@ class SolrDriver:
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""
         found: set[str] = set()
-        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+        for ids in chunks([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
             body = {"query": _any_of("doc", ids), "filter": ["-part:[1 TO *]"], "limit": len(ids), "fields": ["doc"]}
             found.update(each["doc"] for each in self._select(body)["response"]["docs"])
         return found
@@ -293,7 +301,7 @@ class SolrDriver:
     def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Counts the passages of each term among those that are not deleted."""
         found: list[int] = []
-        for some in _some(names, _TERMS_AT_ONCE):
+        for some in chunks(names, _TERMS_AT_ONCE):
             facet = {f"f{n}": {"type": "query", "q": f"{{!term f={FIELD} v=$t{n}}}"} for n in range(len(some))}
             params = {f"t{n}": name for n, name in enumerate(some)}
             counts = self._select({"query": "doc:*", "limit": 0, "facet": facet, "params": params})["facets"]
@@ -325,7 +333,7 @@ class SolrDriver:
             order = f"{solr_field(field)} {'desc' if descending else 'asc'}, {order}"
         sent = {**body, "filter": limits, "sort": order, "fields": ["doc", "begin", "end", "score"], "params": params}
         documents = self._select(sent)["response"]["docs"]
-        return [Found(each["doc"], float(np.float32(each["score"])), _span(each)) for each in documents]
+        return [Found(each["doc"], float(np.float32(each["score"])), span_between(each)) for each in documents]
 
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Asks for an explanation as a tree, and takes the weight of each term from it."""
@@ -342,7 +350,7 @@ class SolrDriver:
         for each in passages:
             parts: dict[int, float] = {}
             _take_parts(explained.get(each["id"]), places, parts)
-            found.append(PassageParts(_span(each), float(each["length"]), dict(sorted(parts.items()))))
+            found.append(PassageParts(span_between(each), float(each["length"]), dict(sorted(parts.items()))))
         return found
 
     def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
@@ -354,7 +362,7 @@ class SolrDriver:
         if not passages:
             return None
         first = passages[0]
-        text = joined_text([(_span(each), each.get("text", "")) for each in passages])
+        text = joined_text([(span_between(each), each.get("text", "")) for each in passages])
         values = {name: first[name] for name in fields if name in first}
         return StoredDocument(document, first.get("title", ""), text, stored_fields(values, fields))
 
@@ -389,10 +397,6 @@ class SolrDriver:
         return answer
 
 
-def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
-    return (list(items[start : start + most]) for start in range(0, len(items), most))
-
-
 def _quoted(text: str) -> str:
     """A text as it stands in the quotation marks of Solr's language of queries."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
@@ -406,10 +410,6 @@ def _any_of(field: str, values: Sequence[str]) -> dict[str, Any]:
 def _repeated(name: str, values: Sequence[Any]) -> bytes:
     """A JSON object that has a name many times, which is how Solr takes several commands."""
     return ("{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for value in values) + "}").encode()
-
-
-def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
 
 
 def _take_parts(node: Any, places: Mapping[str, int], parts: dict[int, float]) -> None:

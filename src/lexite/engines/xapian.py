@@ -25,7 +25,7 @@ from lexite.engines.forms.base import FIELD, Collection, not_unicode
 from lexite.engines.live import LiveEngine
 from lexite.engines.queries import EngineQuery
 from lexite.engines.routes import RouteName
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.translating import translated
 from lexite.engines.word_numbers import json_fields
 from lexite.engines.xapian_filters import DOCUMENT_SLOT, XapianQueries, key_of, value_bytes
@@ -283,7 +283,7 @@ class XapianDriver:
         found = []
         for hit in enquire.get_mset(0, question.top_k):
             facts = json.loads(hit.document.get_data())
-            found.append(Found(facts["doc"], hit.weight / factor, _span(facts)))
+            found.append(Found(facts["doc"], hit.weight / factor, span_of(facts)))
         return found
 
     def _query(self, query: EngineQuery, collection: Collection) -> Any:
@@ -318,7 +318,7 @@ class XapianDriver:
                     place = keys.get(each.term)
                     if place is not None:
                         parts[place] = float(worth[place] * each.wdf / (each.wdf + query.pivot))
-                found.append(PassageParts(_span(facts), float(facts["length"]), dict(sorted(parts.items()))))
+                found.append(PassageParts(span_of(facts), float(facts["length"]), dict(sorted(parts.items()))))
         return found
 
     def _passages(self, document: str) -> list[tuple[int, dict[str, Any]]]:
@@ -335,7 +335,7 @@ class XapianDriver:
             found = [facts for _, facts in self._passages(document)]
         if not found:
             return None
-        text = joined_text([(_span(each), each.get("text", "")) for each in found])
+        text = joined_text([(span_of(each), each.get("text", "")) for each in found])
         return StoredDocument(document, found[0].get("title", ""), text, stored_fields(found[0]["fields"], fields))
 
     def close(self) -> None:
@@ -372,7 +372,3 @@ class XapianEngine(LiveEngine):
 def at_folder(path: str, **options: Any) -> XapianEngine:
     """The engine over a folder; other arguments as for :class:`XapianEngine`."""
     return XapianEngine(path, **options)
-
-
-def _span(facts: Mapping[str, Any]) -> tuple[int, int] | None:
-    return None if facts["span"] is None else (int(facts["span"][0]), int(facts["span"][1]))
