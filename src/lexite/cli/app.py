@@ -206,6 +206,8 @@ def _with_flags(message: str, verb: str) -> str:
 
     >>> _with_flags("It is there. Say overwrite=True, in Python Searcher.build(..., overwrite=True).", "index")
     'It is there. Say --overwrite.'
+    >>> _with_flags("part_size is 0, but must be at least 1.", "export")
+    '--part-size is 0, but must be at least 1.'
     >>> _with_flags("Rename it, or leave fields out: fields=False.", "load")
     'Rename it, or leave fields out: --no-fields.'
     """
@@ -225,6 +227,9 @@ def _with_flags(message: str, verb: str) -> str:
             return match[0]
         return f"{flags[match['name']]} {match['value']}" if match["value"] else flags[match["name"]]
 
+    named = re.match(r"([a-z]\w*)(?= is -?(?:[\d.]|nan|inf))", message)
+    if named is not None and named[1] in flags:
+        message = flags[named[1]] + message[named.end() :]
     message = re.sub(r", in Python .*?(?=\.(?:\s|$))", "", message)  # what is said there of options, for those who write it
     return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|False|\.\.\.|'(?P<value>[^']*)')", flag, message)
 

@@ -121,6 +121,7 @@ class BulkDriver:
             most_terms=self.form.most_terms,
             most_hits=MOST_HITS,
             word_weights=True,
+            keeps_terms=True,
         )
 
     def create(self, collection: Collection) -> None:

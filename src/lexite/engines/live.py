@@ -62,7 +62,7 @@ class LiveEngine:
         statistics_age: seconds for which counts of the engine are kept.
 
     Raises:
-        ConfigError: the engine has no such route.
+        ConfigError: the engine has no such route, or does not have the choice of ``keep_terms``.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class LiveEngine:
         chosen = route(route_name or driver.form.routes[0], scale)
         if chosen.name not in driver.form.routes:
             raise ConfigError(f"{driver.engine} has no route '{chosen.name}'. It has {', '.join(driver.form.routes)}.")
+        if keep_terms and not driver.capabilities.keeps_terms:
+            raise ConfigError(f"{driver.engine} holds terms in one way alone. Leave keep_terms=True out.")
         self.new_route, self._text, self._keep_terms = chosen, text, keep_terms
         self.takes_fields = fields and driver.form.holds_texts
         limits = [limit for limit in (most_terms, driver.form.most_terms) if limit is not None]

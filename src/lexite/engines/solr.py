@@ -147,7 +147,8 @@ class SolrDriver:
     @property
     def capabilities(self) -> Capabilities:
         """It counts frequencies and keeps fields."""
-        return Capabilities(among=True, exclude=True, fields=True, most_terms=self.form.most_terms, word_weights=True)
+        most = self.form.most_terms
+        return Capabilities(among=True, exclude=True, fields=True, most_terms=most, word_weights=True, keeps_terms=True)
 
     @property
     def in_cloud(self) -> bool:
