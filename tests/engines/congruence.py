@@ -486,12 +486,16 @@ def _sort_key(documents: Sequence[Document], hit: Hit, sort: str) -> Any:
 @functools.lru_cache(maxsize=1)
 def fielded_index() -> BM25Index:
     """An index with the fields of :func:`small`."""
+    return fielded(*small())
+
+
+def fielded(documents: Sequence[Document], rows: csr_array) -> BM25Index:
+    """An index that keeps texts and fields; its folder goes with the tests."""
     import atexit
     import tempfile
 
     place = tempfile.TemporaryDirectory()
     atexit.register(place.cleanup)
-    documents, rows = small()
     path = Path(place.name) / "i"
     with BM25Index.create(path, VocabularyInfo("f" * 64, "congruence", N_LATENTS), literal=LiteralConfig()) as writer:
         writer.add(documents, rows)
