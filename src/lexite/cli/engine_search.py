@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,19 @@ def refuse_operators(query: str, operators: bool | None) -> None:
         )
 
 
+@contextmanager
 def engine_searcher(
     address: str, static: bool, vocabulary: str | None, scoring: Mapping[str, Any], model: dict[str, Any]
-) -> Searcher:
-    """A searcher over the engine at an address."""
+) -> Iterator[Searcher]:
+    """A searcher over the engine at an address, which is let go behind the block."""
     from lexite.engines.addresses import connect
     from lexite.engines.searching import searcher_over
     from lexite.scoring.config import scoring_of
 
     engine = connect(address)
-    searcher = searcher_over(engine, static=static, vocabulary=vocabulary, **model)
-    searcher.scoring = scoring_of(scoring, engine.scoring) if scoring else None
-    return searcher
+    try:
+        searcher = searcher_over(engine, static=static, vocabulary=vocabulary, **model)
+        searcher.scoring = scoring_of(scoring, engine.scoring) if scoring else None
+        yield searcher
+    finally:
+        engine.close()

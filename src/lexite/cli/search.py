@@ -212,10 +212,10 @@ def search_verb(
         listed = listed_queries(query, queries, read)
         if query:
             refuse_operators(listed[0].text, operators)
-        over = engine_searcher(address, static, vocabulary, scoring.values, model.values)
         asked_with = {"top_k": top_k, **terms.values, **limits.given(), **({"then": stages} if stages else {})}
         check = partial(refuse_operators, operators=operators)
-        _ask(Session(over, asked_with, snippets, passages_per_hit, check=check), listed, run, as_json)
+        with engine_searcher(address, static, vocabulary, scoring.values, model.values) as over:
+            _ask(Session(over, asked_with, snippets, passages_per_hit, check=check), listed, run, as_json)
         return
     opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
