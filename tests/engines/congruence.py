@@ -394,12 +394,19 @@ def case_what_is_stored_comes_back(kit: Kit) -> None:
     assert again.record == engine.record and len(again) == 30
 
 
+BEYOND = f"1{'0' * 350}"  # a whole number that no double holds
 FILTERS = (
     "year >= 2000",
     "year between 1995 and 2004 and not open",
     "not (year > 2000 or price < 5)",
     "price < 7.5 or price = 10",
     "price <> 3.5",
+    f"price < {BEYOND} and price > -{BEYOND}",
+    f"price > {BEYOND} or price in (3.5, {BEYOND})",
+    "year > 2000.5",
+    "year < 1e30 and year <> 2000.5",
+    "year in (2000, 2001.5) or year = 2003.0",
+    "lang >= 'fr' and lang < 'ga'",
     "lang = 'en'",
     "lang <> 'en'",
     "lang in ('de', 'Über', '100%')",
@@ -479,12 +486,16 @@ def _sort_key(documents: Sequence[Document], hit: Hit, sort: str) -> Any:
 @functools.lru_cache(maxsize=1)
 def fielded_index() -> BM25Index:
     """An index with the fields of :func:`small`."""
+    return fielded(*small())
+
+
+def fielded(documents: Sequence[Document], rows: csr_array) -> BM25Index:
+    """An index that keeps texts and fields; its folder goes with the tests."""
     import atexit
     import tempfile
 
     place = tempfile.TemporaryDirectory()
     atexit.register(place.cleanup)
-    documents, rows = small()
     path = Path(place.name) / "i"
     with BM25Index.create(path, VocabularyInfo("f" * 64, "congruence", N_LATENTS), literal=LiteralConfig()) as writer:
         writer.add(documents, rows)

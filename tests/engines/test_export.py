@@ -352,3 +352,19 @@ def test_statistics_say_when_the_ranking_has_moved(index: BM25Index, tmp_path: P
         load_record(tmp_path)
     with pytest.raises(IndexFormatError, match="damaged"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["saturation", "linear"])
+def test_elasticsearch_is_sent_what_opensearch_takes_by_the_routes_of_rank_features(
+    name: str, index: BM25Index, queries: EncodedQueries, tmp_path: Path
+) -> None:
+    """The test server of Elasticsearch lacks the module of ``rank_features``; that of OpenSearch runs what is compared here."""
+    for to in ("opensearch-bulk", "elasticsearch-bulk"):
+        export_index(index, tmp_path / to, ExportSettings(to, name, keep_terms=True))
+    ours, theirs = tmp_path / "elasticsearch-bulk", tmp_path / "opensearch-bulk"
+    assert json.loads((ours / "index.json").read_text())["mappings"]["properties"]["lexite"] == {"type": "rank_features"}
+    for file in ("index.json", "part-00000.ndjson"):
+        assert (ours / file).read_bytes() == (theirs / file).read_bytes()
+    one = EncodedQueries(queries.rows[[0]], None if queries.texts is None else [queries.texts[0]])
+    asked = [request_of(index, one, ExportSettings(to, name)) for to in ("elasticsearch-bulk", "opensearch-bulk")]
+    assert asked[0] == asked[1] and "rank_feature" in json.dumps(asked[0].body)

@@ -16,10 +16,11 @@ from engines_wanted import wanted
 
 from lexite.engines.qdrant import QdrantEngine
 from lexite.engines.qdrant_points import ClientPoints, EdgePoints
-from lexite.errors import EngineError
+from lexite.engines.retrying import Patience
+from lexite.errors import EngineError, StorageError
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
-NO_FILTERS = ("like",)
+NO_FILTERS = ("like", "lang >=")
 
 
 @pytest.fixture(scope="module", params=["impacts", "impacts-idf"])
@@ -91,5 +92,40 @@ def test_the_page_runs(tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there_is_an_error_for_people() -> None:
     wanted("qdrant_client", "qdrant-client")
-    with pytest.raises(EngineError, match="Cannot reach Qdrant"):
-        QdrantEngine(ClientPoints("http://127.0.0.1:1", check_compatibility=False, timeout=2)).exists()
+    points = ClientPoints("http://127.0.0.1:1", patience=Patience(2, 0.0), check_compatibility=False, timeout=2)
+    with pytest.raises(EngineError, match="qdrant://127.0.0.1:1 did not answer in 2 attempts: no connection"):
+        QdrantEngine(points).exists()
+
+
+def test_folders_that_are_something_else_are_left_alone(tmp_path: Path) -> None:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    letter = tmp_path / "notes" / "letter.txt"
+    letter.parent.mkdir()
+    letter.write_text("keep me")
+    engine = QdrantEngine(EdgePoints(tmp_path), "notes")
+    assert not engine.exists()
+    engine.drop()
+    with pytest.raises(StorageError, match="is not empty"):
+        begun(engine)
+    assert [each.name for each in letter.parent.iterdir()] == ["letter.txt"]
+    with pytest.raises(StorageError, match="is a file, or lies in one"):
+        begun(QdrantEngine(EdgePoints(letter), "notes"))
+
+
+def test_one_process_at_a_time_has_a_folder(tmp_path: Path) -> None:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    engine = begun(QdrantEngine(EdgePoints(tmp_path), "notes"))
+    with pytest.raises(EngineError, match="another process has it open"):
+        QdrantEngine(EdgePoints(tmp_path), "notes").exists()
+    engine.close()
+
+
+def test_a_collection_without_a_record_is_made_again(tmp_path: Path) -> None:
+    wanted("qdrant_edge", "qdrant-edge-py")
+    engine = QdrantEngine(EdgePoints(tmp_path), "notes")
+    engine.driver.write_record = lambda record: None  # type: ignore[method-assign]  # it was stopped here
+    begun(engine)
+    engine.close()
+    again = begun(QdrantEngine(EdgePoints(tmp_path), "notes"))
+    assert len(again) == 0 and again.exists()
+    again.close()

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from lexite.engines.xapian import XapianEngine, key_of, value_bytes
+from lexite.engines.xapian import XapianEngine
+from lexite.engines.xapian_filters import key_of, value_bytes
 from lexite.errors import EngineError, StorageError
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]

@@ -54,6 +54,7 @@ VERBS = {
 }
 _HELP = "Takes a dense text retriever apart into latent terms that BM25 can index. Start with 'lexite demo'."
 _OUT_OF_LIMITS = ("greater_than_equal", "less_than_equal")
+_ASK_ENGINES = ("load", "search")
 _INTERRUPTED = 130
 _INTERNAL = 70
 _WRITING_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongUsage as error:
         return _fail(f"{error} {_hint(named)}", 2)
     except LexiteError as error:
-        return _fail(_with_flags(str(error), named), 1)
+        return _fail(_with_flags(str(error), named) + _about_addresses(words, named), 1)
     except MemoryError:
         return _fail("Not enough memory. Try smaller batches or fewer documents at once.", 1)
     except OSError as error:
@@ -205,6 +206,10 @@ def _with_flags(message: str, verb: str) -> str:
 
     >>> _with_flags("It is there. Say overwrite=True, in Python Searcher.build(..., overwrite=True).", "index")
     'It is there. Say --overwrite.'
+    >>> _with_flags("part_size is 0, but must be at least 1.", "export")
+    '--part-size is 0, but must be at least 1.'
+    >>> _with_flags("Rename it, or leave fields out: fields=False.", "load")
+    'Rename it, or leave fields out: --no-fields.'
     """
     if verb not in VERBS:
         return message
@@ -213,13 +218,30 @@ def _with_flags(message: str, verb: str) -> str:
     if "sources" not in {p.name for p in command.commands[verb].params} and "text" in flags:
         flags["sources"] = flags["text"]  # texts beside something else that is read
 
+    off = {p.name: p.secondary_opts[0] for p in command.commands[verb].params if p.secondary_opts}
+
     def flag(match: re.Match[str]) -> str:
+        if match[0].endswith("=False"):
+            return str(off.get(match["name"], match[0]))
         if match["name"] not in flags:
             return match[0]
         return f"{flags[match['name']]} {match['value']}" if match["value"] else flags[match["name"]]
 
+    named = re.match(r"([a-z]\w*)(?= is -?(?:[\d.]|nan|inf))", message)
+    if named is not None and named[1] in flags:
+        message = flags[named[1]] + message[named.end() :]
     message = re.sub(r", in Python .*?(?=\.(?:\s|$))", "", message)  # what is said there of options, for those who write it
-    return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|\.\.\.|'(?P<value>[^']*)')", flag, message)
+    return re.sub(r"\b(?P<name>[a-z]\w*)=(?:True|False|\.\.\.|'(?P<value>[^']*)')", flag, message)
+
+
+def _about_addresses(words: Sequence[str], verb: str) -> str:
+    """What is said besides where a verb for indexes was given the address of an engine."""
+    from lexite.engines.addresses import is_address
+
+    if verb in _ASK_ENGINES or not any(is_address(word) for word in words):
+        return ""
+    named = " and ".join(f"'lexite {each}'" for each in _ASK_ENGINES)
+    return f" Only {named} take the address of an engine."
 
 
 def _reader_gone() -> int:

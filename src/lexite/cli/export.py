@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lexite.index import BM25Index
 
 STATIC_TABLE = "static-table"
+NAME, USUAL_PART = "lexite", f"{PART_SIZE // 10**6}M"
 Format = Literal[
     "opensearch-bulk",
     "elasticsearch-bulk",
@@ -53,9 +54,6 @@ ScaleOption = Annotated[
         show_default=False,
     ),
 ]
-NameOption = Annotated[
-    str, typer.Option("--name", help="Name of the collection, table or schema in the engine.", metavar="NAME")
-]
 
 
 @configured(scoring="Scoring (default: what the index says)", with_defaults=())
@@ -81,10 +79,12 @@ def export_verb(
     keep_terms: Annotated[
         bool, typer.Option("--keep-terms", help="Let the engine give the terms back with a document, at three times the size.")
     ] = False,
-    name: NameOption = "lexite",
+    name: Annotated[
+        str, typer.Option("--name", help="Name of the collection, table or schema in the engine.", metavar="NAME")
+    ] = NAME,
     part_size: Annotated[
         str, typer.Option("--part-size", help="Bytes of each file, about, before it is compressed.", metavar="COUNT")
-    ] = f"{PART_SIZE // 10**6}M",
+    ] = USUAL_PART,
     compress: Annotated[Compression, typer.Option("--compress", help="How files are compressed.")] = "none",
     vocabulary: Annotated[
         str | None,
@@ -128,6 +128,10 @@ def export_verb(
             *(["--scale"] if scale is not None else []),
             *(["--text"] if text is not None else []),
             *(["--fields"] if fields is not None else []),
+            *(["--keep-terms"] if keep_terms else []),
+            *(["--name"] if name != NAME else []),
+            *(["--part-size"] if part_size != USUAL_PART else []),
+            *(["--compress"] if compress != "none" else []),
         ]
         if idle:
             raise WrongUsage(f"{idle[0]} has no effect on a static table, which holds no documents. Leave it out.")

@@ -11,7 +11,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, JsonFlag
-from lexite.cli.export import STATIC_TABLE, Format, NameOption, RouteOption, ScaleOption
+from lexite.cli.export import STATIC_TABLE, Format, RouteOption, ScaleOption
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, print_json, say
 from lexite.cli.query_input import listed_queries
@@ -62,7 +62,15 @@ def export_query_verb(
     ] = None,
     route: RouteOption = None,
     scale: ScaleOption = None,
-    name: NameOption = "lexite",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="Name of the collection, table or schema in the engine. Default: lexite.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option("--where", help="Refused: filters are not translated. Put the engine's own into the request."),
@@ -94,11 +102,11 @@ def export_query_verb(
         raise WrongUsage("Give the format with --to, or the export that the engine was loaded from with --export.")
     if to == STATIC_TABLE:
         raise WrongUsage("A static table takes no requests. Name the format of the engine with --to.")
-    if export is not None and (route is not None or scale is not None or scoring.values):
-        raise WrongUsage("--export says route, scale and scoring. Leave these options out.")
+    if export is not None and (route is not None or scale is not None or name is not None or scoring.values):
+        raise WrongUsage("--export says route, scale, name and scoring. Leave these options out.")
     opened = BM25Index.open(index)
     scored = scoring.over(opened.scoring)
-    settings = ExportSettings(to or "", route, scale, name=name)
+    settings = ExportSettings(to or "", route, scale, name="lexite" if name is None else name)
     if export is not None:
         settings, scored = _of_export(opened, export)
     (asked,) = listed_queries(query, None, ReadOptions())

@@ -13,6 +13,7 @@ from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, is_quiet, print_json, say
 from lexite.config import Overrides
 from lexite.engines.loading import BATCH_BYTES, LoadSettings
+from lexite.errors import ConfigError
 from lexite.scoring.config import BM25Config
 from lexite.wording import counted, size
 
@@ -41,6 +42,7 @@ def load_verb(
     route: RouteOption = None,
     scale: ScaleOption = None,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Whether titles and texts go along.")] = True,
+    fields: Annotated[bool, typer.Option("--fields/--no-fields", help="Whether fields go along.")] = True,
     keep_terms: Annotated[
         bool, typer.Option("--keep-terms", help="Let the engine give the terms back with a document, at three times the size.")
     ] = False,
@@ -75,10 +77,9 @@ def load_verb(
 
     if to is None:
         raise WrongUsage("No engine was named. Give its address with --to.")
-    limit = None if rate is None else float(count_of(rate, "--rate"))
-    settings = LoadSettings(count_of(batch, "--batch"), limit, skip_bad)
+    settings = _settings(batch, rate, skip_bad)
     opened = BM25Index.open(index)
-    engine = connect(to, route_name=route, scale=scale, text=text, keep_terms=keep_terms)
+    engine = connect(to, route_name=route, scale=scale, text=text, fields=fields, keep_terms=keep_terms)
     try:
         done = engine.load(
             opened,
@@ -90,6 +91,17 @@ def load_verb(
         _report(done, engine, as_json)
     finally:
         engine.close()
+
+
+def _settings(batch: str, rate: str | None, skip_bad: bool) -> LoadSettings:
+    """How documents are sent; raises WrongUsage where that cannot be."""
+    limit = None if rate is None else float(count_of(rate, "--rate"))
+    settings = LoadSettings(count_of(batch, "--batch"), limit, skip_bad)
+    try:
+        settings.check()
+    except ConfigError as error:
+        raise WrongUsage(str(error).replace("batch_bytes", "--batch").replace("bytes_per_second", "--rate")) from None
+    return settings
 
 
 def _report(done: Loaded, engine: LiveEngine, as_json: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -209,10 +210,12 @@ def search_verb(
             }
         )
         listed = listed_queries(query, queries, read)
-        refuse_operators(listed if query else [], operators)
-        over = engine_searcher(address, static, vocabulary, scoring.values, model.values)
+        if query:
+            refuse_operators(listed[0].text, operators)
         asked_with = {"top_k": top_k, **terms.values, **limits.given(), **({"then": stages} if stages else {})}
-        _ask(Session(over, asked_with, snippets, passages_per_hit), listed, run, as_json)
+        check = partial(refuse_operators, operators=operators)
+        with engine_searcher(address, static, vocabulary, scoring.values, model.values) as over:
+            _ask(Session(over, asked_with, snippets, passages_per_hit, check=check), listed, run, as_json)
         return
     opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
@@ -284,6 +287,7 @@ class Session:
         snippets: whether the best snippet of each document is looked for.
         passages_per_hit: whole passages that are shown with each document.
         shown: the fields that are shown with each document, and those whose values are counted.
+        check: looks at what is typed in a conversation, and raises WrongUsage where it cannot be asked.
     """
 
     searcher: Searcher
@@ -291,6 +295,7 @@ class Session:
     snippets: bool = True
     passages_per_hit: int = 0
     shown: FieldView = field(default_factory=FieldView)
+    check: Callable[[str], None] | None = None
 
     def search(self, text: str) -> list[SearchHit]:
         """The documents of a query with title, passage and matched terms."""
@@ -362,9 +367,11 @@ class Session:
             if not text:
                 return
             try:
+                if self.check is not None:
+                    self.check(text)
                 hits = self.search(text)
                 self.show(console(), text, hits, self.missing(text, hits))
-            except QueryError as error:
+            except (QueryError, WrongUsage) as error:
                 console().print(one_line(str(error)), markup=False)
 
     def write_run(self, queries: Sequence[Query], path: Path) -> tuple[int, int]:

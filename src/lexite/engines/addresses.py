@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -66,19 +66,25 @@ class Address:
         way = "https" if self.secure else "http"
         return f"{way}://{self.host}:{self.port or port}{''.join(f'/{part}' for part in self.path) or path}"
 
-    def numbers(self, *names: str) -> dict[str, Any]:
+    def numbers(self, *names: str, besides: Sequence[str] = ()) -> dict[str, Any]:
         """Options that are whole numbers, by name.
+
+        Args:
+            names: theirs.
+            besides: names of other options, which are not looked at.
 
         Raises:
             ConfigError: there is another option, or one is no number.
         """
-        odd = next((name for name in self.options if name not in names), None)
+        known = (*names, *besides)
+        odd = next((name for name in self.options if name not in known), None)
         if odd is not None:
-            raise ConfigError(f"An address of {self.scheme} has no option '{odd}'. It has {', '.join(names) or 'none'}.")
-        wrong = next((value for value in self.options.values() if not (value.isascii() and value.isdigit())), None)
+            raise ConfigError(f"An address of {self.scheme} has no option '{odd}'. It has {', '.join(known) or 'none'}.")
+        own = {name: value for name, value in self.options.items() if name in names}
+        wrong = next((value for value in own.values() if not (value.isascii() and value.isdigit())), None)
         if wrong is not None:
             raise ConfigError(f"'{wrong}' in the address is no whole number.")
-        return {name: int(value) for name, value in self.options.items()}
+        return {name: int(value) for name, value in own.items()}
 
 
 def is_address(text: str) -> bool:
@@ -87,10 +93,19 @@ def is_address(text: str) -> bool:
     >>> is_address("opensearch://localhost/notes"), is_address("lucene:notes"), is_address("notes.lexite")
     (True, True, False)
     """
-    if _folder_of(text) is not None:
+    if is_local(text):
         return True
     found = _BEGINNING.fullmatch(text)
     return found is not None and found.group(1) in SCHEMES
+
+
+def is_local(text: str) -> bool:
+    """Whether a text is the address of an engine that runs in this process.
+
+    >>> is_local("lucene:notes"), is_local("opensearch://localhost/notes")
+    (True, False)
+    """
+    return _folder_of(text) is not None
 
 
 def _folder_of(text: str) -> tuple[str, str] | None:
@@ -113,16 +128,20 @@ def read_address(text: str) -> Address:
     if found is None or found.group(1) not in SCHEMES:
         known = ", ".join([*(f"{scheme}://" for scheme in SCHEMES), *(f"{scheme}:PATH" for scheme in FOLDERS)])
         raise ConfigError(
-            f"'{text}' is no address of an engine. It begins with {known}, as in opensearch://localhost:9200/notes"
+            f"'{text.split('@')[-1]}' is no address of an engine. It begins with {known}, as in opensearch://localhost:9200/notes"
         )
-    split = urlsplit(f"//{found.group(3)}")
+    shown = text.split("@")[-1]
+    try:
+        split = urlsplit(f"//{found.group(3)}")
+    except ValueError as error:
+        raise ConfigError(f"The host in '{shown}' is none: {error}.") from None
     *path, name = [unquote(part) for part in split.path.split("/")[1:]] or [""]
     try:
         port = split.port
     except ValueError:
-        raise ConfigError(f"The port in '{text.split('@')[-1]}' is no number from 0 to 65535.") from None
+        raise ConfigError(f"The port in '{shown}' is no number from 0 to 65535.") from None
     if not name or not split.hostname:
-        raise ConfigError(f"'{text.split('@')[-1]}' lacks a host or a name: {found.group(1)}://localhost/notes")
+        raise ConfigError(f"'{shown}' lacks a host or a name: {found.group(1)}://localhost/notes")
     host = split.netloc.removesuffix(f":{port}") if port is not None else split.netloc
     return Address(
         found.group(1),
@@ -139,8 +158,8 @@ def connect(address: str, **options: Any) -> LiveEngine:
     """The engine at an address; its collection may be there or not.
 
     Args:
-        address: ``opensearch://USER:PASSWORD@HOST:PORT/NAME``; with ``+https`` behind the first word, by HTTPS. Or
-            ``lucene:PATH``, of an engine that runs in this process.
+        address: ``opensearch://USER:PASSWORD@HOST:PORT/NAME``; with ``+https`` behind the first word, by HTTPS, with the
+            options of :mod:`lexite.engines.security`. Or ``lucene:PATH``, of an engine that runs in this process.
         **options: of the engine, such as ``route_name``; see :class:`lexite.engines.live.LiveEngine`.
 
     Raises:

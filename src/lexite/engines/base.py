@@ -33,6 +33,7 @@ class Capabilities:
         most_terms: terms of a query that it takes at most; None: any number. The lightest are cut.
         most_hits: hits of a search that it gives at most; None: any number.
         word_weights: whether it searches the weights that queries give words (``EncodedQueries.word_weights``).
+        keeps_terms: whether it can give the terms of a document back or not, as it is told (``keep_terms``).
     """
 
     exact: bool = True
@@ -44,6 +45,7 @@ class Capabilities:
     most_terms: int | None = None
     most_hits: int | None = None
     word_weights: bool = False
+    keeps_terms: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,29 +11,38 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.engines.base import Capabilities
+from lexite.engines.bulk_clients import reason_of
 from lexite.engines.bulk_filters import field_path, filter_query
 from lexite.engines.documents import EngineDocument
-from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.driver import (
+    LARGEST_RECORD,
+    Counts,
+    Found,
+    PassageParts,
+    Question,
+    Refused,
+    Written,
+    joined_text,
+    too_large,
+)
 from lexite.engines.forms.base import Collection, weights_json
 from lexite.engines.forms.bulk import MOST_HITS, BulkForm, field_mappings
 from lexite.engines.queries import EngineQuery
-from lexite.engines.retrying import PASSING, Patience, RequestFailed, retried
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.retrying import PASSING, Line, RequestFailed
+from lexite.engines.stored_values import span_between, stored_fields
 from lexite.errors import EngineError
 from lexite.index import StoredDocument
 from lexite.index.field_types import FieldType
+from lexite.search.indexing import chunks
 
-T = TypeVar("T")
 META = "lexite"
-LARGEST_RECORD = 90_000_000
-"""Bytes of a document at most: a body above 100 MB is not answered."""
 _WHOLE = {"allow_partial_search_results": False}  # a ranking of some shards would be another one
 _IDS_AT_ONCE = 500
 _TERMS_AT_ONCE = 200
@@ -80,10 +89,9 @@ class BulkDriver:
         connection: to it.
         name: of the index.
         form: of its documents.
-        address: for messages.
+        line: on which it is asked, with the address for messages.
         index: how a new index is made.
         factor: gives, for a collection, what the engine's scores are of lexite's.
-        patience: how often and how long is waited where it is busy.
     """
 
     def __init__(
@@ -92,15 +100,14 @@ class BulkDriver:
         connection: Connection,
         name: str,
         form: BulkForm,
-        address: str,
+        line: Line,
         *,
         index: IndexSettings | None = None,
         factor: Callable[[Collection], float] | None = None,
-        patience: Patience | None = None,
     ) -> None:
-        self.engine, self.name, self.form, self.address = engine, name, form, address
-        self._connection, self._index = connection, index or IndexSettings()
-        self._factor, self._patience = factor or (lambda collection: 1.0), patience or Patience()
+        self.engine, self.name, self.form, self.address = engine, name, form, line.where
+        self._connection, self._line, self._index = connection, line, index or IndexSettings()
+        self._factor, self._patience = factor or (lambda collection: 1.0), line.patience
         self._path = f"/{quote(name, safe='')}"
         self._n_shards: int | None = None
 
@@ -114,6 +121,7 @@ class BulkDriver:
             most_terms=self.form.most_terms,
             most_hits=MOST_HITS,
             word_weights=True,
+            keeps_terms=True,
         )
 
     def create(self, collection: Collection) -> None:
@@ -137,14 +145,26 @@ class BulkDriver:
 
     def read_record(self) -> Any | None:
         """What the mapping carries under ``_meta``."""
+        found = self._line.ask(self._mapping)
+        if found is None:
+            return None
+        mapping = self._only(found)
+        return (mapping["mappings"].get("_meta") or {}).get(META) or {}
+
+    def _mapping(self) -> Any | None:
         try:
-            found = self._send("GET", f"{self._path}/_mapping")
+            return self._send("GET", f"{self._path}/_mapping")
         except RequestFailed as failed:
             if failed.status == 404:
                 return None
-            raise EngineError(f"{self.address} refused a request ({failed.status}): {failed.reason}") from None
-        (mapping,) = found.values()
-        return (mapping["mappings"].get("_meta") or {}).get(META) or {}
+            raise
+
+    def _only(self, answers: Mapping[str, Any]) -> Any:
+        """The answer of the index, among answers by name; behind an alias there may be several indexes."""
+        if len(answers) != 1:
+            raise EngineError(f"{self.address} stands for {len(answers)} indexes. Name one of them.")
+        (only,) = answers.values()
+        return only
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Puts it into the mapping."""
@@ -162,23 +182,24 @@ class BulkDriver:
             file = io.BytesIO()
             self.form.part(file, collection).add([each])
             if file.tell() > LARGEST_RECORD:
-                refused.append(Refused(each.id, f"its record has {file.tell():,} bytes, and {LARGEST_RECORD:,} are the most"))
+                refused.append(too_large(each.id, file.tell()))
             else:
                 waiting[each.id] = file.getvalue()
         n_bytes = 0
         for attempt in range(self._patience.tries):
             if not waiting:
                 break
-            body = b"".join(waiting.values())
-            n_bytes += len(body)
-            answer = self._ask("POST", f"{self._path}/_bulk", body=body)
-            for item in answer["items"]:
+            items = []
+            for body in _bodies(list(waiting.values())):
+                n_bytes += len(body)
+                items += self._ask("POST", f"{self._path}/_bulk", body=body)["items"]
+            for item in items:
                 (result,) = item.values()
                 if result["status"] in PASSING:
                     continue
                 own = waiting.pop(result["_id"], None)
                 if result["status"] >= 400 and own is not None:
-                    refused.append(Refused(result["_id"], _reason(result["error"])))
+                    refused.append(Refused(result["_id"], reason_of(result["error"])))
             if waiting:
                 self._patience.wait(attempt)
         if waiting:
@@ -194,19 +215,27 @@ class BulkDriver:
 
     def delete(self, documents: Sequence[str]) -> None:
         """Looks for the passages of documents, and deletes them."""
-        for ids in _some(documents, _IDS_AT_ONCE):
+        for ids in chunks(documents, _IDS_AT_ONCE):
             while True:
-                body = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
-                hits = self._search(body)["hits"]["hits"]
+                asked = {"size": MOST_HITS, "_source": False, "query": {"terms": {"doc": ids}}}
+                hits = self._search(asked)["hits"]["hits"]
                 if not hits:
                     break
                 lines = [json.dumps({"delete": {"_id": hit["_id"]}}) for hit in hits]
-                self._ask("POST", f"{self._path}/_bulk", {"refresh": "true"}, "".join(f"{line}\n" for line in lines).encode())
+                body = "".join(f"{line}\n" for line in lines).encode()
+                self._line.ask(functools.partial(self._deleted, body))
+
+    def _deleted(self, body: bytes) -> None:
+        """Sends deletions; RequestFailed where one of them failed, which is then sent again with the others that are left."""
+        items = self._send("POST", f"{self._path}/_bulk", {"refresh": "true"}, body)["items"]
+        failed = next((item["delete"] for item in items if "error" in item["delete"]), None)
+        if failed is not None:
+            raise RequestFailed(int(failed["status"]), reason_of(failed["error"]))
 
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""
         found: set[str] = set()
-        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+        for ids in chunks([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
             body = {"size": len(ids), "_source": False, "docvalue_fields": ["doc"]}
             query = {"size": len(ids), "query": {"bool": {"filter": [{"terms": {"doc": ids}}]}}, "collapse": {"field": "doc"}}
             hits = self._search({**body, **query})["hits"]["hits"]
@@ -230,7 +259,7 @@ class BulkDriver:
         """Counts the passages of each term among those that are not deleted."""
         collection = self._plain_collection()
         found: list[int] = []
-        for some in _some(names, _TERMS_AT_ONCE):
+        for some in chunks(names, _TERMS_AT_ONCE):
             filters = {str(place): self.form.clause(name, 1.0, 1.0, collection) for place, name in enumerate(some)}
             body = {"size": 0, "aggs": {"terms": {"filters": {"filters": filters}}}}
             buckets = self._search(body)["aggregations"]["terms"]["buckets"]
@@ -242,10 +271,10 @@ class BulkDriver:
         factor = self._factor(collection)
         params = {"search_type": "dfs_query_then_fetch"} if collection.route.own_idf and self._shards > 1 else {}
         found: list[list[Found]] = []
-        for some in _some(questions, _QUERIES_AT_ONCE):
+        for some in chunks(questions, _QUERIES_AT_ONCE):
             lines = [line for each in some for line in (_WHOLE, self._body(each, collection, factor))]
             body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-            answers = retried(functools.partial(self._answers, params, body), self.address, self._patience)
+            answers = self._line.ask(functools.partial(self._answers, params, body))
             found += [[_found(hit, factor) for hit in answer["hits"]["hits"]] for answer in answers]
         return found
 
@@ -254,7 +283,7 @@ class BulkDriver:
         answers: list[Any] = self._send("POST", f"{self._path}/_msearch", params, body)["responses"]
         failed = next((answer for answer in answers if "error" in answer), None)
         if failed is not None:
-            raise RequestFailed(int(failed["status"]), _reason(failed["error"]))
+            raise RequestFailed(int(failed["status"]), reason_of(failed["error"]))
         return answers
 
     def _search(self, body: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Any:
@@ -265,7 +294,7 @@ class BulkDriver:
     def _body(self, question: Question, collection: Collection, factor: float) -> dict[str, Any]:
         """The body of a search. Equal scores come in the order of documents."""
         scored = self.form.query(question.query, collection)
-        limits = [] if question.where is None else [filter_query(question.where)]
+        limits = [] if question.where is None else [filter_query(question.where, collection.fields)]
         if question.among is not None:
             limits.append({"terms": {"doc": list(question.among)}})
         excluded = [] if question.exclude is None else [{"term": {"doc": question.exclude}}]
@@ -303,7 +332,7 @@ class BulkDriver:
         for hit in sorted(hits, key=lambda each: each["_source"].get("part", 0)):
             source, scores = hit["_source"], hit.get("matched_queries") or {}
             parts = {int(place): float(score) / factor for place, score in scores.items()}
-            found.append(PassageParts(_span(source), float(source["length"]), dict(sorted(parts.items()))))
+            found.append(PassageParts(span_between(source), float(source["length"]), dict(sorted(parts.items()))))
         return found
 
     def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
@@ -314,7 +343,7 @@ class BulkDriver:
         sources = [hit["_source"] for hit in self._search(body)["hits"]["hits"]]
         if not sources:
             return None
-        text = joined_text([(_span(source), source.get("text", "")) for source in sources])
+        text = joined_text([(span_between(source), source.get("text", "")) for source in sources])
         return StoredDocument(
             document, sources[0].get("title", ""), text, stored_fields(sources[0].get("fields") or {}, fields)
         )
@@ -326,7 +355,7 @@ class BulkDriver:
     @property
     def _shards(self) -> int:
         if self._n_shards is None:
-            (found,) = self._ask("GET", f"{self._path}/_settings").values()
+            found = self._only(self._ask("GET", f"{self._path}/_settings"))
             self._n_shards = int(found["settings"]["index"]["number_of_shards"])
         return self._n_shards
 
@@ -340,26 +369,22 @@ class BulkDriver:
         return self._connection.request(method, path, params, body)
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        return retried(lambda: self._send(method, path, params, body), self.address, self._patience)
+        return self._line.ask(lambda: self._send(method, path, params, body))
 
 
-def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
-    return (list(items[start : start + most]) for start in range(0, len(items), most))
+def _bodies(records: Sequence[bytes]) -> Iterator[bytes]:
+    """Records together, as many as a request may have."""
+    together: list[bytes] = []
+    size = 0
+    for each in records:
+        if together and size + len(each) > LARGEST_RECORD:
+            yield b"".join(together)
+            together, size = [], 0
+        together.append(each)
+        size += len(each)
+    yield b"".join(together)
 
 
 def _found(hit: Mapping[str, Any], factor: float) -> Found:
     fields = {name: values[0] for name, values in hit["fields"].items()}
-    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), _span(fields))
-
-
-def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
-
-
-def _reason(error: Any) -> str:
-    """Why an engine refused something, with the cause that it names."""
-    if not isinstance(error, Mapping):
-        return str(error)
-    causes = [error.get("reason"), (error.get("caused_by") or {}).get("reason")]
-    causes += [root.get("reason") for root in error.get("root_cause") or []]
-    return "; ".join(dict.fromkeys(str(cause) for cause in causes if cause)) or str(error.get("type"))
+    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), span_between(fields))

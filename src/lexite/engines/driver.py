@@ -35,6 +35,15 @@ class Refused:
     reason: str
 
 
+LARGEST_RECORD = 90_000_000
+"""Bytes of a passage that servers of search engines are sent at most: they do not answer bodies above 100 MB."""
+
+
+def too_large(identifier: str, n_bytes: int) -> Refused:
+    """A passage that is not sent, for its size."""
+    return Refused(identifier, f"its record has {n_bytes:,} bytes, and {LARGEST_RECORD:,} are the most")
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What came of writing passages.

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexite.engines.addresses import Address
+from lexite.engines.bulk_clients import TIMEOUT, check_index_name, reason_of, shown_address
 from lexite.engines.bulk_driver import BulkDriver, IndexSettings
 from lexite.engines.forms.bulk import ELASTICSEARCH
 from lexite.engines.live import LiveEngine
-from lexite.engines.retrying import Patience, RequestFailed
+from lexite.engines.retrying import Line, Patience, RequestFailed, json_object, no_connection
+from lexite.engines.security import TLS, Security, security_of, with_password
 from lexite.errors import MissingExtraError
 
-TIMEOUT = 120.0
 _KIND = "application/vnd.elasticsearch+{kind}; compatible-with=8"
 
 
@@ -29,11 +30,13 @@ class ElasticsearchEngine(LiveEngine):
         shards: primary shards of a new index.
         replicas: copies of each.
         settings: other settings of a new index, by name.
-        client: an ``elasticsearch.Elasticsearch`` to use in place of ``url``, with whatever security it was given.
+        security: a key, and which certificates are believed. A user and a password stand in ``url``.
+        client: an ``elasticsearch.Elasticsearch`` to use in place of ``url`` and ``security``.
         patience: how often and how long is waited where the server is busy.
         **options: as for :class:`lexite.engines.live.LiveEngine`: ``route_name``, ``text``, ``most_terms`` …
 
     Raises:
+        ConfigError: no index can be called so.
         MissingExtraError: the client is not installed.
     """
 
@@ -45,35 +48,31 @@ class ElasticsearchEngine(LiveEngine):
         shards: int = 1,
         replicas: int = 0,
         settings: Mapping[str, Any] | None = None,
+        security: Security | None = None,
         client: Any = None,
         patience: Patience | None = None,
         **options: Any,
     ) -> None:
-        address = f"{url.split('@')[-1].removeprefix('http://').removeprefix('https://')}/{name}"
-        driver = BulkDriver(
-            "Elasticsearch",
-            _Connection(url, client),
-            name,
-            ELASTICSEARCH,
-            f"elasticsearch://{address}",
-            index=IndexSettings(shards, replicas, settings),
-            patience=patience,
-        )
-        super().__init__(driver, **options)
+        check_index_name(name)
+        connection = _Connection(url, security or Security(), client)
+        line = Line(shown_address("elasticsearch", url, name), patience)
+        index = IndexSettings(shards, replicas, settings)
+        super().__init__(BulkDriver("Elasticsearch", connection, name, ELASTICSEARCH, line, index=index), **options)
 
 
 class _Connection:
     """The client, with its errors made plain. It does not try again by itself; the driver does."""
 
-    def __init__(self, url: str, client: Any) -> None:
+    def __init__(self, url: str, security: Security, client: Any) -> None:
         try:
             module: Any = importlib.import_module("elasticsearch")
         except ImportError:
             raise MissingExtraError("elasticsearch", "elasticsearch", "Speaking to Elasticsearch") from None
         self._module = module
-        self._client = client or module.Elasticsearch(
-            url.split(","), request_timeout=TIMEOUT, max_retries=0, retry_on_timeout=False, retry_on_status=()
-        )
+        own = {"request_timeout": TIMEOUT, "max_retries": 0, "retry_on_timeout": False, "retry_on_status": ()}
+        tls = security.tls("ca_certs", "verify_certs")
+        quiet = {} if security.verify else {"ssl_show_warn": False}
+        self._client = client or module.Elasticsearch(url.split(","), api_key=security.api_key, **own, **tls, **quiet)
 
     def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """As :meth:`lexite.engines.bulk_driver.Connection.request` says."""
@@ -81,25 +80,23 @@ class _Connection:
         headers = {"accept": _KIND.format(kind="json"), **({} if body is None else {"content-type": kind})}
         try:
             answer = self._client.perform_request(method, path, params=dict(params or {}), headers=headers, body=body)
+        except self._module.UnsupportedProductError:
+            raise RequestFailed(200, "it does not call itself Elasticsearch") from None
         except self._module.ApiError as error:
-            raise RequestFailed(error.status_code, _words(error)) from None
+            found = error.body.get("error") if isinstance(error.body, Mapping) else error.body
+            raise RequestFailed(error.status_code, reason_of(found, error.message)) from None
+        except self._module.SerializationError as error:
+            raise RequestFailed(200, f"no JSON came back ({error.message})") from None
         except self._module.TransportError as error:
-            raise RequestFailed(None, f"no connection ({type(error).__name__}: {str(error)[:200]})") from None
-        return answer.body
+            raise no_connection(error) from None
+        return json_object(answer.body)
 
     def close(self) -> None:
         """Ends it."""
         self._client.close()
 
 
-def _words(error: Any) -> str:
-    found = error.body.get("error") if isinstance(error.body, Mapping) else None
-    if isinstance(found, Mapping):
-        causes = [found.get("reason"), *(root.get("reason") for root in found.get("root_cause") or [])]
-        return "; ".join(dict.fromkeys(str(cause) for cause in causes if cause))
-    return str(found or error.message)
-
-
 def at_address(address: Address, **options: Any) -> ElasticsearchEngine:
-    """The engine at ``elasticsearch://HOST:9200/NAME``; ``?shards=5&replicas=1`` shape a new index."""
-    return ElasticsearchEngine(address.server(9200), address.name, **address.numbers("shards", "replicas"), **options)
+    """The engine at ``elasticsearch://HOST:9200/NAME``; ``?shards=5&replicas=1`` shape a new index, ``api_key`` is a key."""
+    shape, security = address.numbers("shards", "replicas", besides=(*TLS, "api_key")), security_of(address, key=True)
+    return ElasticsearchEngine(with_password(address).server(9200), address.name, security=security, **shape, **options)

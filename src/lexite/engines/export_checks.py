@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lexite.index import BM25Index
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_KEEPS_TERMS = ("opensearch-bulk", "elasticsearch-bulk", "solr")
 _SHOWN = 3  # ids of a message
 _ID_SHOWN = 40  # characters
 
@@ -52,6 +53,8 @@ def collection_of(index: BM25Index, form: Form, settings: ExportSettings, statis
         raise ConfigError("The index keeps no texts, so none can go along. Leave text=True out.")
     if (settings.text or settings.fields) and not form.holds_texts:
         raise ConfigError(f"{settings.to} holds neither texts nor fields. Leave text=True and fields=True out.")
+    if settings.keep_terms and settings.to not in _KEEPS_TERMS:
+        raise ConfigError(f"Only {', '.join(_KEEPS_TERMS)} can keep terms apart or not. Leave keep_terms=True out.")
     text = form.holds_texts and (index.stores_text if settings.text is None else settings.text)
     fields = form.holds_texts and settings.fields is not False
     collection = Collection(

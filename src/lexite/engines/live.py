@@ -5,35 +5,32 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.engines.asking import AskedQuery, WordNumbers, asked_queries, check_search_scoring
 from lexite.engines.base import Capabilities, EngineHit
-from lexite.engines.driver import Counts, Driver, PassageParts, Question
+from lexite.engines.driver import Counts, Driver, PassageParts
 from lexite.engines.explaining import explanation_of
-from lexite.engines.forms.base import Collection, check_top_k, refuse_fields
-from lexite.engines.live_loading import add_documents, load_index
+from lexite.engines.forms.base import Collection, check_top_k
+from lexite.engines.limits import Wanted, questions_of, refuse_options
+from lexite.engines.live_loading import add_documents, check_makeable, load_index
 from lexite.engines.loading import Loaded, LoadSettings
 from lexite.engines.record import CollectionRecord, read_collection_record
-from lexite.engines.routes import check_route, route
+from lexite.engines.routes import route
 from lexite.engines.statistics import LENGTH_MOVED
-from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError, FilterError, ModelError
+from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError
 from lexite.index import Explanation, Hit, StoredDocument, VocabularyInfo
 from lexite.index.checks import check_top_k as check_number_of_hits
-from lexite.index.field_types import ID_FIELD, known_field
-from lexite.index.filtering import read_sort
-from lexite.index.filters import read_filter
 from lexite.ranking.hits import PassageHit
 from lexite.scoring.config import BM25Config, scoring_of
 from lexite.scoring.words import LiteralConfig
 
 if TYPE_CHECKING:
     from lexite.index import BM25Index, EncodedQueries
-    from lexite.index.conditions import Condition
     from lexite.index.config import DocumentLike
     from lexite.index.document_ids import Among
     from lexite.index.filters import Where
@@ -56,12 +53,13 @@ class LiveEngine:
         route_name: what documents of a new collection hold; None: what the engine usually does.
         scale: S of a route with whole numbers; None: the usual one.
         text: whether a new collection keeps titles and texts.
+        fields: whether documents take their fields along.
         keep_terms: whether the engine gives the terms of a document back.
         most_terms: terms of a query at most; None: as many as the engine takes. The lightest are cut.
         statistics_age: seconds for which counts of the engine are kept.
 
     Raises:
-        ConfigError: the engine has no such route.
+        ConfigError: the engine has no such route, or does not have the choice of ``keep_terms``.
     """
 
     def __init__(
@@ -71,6 +69,7 @@ class LiveEngine:
         route_name: str | None = None,
         scale: float | None = None,
         text: bool = True,
+        fields: bool = True,
         keep_terms: bool = False,
         most_terms: int | None = None,
         statistics_age: float = STATISTICS_AGE,
@@ -79,7 +78,10 @@ class LiveEngine:
         chosen = route(route_name or driver.form.routes[0], scale)
         if chosen.name not in driver.form.routes:
             raise ConfigError(f"{driver.engine} has no route '{chosen.name}'. It has {', '.join(driver.form.routes)}.")
+        if keep_terms and not driver.capabilities.keeps_terms:
+            raise ConfigError(f"{driver.engine} holds terms in one way alone. Leave keep_terms=True out.")
         self.new_route, self._text, self._keep_terms = chosen, text, keep_terms
+        self.takes_fields = fields and driver.form.holds_texts
         limits = [limit for limit in (most_terms, driver.form.most_terms) if limit is not None]
         self._most_terms = min(limits, default=None)
         self._age, self._record = statistics_age, None  # type: float, CollectionRecord | None
@@ -104,7 +106,8 @@ class LiveEngine:
         if self._record is None:
             value = self.driver.read_record()
             if value is None:
-                raise EngineError(f"There is no collection at {self.driver.address}. Load an index: lexite load INDEX --to URL")
+                where = self.driver.address
+                raise EngineError(f"There is no collection at {where}. Load an index: lexite load INDEX --to {where}")
             self._record = read_collection_record(value, self.driver.address)
         return self._record
 
@@ -170,10 +173,8 @@ class LiveEngine:
 
     def make(self, record: CollectionRecord) -> None:
         """Makes an empty collection of a record; errors as for :meth:`create`."""
-        check_route(record.route, record.scoring)
-        collection = record.collection(self.driver.name, _no_word)
-        refuse_fields(self.driver.form, self.driver.engine, collection)
-        self.driver.create(collection)
+        check_makeable(self.driver, record)
+        self.driver.create(record.collection(self.driver.name, _no_word))
         self.keep_record(record)
         self.forget_counts()
 
@@ -188,7 +189,7 @@ class LiveEngine:
             index.literal,
             chosen,
             average_length=index.average_length(scoring.document_transform),
-            fields=dict(index.fields) if form.holds_texts else {},
+            fields=dict(index.fields) if self.takes_fields else {},
             text=text and form.holds_texts and index.stores_text,
             keep_terms=keep_terms,
             has_passages=cut,
@@ -284,7 +285,8 @@ class LiveEngine:
             ConfigError: a scoring that differs in what was baked into documents.
             EngineError: the engine cannot be reached, or refuses the query.
         """
-        self._check_options(approximate, exclude, among, where, sort, min_score, min_coverage)
+        limits = Wanted(exclude, among, where, sort, min_score)
+        refuse_options(self.driver, limits, approximate=approximate, min_coverage=min_coverage)
         check_number_of_hits(top_k)
         chosen = scoring_of(scoring, self.scoring)
         asked, numbers = self._asked(queries, chosen)
@@ -293,7 +295,13 @@ class LiveEngine:
         if not top_k or not asked:
             return [[] for _ in asked]
         check_top_k(self.driver.engine, top_k, self.capabilities.most_hits)
-        questions = self._questions(asked, top_k, chosen, exclude, among, where, sort, min_score)
+        kept = [query.heaviest(self._most_terms) for query in asked]
+        n_filled, held = self.counts.n_filled, self.record.route
+        engine_queries = [
+            own.for_engine(held, n_filled, chosen, len(query.terms) - len(own.terms))
+            for query, own in zip(asked, kept, strict=True)
+        ]
+        questions = questions_of(self.driver, self.record.fields, engine_queries, top_k, limits)
         n_cut = [question.query.n_cut for question in questions]
         if any(n_cut):
             logger.debug("%s takes %s terms of a query; up to %d were cut.", self.driver.engine, self._most_terms, max(n_cut))
@@ -302,54 +310,6 @@ class LiveEngine:
             [EngineHit(each.document, each.score, rank, -1, each.span, cut) for rank, each in enumerate(own, start=1)]
             for own, cut in zip(found, n_cut, strict=True)
         ]
-
-    def _questions(
-        self,
-        asked: Sequence[AskedQuery],
-        top_k: int,
-        scoring: BM25Config,
-        exclude: Sequence[str | None] | None,
-        among: Among | None,
-        where: Where | None,
-        sort: str | None,
-        min_score: float | None,
-    ) -> list[Question]:
-        """Queries with their limits, checked."""
-        record, counts = self.record, self.counts
-        condition: Condition | None = None if where is None else read_filter(where, record.fields)
-        by = None if sort is None else read_sort(sort)
-        if by is not None:
-            by = known_field(by[0], record.fields, besides=(ID_FIELD,)), by[1]
-            if record.fields.get(by[0]) == "list":
-                raise FilterError(f"The field '{by[0]}' holds lists of text, which have no order. Sort by another field.")
-        left_out = [exclude] * len(asked) if exclude is None else [exclude] if isinstance(exclude, str) else list(exclude)
-        if len(left_out) != len(asked):
-            raise ModelError(f"Documents to exclude are given for {len(left_out)} queries, but {len(asked)} are asked.")
-        allowed = self._allowed(among, len(asked))
-        found = []
-        for query, excluded, only in zip(asked, left_out, allowed, strict=True):
-            kept = query.heaviest(self._most_terms)
-            engine_query = kept.for_engine(record.route, counts.n_filled, scoring, len(query.terms) - len(kept.terms))
-            found.append(Question(engine_query, top_k, only, excluded, condition, by, min_score))
-        return found
-
-    def _allowed(self, among: Among | None, n_queries: int) -> list[list[str] | None]:
-        if among is None:
-            return [None] * n_queries
-        given: Sequence[Any] = list(among)
-        if all(isinstance(each, str) for each in given):
-            lists = [list(given)] * n_queries
-        elif len(given) != n_queries:
-            raise ModelError(f"Documents to search among are given for {len(given)} queries, but {n_queries} are asked.")
-        else:
-            lists = [list(each) for each in given]
-        wanted = {each for own in lists for each in own}
-        if not all(isinstance(each, str) for each in wanted):
-            raise ArgumentError(f"{type(self).__name__} has no numbers of documents. Search among ids.")
-        missing = sorted(wanted - self.driver.present(sorted(wanted)))
-        if missing:
-            raise CorpusError(f"{self.driver.address} has no document '{missing[0]}'.")
-        return list(lists)
 
     def _asked(self, queries: EncodedQueries, scoring: BM25Config) -> tuple[list[AskedQuery], WordNumbers]:
         check_search_scoring(self.driver.address, self.record, scoring)
@@ -365,31 +325,6 @@ class LiveEngine:
 
     def _collection(self, numbers: WordNumbers) -> Collection:
         return self.record.collection(self.driver.name, numbers.word, numbers.n_latents + len(numbers.words))
-
-    def _check_options(
-        self,
-        approximate: bool,
-        exclude: object,
-        among: object,
-        where: object,
-        sort: object,
-        min_score: object,
-        min_coverage: object,
-    ) -> None:
-        """Refuses options that the engine cannot have the effect of."""
-        able = self.driver.capabilities
-        cannot: Mapping[str, bool] = {
-            "approximate": approximate,
-            "exclude": exclude is not None and not able.exclude,
-            "among": among is not None and not able.among,
-            "where": where is not None and not able.fields,
-            "sort": sort is not None and not able.fields,
-            "min_score": min_score is not None and not able.fields,
-            "min_coverage": min_coverage is not None,
-        }
-        refused = next((name for name, given in cannot.items() if given), None)
-        if refused is not None:
-            raise ArgumentError(f"{type(self).__name__} cannot search with {refused}. Leave it out, or ask an index.")
 
     def get(self, identifier: str) -> StoredDocument | None:
         """The document with this id; None when there is none. Its text is put together of its passages."""

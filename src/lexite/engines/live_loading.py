@@ -24,7 +24,8 @@ from lexite.engines.loading import (
     source_of,
     unholdable,
 )
-from lexite.engines.record import CollectionRecord
+from lexite.engines.record import CollectionRecord, made_by_lexite
+from lexite.engines.routes import check_route
 from lexite.engines.statistics import Statistics, statistics_of
 from lexite.errors import CorpusError, EngineError
 from lexite.index import BM25Index
@@ -43,6 +44,7 @@ class Target(Protocol):
     """What documents go into: a :class:`lexite.engines.live.LiveEngine`, whose methods these are."""
 
     driver: Driver
+    takes_fields: bool
 
     @property
     def record(self) -> CollectionRecord:
@@ -163,9 +165,42 @@ def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: boo
                 return int(found["next_document"])
             what = "an unfinished load of something else" if found else "a collection"
             raise EngineError(f"There is {what} at {engine.driver.address} already. Replace it with overwrite=True.")
+        _check_own(engine)
+        check_makeable(engine.driver, wanted)
         engine.drop()
     engine.make(dataclasses.replace(wanted, loading={"source": source, "next_document": 0}))
     return 0
+
+
+def check_makeable(driver: Driver, record: CollectionRecord) -> None:
+    """Refuses a collection that the engine cannot hold, before anything is made or removed.
+
+    Raises:
+        ConfigError: the route cannot express the scoring.
+        CorpusError: the engine cannot hold a field.
+    """
+    check_route(record.route, record.scoring)
+    refuse_fields(driver.form, driver.engine, record.collection(driver.name, str))
+
+
+def _check_own(engine: Target) -> None:
+    """Refuses to replace what lexite did not make, unless it is empty.
+
+    Raises:
+        EngineError: it is something else.
+    """
+    driver = engine.driver
+    if made_by_lexite(driver.read_record()):
+        return
+    try:
+        empty = not driver.counts().n_passages
+    except EngineError:  # it has no such fields
+        empty = False
+    if not empty:
+        raise EngineError(
+            f"What is at {driver.address} was not made by lexite, so it is not replaced. Choose another name, or delete it by "
+            f"the means of {driver.engine}."
+        )
 
 
 def add_documents(
@@ -176,6 +211,11 @@ def add_documents(
     driver, record = engine.driver, engine.record
     if len(documents) != rows.shape[0]:
         raise CorpusError(f"There are {len(documents)} documents, but {rows.shape[0]} rows of weights.")
+    if rows.shape[1] != record.vocabulary.n_terms:
+        raise CorpusError(
+            f"The rows have {rows.shape[1]:,} latents, but the vocabulary of {driver.address} has "
+            f"{record.vocabulary.n_terms:,}. Nothing was sent."
+        )
     sizes = (rows.indptr[1:] - rows.indptr[:-1]).tolist()
     listed = [(each.id, 0, size) for each, size in zip(documents, sizes, strict=True)]
     bad = {each.id: each for each in cannot_be_held(driver.form, listed)}
@@ -224,7 +264,7 @@ def _check_ids(engine: Target, ids: Sequence[str], replace: bool) -> None:
 
 def _with_fields(engine: Target, record: CollectionRecord, documents: Sequence[DocumentLike]) -> CollectionRecord:
     """The record with the fields that documents bring; the engine is told of new ones."""
-    if not engine.driver.form.holds_texts:
+    if not engine.takes_fields:
         return record
     types: Mapping[str, FieldType] = record.fields
     for each in documents:

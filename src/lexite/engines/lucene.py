@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +21,20 @@ from numpy.typing import NDArray
 from lexite.engines.base import Capabilities
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.folders import new_folder
 from lexite.engines.forms.base import FIELD, Collection, too_long
 from lexite.engines.live import LiveEngine
 from lexite.engines.lucene_filters import LEAST, MOST, LuceneQueries, as_double, as_long, field_key
 from lexite.engines.lucene_java import java
 from lexite.engines.queries import EngineQuery
 from lexite.engines.routes import RouteName
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.translating import translated
 from lexite.engines.word_numbers import json_fields
-from lexite.errors import EngineError, StorageError
+from lexite.errors import EngineError
 from lexite.index.config import StoredDocument
 from lexite.index.field_types import ID_FIELD, FieldType
 from lexite.scoring.formula import inverse_document_frequency
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST = 32_766  # bytes of a term of Lucene, and so of an id or a field's text
 _CUT_BITS = 15  # of a float32, which a feature field does not keep
@@ -135,12 +133,18 @@ class LuceneDriver:
         """Makes the index."""
         if self.read_record() is not None:
             raise EngineError(f"There is a collection at {self.address} already.")
-        if self._folder.is_dir() and any(self._folder.iterdir()):
-            raise StorageError(f"{self._folder} is not empty. Choose another folder for the index of Lucene.")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._begun():
+            new_folder(self._folder, "index of Lucene")
         with self._errors("make an index at"):
             self._open["writer"] = self._new_writer(self._java.OpenMode.CREATE)
             self._writer.commit()
+
+    def _begun(self) -> bool:
+        """Whether making the index was stopped before there was a record: an index without documents is all there is."""
+        if not self._folder.is_dir():
+            return False
+        with self._errors("read"):
+            return bool(self._java.DirectoryReader.indexExists(self._directory)) and not self._reader.maxDoc()
 
     def drop(self) -> None:
         """Removes the folder, if it has an index of lexite's."""
@@ -310,7 +314,7 @@ class LuceneDriver:
             kept = stored.document(hit.doc)
             document = str(kept.get("doc"))
             if document not in best:
-                best[document] = Found(document, score, _span(json.loads(str(kept.get("facts")))))
+                best[document] = Found(document, score, span_of(json.loads(str(kept.get("facts")))))
                 if len(best) == question.top_k:
                     break
         return list(best.values())
@@ -384,7 +388,7 @@ class LuceneDriver:
                     found[int(hit.doc)][place] = float(hit.score)
             facts = self._facts(list(found))
         together = [
-            (int(own_facts["ordinal"]), PassageParts(_span(own_facts), float(own_facts["length"]), parts))
+            (int(own_facts["ordinal"]), PassageParts(span_of(own_facts), float(own_facts["length"]), parts))
             for own_facts, parts in zip(facts, found.values(), strict=True)
         ]
         return [each for _, each in sorted(together, key=lambda pair: pair[0])]
@@ -399,7 +403,7 @@ class LuceneDriver:
         if not facts:
             return None
         facts.sort(key=lambda each: int(each["ordinal"]))
-        text = joined_text([(_span(each), each.get("text", "")) for each in facts])
+        text = joined_text([(span_of(each), each.get("text", "")) for each in facts])
         return StoredDocument(document, facts[0].get("title", ""), text, stored_fields(facts[0]["fields"], fields))
 
     def _facts(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
@@ -442,10 +446,6 @@ class LuceneEngine(LiveEngine):
 def at_folder(path: str, **options: Any) -> LuceneEngine:
     """The engine over a folder; other arguments as for :class:`LuceneEngine`."""
     return LuceneEngine(path, **options)
-
-
-def _span(facts: Mapping[str, Any]) -> tuple[int, int] | None:
-    return None if facts["span"] is None else (int(facts["span"][0]), int(facts["span"][1]))
 
 
 def _field_problem(document: EngineDocument) -> str | None:

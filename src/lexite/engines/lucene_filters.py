@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lexite.engines.like_patterns import like_regex
 from lexite.engines.lucene_java import Java
 from lexite.index.conditions import Value
 from lexite.index.field_types import ID_FIELD, FieldType, in_utc
@@ -115,29 +116,3 @@ class LuceneQueries:
     def contains(self, field: str, value: str) -> Any:
         """A list that has a text."""
         return self._term(field_key(field), value)
-
-
-def like_regex(pattern: str, *, any_case: bool) -> str:
-    r"""A pattern of LIKE as a regular expression of Lucene.
-
-    >>> print(like_regex("a_c\\%%", any_case=False))
-    a.c\%.*
-    """
-    parts, escaped = [], False
-    for character in pattern:
-        if escaped or character not in "%_\\":
-            forms = _forms(character) if any_case else [character]
-            written = [form if form.isalnum() else f"\\{form}" for form in forms]
-            parts.append(written[0] if len(written) == 1 else f"({'|'.join(written)})")
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        else:
-            parts.append(".*" if character == "%" else ".")
-    return "".join(parts)
-
-
-def _forms(character: str) -> list[str]:
-    """A character in the capitals and small letters that are one character long."""
-    forms = {character, character.lower(), character.upper(), character.casefold(), character.title()}
-    return sorted(form for form in forms if len(form) == 1)

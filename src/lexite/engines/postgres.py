@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,30 +23,27 @@ from lexite.engines.driver import Counts, Found, PassageParts, Question, Written
 from lexite.engines.forms.base import Collection
 from lexite.engines.forms.postgres import DIMENSIONS, MOST_TERMS, MOST_TERMS_HNSW, PostgresForm, sparsevec
 from lexite.engines.live import LiveEngine
+from lexite.engines.postgres_filters import sql_value, where_sql
 from lexite.engines.queries import EngineQuery
+from lexite.engines.security import with_password
 from lexite.engines.stored_values import stored_fields
-from lexite.engines.translating import translated
 from lexite.engines.word_numbers import WORDS_FROM, WordNumbers, json_fields, parts_of
-from lexite.errors import EngineError, FilterError, MissingExtraError
-from lexite.index.conditions import Condition, Value
+from lexite.errors import ConfigError, EngineError, MissingExtraError
 from lexite.index.config import StoredDocument
-from lexite.index.field_types import ID_FIELD, FieldType
+from lexite.index.field_types import FieldType
 
 if TYPE_CHECKING:
     from lexite.engines.addresses import Address
-    from lexite.index.conditions import Operator
 
+CONNECT_TIMEOUT = 30
+"""Seconds in which a server has to take a connection, unless the address or the environment says otherwise."""
+_TLS = ("sslmode", "sslrootcert")  # options of libpq
 EF_SEARCH = 400
-"""Candidates of an approximate search, unless told otherwise; 1,000 at most."""
+"""Candidates of an approximate search, unless told otherwise."""
+MOST_EF_SEARCH = 1000
+LONGEST_NAME = 63 - len("_record")
+"""Bytes: PostgreSQL cuts names after 63, and the names of three tables begin with this one."""
 _COLUMNS = "id, doc, ordinal, number, length, first, behind, n_terms, title, text, fields, lexite"
-_CASTS: Mapping[FieldType, str] = {
-    "integer": "::bigint",
-    "number": "::double precision",
-    "boolean": "::boolean",
-    "date": "::date",
-    "datetime": "::timestamptz",
-    "text": ' COLLATE "C"',
-}
 
 
 class _HnswForm(PostgresForm):
@@ -65,6 +63,7 @@ class PostgresDriver:
         ef_search: candidates of an approximate search.
 
     Raises:
+        ConfigError: the name is too long, or ef_search too small or too large.
         EngineError: the database cannot be reached, or has no pgvector.
         MissingExtraError: psycopg is not installed.
     """
@@ -76,12 +75,20 @@ class PostgresDriver:
             self._psycopg: Any = importlib.import_module("psycopg")
         except ImportError:
             raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
+        if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
+            raise ConfigError(f"'{name}' is no name of a table. It has 1 to {LONGEST_NAME} bytes, and no NUL.")
+        if not 1 <= ef_search <= MOST_EF_SEARCH:
+            raise ConfigError(f"ef_search is {ef_search:,}, but must be from 1 to {MOST_EF_SEARCH:,}.")
         self.name, self._hnsw, self._ef_search = name, hnsw, ef_search
         self.form = _HnswForm() if hnsw else PostgresForm()
         with self._errors("reach"):
-            self._connection: Any = self._psycopg.connect(url, autocommit=True)
+            given = self._psycopg.conninfo.conninfo_to_dict(url)
+            if "PGCONNECT_TIMEOUT" not in os.environ:
+                given.setdefault("connect_timeout", CONNECT_TIMEOUT)
+            self._connection: Any = self._psycopg.connect(**given, autocommit=True)
         facts = self._connection.info
-        self.address = f"postgresql://{facts.host or 'localhost'}:{facts.port}/{facts.dbname}/{name}"
+        host = quote(facts.host or "localhost", safe="")  # a socket is a path
+        self.address = f"postgresql://{host}:{facts.port}/{facts.dbname}/{name}"
         self._table, self._terms, self._record = (_quoted(f"{name}{end}") for end in ("", "_terms", "_record"))
         self._numbers = WordNumbers(self._find_words, self._create_words)
 
@@ -104,6 +111,7 @@ class PostgresDriver:
         if self.read_record() is not None:
             raise EngineError(f"There is a collection at {self.address} already.")
         with self._errors("make tables at"), self._connection.transaction():
+            self._drop_begun()
             self._run("CREATE EXTENSION IF NOT EXISTS vector")
             self._run(
                 f"CREATE TABLE {self._table} (id text PRIMARY KEY, doc text NOT NULL, ordinal integer NOT NULL, "
@@ -121,11 +129,21 @@ class PostgresDriver:
                 self._run(f"CREATE INDEX ON {self._table} USING hnsw (lexite sparsevec_ip_ops)")
         self._numbers.forget()
 
+    def _drop_begun(self) -> None:
+        """Removes tables that were made, and never got a record or a row."""
+        made = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'lexite'"
+        there = self._rows("SELECT to_regclass(%s)", self._record)[0][0] is not None
+        if there and self._rows(made, self._table) and not self._rows(f"SELECT 1 FROM {self._table} LIMIT 1"):
+            self._drop()
+
     def drop(self) -> None:
         """Removes the tables."""
         with self._errors("remove tables at"):
-            self._run(f"DROP TABLE IF EXISTS {self._table}, {self._terms}, {self._record}")
+            self._drop()
         self._numbers.forget()
+
+    def _drop(self) -> None:
+        self._run(f"DROP TABLE IF EXISTS {self._table}, {self._terms}, {self._record}")
 
     def read_record(self) -> Any | None:
         """The record; None where there is no such table."""
@@ -254,7 +272,7 @@ class PostgresDriver:
             self._run(
                 "SELECT set_config('enable_seqscan', 'off', true), set_config('hnsw.iterative_scan', 'strict_order', true)"
             )
-            self._run("SELECT set_config('hnsw.ef_search', %s, true)", str(min(self._ef_search, 1000)))
+            self._run("SELECT set_config('hnsw.ef_search', %s, true)", str(self._ef_search))
             inner = f"{inner} ORDER BY lexite <#> %s::sparsevec LIMIT {depth}"
             values = [vector, *values, vector]
         else:
@@ -362,13 +380,26 @@ def at_address(address: Address, **options: Any) -> PostgresEngine:
     """The table at an address, ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE/TABLE``.
 
     Args:
-        address: its options are ``hnsw`` (1 for an approximate index) and ``ef_search``.
+        address: its options are ``hnsw`` (1 for an approximate index) and ``ef_search``, and libpq's ``sslmode`` and
+            ``sslrootcert``.
         **options: as for :class:`PostgresEngine`.
+
+    Raises:
+        ConfigError: options that there are not, or no name of a database.
     """
-    numbers = address.numbers("hnsw", "ef_search")
-    approximate = {"hnsw": bool(numbers.pop("hnsw"))} if "hnsw" in numbers else {}
+    if address.secure:
+        raise ConfigError("PostgreSQL does not speak HTTPS. Write postgresql://...?sslmode=verify-full, for TLS of its own.")
+    if len(address.path) != 1:
+        raise ConfigError("An address of PostgreSQL has a database and a table: postgresql://HOST/DATABASE/TABLE")
+    numbers = address.numbers("hnsw", "ef_search", besides=_TLS)
+    if numbers.get("hnsw", 0) not in (0, 1):
+        raise ConfigError(f"hnsw in the address is {numbers['hnsw']}, but must be 0 or 1.")
+    if "ef_search" in numbers and not numbers.get("hnsw"):
+        raise ConfigError("ef_search in the address is for approximate searches, and has no effect without hnsw=1.")
+    approximate = {"hnsw": bool(numbers.pop("hnsw", 0))}
     port = f":{address.port}" if address.port else ""
-    url = f"postgresql://{address.host}{port}/{quote('/'.join(address.path), safe='')}"
+    tls = urlencode({name: value for name, value in address.options.items() if name in _TLS})
+    url = f"postgresql://{with_password(address).host}{port}/{quote(address.path[0], safe='')}?{tls}"
     return PostgresEngine(url, address.name, **approximate, **numbers, **options)
 
 
@@ -387,62 +418,5 @@ def _order(sort: tuple[str, bool] | None, collection: Collection) -> tuple[str, 
     if sort is None:
         return "", []
     field, descending = sort
-    expression, values = _expression(field, collection.fields.get(field, "text"))
+    expression, values = sql_value(field, collection.fields.get(field, "text"))
     return f"{expression} {'DESC' if descending else 'ASC'} NULLS LAST, ", values
-
-
-def _expression(field: str, kind: FieldType) -> tuple[str, list[Any]]:
-    """A field as a value of its type."""
-    return ('(doc COLLATE "C")', []) if field == ID_FIELD else (f"((fields->>%s){_CASTS[kind]})", [field])
-
-
-def where_sql(condition: Condition, schema: Mapping[str, FieldType]) -> tuple[str, list[Any]]:
-    """A filter as SQL over the table, with the values of its placeholders.
-
-    >>> from lexite.index.filters import read_filter
-    >>> schema = {"year": "integer", "tags": "list"}
-    >>> where_sql(read_filter("year > 1999 and not 'law' in tags", schema), schema)
-    ('(((fields->>%s)::bigint) > %s AND (fields ? %s AND NOT fields->%s ? %s))', ['year', 1999, 'tags', 'tags', 'law'])
-    """
-    return translated(condition, schema, _Sql())
-
-
-class _Sql:
-    """Writes conditions in SQL."""
-
-    def all_of(self, parts: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-        return self._joined(parts, " AND ")
-
-    def any_of(self, parts: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-        return self._joined(parts, " OR ")
-
-    def _joined(self, parts: Sequence[tuple[str, list[Any]]], word: str) -> tuple[str, list[Any]]:
-        return f"({word.join(part for part, _ in parts)})", [value for _, own in parts for value in own]
-
-    def no(self, part: tuple[str, list[Any]]) -> tuple[str, list[Any]]:
-        return f"NOT {part[0]}", part[1]
-
-    def nothing(self) -> tuple[str, list[Any]]:
-        return "FALSE", []
-
-    def has(self, field: str, kind: FieldType) -> tuple[str, list[Any]]:
-        return ("TRUE", []) if field == ID_FIELD else ("fields ? %s", [field])
-
-    def one_of(self, field: str, kind: FieldType, values: Sequence[Value]) -> tuple[str, list[Any]]:
-        expression, own = _expression(field, kind)
-        if any(isinstance(value, str) and "\0" in value for value in values):
-            raise FilterError("PostgreSQL has no text with a NUL in it. Leave it out of the filter.")
-        return (
-            (f"{expression} = ANY(%s)", [*own, list(values)]) if len(values) > 1 else (f"{expression} = %s", [*own, values[0]])
-        )
-
-    def within(self, field: str, kind: FieldType, operator: Operator, value: Value) -> tuple[str, list[Any]]:
-        expression, own = _expression(field, kind)
-        return f"{expression} {operator} %s", [*own, value]
-
-    def like(self, field: str, pattern: str, *, any_case: bool) -> tuple[str, list[Any]]:
-        word = "ILIKE" if any_case else "LIKE"
-        return (f"doc {word} %s", [pattern]) if field == ID_FIELD else (f"(fields->>%s) {word} %s", [field, pattern])
-
-    def contains(self, field: str, value: str) -> tuple[str, list[Any]]:
-        return "fields->%s ? %s", [field, value]

@@ -24,29 +24,20 @@ from lexite.engines.driver import Counts, Found, PassageParts, Question, Written
 from lexite.engines.forms.base import Collection
 from lexite.engines.forms.qdrant import QdrantForm, point_id
 from lexite.engines.live import LiveEngine
+from lexite.engines.qdrant_filters import QdrantFilters, field_indexes
 from lexite.engines.qdrant_points import AT_ONCE, ClientPoints, EdgePoints, Point, Points
 from lexite.engines.queries import EngineQuery
-from lexite.engines.stored_values import stored_fields
-from lexite.engines.translating import translated
+from lexite.engines.security import TLS, security_of
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.word_numbers import WORDS_FROM, WordNumbers, json_fields, parts_of
-from lexite.errors import EngineError, FilterError
-from lexite.index.conditions import Value
+from lexite.errors import EngineError
 from lexite.index.config import StoredDocument
-from lexite.index.field_types import ID_FIELD, FieldType, in_utc
+from lexite.index.field_types import FieldType
 
 if TYPE_CHECKING:
     from lexite.engines.addresses import Address
-    from lexite.index.conditions import Operator
 
 _RECORD, _LENGTHS = point_id("lexite:record"), point_id("lexite:lengths")
-_SCHEMAS: Mapping[FieldType, str] = {
-    "text": "keyword",
-    "integer": "integer",
-    "number": "float",
-    "date": "datetime",
-    "datetime": "datetime",
-    "list": "keyword",
-}
 
 
 class _HeldForm(QdrantForm):
@@ -74,18 +65,25 @@ class QdrantDriver:
         self.address = f"{points.address.rstrip('/')}/{name}"
         self._terms = f"{name}_terms"
         self._numbers = WordNumbers(self._find_words, self._create_words)
-        self._filters = _Filters(points.kit)
+        self._filters = QdrantFilters(points.kit)
         self._added_length = 0.0
 
     def create(self, collection: Collection) -> None:
         """Makes both collections."""
-        if self._points.exists(self.name) or self._points.exists(self._terms):
+        if self._begun():
+            self.drop()
+        elif self._points.exists(self.name) or self._points.exists(self._terms):
             raise EngineError(f"There is a collection at {self.address} already.")
         fields = {"doc": "keyword", "has": "keyword", "yes": "keyword", "ordinal": "integer", "n_terms": "integer"}
-        self._points.create(self.name, own_idf=collection.route.own_idf, fields={**fields, **_field_indexes(collection.fields)})
+        self._points.create(self.name, own_idf=collection.route.own_idf, fields={**fields, **field_indexes(collection.fields)})
         self._points.create(self._terms, own_idf=False, fields={"kind": "keyword"})
         self._numbers.forget()
         self._added_length = 0.0
+
+    def _begun(self) -> bool:
+        """Whether making the collections was stopped before there was a record: nothing is in them."""
+        own, terms = self._points.exists(self.name), self._points.exists(self._terms)
+        return terms and not self._points.count(self._terms, None) and not (own and self._points.count(self.name, None))
 
     def drop(self) -> None:
         """Removes both collections."""
@@ -107,7 +105,7 @@ class QdrantDriver:
 
     def add_fields(self, new: Mapping[str, FieldType]) -> None:
         """Makes indexes of new fields."""
-        self._points.index_fields(self.name, _field_indexes(new))
+        self._points.index_fields(self.name, field_indexes(new))
 
     def write(self, documents: Sequence[EngineDocument], collection: Collection) -> Written:
         """Writes points."""
@@ -253,7 +251,7 @@ class QdrantDriver:
                 query,
                 numbers,
                 dict(zip(each.indices, each.values, strict=True)),
-                _span(each.payload),
+                span_of(each.payload),
                 float(each.payload["length"]),
             )
             for each in self._of(document, vectors=True)
@@ -272,7 +270,7 @@ class QdrantDriver:
         if not found:
             return None
         first = found[0].payload
-        text = joined_text([(_span(each.payload), each.payload.get("text", "")) for each in found])
+        text = joined_text([(span_of(each.payload), each.payload.get("text", "")) for each in found])
         return StoredDocument(document, first.get("title", ""), text, stored_fields(first["fields"], fields))
 
     def _of(self, document: str, *, vectors: bool) -> list[Point]:
@@ -321,10 +319,12 @@ class QdrantEngine(LiveEngine):
 
 def at_address(address: Address, **options: Any) -> QdrantEngine:
     """The collection of a server, ``qdrant://API-KEY@HOST:6333/NAME``; other arguments as for :class:`QdrantEngine`."""
-    address.numbers()
-    key, _, host = address.host.rpartition("@")
-    server = dataclasses.replace(address, host=host).server(6333)
-    return QdrantEngine(ClientPoints(server, **({"api_key": unquote(key)} if key else {})), address.name, **options)
+    address.numbers(besides=(*TLS, "api_key"))
+    security = security_of(address, key=True)
+    before, _, host = address.host.rpartition("@")
+    key = security.api_key or unquote(before)
+    known = {**security.httpx_verify(), **({"api_key": key} if key else {})}
+    return QdrantEngine(ClientPoints(dataclasses.replace(address, host=host).server(6333), **known), address.name, **options)
 
 
 def at_folder(path: str, **options: Any) -> QdrantEngine:
@@ -341,11 +341,6 @@ def _number_id(number: int) -> str:
     return point_id(f"lexite:number:{number}")
 
 
-def _span(payload: Mapping[str, Any]) -> tuple[int, int] | None:
-    span = payload.get("span")
-    return None if span is None else (int(span[0]), int(span[1]))
-
-
 def _passage(point: Point) -> FoundPassage:
     payload = point.payload
     return FoundPassage(
@@ -353,90 +348,6 @@ def _passage(point: Point) -> FoundPassage:
         int(payload["number"]),
         int(payload["ordinal"]),
         point.score,
-        _span(payload),
+        span_of(payload),
         payload.get("fields", {}),
     )
-
-
-def _key(field: str) -> str:
-    """The path of a field in the payload."""
-    return "doc" if field == ID_FIELD else f'fields."{field}"'
-
-
-def _field_indexes(fields: Mapping[str, FieldType]) -> dict[str, str]:
-    return {_key(name): _SCHEMAS[kind] for name, kind in fields.items() if kind in _SCHEMAS}
-
-
-class _Filters:
-    """Writes conditions with the classes of a client.
-
-    Args:
-        kit: the module that has them.
-    """
-
-    def __init__(self, kit: Any) -> None:
-        self._kit = kit
-        self._range = getattr(kit, "RangeFloat", None) or kit.Range
-        self._times = getattr(kit, "RangeDateTime", None) or kit.DatetimeRange
-
-    def of(self, question: Question, collection: Collection) -> Any | None:
-        """The filter of a question; None where there is none."""
-        must = [] if question.among is None else [self._any("doc", list(question.among))]
-        if question.where is not None:
-            must.append(translated(question.where, collection.fields, self))
-        must_not = [] if question.exclude is None else [self._match("doc", question.exclude)]
-        return self._kit.Filter(must=must, must_not=must_not) if must or must_not else None
-
-    def equal(self, key: str, value: str | int) -> Any:
-        """A filter for points with a value."""
-        return self._kit.Filter(must=[self._match(key, value)])
-
-    def any_equal(self, key: str, values: list[str]) -> Any:
-        """A filter for points with one of some values."""
-        return self._kit.Filter(must=[self._any(key, values)])
-
-    def _match(self, key: str, value: Any) -> Any:
-        return self._kit.FieldCondition(key=key, match=self._kit.MatchValue(value=value))
-
-    def _any(self, key: str, values: list[Any]) -> Any:
-        return self._kit.FieldCondition(key=key, match=self._kit.MatchAny(any=values)) if values else self.nothing()
-
-    def all_of(self, parts: Sequence[Any]) -> Any:
-        return self._kit.Filter(must=list(parts))
-
-    def any_of(self, parts: Sequence[Any]) -> Any:
-        return self._kit.Filter(should=list(parts))
-
-    def no(self, part: Any) -> Any:
-        return self._kit.Filter(must_not=[part])
-
-    def nothing(self) -> Any:
-        return self._match("has", "")  # no field has an empty name
-
-    def has(self, field: str, kind: FieldType) -> Any:
-        return self._kit.Filter(must_not=[self.nothing()]) if field == ID_FIELD else self._match("has", field)
-
-    def one_of(self, field: str, kind: FieldType, values: Sequence[Value]) -> Any:
-        if kind in ("text", "integer"):
-            return self._any(_key(field), list(values))
-        if kind == "boolean":  # by the names of true fields: Edge takes a truth value for a number
-            yes = self._match("yes", field)
-            return self.any_of([yes if value else self.all_of([self.has(field, kind), self.no(yes)]) for value in values])
-        return self.any_of([self._ranged(field, kind, gte=value, lte=value) for value in values])
-
-    def within(self, field: str, kind: FieldType, operator: Operator, value: Value) -> Any:
-        if kind == "text":
-            raise FilterError(f"Qdrant has no order of texts, so '{field}' cannot be compared with {operator} there.")
-        return self._ranged(field, kind, **{{"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[operator]: value})
-
-    def _ranged(self, field: str, kind: FieldType, **bounds: Any) -> Any:
-        if kind in ("date", "datetime"):
-            times = {name: value.isoformat() if kind == "date" else in_utc(value).isoformat() for name, value in bounds.items()}
-            return self._kit.FieldCondition(key=_key(field), range=self._times(**times))
-        return self._kit.FieldCondition(key=_key(field), range=self._range(**bounds))
-
-    def like(self, field: str, pattern: str, *, any_case: bool) -> Any:
-        raise FilterError(f"Qdrant has no patterns, so '{field}' cannot be asked with like there.")
-
-    def contains(self, field: str, value: str) -> Any:
-        return self._match(_key(field), value)

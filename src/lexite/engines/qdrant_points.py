@@ -6,16 +6,20 @@ import contextlib
 import importlib
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lexite.engines.folders import new_folder
 from lexite.engines.forms.base import FIELD
+from lexite.engines.qdrant_failures import failures
+from lexite.engines.retrying import Line, Patience
 from lexite.errors import EngineError, MissingExtraError
 
 AT_ONCE = 1000
 """Points of a request."""
+_EDGE_CONFIG = "edge_config.json"  # in the folder of each shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,36 +110,37 @@ class ClientPoints:
 
     Args:
         url: of the server; ``:memory:`` for local mode.
+        patience: how often and how long is waited where the server is busy.
         options: for ``QdrantClient``: ``api_key``, ``prefer_grpc``, ``timeout``.
 
     Raises:
         MissingExtraError: qdrant-client is not installed.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, *, patience: Patience | None = None, **options: Any) -> None:
         try:
             qdrant_client: Any = importlib.import_module("qdrant_client")
         except ImportError:
             raise MissingExtraError("qdrant-client", "qdrant", "Qdrant") from None
         self.kit: Any = qdrant_client.models
-        self.address = url
+        self.address = f"qdrant://{url.split('://')[-1]}" if "://" in url else url
+        self._line = Line(self.address, patience)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a key goes over an unsafe connection, or a version differs
             self._client: Any = qdrant_client.QdrantClient(url, **options)
-        errors = importlib.import_module("qdrant_client.http.exceptions")
-        self._errors: tuple[type[Exception], ...] = (errors.ApiException,)
-        with contextlib.suppress(ImportError):
-            self._errors += (importlib.import_module("grpc").RpcError,)
+        self._failures = failures()
 
     def _ask(self, method: str, *values: Any, **named: Any) -> Any:
-        """Calls the client, and makes its errors into ones for people."""
-        try:
-            return getattr(self._client, method)(*values, **named)
-        except self._errors as error:
-            said = " ".join(str(error).split())
-            answered = getattr(error, "status_code", None) is not None
-            subject = f"The request '{method}' is refused by Qdrant at" if answered else "Cannot reach Qdrant at"
-            raise EngineError(f"{subject} {self.address}: {said[:500]}") from None
+        """Calls the client, and again while its failure may pass."""
+
+        def call() -> Any:
+            try:
+                return getattr(self._client, method)(*values, **named)
+            except tuple(self._failures) as error:
+                reading = next(self._failures[kind] for kind in type(error).__mro__ if kind in self._failures)
+                raise reading(error) from None
+
+        return self._line.ask(call)
 
     def exists(self, name: str) -> bool:
         """Whether there is a collection."""
@@ -242,38 +247,51 @@ class EdgePoints:
         except ImportError:
             raise MissingExtraError("qdrant-edge-py", "qdrant", "Qdrant in this process") from None
         self._folder = Path(folder)
-        self.address = str(folder)
+        self.address = f"qdrant-edge:{folder}"
         self._shards: dict[str, Any] = {}
 
     def exists(self, name: str) -> bool:
         """Whether there is a folder of a shard."""
-        return name in self._shards or (self._folder / name).is_dir()
+        return name in self._shards or (self._folder / name / _EDGE_CONFIG).is_file()
 
     def _shard(self, name: str) -> Any:
         if name not in self._shards:
-            self._shards[name] = self.kit.EdgeShard.load(str(self._folder / name))
+            with self._errors("open", name):
+                self._shards[name] = self.kit.EdgeShard.load(str(self._folder / name))
         return self._shards[name]
+
+    @contextlib.contextmanager
+    def _errors(self, verb: str, name: str) -> Iterator[None]:
+        """Makes what the engine raises into errors for people."""
+        try:
+            yield
+        except Exception as error:
+            if type(error) not in (Exception, ValueError):  # no class of its own tells its errors
+                raise
+            said = "another process has it open" if "WouldBlock" in str(error) else str(error)
+            raise EngineError(f"Cannot {verb} {self.address}/{name}: {said}") from None
 
     def create(self, name: str, *, own_idf: bool, fields: Mapping[str, str]) -> None:
         """Makes a shard."""
-        (self._folder / name).mkdir(parents=True)
+        new_folder(self._folder / name, "shard of Qdrant")
         vector = self.kit.EdgeSparseVectorParams(modifier=self.kit.Modifier.Idf if own_idf else None)
         config = self.kit.EdgeConfig(sparse_vectors={FIELD: vector})
-        self._shards[name] = self.kit.EdgeShard.create(str(self._folder / name), config)
+        with self._errors("make", name):
+            self._shards[name] = self.kit.EdgeShard.create(str(self._folder / name), config)
         self.index_fields(name, fields)
 
     def index_fields(self, name: str, fields: Mapping[str, str]) -> None:
         """Makes indexes."""
         for key, kind in fields.items():
             schema = getattr(self.kit.PayloadSchemaType, kind.capitalize())
-            self._shard(name).update(self.kit.UpdateOperation.create_field_index(key, schema))
+            self._update("change", name, self.kit.UpdateOperation.create_field_index(key, schema))
 
     def drop(self, name: str) -> None:
         """Removes the folder."""
         shard = self._shards.pop(name, None)
         if shard is not None:
             shard.close()
-        if (self._folder / name).is_dir():
+        if (self._folder / name / _EDGE_CONFIG).is_file():
             shutil.rmtree(self._folder / name)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
@@ -287,11 +305,16 @@ class EdgePoints:
             )
             for each in points
         ]
-        self._shard(name).update(self.kit.UpdateOperation.upsert_points(given))
+        self._update("write to", name, self.kit.UpdateOperation.upsert_points(given))
+
+    def _update(self, verb: str, name: str, operation: Any) -> None:
+        shard = self._shard(name)
+        with self._errors(verb, name):
+            shard.update(operation)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Deletes points."""
-        self._shard(name).update(self.kit.UpdateOperation.delete_points(list(ids)))
+        self._update("delete from", name, self.kit.UpdateOperation.delete_points(list(ids)))
 
     def query(
         self, name: str, indices: list[int], values: list[float], only: Any, limit: int, payload: list[str]
@@ -299,31 +322,41 @@ class EdgePoints:
         """The best points."""
         vector = self.kit.Query.Nearest(self.kit.SparseVector(indices, values), using=FIELD)
         request = self.kit.QueryRequest(query=vector, filter=only, limit=limit, with_payload=payload)
-        return [Point(str(each.id), each.payload or {}, score=each.score) for each in self._shard(name).query(request)]
+        shard = self._shard(name)
+        with self._errors("search", name):
+            found = shard.query(request)
+        return [Point(str(each.id), each.payload or {}, score=each.score) for each in found]
 
     def retrieve(self, name: str, ids: Sequence[str]) -> list[Point]:
         """Points by id."""
-        found = self._shard(name).retrieve(list(ids), with_payload=True, with_vector=False)
+        shard = self._shard(name)
+        with self._errors("read", name):
+            found = shard.retrieve(list(ids), with_payload=True, with_vector=False)
         return [Point(str(each.id), each.payload or {}) for each in found]
 
     def scroll(self, name: str, only: Any, *, vectors: bool) -> Iterable[Point]:
         """All points that pass."""
-        offset = None
+        offset, shard = None, self._shard(name)
         while True:
             request = self.kit.ScrollRequest(offset=offset, limit=AT_ONCE, filter=only, with_payload=True, with_vector=vectors)
-            found, offset = self._shard(name).scroll(request)
+            with self._errors("read", name):
+                found, offset = shard.scroll(request)
             yield from (_as_point(each) for each in found)
             if offset is None:
                 return
 
     def count(self, name: str, only: Any) -> int:
         """Counts exactly."""
-        return int(self._shard(name).count(self.kit.CountRequest(exact=True, filter=only)))
+        shard = self._shard(name)
+        with self._errors("count", name):
+            return int(shard.count(self.kit.CountRequest(exact=True, filter=only)))
 
     def settle(self, name: str) -> None:
         """Builds the index of what was written, and flushes it. Until then Qdrant's idf does not count it."""
-        self._shard(name).optimize()
-        self._shard(name).flush()
+        shard = self._shard(name)
+        with self._errors("write to", name):
+            shard.optimize()
+            shard.flush()
 
     def close(self) -> None:
         """Closes all shards."""

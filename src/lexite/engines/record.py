@@ -94,6 +94,11 @@ class CollectionRecord:
         return {**value, "sha256": json_checksum(value)}
 
 
+def made_by_lexite(value: Any) -> bool:
+    """Whether a value is a record of lexite's, whole or damaged."""
+    return isinstance(value, Mapping) and value.get("format") == FORMAT
+
+
 def read_collection_record(value: Any, where: str) -> CollectionRecord:
     """A record that :meth:`CollectionRecord.to_json` made.
 
@@ -104,7 +109,7 @@ def read_collection_record(value: Any, where: str) -> CollectionRecord:
     Raises:
         IndexFormatError: it is damaged, of another version, or no such record.
     """
-    if not isinstance(value, Mapping) or value.get("format") != FORMAT:
+    if not made_by_lexite(value):
         raise IndexFormatError(f"{where} was not made by lexite: it has no record of how its documents were made.")
     if value.get("format_version") != FORMAT_VERSION:
         raise IndexFormatError(f"{where} has format version {value.get('format_version')}; this lexite reads {FORMAT_VERSION}.")

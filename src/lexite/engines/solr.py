@@ -6,8 +6,8 @@ import importlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -15,24 +15,34 @@ from numpy.typing import NDArray
 
 from lexite.engines.addresses import Address
 from lexite.engines.base import Capabilities
+from lexite.engines.bulk_clients import shown_address
 from lexite.engines.documents import EngineDocument
-from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
+from lexite.engines.driver import (
+    LARGEST_RECORD,
+    Counts,
+    Found,
+    PassageParts,
+    Question,
+    Refused,
+    Written,
+    joined_text,
+    too_large,
+)
 from lexite.engines.forms.base import FIELD, Collection
 from lexite.engines.forms.solr import RECORD, SolrForm, field_types, plain_types, terms_type
 from lexite.engines.live import LiveEngine
 from lexite.engines.queries import EngineQuery
 from lexite.engines.record import read_collection_record
-from lexite.engines.retrying import Patience, RequestFailed, retried
+from lexite.engines.retrying import Line, Patience, RequestFailed, json_object, no_connection, quoted
+from lexite.engines.security import TLS, Security, security_of, with_password
 from lexite.engines.solr_filters import NOTHING, filter_query, solr_field
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_between, stored_fields
 from lexite.errors import EngineError, MissingExtraError
 from lexite.index import StoredDocument
 from lexite.index.field_types import FieldType
+from lexite.search.indexing import chunks
 
-T = TypeVar("T")
 TIMEOUT = 120.0
-LARGEST_RECORD = 90_000_000
-"""Bytes of a document at most."""
 _IDS_AT_ONCE = 300
 _TERMS_AT_ONCE = 200
 _PASSAGES_AT_ONCE = 1000
@@ -51,6 +61,7 @@ class SolrEngine(LiveEngine):
         shards: of a new collection of SolrCloud.
         replicas: copies of each shard beside the first.
         configset: configuration of a new collection; it must let its schema be changed, as ``_default`` does.
+        security: which certificates are believed. A user and a password stand in ``url``.
         client: an ``httpx.Client`` to use, with whatever security it was given.
         patience: how often and how long is waited where the server is busy.
         **options: as for :class:`lexite.engines.live.LiveEngine`: ``text``, ``most_terms`` …
@@ -67,23 +78,25 @@ class SolrEngine(LiveEngine):
         shards: int = 1,
         replicas: int = 0,
         configset: str = "_default",
+        security: Security | None = None,
         client: Any = None,
         patience: Patience | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(SolrDriver(_Http(url, client), name, shards, replicas, configset, patience or Patience()), **options)
+        http = _Http(url, security or Security(), client)
+        super().__init__(SolrDriver(http, name, shards, replicas, configset, patience), **options)
 
 
 class _Http:
     """Requests with JSON answers."""
 
-    def __init__(self, url: str, client: Any) -> None:
+    def __init__(self, url: str, security: Security, client: Any) -> None:
         try:
             self._httpx: Any = importlib.import_module("httpx")
         except ImportError:
             raise MissingExtraError("httpx", "solr", "Speaking to Solr") from None
         self.url = url.rstrip("/")
-        self._client = client or self._httpx.Client(timeout=TIMEOUT)
+        self._client = client or self._httpx.Client(timeout=TIMEOUT, **security.httpx_verify())
 
     def request(self, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """Sends a JSON value, or JSON in bytes; without a body, asks. Raises RequestFailed."""
@@ -95,10 +108,13 @@ class _Http:
                 method, f"{self.url}{path}", params={**(params or {}), "wt": "json"}, content=content, headers=headers
             )
         except self._httpx.HTTPError as error:
-            raise RequestFailed(None, f"no connection ({type(error).__name__}: {error})") from None
-        if answer.status_code >= 400:
+            raise no_connection(error) from None
+        if answer.status_code >= 300:
             raise RequestFailed(answer.status_code, _words(answer))
-        return answer.json()
+        try:
+            return json_object(answer.json())
+        except ValueError:
+            raise RequestFailed(answer.status_code, f"it sent {quoted(answer.text)} where JSON was asked for") from None
 
     def close(self) -> None:
         """Ends the connection."""
@@ -108,11 +124,11 @@ class _Http:
 def _words(answer: Any) -> str:
     try:
         error = answer.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return str(answer.text[:300]).strip()
-    details = error.get("details") or []
-    said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
-    return "; ".join(str(each).strip() for each in said if each)
+        details = error.get("details") or []
+        said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = []
+    return "; ".join(str(each).strip() for each in said if each) or quoted(answer.text)
 
 
 class SolrDriver:
@@ -120,24 +136,33 @@ class SolrDriver:
 
     engine = "Solr"
 
-    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience) -> None:
+    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience | None) -> None:
         self.form, self.name, self._http = SolrForm(), name, http
-        self._shards, self._replicas, self._configset, self._patience = shards, replicas, configset, patience
-        self.address = f"solr://{http.url.split('://')[-1].split('@')[-1]}/{name}"
+        self._shards, self._replicas, self._configset = shards, replicas, configset
+        self.address = shown_address("solr", http.url, name)
+        self._line = Line(self.address, patience)
         self._path = f"/{quote(name, safe='')}"
         self._cloud: bool | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """It counts frequencies and keeps fields."""
-        return Capabilities(among=True, exclude=True, fields=True, most_terms=self.form.most_terms, word_weights=True)
+        most = self.form.most_terms
+        return Capabilities(among=True, exclude=True, fields=True, most_terms=most, word_weights=True, keeps_terms=True)
 
     @property
     def in_cloud(self) -> bool:
         """Whether the server is one of a SolrCloud."""
         if self._cloud is None:
-            self._cloud = self._ask("/admin/info/system").get("mode") == "solrcloud"
+            self._cloud = self._line.ask(self._mode) == "solrcloud"
         return self._cloud
+
+    def _mode(self) -> str:
+        """How the server runs, which is the first question; RequestFailed where it is no Solr."""
+        answer = self._http.request("/admin/info/system")
+        if "lucene" not in answer:
+            raise RequestFailed(200, f"it does not say its version of Solr, but {quoted(answer)}")
+        return str(answer.get("mode"))
 
     def _there(self) -> bool:
         if self.in_cloud:
@@ -210,7 +235,7 @@ class SolrDriver:
         for each in documents:
             data = self._encoded([each], collection)
             if len(data) > LARGEST_RECORD:
-                refused.append(Refused(each.id, f"its record has {len(data):,} bytes, and {LARGEST_RECORD:,} are the most"))
+                refused.append(too_large(each.id, len(data)))
             else:
                 kept.append(each)
         if not kept:
@@ -243,7 +268,7 @@ class SolrDriver:
 
     def delete(self, documents: Sequence[str]) -> None:
         """Deletes by a query over the ids of documents."""
-        for ids in _some(documents, _IDS_AT_ONCE):
+        for ids in chunks(documents, _IDS_AT_ONCE):
             queries = [{"query": f'doc:"{_quoted(each)}"'} for each in ids]
             self._ask(f"{self._path}/update", body=_repeated("delete", queries))
         self.settle()
@@ -251,7 +276,7 @@ class SolrDriver:
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""
         found: set[str] = set()
-        for ids in _some([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
+        for ids in chunks([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
             body = {"query": _any_of("doc", ids), "filter": ["-part:[1 TO *]"], "limit": len(ids), "fields": ["doc"]}
             found.update(each["doc"] for each in self._select(body)["response"]["docs"])
         return found
@@ -277,7 +302,7 @@ class SolrDriver:
     def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Counts the passages of each term among those that are not deleted."""
         found: list[int] = []
-        for some in _some(names, _TERMS_AT_ONCE):
+        for some in chunks(names, _TERMS_AT_ONCE):
             facet = {f"f{n}": {"type": "query", "q": f"{{!term f={FIELD} v=$t{n}}}"} for n in range(len(some))}
             params = {f"t{n}": name for n, name in enumerate(some)}
             counts = self._select({"query": "doc:*", "limit": 0, "facet": facet, "params": params})["facets"]
@@ -309,7 +334,7 @@ class SolrDriver:
             order = f"{solr_field(field)} {'desc' if descending else 'asc'}, {order}"
         sent = {**body, "filter": limits, "sort": order, "fields": ["doc", "begin", "end", "score"], "params": params}
         documents = self._select(sent)["response"]["docs"]
-        return [Found(each["doc"], float(np.float32(each["score"])), _span(each)) for each in documents]
+        return [Found(each["doc"], float(np.float32(each["score"])), span_between(each)) for each in documents]
 
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Asks for an explanation as a tree, and takes the weight of each term from it."""
@@ -326,7 +351,7 @@ class SolrDriver:
         for each in passages:
             parts: dict[int, float] = {}
             _take_parts(explained.get(each["id"]), places, parts)
-            found.append(PassageParts(_span(each), float(each["length"]), dict(sorted(parts.items()))))
+            found.append(PassageParts(span_between(each), float(each["length"]), dict(sorted(parts.items()))))
         return found
 
     def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
@@ -338,7 +363,7 @@ class SolrDriver:
         if not passages:
             return None
         first = passages[0]
-        text = joined_text([(_span(each), each.get("text", "")) for each in passages])
+        text = joined_text([(span_between(each), each.get("text", "")) for each in passages])
         values = {name: first[name] for name in fields if name in first}
         return StoredDocument(document, first.get("title", ""), text, stored_fields(values, fields))
 
@@ -367,14 +392,10 @@ class SolrDriver:
                     return failed
                 raise
 
-        answer = retried(send, self.address, self._patience)
+        answer = self._line.ask(send)
         if isinstance(answer, RequestFailed):
             raise answer
         return answer
-
-
-def _some(items: Sequence[T], most: int) -> Iterator[list[T]]:
-    return (list(items[start : start + most]) for start in range(0, len(items), most))
 
 
 def _quoted(text: str) -> str:
@@ -392,10 +413,6 @@ def _repeated(name: str, values: Sequence[Any]) -> bytes:
     return ("{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for value in values) + "}").encode()
 
 
-def _span(values: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
-
-
 def _take_parts(node: Any, places: Mapping[str, int], parts: dict[int, float]) -> None:
     """Goes through an explanation to the weights of terms."""
     if not isinstance(node, Mapping):
@@ -410,4 +427,5 @@ def _take_parts(node: Any, places: Mapping[str, int], parts: dict[int, float]) -
 
 def at_address(address: Address, **options: Any) -> SolrEngine:
     """The engine at ``solr://HOST:8983/solr/NAME``; ``?shards=5&replicas=1`` shape a new collection."""
-    return SolrEngine(address.server(8983, "/solr"), address.name, **address.numbers("shards", "replicas"), **options)
+    shape, security = address.numbers("shards", "replicas", besides=TLS), security_of(address)
+    return SolrEngine(with_password(address).server(8983, "/solr"), address.name, security=security, **shape, **options)

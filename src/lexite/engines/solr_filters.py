@@ -1,64 +1,38 @@
-"""Filters in Solr's JSON language of queries.
-
-A condition of lexite is true, false or, where a document lacks the field, unknown. Queries know two values. So each condition
-has two queries: one for the documents where it is true, and one for those where it is false.
-"""
+"""Filters in Solr's JSON language of queries."""
 
 from __future__ import annotations
 
 import datetime
-import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from lexite.engines.bulk_filters import any_case_pattern, pattern_parts
-from lexite.index.conditions import (
-    Between,
-    Both,
-    Comparison,
-    Condition,
-    Contains,
-    Either,
-    IsNull,
-    Leaf,
-    Like,
-    Negation,
-    OneOf,
-    Operator,
-    Value,
-)
+from lexite.engines.like_patterns import like_regex, wildcard_pattern
+from lexite.engines.translating import translated
+from lexite.index.conditions import Condition, Value
 from lexite.index.field_types import ID_FIELD, FieldType
+
+if TYPE_CHECKING:
+    from lexite.index.conditions import Operator
 
 NOTHING: dict[str, Any] = {"lucene": {"query": "-*:*"}}
 _ALL: dict[str, Any] = {"lucene": {"query": "*:*"}}
 _SPECIAL = re.compile(r"([\\+\-!():^\[\]\"{}~*?|&;/\s])")
-_RANGES: dict[Operator, str] = {"<": "[* TO {}}}", "<=": "[* TO {}]", ">": "{{{} TO *]", ">=": "[{} TO *]"}
+_RANGES: Mapping[str, str] = {"<": "[* TO {}}}", "<=": "[* TO {}]", ">": "{{{} TO *]", ">=": "[{} TO *]"}
 
 
-def filter_query(condition: Condition, types: Mapping[str, FieldType], wanted: bool = True) -> dict[str, Any]:
-    """The query for the documents where a condition is true, or false.
+def filter_query(condition: Condition, types: Mapping[str, FieldType]) -> dict[str, Any]:
+    """The query for the documents where a condition is true.
 
     Args:
         condition: checked (``lexite.index.filters.read_filter``).
         types: of the fields.
-        wanted: True or False.
 
-    >>> filter_query(Comparison("year", ">=", 2020), {"year": "integer"})
+    >>> from lexite.index.filters import read_filter
+    >>> filter_query(read_filter("year >= 2020", {"year": "integer"}), {"year": "integer"})
     {'lucene': {'query': 'year:["2020" TO *]'}}
     """
-    if isinstance(condition, Negation):
-        return filter_query(condition.part, types, not wanted)
-    if isinstance(condition, (Both, Either)):
-        parts = [filter_query(part, types, wanted) for part in condition.parts]
-        return {"bool": {"must" if isinstance(condition, Both) == wanted else "should": parts}}
-    there: dict[str, Any] = {"lucene": {"query": f"{solr_field(condition.field)}:*"}}
-    if isinstance(condition, IsNull):
-        return {"bool": {"must": [_ALL], "must_not": [there]}} if wanted else there
-    if isinstance(condition, Comparison) and condition.operator == "<>":
-        condition, wanted = Comparison(condition.field, "=", condition.value), not wanted
-    query = _leaf(condition, "text" if condition.field == ID_FIELD else types[condition.field])
-    return query if wanted else {"bool": {"must": [there], "must_not": [query]}}
+    return translated(condition, types, _SolrQueries())
 
 
 def solr_field(field: str) -> str:
@@ -66,51 +40,46 @@ def solr_field(field: str) -> str:
     return "doc" if field == ID_FIELD else field
 
 
-def _leaf(condition: Leaf, kind: FieldType) -> dict[str, Any]:
-    field = solr_field(condition.field)
-    if isinstance(condition, Comparison):
-        if condition.operator == "=":
-            return _equal(field, condition.value, kind)
-        return _range(field, condition.operator, condition.value, kind)
-    if isinstance(condition, OneOf):
-        return {"bool": {"should": [_equal(field, value, kind) for value in condition.values]}}
-    if isinstance(condition, Between):
-        return {"bool": {"must": [_range(field, ">=", condition.low, kind), _range(field, "<=", condition.high, kind)]}}
-    if isinstance(condition, Contains):
-        return _equal(field, condition.value, "text")
-    if isinstance(condition, Like):
-        return {"lucene": {"query": f"{field}:{_pattern(condition)}"}}
-    return {"lucene": {"query": f"{field}:*"}}
+class _SolrQueries:
+    """Writes conditions as :class:`lexite.engines.translating.Language` says."""
 
+    def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return parts[0] if len(parts) == 1 else {"bool": {"must": list(parts)}}
 
-def _equal(field: str, value: Value, kind: FieldType) -> dict[str, Any]:
-    if kind == "integer" and isinstance(value, float) and not value.is_integer():
+    def any_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {"bool": {"should": list(parts)}}
+
+    def no(self, part: dict[str, Any]) -> dict[str, Any]:
+        return {"bool": {"must": [_ALL], "must_not": [part]}}
+
+    def nothing(self) -> dict[str, Any]:
         return NOTHING
-    return {"field": {"f": field, "query": _written(value, kind)}}
+
+    def has(self, field: str, kind: FieldType) -> dict[str, Any]:
+        return {"lucene": {"query": f"{solr_field(field)}:*"}}
+
+    def one_of(self, field: str, kind: FieldType, values: Sequence[Value]) -> dict[str, Any]:
+        own = [{"field": {"f": solr_field(field), "query": _written(value)}} for value in values]
+        return own[0] if len(own) == 1 else self.any_of(own)
+
+    def within(self, field: str, kind: FieldType, operator: Operator, value: Value) -> dict[str, Any]:
+        text = _written(value).replace("\\", "\\\\").replace('"', '\\"')
+        return {"lucene": {"query": f"{solr_field(field)}:{_RANGES[operator].format(chr(34) + text + chr(34))}"}}
+
+    def like(self, field: str, pattern: str, *, any_case: bool) -> dict[str, Any]:
+        if any_case:
+            written = f"/{like_regex(pattern, any_case=True)}/"
+        else:
+            written = wildcard_pattern(pattern, lambda character: _SPECIAL.sub(r"\\\1", character))
+        return {"lucene": {"query": f"{solr_field(field)}:{written}"}}
+
+    def contains(self, field: str, value: str) -> dict[str, Any]:
+        return self.one_of(field, "text", [value])
 
 
-def _range(field: str, operator: Operator, value: Value, kind: FieldType) -> dict[str, Any]:
-    if kind == "integer" and isinstance(value, float):  # which a field of whole numbers cannot be compared with
-        value = math.floor(value) if operator in ("<=", ">") else math.ceil(value)
-    text = _written(value, kind).replace("\\", "\\\\").replace('"', '\\"')
-    return {"lucene": {"query": f"{field}:{_RANGES[operator].format(chr(34) + text + chr(34))}"}}
-
-
-def _written(value: Value, kind: FieldType) -> str:
+def _written(value: Value) -> str:
     if isinstance(value, datetime.datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, datetime.date):
         return f"{value.isoformat()}T00:00:00Z"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if kind == "integer" and isinstance(value, (int, float)) else str(value)
-
-
-def _pattern(condition: Like) -> str:
-    """A pattern of LIKE as Solr's wildcards, or as a regular expression where capitals make no difference."""
-    if condition.any_case:
-        return "/" + any_case_pattern(condition.pattern).replace("/", "\\/") + "/"
-    return "".join(
-        {"%": "*", "_": "?"}[character] if wild else _SPECIAL.sub(r"\\\1", character)
-        for character, wild in pattern_parts(condition.pattern)
-    )
+    return str(value).lower() if isinstance(value, bool) else str(value)

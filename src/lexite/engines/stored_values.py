@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
 
 
+def span_between(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where a passage stands in the text of its document, kept as ``begin`` and ``end``; None where it is all of it."""
+    return (int(values["begin"]), int(values["end"])) if "begin" in values else None
+
+
+def span_of(facts: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The same, kept as two numbers under ``span``."""
+    span = facts.get("span")
+    return None if span is None else (int(span[0]), int(span[1]))
+
+
 def stored_fields(values: Mapping[str, Any], types: Mapping[str, FieldType]) -> dict[str, FieldValue]:
     """The values of fields, with the types that they had.
 

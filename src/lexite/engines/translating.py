@@ -7,6 +7,7 @@ before a single field, where it means that the document has the field and the co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -124,7 +125,7 @@ def _one_of(field: str, kind: FieldType, values: Sequence[Value], language: Lang
     if kind == "integer":  # a fraction is equal to no whole number, nor is one that is too large
         own = [int(value) for value in own if not isinstance(whole_comparison("=", value), bool)]  # type: ignore[arg-type]
     elif kind == "number":
-        own = [rounded(value) for value in own]
+        own = [number for number in map(rounded, own) if not math.isinf(number)]
     return language.one_of(field, kind, own) if own else language.nothing()
 
 
@@ -136,6 +137,9 @@ def _compared(field: str, kind: FieldType, operator: Operator, value: Value, lan
         operator, value = known
     elif kind == "number":
         value = rounded(value)
+        if math.isinf(value):  # beyond what a field holds
+            above = operator == "<>" or (operator in ("<", "<=") and value > 0) or (operator in (">", ">=") and value < 0)
+            return None if above else language.nothing()
     if operator == "=":
         return language.one_of(field, kind, [value])
     if operator == "<>":

@@ -6,16 +6,13 @@ each change.
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import importlib
 import json
 import shutil
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +20,24 @@ from numpy.typing import NDArray
 from lexite.engines.base import Capabilities
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Written, joined_text
+from lexite.engines.folders import new_folder
 from lexite.engines.forms.base import FIELD, Collection, not_unicode
 from lexite.engines.live import LiveEngine
 from lexite.engines.queries import EngineQuery
 from lexite.engines.routes import RouteName
-from lexite.engines.stored_values import stored_fields
+from lexite.engines.stored_values import span_of, stored_fields
 from lexite.engines.translating import translated
 from lexite.engines.word_numbers import json_fields
-from lexite.errors import EngineError, FilterError, StorageError
-from lexite.index.conditions import Value
+from lexite.engines.xapian_filters import DOCUMENT_SLOT, XapianQueries, key_of, value_bytes
+from lexite.errors import EngineError
 from lexite.index.config import StoredDocument
-from lexite.index.field_types import ID_FIELD, FieldType, in_utc
+from lexite.index.field_types import ID_FIELD, FieldType
 from lexite.scoring.formula import inverse_document_frequency
 
-if TYPE_CHECKING:
-    from lexite.index.conditions import Operator
-
-_LONGEST = 200  # bytes of a term of Xapian's, which has 245, and fewer where it holds NULs
 _UNIT = 1000.0  # lengths are kept as whole numbers of thousandths
 _MOST_LENGTH = (1 << 31) - 1
-_DOCUMENT, _FIRST_FIELD = 0, 1  # slots of values: the id of the document, and fields behind it
+_FIRST_FIELD = DOCUMENT_SLOT + 1
 _LAST = b"\xff" * 10  # comes after every value
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class XapianLimits:
@@ -63,18 +56,6 @@ class XapianLimits:
     def field_problem(self, name: str) -> str | None:
         """Fields are numbered."""
         return None
-
-
-def key_of(prefix: str, text: str) -> bytes:
-    """A term for a text: with its digest where it is too long for one.
-
-    >>> key_of("T", "t17"), len(key_of("D", "x" * 500))
-    (b'Tt17', 66)
-    """
-    written = f"{prefix}{text}".encode()
-    if len(written) <= _LONGEST and b"\0" not in written and not text.startswith("\x01"):
-        return written
-    return f"{prefix}\x01{hashlib.sha256(text.encode()).hexdigest()}".encode()
 
 
 def xapian_idf(n_documents: int, frequency: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -131,13 +112,21 @@ class XapianDriver:
         """Makes the database."""
         if self.read_record() is not None:
             raise EngineError(f"There is a collection at {self.address} already.")
-        if self._folder.is_dir() and any(self._folder.iterdir()):
-            raise StorageError(f"{self._folder} is not empty. Choose another folder for the database of Xapian.")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._begun():
+            new_folder(self._folder, "database of Xapian")
+        self.close()
         with self._errors("make a database at"):
-            self._open = self._xapian.WritableDatabase(str(self._folder), self._xapian.DB_CREATE)
+            self._open = self._xapian.WritableDatabase(str(self._folder), self._xapian.DB_CREATE_OR_OVERWRITE)
             self._writing = True
         self.add_fields(collection.fields)
+
+    def _begun(self) -> bool:
+        """Whether making the database was stopped before there was a record: one without documents is all there is."""
+        with self._errors("read"):
+            try:
+                return not self._database.get_doccount()
+            except self._xapian.DatabaseOpeningError:
+                return False
 
     def drop(self) -> None:
         """Removes the folder, if it has a database of lexite's."""
@@ -212,7 +201,7 @@ class XapianDriver:
         for known, mark in ((not document.ordinal, "Kfirst"), (len(names) > 0, "Kfilled")):
             if known:
                 made.add_boolean_term(mark)
-        made.add_value(_DOCUMENT, value_bytes(document.document, "text"))
+        made.add_value(DOCUMENT_SLOT, value_bytes(document.document, "text"))
         for name, value in document.fields.items():
             slot, kind = slots[name], collection.fields[name]
             made.add_boolean_term(f"H{slot}")
@@ -269,7 +258,7 @@ class XapianDriver:
     def _found(self, question: Question, collection: Collection) -> list[Found]:
         xapian, slots = self._xapian, self._slots()
         query = self._query(question.query, collection)
-        language = _Queries(xapian, slots)
+        language = XapianQueries(xapian, slots)
         if question.among is not None:
             own = [xapian.Query(key_of("D", each)) for each in question.among]
             query = xapian.Query(xapian.Query.OP_FILTER, query, xapian.Query(xapian.Query.OP_OR, own))
@@ -285,16 +274,16 @@ class XapianDriver:
         if question.min_score is not None:
             enquire.set_cutoff(0, question.min_score * factor)
         if collection.has_passages:
-            enquire.set_collapse_key(_DOCUMENT)
+            enquire.set_collapse_key(DOCUMENT_SLOT)
         if question.sort is not None:
             field, descending = question.sort
             maker = xapian.MultiValueKeyMaker()
-            maker.add_value(_DOCUMENT if field == ID_FIELD else slots[field], descending, b"" if descending else _LAST)
+            maker.add_value(DOCUMENT_SLOT if field == ID_FIELD else slots[field], descending, b"" if descending else _LAST)
             enquire.set_sort_by_key_then_relevance(maker, False)
         found = []
         for hit in enquire.get_mset(0, question.top_k):
             facts = json.loads(hit.document.get_data())
-            found.append(Found(facts["doc"], hit.weight / factor, _span(facts)))
+            found.append(Found(facts["doc"], hit.weight / factor, span_of(facts)))
         return found
 
     def _query(self, query: EngineQuery, collection: Collection) -> Any:
@@ -329,7 +318,7 @@ class XapianDriver:
                     place = keys.get(each.term)
                     if place is not None:
                         parts[place] = float(worth[place] * each.wdf / (each.wdf + query.pivot))
-                found.append(PassageParts(_span(facts), float(facts["length"]), dict(sorted(parts.items()))))
+                found.append(PassageParts(span_of(facts), float(facts["length"]), dict(sorted(parts.items()))))
         return found
 
     def _passages(self, document: str) -> list[tuple[int, dict[str, Any]]]:
@@ -346,7 +335,7 @@ class XapianDriver:
             found = [facts for _, facts in self._passages(document)]
         if not found:
             return None
-        text = joined_text([(_span(each), each.get("text", "")) for each in found])
+        text = joined_text([(span_of(each), each.get("text", "")) for each in found])
         return StoredDocument(document, found[0].get("title", ""), text, stored_fields(found[0]["fields"], fields))
 
     def close(self) -> None:
@@ -383,75 +372,3 @@ class XapianEngine(LiveEngine):
 def at_folder(path: str, **options: Any) -> XapianEngine:
     """The engine over a folder; other arguments as for :class:`XapianEngine`."""
     return XapianEngine(path, **options)
-
-
-def _span(facts: Mapping[str, Any]) -> tuple[int, int] | None:
-    return None if facts["span"] is None else (int(facts["span"][0]), int(facts["span"][1]))
-
-
-def value_bytes(value: Any, kind: FieldType) -> bytes:
-    """A value of a field as bytes that have its order. None of them is empty, which stands for no value.
-
-    >>> value_bytes(-1, "integer") < value_bytes(2, "integer"), value_bytes(-1.5, "number") < value_bytes(-1.0, "number")
-    (True, True)
-    """
-    if kind == "text":
-        return b"v" + str(value).encode()
-    if kind == "number":
-        (bits,) = struct.unpack(">Q", struct.pack(">d", float(value) + 0.0))
-        return struct.pack(">Q", bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 1 << 63)
-    if kind == "datetime":
-        value = (in_utc(value) - _EPOCH) // datetime.timedelta(microseconds=1)
-    elif kind == "date":
-        value = (value - _EPOCH.date()).days
-    return struct.pack(">Q", int(value) + (1 << 63))
-
-
-class _Queries:
-    """Writes conditions as queries of Xapian.
-
-    Args:
-        xapian: its module.
-        slots: numbers of fields.
-    """
-
-    def __init__(self, xapian: Any, slots: Mapping[str, int]) -> None:
-        self._xapian, self._slots = xapian, slots
-        self._query: Any = xapian.Query
-
-    def all_of(self, parts: Sequence[Any]) -> Any:
-        return self._query(self._query.OP_AND, list(parts))
-
-    def any_of(self, parts: Sequence[Any]) -> Any:
-        return self._query(self._query.OP_OR, list(parts))
-
-    def no(self, part: Any) -> Any:
-        return self._query(self._query.OP_AND_NOT, self._query.MatchAll, part)
-
-    def nothing(self) -> Any:
-        return self._query.MatchNothing
-
-    def has(self, field: str, kind: FieldType) -> Any:
-        return self._query.MatchAll if field == ID_FIELD else self._query(f"H{self._slots[field]}")
-
-    def one_of(self, field: str, kind: FieldType, values: Sequence[Value]) -> Any:
-        if field == ID_FIELD:
-            return self.any_of([self._query(key_of("D", str(value))) for value in values])
-        if kind == "text":
-            return self.any_of([self.contains(field, str(value)) for value in values])
-        own = [value_bytes(value, kind) for value in values]
-        return self.any_of([self._query(self._query.OP_VALUE_RANGE, self._slots[field], each, each) for each in own])
-
-    def within(self, field: str, kind: FieldType, operator: Operator, value: Value) -> Any:
-        slot, bound = _DOCUMENT if field == ID_FIELD else self._slots[field], value_bytes(value, kind)
-        ends = self._query.OP_VALUE_GE if operator in (">", ">=") else self._query.OP_VALUE_LE
-        found = self.all_of([self.has(field, kind), self._query(ends, slot, bound)])  # no value is less than all
-        if operator in ("<=", ">="):
-            return found
-        return self._query(self._query.OP_AND_NOT, found, self._query(self._query.OP_VALUE_RANGE, slot, bound, bound))
-
-    def like(self, field: str, pattern: str, *, any_case: bool) -> Any:
-        raise FilterError(f"Xapian has no patterns, so '{field}' cannot be asked with like there.")
-
-    def contains(self, field: str, value: str) -> Any:
-        return self._query(key_of(f"F{self._slots[field]}:", value))

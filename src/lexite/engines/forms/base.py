@@ -269,4 +269,6 @@ def refuse_fields(form: Limits, form_name: str, collection: Collection) -> None:
     for name in collection.fields:
         problem = form.field_problem(name)
         if problem is not None:
-            raise CorpusError(f"The field '{name}' cannot go to {form_name}: {problem}. Export without fields: fields=False.")
+            raise CorpusError(
+                f"The field '{name}' cannot go to {form_name}: {problem}. Rename it, or leave fields out: fields=False."
+            )
