@@ -11,15 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig, cut_text
-from lexite.errors import BackboneError
 from lexite.labelling.config import LabelConfig
 from lexite.labelling.contexts import ContextFinder
 from lexite.labelling.detection import Detector, Holdings, holdings
 from lexite.labelling.evidence import Evidence, EvidenceReader
+from lexite.labelling.examples import POOL, choose_examples
 from lexite.labelling.firings import Firings, collect_firings
 from lexite.labelling.kinds import kind_of
 from lexite.labelling.maker import LabelMaker
-from lexite.labelling.naming import Chosen, Embed, Trial, candidate_names, choose_names, draw_trial, key_of
+from lexite.labelling.meaning import embedder
+from lexite.labelling.naming import (
+    Chosen,
+    Trial,
+    candidate_names,
+    choose_names,
+    draw_trial,
+    earlier_words,
+    key_of,
+    with_earlier,
+)
 from lexite.labelling.related import related_latents
 from lexite.labelling.words import SampleWords, sample_words
 from lexite.progress import progress
@@ -30,7 +40,7 @@ from lexite.terms.vocabulary import Vocabulary
 
 logger = logging.getLogger("lexite")
 RELATED = 4
-_PARTS, _CENTROIDS, _EVIDENCE = 10, 4, 8  # of ten documents eight make names, four of them choose, two measure the trust
+_PARTS, _ONLY_EVIDENCE, _EVIDENCE = 10, 4, 8  # of ten documents eight make names, four of them choose, two measure the trust
 
 
 def label_vocabulary(
@@ -60,8 +70,15 @@ def label_vocabulary(
     """
     config = config or LabelConfig()
     passages = drawn_passages(documents, config)
-    firings = collect_firings(encoder, passages, n_tokens=config.label_tokens, show_progress=show_progress)
+    firings = collect_firings(
+        encoder, passages, n_tokens=config.label_tokens, keeps_states=is_tried, show_progress=show_progress
+    )
     return label_firings(encoder, firings, config, source=source, maker=maker, show_progress=show_progress)
+
+
+def is_tried(document: int) -> bool:
+    """Whether names are tried on a document's passages, for which the states of their tokens are kept."""
+    return document % _PARTS >= _ONLY_EVIDENCE
 
 
 def drawn_passages(documents: Iterable[str], config: LabelConfig) -> Iterator[tuple[int, str]]:
@@ -93,16 +110,23 @@ def label_firings(
     finder = ContextFinder(firings, words, held, config.contexts, config.context_words)
     logger.info("Choosing examples.")
     contexts = [finder.of(latent) for latent in range(firings.n_latents)]
-    candidates = [candidate_names(each) for each in evidence]
+    candidates = [
+        with_earlier(candidate_names(each), earlier)
+        for each, earlier in zip(evidence, earlier_words(encoder.vocabulary, firings.n_latents), strict=True)
+    ]
     if maker is not None:
         candidates = _with_suggestions(candidates, contexts, evidence, maker, show_progress)
     logger.info("Trying names on passages that they were not made from.")
-    chosen = choose_names(
-        candidates,
-        _trials(firings, held, part, config.seed),
-        Detector(words, firings.vectors),
-        _embedder(encoder, firings),
-        part < _CENTROIDS,
+    trials, detector = _trials(firings, held, part, config.seed), Detector(words, firings.states)
+    embed = embedder(encoder.backbone, firings.states)
+    chosen = choose_names(candidates, trials, detector, embed, show_progress=show_progress)
+    unnamed = [latent for latent, name in enumerate(chosen) if not name.trust >= TRUSTED]
+    shown = choose_examples(
+        [_pool(finder, latent, part < _ONLY_EVIDENCE) for latent in unnamed],
+        [trials[latent][0] for latent in unnamed],
+        detector,
+        encoder.backbone,
+        None if embed is None else firings.states,
         show_progress=show_progress,
     )
     kinds = _kinds(firings, held, evidence, chosen)
@@ -115,8 +139,10 @@ def label_firings(
     }
     trust = np.array([each.trust for each in chosen], dtype=np.float32)
     described = Descriptions(kinds, trust, related, tuple(contexts), made)
-    labels = tuple(_label(*each) for each in zip(chosen, evidence, contexts, strict=True))
-    return _vocabulary(encoder, firings, held, labels, described)
+    labels = [_named(*each) for each in zip(chosen, evidence, strict=True)]
+    for latent, examples in zip(unnamed, shown, strict=True):
+        labels[latent] = examples or evidence[latent].words[:WORDS_PER_LABEL]
+    return _vocabulary(encoder, firings, held, tuple(labels), described)
 
 
 def _evidence(
@@ -151,7 +177,7 @@ def _with_suggestions(
 def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int) -> list[tuple[Trial | None, Trial | None]]:
     generator, lengths = np.random.default_rng(seed), np.diff(firings.offsets)
     sides = []
-    for usable in ((part >= _CENTROIDS) & (part < _EVIDENCE), part >= _EVIDENCE):
+    for usable in ((part >= _ONLY_EVIDENCE) & (part < _EVIDENCE), part >= _EVIDENCE):
         numbers = np.flatnonzero(usable)
         sides.append((usable, numbers[np.argsort(lengths[numbers], kind="stable")].astype(np.int32)))
     first, second = sides
@@ -159,17 +185,6 @@ def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int
         (draw_trial(held, latent, *first, generator), draw_trial(held, latent, *second, generator))
         for latent in range(firings.n_latents)
     ]
-
-
-def _embedder(encoder: LatentTermEncoder, firings: Firings) -> Embed | None:
-    """What gives names dense vectors; None where the model has none, as the passages show."""
-    if firings.vectors is None:
-        return None
-    try:
-        encoder.backbone.dense(["name"], "document")
-    except BackboneError:
-        return None
-    return lambda names: encoder.backbone.dense(list(names), "document")
 
 
 def _kinds(firings: Firings, held: Holdings, evidence: list[Evidence], chosen: list[Chosen]) -> NDArray[np.uint8]:
@@ -192,31 +207,17 @@ def _kinds(firings: Firings, held: Holdings, evidence: list[Evidence], chosen: l
     )
 
 
-def _label(chosen: Chosen, evidence: Evidence, contexts: tuple[Context, ...]) -> tuple[str, ...]:
-    """A trusted name and further words, or examples where no name can be trusted."""
-    if chosen.trust >= TRUSTED:
-        said = set(key_of(chosen.name))
-        more = [word for word in (*evidence.words, *evidence.topics) if not said & set(key_of(word))]
-        return (chosen.name, *more)[:WORDS_PER_LABEL]
-    phrases = dict.fromkeys(phrase for context in contexts if (phrase := short_phrase(context)))
-    return tuple(phrases)[:EXAMPLES] or evidence.words[:WORDS_PER_LABEL]
+def _pool(finder: ContextFinder, latent: int, usable: NDArray[np.bool_]) -> tuple[Context, ...]:
+    """Examples to choose from, of passages on which nothing is tried; of all passages where these have too few."""
+    own = finder.spread(latent, POOL, usable)
+    return own if len(own) >= EXAMPLES else finder.spread(latent, EXAMPLES)
 
 
-def short_phrase(context: Context) -> str:
-    """The first word that is marked in a context, with a word at either side.
-
-    >>> short_phrase(Context("they sat on the river bank in June", ((22, 26),), 1.0))
-    'river bank in'
-    """
-    if not context.marks:
-        return ""
-    start, end = context.marks[0]
-    before, after = context.text[:start].split(" "), context.text[end:].split(" ")
-    tight_before, tight_after = before[-1], after[0]
-    left = " ".join(before[:-1][-1:])
-    right = " ".join(after[1:][:1])
-    middle = f"{tight_before}{context.text[start:end]}{tight_after}"
-    return " ".join(part for part in (left, middle, right) if part).strip(" ,.;:()\"'")
+def _named(chosen: Chosen, evidence: Evidence) -> tuple[str, ...]:
+    """A name and further words."""
+    said = set(key_of(chosen.name))
+    more = [word for word in (*evidence.words, *evidence.topics) if not said & set(key_of(word))]
+    return (chosen.name, *more)[:WORDS_PER_LABEL]
 
 
 def _vocabulary(
