@@ -138,7 +138,7 @@ class Measurement:
                 matched_negatives(positive[source[positive] == each], fires, by_length[each], generator)
                 for each in range(n_sources)
             ]
-            if len(positive) >= LEAST and sum(len(each) for each in negative):
+            if len(positive) >= LEAST and any(len(each) > 0 for each in negative):
                 self.trials[latent] = positive, np.concatenate(negative)
                 self.strong[latent] = weights >= np.median(weights)
 

@@ -22,6 +22,7 @@ LATENTS_AT_ONCE = 1024
 def choose_examples(
     pools: Sequence[tuple[Context, ...]],
     trials: Sequence[Trial | None],
+    others: Sequence[tuple[Context, ...]],
     detector: Detector,
     backbone: Backbone,
     tokens: TokenVectors | None,
@@ -36,6 +37,7 @@ def choose_examples(
     Args:
         pools: for each latent the examples to choose from, the strongest first.
         trials: for each latent passages that no example is from.
+        others: further examples of each latent, which are taken where there are too few to choose from.
         detector: scores passages.
         backbone: the model that the sample was encoded by.
         tokens: of the sample.
@@ -44,16 +46,17 @@ def choose_examples(
     found: list[tuple[str, ...]] = []
     with progress("Trying examples", len(pools), "latents", show_progress) as bar:
         for start in range(0, len(pools), LATENTS_AT_ONCE):
-            part = [_unlike(pool) for pool in pools[start : start + LATENTS_AT_ONCE]]
-            own_trials = trials[start : start + LATENTS_AT_ONCE]
+            end = start + LATENTS_AT_ONCE
+            part, own_trials = [_unlike(pool) for pool in pools[start:end]], trials[start:end]
             tried = [len(own) > EXAMPLES and trial is not None for own, trial in zip(part, own_trials, strict=True)]
             texts = [each for own, wanted in zip(part, tried, strict=True) if wanted for each in own]
             vectors = iter([] if tokens is None else marked_vectors(backbone, tokens, texts))
-            for own, trial, wanted in zip(part, own_trials, tried, strict=True):
+            for own, trial, wanted, further in zip(part, own_trials, tried, others[start:end], strict=True):
                 if wanted and trial is not None and tokens is not None:
                     scores = detector.tokens_of([next(vectors) for _ in own], trial.passages)
                     values = auc(scores[: trial.n_positive], scores[trial.n_positive :])
                     own = [own[place] for place in np.argsort(-values, kind="stable").tolist()]
+                own = own if len(own) >= EXAMPLES else _unlike((*further, *own))
                 found.append(tuple(each.marked() for each in own[:EXAMPLES]))
             bar.advance(len(part))
     return found

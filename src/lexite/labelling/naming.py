@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from lexite.labelling.meaning import Embed
 from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
 from lexite.terms.descriptions import in_steps
-from lexite.terms.vocabulary import Vocabulary
 
 MOST_WORDS = 4
 POSITIVES = 100
@@ -47,30 +46,6 @@ def candidate_names(evidence: Evidence) -> tuple[str, ...]:
     return tuple(name for name in names.values() if len(name.split()) <= MOST_WORDS)
 
 
-def earlier_words(vocabulary: Vocabulary | None, n_latents: int) -> list[tuple[str, ...]]:
-    """What a vocabulary calls its latents already: parts of trusted names, and further words; none where it has examples."""
-    if vocabulary is None or not vocabulary.n_documents:
-        return [()] * n_latents
-    described, found = vocabulary.described, []
-    for latent in range(n_latents):
-        known = vocabulary.labels[latent]
-        if described is not None and not described.trusted(latent):
-            known = ()
-        found.append(tuple(part for word in known for part in word.split(", ") if key_of(part)))
-    return found
-
-
-def with_earlier(candidates: Sequence[str], earlier: Sequence[str]) -> tuple[str, ...]:
-    """Candidates with those that a vocabulary has already, behind the first one.
-
-    >>> with_earlier(("bank", "river bank"), ("shore", "Bank"))
-    ('bank', 'shore', 'river bank')
-    """
-    keys = {key_of(name) for name in candidates}
-    new = [name for name in earlier if key_of(name) not in keys and len(name.split()) <= MOST_WORDS]
-    return (*candidates[:1], *new, *candidates[1:])
-
-
 def key_of(name: str) -> tuple[str, ...]:
     """Equal for names of the same words, in whatever order and case."""
     return tuple(sorted(plain_form(word.strip(",;()")) for word in name.split()))
@@ -84,10 +59,12 @@ class Chosen:
         name: the name; empty where there is none.
         trust: AUC on passages that neither made nor chose the name, drawn to .5 as by two more pairs that say nothing; NaN
             where there were too few.
+        kept: whether both are from an earlier labelling, since the sample has too little of the latent.
     """
 
     name: str
     trust: float
+    kept: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +122,7 @@ def choose_names(
     trials: Sequence[tuple[Trial | None, Trial | None]],
     detector: Detector,
     embed: Embed | None,
+    known: Mapping[int, Chosen],
     *,
     show_progress: bool = False,
 ) -> list[Chosen]:
@@ -159,6 +137,7 @@ def choose_names(
         trials: two for each latent.
         detector: scores passages.
         embed: gives names the vectors of their tokens; None for words alone.
+        known: names that latents have already; they stay where there is no second trial.
         show_progress: show progress on stderr.
     """
     tried = [own for own, (first, _) in zip(candidates, trials, strict=True) if first is not None]
@@ -171,11 +150,16 @@ def choose_names(
             if first is not None and own:
                 scored[-1] = _grown(own, first, detector, None if vectors is None else [vectors[part] for part in own])
             bar.advance(1)
+    kept = {latent: name for latent, name in known.items() if trials[latent][1] is None}
+    for latent, name in kept.items():
+        scored[latent] = [(name.trust, name.name)]
     names = _one_each(scored)
     whole = _embedded(sorted({name for name in names if name}), embed, show_progress)
     return [
-        Chosen(name, _trust(name, second, detector, None if whole is None or not name else [whole[name]]))
-        for name, (_, second) in zip(names, trials, strict=True)
+        kept[latent]
+        if latent in kept and name
+        else Chosen(name, _trust(name, second, detector, None if whole is None or not name else [whole[name]]))
+        for latent, (name, (_, second)) in enumerate(zip(names, trials, strict=True))
     ]
 
 
