@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +18,12 @@ from lexite.errors import BackboneError
 from lexite.labelling.contexts import short_phrase
 from lexite.labelling.detection import Detector
 from lexite.labelling.examples import choose_examples
+from lexite.labelling.firings import collect_firings
 from lexite.labelling.meaning import embedder, marked_vectors
 from lexite.labelling.naming import Trial
 from lexite.labelling.tokens import TokenVectors, centred, in_bytes, mean_nearest, mean_state
 from lexite.labelling.words import sample_words
+from lexite.terms import LatentTermEncoder
 from lexite.terms.descriptions import Context
 
 PIECES = ["river", "bank", "##s", ",", ".", "the", "money", "tree", "cloud"]
@@ -109,6 +112,20 @@ def test_short_examples_mark_the_word_that_fires(text: str, mark: tuple[int, int
     assert phrase is not None and phrase.marked() == expected
     assert phrase.text[slice(*phrase.marks[0])] == text[slice(*mark)] and phrase.strength == 0.5
     assert short_phrase(Context(text, (), 0.5)) is None
+
+
+def test_states_are_kept_of_the_documents_that_are_wanted(tiny_vocabulary: Path) -> None:
+    encoder = LatentTermEncoder.from_pretrained(tiny_vocabulary)
+    passages = [(0, "the cat"), (1, "a dog sat"), (2, ""), (3, "the cat sat")]
+    firings = collect_firings(encoder, passages, n_tokens=1, keeps_states=lambda document: document % 2 == 1)
+    tokens = firings.states
+    assert tokens is not None and collect_firings(encoder, passages, n_tokens=1).states is None
+    lengths = np.diff(firings.offsets)
+    assert np.diff(tokens.starts).tolist() == [0, lengths[1], 0, lengths[3]] and tokens.rows.dtype == np.int8
+    embed = embedder(encoder.backbone, tokens)
+    assert embed is not None
+    nearest = mean_nearest(tokens, embed(["a dog sat"]), np.arange(4, dtype=np.int32))[:, 0]
+    assert nearest[1] == pytest.approx(1, abs=0.01) and nearest[[0, 2]].tolist() == [0, 0] and nearest[3] < 0.98
 
 
 def test_examples_are_taken_that_tell_passages() -> None:
