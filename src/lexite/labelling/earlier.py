@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.labelling.naming import MOST_WORDS, Chosen, key_of
-from lexite.terms.descriptions import KINDS, TRUSTED, Context
+from lexite.terms.descriptions import KINDS, Context
 from lexite.terms.vocabulary import Vocabulary
 
 _WITHOUT_NAME = ("function", "unclear", "dead")
@@ -37,11 +37,11 @@ class Earlier:
         return tuple(part for part in parts if any(key_of(part)) and len(part.split()) <= MOST_WORDS)
 
     def name(self, latent: int) -> Chosen | None:
-        """A latent's name, where it was trusted and would be today."""
+        """A latent's name and its trust, where the name was trusted then. Whether it is today is for others to see."""
         if self._labels is None or self._described is None or not self._described.trusted(latent):
             return None
         trust = round(float(self._described.trust[latent]), 4)  # a float32 of .88 is a little less
-        return Chosen(self._labels[latent][0], trust, kept=True) if trust >= TRUSTED else None
+        return Chosen(self._labels[latent][0], trust, kept=True)
 
     def contexts(self, latent: int, found: tuple[Context, ...], wanted: int) -> tuple[Context, ...]:
         """The examples that were found; earlier ones where there were more of them."""
