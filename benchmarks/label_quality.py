@@ -41,7 +41,7 @@ from lexite.terms.vocabulary import Vocabulary
 POSITIVES, LEAST = 60, 5
 HELD_OUT = 10
 WAYS = ("words", "dense", "both", "tokens")
-BARS = (0.8, 0.82, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.96)
+BARS = (0.88, 0.9, 0.92, 0.94, 0.96)
 MARK = r"\[(.+?)\]"
 
 
