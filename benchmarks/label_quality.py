@@ -6,14 +6,20 @@
 Every tenth document is held out; labels are made from the others. Of the held-out passages, a latent's positives are those that
 hold it (its weight is not below the floor of documents), its negatives as many passages of like length and of the same source
 in which it does not fire. The detection AUC is the share of pairs of a positive and a negative in which the label scores the
-positive higher: the share of the label's words that the passage has, by idf, plus the cosine of the dense model. 500 latents
-are drawn by seed.
+positive higher. 500 latents are drawn by seed; no kind is left out. Four ways to score are measured:
+
+    words   the share of the label's words that the passage has, by idf
+    dense   the cosine of the dense model's vectors of label and passage
+    both    the sum of these two
+    tokens  the mean over the tokens of a name of the largest cosine with a token of the passage, by the dense model's states,
+            and a fifth of "words"; of a label that is examples, the tokens that are marked in them
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,13 +30,19 @@ import numpy as np
 from lexite.labelling import LabelConfig, label_firings
 from lexite.labelling.detection import Detector, auc, holdings, matched_negatives
 from lexite.labelling.firings import Firings, collect_firings
-from lexite.labelling.run import drawn_passages
+from lexite.labelling.meaning import embedder, marked_vectors
+from lexite.labelling.run import drawn_passages, is_tried
+from lexite.labelling.tokens import TokenVectors
 from lexite.labelling.words import sample_words
 from lexite.terms import LatentTermEncoder
+from lexite.terms.descriptions import FOR_EXAMPLE, KINDS, TRUSTED, Context
 from lexite.terms.vocabulary import Vocabulary
 
 POSITIVES, LEAST = 60, 5
 HELD_OUT = 10
+WAYS = ("words", "dense", "both", "tokens")
+BARS = (0.88, 0.9, 0.92, 0.94, 0.96)
+MARK = r"\[(.+?)\]"
 
 
 def passages(sources: Sequence[str], config: LabelConfig, held_out: bool) -> Iterator[tuple[int, str]]:
@@ -56,15 +68,20 @@ def mixed(sources: Sequence[str], config: LabelConfig, held_out: bool) -> Iterat
                 yield item[0] * len(sources) + place, item[1]
 
 
+ARRAYS = ("documents", "token_ids", "offsets", "starts", "tokens", "values", "vectors")
+STATES = ("rows", "scales", "starts", "mean")
+
+
 def read_firings(path: Path) -> Firings:
     values = np.load(path)
     texts = json.loads(path.with_suffix(".json").read_text())
-    return Firings(texts, **{name: values[name] for name in values.files})
+    states = TokenVectors(*(values[f"states_{name}"] for name in STATES))
+    return Firings(texts, **{name: values[name] for name in ARRAYS}, states=states)
 
 
 def write_firings(firings: Firings, path: Path) -> None:
-    names = ("documents", "token_ids", "offsets", "starts", "tokens", "values", "vectors")
-    np.savez(path, **{name: getattr(firings, name) for name in names})
+    states = {f"states_{name}": getattr(firings.states, name) for name in STATES}
+    np.savez(path, **{name: getattr(firings, name) for name in ARRAYS}, **states)
     path.with_suffix(".json").write_text(json.dumps(list(firings.passages)))
 
 
@@ -72,7 +89,13 @@ def firings_of(options: argparse.Namespace, encoder: LatentTermEncoder, held_out
     path = Path(options.cache) / f"{'held-out' if held_out else 'others'}.npz" if options.cache else None
     if path is not None and path.exists():
         return read_firings(path)
-    found = collect_firings(encoder, mixed(options.texts, LabelConfig(), held_out), n_tokens=n_tokens, show_progress=True)
+    found = collect_firings(
+        encoder,
+        mixed(options.texts, LabelConfig(), held_out),
+        n_tokens=n_tokens,
+        keeps_states=(lambda document: True) if held_out else is_tried,
+        show_progress=True,
+    )
     if path is not None:
         write_firings(found, path)
     return found
@@ -85,47 +108,78 @@ class Measurement:
         encoder: the vocabulary's encoder.
         firings: of held-out passages.
         n_sources: sources of the texts; a document's number modulo this is its source.
-        seed: draws latents and passages.
-        n_latents: latents that are drawn.
+        latents: those that are drawn.
+        seed: draws passages.
     """
 
-    def __init__(self, encoder: LatentTermEncoder, firings: Firings, n_sources: int, seed: int, n_latents: int) -> None:
-        self.encoder, self.firings = encoder, firings
+    def __init__(
+        self, encoder: LatentTermEncoder, firings: Firings, n_sources: int, latents: np.ndarray[Any, Any], seed: int
+    ) -> None:
+        assert firings.states is not None
+        self.encoder, self.firings, self.latents, self.states = encoder, firings, latents, firings.states
         words = sample_words(firings.token_ids, firings.offsets, firings.passages, encoder.backbone.describe_token)
-        self.detector = Detector(words, firings.vectors)
+        self.detector = Detector(words, firings.states)
         held = holdings(firings, encoder.terms.floor_documents)
         generator = np.random.default_rng(seed)
-        self.latents = np.sort(generator.permutation(encoder.n_latents)[:n_latents])
         lengths, source = np.diff(firings.offsets), firings.documents % n_sources
         by_length = [
             (own := np.flatnonzero(source == each))[np.argsort(lengths[own], kind="stable")].astype(np.int32)
             for each in range(n_sources)
         ]
         self.trials: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
-        for latent in self.latents.tolist():
-            fires, _, kept = held.of(latent)
-            positive = fires[kept]
+        self.strong: dict[int, np.ndarray[Any, Any]] = {}
+        for latent in latents.tolist():
+            fires, weights, kept = held.of(latent)
+            positive, weights = fires[kept], weights[kept]
             if len(positive) > POSITIVES:
-                positive = np.sort(generator.choice(positive, POSITIVES, replace=False))
+                chosen = np.sort(generator.choice(len(positive), POSITIVES, replace=False))
+                positive, weights = positive[chosen], weights[chosen]
             negative = [
                 matched_negatives(positive[source[positive] == each], fires, by_length[each], generator)
                 for each in range(n_sources)
             ]
-            if len(positive) >= LEAST:
+            if len(positive) >= LEAST and any(len(each) > 0 for each in negative):
                 self.trials[latent] = positive, np.concatenate(negative)
+                self.strong[latent] = weights >= np.median(weights)
+
+    def scores(self, labels: dict[int, str]) -> dict[int, dict[str, np.ndarray[Any, Any]]]:
+        """The scores of each latent's passages, the positives first, by each way."""
+        plain = {latent: without_signs(label) for latent, label in labels.items()}
+        names = sorted(set(plain.values()))
+        embed = embedder(self.encoder.backbone, self.states)
+        assert embed is not None and self.firings.vectors is not None
+        dense = dict(zip(names, self.encoder.backbone.dense(names, "document"), strict=True))
+        tokens = dict(zip(names, embed(names), strict=True))
+        shown = {latent: examples_of(label) for latent, label in labels.items()}
+        listed = [each for latent in labels for each in shown[latent]]
+        marked = iter(marked_vectors(self.encoder.backbone, self.states, listed))
+        found = {}
+        for latent, name in plain.items():
+            passages = np.concatenate(self.trials[latent])
+            own, total = self.detector.words_of(name, passages)
+            words = own / max(total, 1e-9)
+            cosines = self.firings.vectors[passages].astype(np.float32) @ dense[name]
+            examples = [next(marked) for _ in shown[latent]]
+            by_tokens = (
+                self.detector.tokens_of(examples, passages).mean(1)
+                if examples
+                else self.detector.scores([name], [tokens[name]], passages)[:, 0]
+            )
+            found[latent] = {"words": words, "dense": cosines, "both": words + cosines, "tokens": by_tokens}
+        return found
 
     def auc(self, labels: dict[int, str]) -> dict[str, dict[int, float]]:
-        """Detection of each label by its words, the dense model, and both."""
-        names = sorted(set(labels.values()))
-        vectors = dict(zip(names, self.encoder.backbone.dense(names, "document"), strict=True))
-        result: dict[str, dict[int, float]] = {"words": {}, "dense": {}, "both": {}}
-        for latent, label in labels.items():
-            positive, negative = self.trials[latent]
-            both = np.concatenate([positive, negative])
-            words = self.detector.scores([label], None, both)
-            dense = self.detector.cosines(vectors[label][None], both)
-            for way, scores in (("words", words), ("dense", dense), ("both", words + dense)):
-                result[way][latent] = float(auc(scores[: len(positive)], scores[len(positive) :])[0])
+        """Detection of each label by each way; "strong" and "weak" have the half of the positives with more or less weight."""
+        result: dict[str, dict[int, float]] = {way: {} for way in (*WAYS, "strong", "weak")}
+        for latent, scores in self.scores(labels).items():
+            n = len(self.trials[latent][0])
+            strong = self.strong[latent]
+            for way, values in scores.items():
+                result[way][latent] = one_auc(values[:n], values[n:])
+            tokens = scores["tokens"]
+            result["strong"][latent] = one_auc(tokens[:n][strong], tokens[n:])
+            if not strong.all():
+                result["weak"][latent] = one_auc(tokens[:n][~strong], tokens[n:])
         return result
 
     def intruders(self, seed: int) -> dict[int, float]:
@@ -143,9 +197,25 @@ class Measurement:
         return found
 
 
-def shown(vocabulary: Vocabulary, latent: int) -> str:
+def one_auc(positive: np.ndarray[Any, Any], negative: np.ndarray[Any, Any]) -> float:
+    return float(auc(positive[:, None], negative[:, None])[0])
+
+
+def without_signs(label: str) -> str:
     """A label as people see it, without the signs around it."""
-    return vocabulary.label(latent).removeprefix("e.g. ").replace("“", "").replace("”", "")
+    if not label.startswith(FOR_EXAMPLE):
+        return label
+    return re.sub("[“”]", "", re.sub(MARK, r"\1", label.removeprefix(FOR_EXAMPLE)))
+
+
+def examples_of(label: str) -> list[Context]:
+    """The examples of a label with what is marked in them; none of a name, or where nothing is marked."""
+    found = []
+    for phrase in re.findall("“(.*?)”(?:, |$)", label) if label.startswith(FOR_EXAMPLE) else ():
+        if mark := re.search(MARK, phrase):
+            text = phrase[: mark.start()] + mark[1] + phrase[mark.end() :]
+            found.append(Context(text, ((mark.start(), mark.start() + len(mark[1])),), 1.0))
+    return found
 
 
 def shared(vocabulary: Vocabulary) -> float:
@@ -162,39 +232,52 @@ def shared(vocabulary: Vocabulary) -> float:
 
 def report(measurement: Measurement, vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
     described, trials = vocabulary.described, measurement.trials
-    trusted = {latent for latent in trials if described is not None and described.trusted(latent)}
-    whole = {latent: " ".join(vocabulary.labels[latent]) or "nothing" for latent in trials}
-    ways = {
-        "as shown": measurement.auc({latent: shown(vocabulary, latent) for latent in trials}),
-        "all words": measurement.auc(whole),
-    }
+    found = measurement.auc({latent: vocabulary.label(latent) for latent in trials})
+    whole = measurement.auc({latent: " ".join(vocabulary.labels[latent]) or "nothing" for latent in trials})
     intruders = measurement.intruders(seed)
-
-    def mean(values: dict[int, float], chosen: set[int]) -> float | None:
-        return round(float(np.mean([values[each] for each in chosen])), 4) if chosen else None
-
+    groups = {"all": set(trials)}
+    if described is not None:
+        groups["trusted"] = {latent for latent in trials if described.trusted(latent)}
+        groups["examples"] = set(trials) - groups["trusted"]
+        groups |= {kind: {latent for latent in trials if described.kind(latent) == kind} for kind in KINDS}
     return {
         "drawn": len(measurement.latents),
-        "measured": len(trials),
-        "trusted": len(trusted),
-        "auc": {name: {way: mean(values, set(trials)) for way, values in found.items()} for name, found in ways.items()},
-        "auc_trusted": {name: {way: mean(values, trusted) for way, values in found.items()} for name, found in ways.items()},
-        "intruder": mean(intruders, set(trials)),
-        "intruder_trusted": mean(intruders, trusted),
+        "auc": {
+            name: {
+                "latents": len(own),
+                **{way: mean(values, own) for way, values in found.items()},
+                "error": round(float(np.std([found["tokens"][each] for each in own]) / np.sqrt(len(own))), 4),
+                "all words": {way: mean(whole[way], own) for way in WAYS},
+                "intruder": mean(intruders, own),
+            }
+            for name, own in groups.items()
+            if own
+        },
         "shared_names": round(shared(vocabulary), 4),
         "kinds": {} if described is None else dict(Counter(described.kind(latent) for latent in range(vocabulary.n_latents))),
         "named": 0 if described is None else sum(described.trusted(latent) for latent in range(vocabulary.n_latents)),
     }
 
 
-def same_latents(measurement: Measurement, before: Vocabulary, after: Vocabulary) -> dict[str, float]:
-    """Means over the latents whose new label is trusted, of both labels."""
-    described = after.described
-    chosen = [latent for latent in measurement.trials if described is not None and described.trusted(latent)]
-    values = [measurement.auc({latent: shown(each, latent) for latent in chosen})["both"] for each in (before, after)]
-    return {
-        name: round(float(np.mean(list(found.values()))), 4) for name, found in zip(("before", "after"), values, strict=True)
-    }
+def mean(values: dict[int, float], chosen: set[int]) -> float | None:
+    own = [values[each] for each in chosen if each in values]
+    return round(float(np.mean(own)), 4) if own else None
+
+
+def bars(measurement: Measurement, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    """For each bar how many names there would be, and their AUC where it can be measured."""
+    described = vocabulary.described
+    assert described is not None
+    found = measurement.auc({latent: vocabulary.label(latent) for latent in measurement.trials})["tokens"]
+    return [
+        {
+            "bar": bar,
+            "names": int((described.trust >= bar - 1e-6).sum()),
+            "measured": len(own := {latent for latent in found if described.trust[latent] >= bar - 1e-6}),
+            "auc": mean(found, own),
+        }
+        for bar in BARS
+    ]
 
 
 def main() -> None:
@@ -209,6 +292,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=LabelConfig().contexts)
     parser.add_argument("--context-words", type=int, default=LabelConfig().context_words)
     parser.add_argument("--latents", type=int, default=500)
+    parser.add_argument("--bar-latents", type=int, default=8000, help="latents whose names show what a bar for trust does")
     parser.add_argument("--print", type=int, default=100, help="labels to print, drawn by seed")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json")
@@ -223,17 +307,18 @@ def main() -> None:
         encoder = encoder.replaced(vocabulary=found)
         del firings
     held_out = firings_of(options, encoder, True, options.held_out_tokens)
-    measurement = Measurement(encoder, held_out, len(options.texts), options.seed, options.latents)
-    vocabulary = encoder.vocabulary
-    assert vocabulary is not None
+    vocabulary, drawn = encoder.vocabulary, np.random.default_rng(options.seed).permutation(encoder.n_latents)
+    assert vocabulary is not None and vocabulary.described is not None
+    n_sources = len(options.texts)
+    measurement = Measurement(encoder, held_out, n_sources, np.sort(drawn[: options.latents]), options.seed)
     result: dict[str, Any] = {"tokens_held_out": held_out.n_tokens, "after": report(measurement, vocabulary, options.seed)}
     if options.before:
-        before = Vocabulary.load(options.before)
-        result["before"] = report(measurement, before, options.seed)
-        result["trusted_latents"] = same_latents(measurement, before, vocabulary)
+        result["before"] = report(measurement, Vocabulary.load(options.before), options.seed)
+    named = np.flatnonzero(vocabulary.described.trust >= TRUSTED)
+    many = Measurement(encoder, held_out, n_sources, np.intersect1d(drawn[: options.bar_latents], named), options.seed)
+    result["bars"] = bars(many, vocabulary)
     print(json.dumps(result, indent=1))
-    drawn = np.sort(np.random.default_rng(options.seed).permutation(encoder.n_latents)[: options.print])
-    for latent in drawn.tolist():
+    for latent in np.sort(drawn[: options.print]).tolist():
         about = vocabulary.about(latent)
         context = about.contexts[0].marked() if about.contexts else ""
         print(f"| {latent} | {about.label} | {about.kind} | {about.trust if about.trust is not None else '–'} | {context} |")

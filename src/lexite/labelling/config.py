@@ -12,7 +12,8 @@ class LabelConfig:
     """How much text a vocabulary is labelled on, and what is kept of it.
 
     Attributes:
-        label_tokens: tokens that are read. Their codes are held in memory, some 12 bytes a latent and token.
+        label_tokens: tokens that are read. Their codes are held in memory, some 12 bytes a latent and token, and of seven of
+            ten the model's state, a byte a number.
         label_words: words of a passage, about. A latent that fires says more of a short passage than of a long one.
         label_passages: passages that are drawn of each document.
         contexts: examples of its use that are kept of each latent.

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lexite.labelling.detection import Holdings
 from lexite.labelling.firings import Firings
@@ -13,6 +14,7 @@ from lexite.labelling.words import SampleWords
 from lexite.terms.descriptions import CLOSING, OPENING, Context
 
 LOOK_AHEAD = 40  # characters in which the next word must be found
+_AROUND = " ,.;:()\"'"  # signs that an example neither begins nor ends with, but where they fire
 MARKED = 0.5  # share of the passage's largest activation from which a word is marked
 
 
@@ -35,12 +37,18 @@ class ContextFinder:
 
     def of(self, latent: int) -> tuple[Context, ...]:
         """A latent's strongest passage, and passages at equal steps of rank below it, no two of one document."""
+        return self.spread(latent, self._n_contexts)
+
+    def spread(self, latent: int, n: int, usable: NDArray[np.bool_] | None = None) -> tuple[Context, ...]:
+        """As many examples as are wanted, the strongest first, of the passages that may be used; of all where it is None."""
         passages, weights, _ = self._held.of(latent)
-        if not len(passages) or not self._n_contexts:
+        if usable is not None:
+            passages, weights = passages[usable[passages]], weights[usable[passages]]
+        if not len(passages) or not n:
             return ()
         order = passages[np.argsort(-weights, kind="stable")]
         largest = float(self._firings.of(latent)[1].max())
-        steps = np.linspace(0, 1, self._n_contexts + 1)[:-1] * len(order)
+        steps = np.linspace(0, 1, n + 1)[:-1] * len(order)
         found: list[Context] = []
         documents: set[int] = set()
         for place in steps.astype(int).tolist():
@@ -83,6 +91,21 @@ class ContextFinder:
             forms = [self._words.form_texts[form] for form in self._words.forms[words].tolist()]
             self._spans[passage] = aligned(self._firings.passages[passage], forms)
         return self._spans[passage]
+
+
+def short_phrase(context: Context) -> Context | None:
+    """The first word that is marked in a context, with a word at either side; None where no word is.
+
+    >>> short_phrase(Context("they sat on the river bank in June", ((22, 26),), 1.0)).marked()
+    'river [bank] in'
+    """
+    if not context.marks:
+        return None
+    start, end = context.marks[0]
+    before, after = context.text[:start].split(" "), context.text[end:].split(" ")
+    left = " ".join([*before[:-1][-1:], before[-1]]).lstrip(_AROUND)
+    right = " ".join([after[0], *after[1:][:1]]).rstrip(_AROUND)
+    return Context(left + context.text[start:end] + right, ((len(left), len(left) + end - start),), context.strength)
 
 
 def _first_known(spans: list[tuple[int, int]], at: int, stop: int) -> int:

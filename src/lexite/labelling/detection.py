@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from lexite.labelling.firings import Firings
+from lexite.labelling.tokens import TokenVectors, mean_nearest
 from lexite.labelling.words import SampleWords, plain_form, word_stem
 from lexite.scoring.words import words_in_order
 
-MEANING = 1.0  # weight of the dense model's cosine beside the share of the name's words that a passage has
-MOST_HOLDERS = 200  # passages whose mean stands for a name while names are tried
+WORDS = 0.2  # weight of the share of the name's words that a passage has, beside the cosines of tokens
 NEAR = 64  # negatives are drawn among so many passages of like length
 
 
@@ -105,51 +104,50 @@ def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> NDArr
 
 
 class Detector:
-    """Scores passages by names: by the words of a name, and by the dense model where there is one.
+    """Scores passages by names: by the dense model's tokens where they are known, and by the words of a name.
 
-        score = words + cosine,  words = Σ idf(w) over the words of the name that the passage has / Σ idf(w) over all
+        score = tokens + words / 5
+        tokens = mean over the tokens of the name of the largest cosine with a token of the passage
+        words = Σ idf(w) over the words of the name that the passage has / Σ idf(w) over all
 
-    A word is found in all its forms; ``meta-`` and ``-inho`` in all words that begin or end so. The formula is ours.
+    A word is found in all its forms; ``meta-`` and ``-inho`` in all words that begin or end so. The tokens' part is ColBERT's
+    score with the states of a dense model (Khattab and Zaharia 2020), less their mean; the sum is ours.
 
     Args:
         words: of the sample.
-        vectors: ``(n_passages, d)`` dense vectors of the passages; None for words alone.
+        tokens: states of the tokens of the passages; None for words alone.
     """
 
-    def __init__(self, words: SampleWords, vectors: NDArray[np.float16] | None) -> None:
-        self._words, self._vectors = words, vectors
+    def __init__(self, words: SampleWords, tokens: TokenVectors | None) -> None:
+        self._words, self._tokens = words, tokens
         self._n_passages = words.in_passages.shape[0]
         plain = [plain_form(text) for text in words.form_texts]
         self._forward = _Sorted(plain)
         self._backward = _Sorted([text[::-1] for text in plain])
         self._plain = plain
-        self._mean: NDArray[np.float32] | None = None
-        self._centroids: dict[str, NDArray[np.float32]] = {}
         self._holders: dict[str, NDArray[np.int32]] = {}
 
     def scores(
-        self, names: Sequence[str], vectors: NDArray[np.float32] | None, passages: NDArray[np.int32]
+        self, names: Sequence[str], vectors: Sequence[NDArray[np.float32]] | None, passages: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """Scores ``(n_passages, n_names)`` of passages.
 
         Args:
             names: some names.
-            vectors: ``(n_names, d)`` their dense vectors; None for words alone.
+            vectors: for each name those of its tokens; None for words alone.
             passages: numbers of passages.
         """
-        result = np.zeros((len(passages), len(names)), dtype=np.float32)
+        result = self.tokens_of(vectors, passages) if vectors is not None else np.zeros((len(passages), len(names)), np.float32)
         for column, name in enumerate(names):
             found, total = self.words_of(name, passages)
-            result[:, column] = found / max(total, 1e-9)
-        if vectors is not None and self._vectors is not None:
-            result += MEANING * self.cosines(vectors, passages)
+            result[:, column] += np.float32(WORDS) * found / max(total, 1e-9)
         return result
 
-    def cosines(self, vectors: NDArray[np.float32], passages: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Cosines ``(n_passages, n_names)`` of passages with vectors of length 1; zeros where passages have no vectors."""
-        if self._vectors is None:
+    def tokens_of(self, vectors: Sequence[NDArray[np.float32]], passages: NDArray[np.int32]) -> NDArray[np.float32]:
+        """``tokens`` of the score, ``(n_passages, n_names)``; zeros where no states were kept."""
+        if self._tokens is None:
             return np.zeros((len(passages), len(vectors)), dtype=np.float32)
-        return np.asarray(self._vectors[passages].astype(np.float32) @ vectors.T)
+        return mean_nearest(self._tokens, vectors, passages)
 
     def words_of(self, name: str, passages: NDArray[np.int32]) -> tuple[NDArray[np.float32], float]:
         """``Σ idf(w)`` over the words of a name that passages have, ``(n_passages,)``, and over all of its words."""
@@ -158,31 +156,6 @@ class Detector:
         for idf, has in parts:
             found += has * np.float32(idf)
         return found, sum(idf for idf, _ in parts)
-
-    def centroids(self, names: Sequence[str], usable: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-        """For each name the direction from the mean of all passages to that of the passages that have its words.
-
-        It costs next to nothing, so that many names can be tried; zeros for a name that no passage has.
-
-        Args:
-            names: some names.
-            usable: ``(n_passages,)`` bool, the passages that it is taken from.
-        """
-        if self._vectors is None:
-            return None
-        if self._mean is None:
-            self._mean = self._vectors[usable].astype(np.float32).mean(0)
-        result = np.zeros((len(names), self._vectors.shape[1]), dtype=np.float32)
-        for place, name in enumerate(names):
-            if name not in self._centroids:
-                holders = [self._holders_of(part) for part in self.parts_of(name)]
-                found = functools.reduce(np.intersect1d, holders) if holders else np.zeros(0, dtype=np.int32)
-                found = found[usable[found]]
-                found = found[:: len(found) // MOST_HOLDERS + 1]
-                away = self._vectors[found].astype(np.float32).sum(0) - len(found) * self._mean
-                self._centroids[name] = away / max(float(np.linalg.norm(away)), 1e-9)
-            result[place] = self._centroids[name]
-        return result
 
     def parts_of(self, name: str) -> list[str]:
         """The stems and affixes that a name is found by; function words only where it has nothing else."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lexite.backbone.base import states_and_vectors
 from lexite.errors import BackboneError, CorpusError
+from lexite.labelling.tokens import TokenVectors, centred, in_bytes, mean_state
 from lexite.progress import progress
 from lexite.terms.encoder import LatentTermEncoder
 
@@ -34,6 +35,7 @@ class Firings:
         tokens: ``(n_firings,)`` int32, the tokens that a latent fires on, ascending within it.
         values: ``(n_firings,)`` float32, how strongly.
         vectors: ``(n_passages, d)`` float16 dense vectors of length 1; None where the model has none.
+        states: the states of the tokens of some passages; None where none were kept.
     """
 
     passages: Sequence[str]
@@ -44,6 +46,7 @@ class Firings:
     tokens: NDArray[np.int32]
     values: NDArray[np.float32]
     vectors: NDArray[np.float16] | None = None
+    states: TokenVectors | None = None
 
     @property
     def n_latents(self) -> int:
@@ -75,6 +78,7 @@ def collect_firings(
     passages: Iterable[tuple[int, str]],
     *,
     n_tokens: int,
+    keeps_states: Callable[[int], bool] = lambda document: False,
     show_progress: bool = False,
 ) -> Firings:
     """Encodes passages until there are enough tokens.
@@ -83,13 +87,14 @@ def collect_firings(
         encoder: the vocabulary.
         passages: the number of its document and the text of each passage; a stream, read once.
         n_tokens: tokens that are enough.
+        keeps_states: whether the states of a document's tokens are kept, a byte a number.
         show_progress: show progress on stderr.
 
     Raises:
         CorpusError: there is no text.
         BackboneError: the model fails, or gives NaN.
     """
-    collected = _Collected(encoder)
+    collected = _Collected(encoder, keeps_states)
     with progress("Reading where latents fire", n_tokens, "tokens", show_progress) as bar:
         for chunk in _chunks(passages):
             bar.advance(collected.add(chunk))
@@ -114,8 +119,9 @@ def _chunks(passages: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str
 class _Collected:
     """What was read so far."""
 
-    def __init__(self, encoder: LatentTermEncoder) -> None:
+    def __init__(self, encoder: LatentTermEncoder, keeps_states: Callable[[int], bool]) -> None:
         self.encoder = encoder
+        self._states_of = _CollectedStates(keeps_states)
         self.n_tokens = self.n_firings = 0
         self._passages: list[str] = []
         self._documents: list[int] = []
@@ -131,6 +137,7 @@ class _Collected:
         self._documents += [number for number, _ in chunk]
         self._parts["ids"].append(states.token_ids)
         self._parts["lengths"].append(np.diff(states.offsets))
+        self._states_of.add(states, chunk)
         k = self.encoder.k_for("document")
         for part in self.encoder.portions(states):
             codes = self.encoder.codes(part, k)
@@ -170,4 +177,36 @@ class _Collected:
             np.concatenate(self._parts.pop("tokens"))[order],
             np.concatenate(self._parts.pop("values"))[order],
             np.concatenate(self._vectors) if self._vectors else None,
+            self._states_of.all(),
         )
+
+
+class _CollectedStates:
+    """States of tokens that were kept so far. The mean that they are without is that of the first passages."""
+
+    def __init__(self, keeps: Callable[[int], bool]) -> None:
+        self._keeps = keeps
+        self._mean: NDArray[np.float32] | None = None
+        self._rows: list[NDArray[np.int8]] = []
+        self._scales: list[NDArray[np.float32]] = []
+        self._lengths: list[NDArray[np.int64]] = []
+
+    def add(self, states: TokenStates, chunk: Sequence[tuple[int, str]]) -> None:
+        lengths = np.diff(states.offsets)
+        kept = np.array([self._keeps(document) for document, _ in chunk], dtype=np.bool_)
+        self._lengths.append(lengths * kept)
+        if not kept.any() or not states.n_tokens:
+            return
+        if self._mean is None:
+            self._mean = mean_state(states.states.detach().float().cpu().numpy())
+        chosen = np.flatnonzero(np.repeat(kept, lengths))
+        own = states.states.detach()[chosen].float().cpu().numpy()
+        rows, scales = in_bytes(centred(own, self._mean))
+        self._rows.append(rows)
+        self._scales.append(scales)
+
+    def all(self) -> TokenVectors | None:
+        if self._mean is None:
+            return None
+        starts = np.concatenate([[0], np.cumsum(np.concatenate(self._lengths))]).astype(np.int64)
+        return TokenVectors(np.concatenate(self._rows), np.concatenate(self._scales), starts, self._mean)

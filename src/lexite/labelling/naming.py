@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.labelling.detection import MEANING, Detector, Holdings, auc, matched_negatives
+from lexite.labelling.detection import WORDS, Detector, Holdings, auc, matched_negatives
 from lexite.labelling.evidence import Evidence
+from lexite.labelling.meaning import Embed
 from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
 from lexite.terms.descriptions import in_steps
@@ -20,10 +21,7 @@ LEAST_POSITIVES = 4
 LENGTH_COST = 0.015  # AUC that a further word must add
 RANK_COST = 0.003  # AUC that a part must add to one that stands before it among the candidates
 PRIOR_POSITIVES = 2.0
-TRIED = 3  # names whose own dense vectors are asked for
 NAMES_AT_ONCE = 8192
-
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def candidate_names(evidence: Evidence) -> tuple[str, ...]:
@@ -61,10 +59,12 @@ class Chosen:
         name: the name; empty where there is none.
         trust: AUC on passages that neither made nor chose the name, drawn to .5 as by two more pairs that say nothing; NaN
             where there were too few.
+        kept: whether both are from an earlier labelling, since the sample has too little of the latent.
     """
 
     name: str
     trust: float
+    kept: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +105,10 @@ def draw_trial(
 
 
 def measured_names(
-    detector: Detector, trial: Trial, names: Sequence[str], vectors: Mapping[str, NDArray[np.float32]] | None
+    detector: Detector, trial: Trial, names: Sequence[str], vectors: Sequence[NDArray[np.float32]] | None
 ) -> NDArray[np.float64]:
-    """The AUC of each name on a trial."""
-    stacked = None if vectors is None else np.stack([vectors[name] for name in names])
-    scores = detector.scores(names, stacked, trial.passages)
+    """The AUC of each name on a trial; ``vectors`` are those of its tokens, or None for words alone."""
+    scores = detector.scores(names, vectors, trial.passages)
     return auc(scores[: trial.n_positive], scores[trial.n_positive :])
 
 
@@ -123,101 +122,106 @@ def choose_names(
     trials: Sequence[tuple[Trial | None, Trial | None]],
     detector: Detector,
     embed: Embed | None,
-    evidence: NDArray[np.bool_],
+    known: Mapping[int, Chosen],
     *,
     show_progress: bool = False,
 ) -> list[Chosen]:
     """The name of each latent, no two alike.
 
     Of the candidates the best on the first trial is taken, and others are added one after the other while they help, up to four
-    words. The best names on this way are tried again, with their own dense vectors; a further word must add .015. Where two
-    latents want one name, the one that it tells better has it, and the other gets its next best. The trust is the AUC on the
-    second trial.
+    words; a further word must add .015. Where two latents want one name, the one that it tells better has it, and the other
+    gets its next best. The trust is the AUC on the second trial.
 
     Args:
         candidates: for each latent what its name may be put together from, the plainest first.
         trials: two for each latent.
         detector: scores passages.
-        embed: gives dense vectors of names; None for words alone.
-        evidence: ``(n_passages,)`` bool, the passages whose means stand for words, none of which is in a trial.
+        embed: gives names the vectors of their tokens; None for words alone.
+        known: names that latents have already; they stay where there is no second trial.
         show_progress: show progress on stderr.
     """
-    grown = [
-        tuple(own[:TRIED]) if first is None else _grown(own, first, detector, evidence, meaning=embed is not None)
-        for own, (first, _) in zip(candidates, trials, strict=True)
+    tried = [own for own, (first, _) in zip(candidates, trials, strict=True) if first is not None]
+    parts = sorted({part for own in tried for part in own})
+    vectors = _embedded(parts, embed, show_progress)
+    scored: list[list[tuple[float, str]]] = []
+    with progress("Trying names", len(candidates), "latents", show_progress) as bar:
+        for own, (first, _) in zip(candidates, trials, strict=True):
+            scored.append([(-float(place), name) for place, name in enumerate(own)] if first is None else [])
+            if first is not None and own:
+                scored[-1] = _grown(own, first, detector, None if vectors is None else [vectors[part] for part in own])
+            bar.advance(1)
+    kept = {latent: name for latent, name in known.items() if trials[latent][1] is None}
+    for latent, name in kept.items():
+        scored[latent] = [(name.trust, name.name)]
+    names = _one_each(scored)
+    whole = _embedded(sorted({name for name in names if name}), embed, show_progress)
+    return [
+        kept[latent]
+        if latent in kept and name
+        else Chosen(name, _trust(name, second, detector, None if whole is None or not name else [whole[name]]))
+        for latent, (name, (_, second)) in enumerate(zip(names, trials, strict=True))
     ]
-    vectors = _embedded(grown, embed, show_progress)
-    scored = [_scored(own, first, detector, vectors) for own, (first, _) in zip(grown, trials, strict=True)]
-    chosen: list[Chosen] = [Chosen("", float("nan"))] * len(candidates)
+
+
+def _one_each(scored: Sequence[Sequence[tuple[float, str]]]) -> list[str]:
+    """For each latent the best of its names that no latent has which it tells better; empty where there is none."""
+    chosen = [""] * len(scored)
     taken: set[tuple[str, ...]] = set()
-    for latent in sorted(range(len(candidates)), key=lambda each: -scored[each][0][0] if scored[each] else 1.0):
+    for latent in sorted(range(len(scored)), key=lambda each: -scored[each][0][0] if scored[each] else 1.0):
         name = next((name for _, name in scored[latent] if key_of(name) not in taken), "")
-        if not name:
-            continue
-        taken.add(key_of(name))
-        second = trials[latent][1]
-        trust = float("nan")
-        if second is not None:
-            measured = float(measured_names(detector, second, [name], vectors)[0])
-            trust = in_steps(shrunk(measured, second.n_positive))
-        chosen[latent] = Chosen(name, trust)
+        if name:
+            taken.add(key_of(name))
+            chosen[latent] = name
     return chosen
 
 
-def _scored(
-    names: Sequence[str], trial: Trial | None, detector: Detector, vectors: Mapping[str, NDArray[np.float32]] | None
-) -> list[tuple[float, str]]:
-    """Names with their AUC less what their length costs, the best first; in their order where there is no trial."""
-    if not names or trial is None:
-        return [(-float(place), name) for place, name in enumerate(names)]
-    values = measured_names(detector, trial, names, vectors)
-    costs = [LENGTH_COST * (len(name.split()) - 1) for name in names]
-    return sorted(zip((values - costs).tolist(), names, strict=True), key=lambda pair: -pair[0])
+def _trust(name: str, trial: Trial | None, detector: Detector, vectors: Sequence[NDArray[np.float32]] | None) -> float:
+    if trial is None or not name:
+        return float("nan")
+    return in_steps(shrunk(float(measured_names(detector, trial, [name], vectors)[0]), trial.n_positive))
 
 
 def _grown(
-    parts: Sequence[str], trial: Trial, detector: Detector, evidence: NDArray[np.bool_], *, meaning: bool
-) -> tuple[str, ...]:
-    """Names of one part and more: from each of the two best parts on, the part is added that helps most, while one does.
+    parts: Sequence[str], trial: Trial, detector: Detector, vectors: Sequence[NDArray[np.float32]] | None
+) -> list[tuple[float, str]]:
+    """Names of one part and more with their AUC less what they cost, the best first.
 
-    The vector of a part is taken from the passages that have it, that of several parts to be the sum of theirs.
+    From each of the two best parts on, the part is added that helps most, while one does. The tokens of a name of several parts
+    are taken to be those of its parts.
     """
-    if not parts:
-        return ()
     found, totals = zip(*(detector.words_of(part, trial.passages) for part in parts), strict=True)
     words, idf = np.stack(found, axis=1), np.array(totals, dtype=np.float32)
-    cosines = np.zeros_like(words)
-    inner = np.eye(len(parts), dtype=np.float32)
-    own = detector.centroids(parts, evidence) if meaning else None
-    if own is not None:
-        cosines, inner = detector.cosines(own, trial.passages), own @ own.T
+    tokens, counts = np.zeros_like(words), np.ones(len(parts), dtype=np.float32)
+    if vectors is not None:
+        counts = np.array([len(own) for own in vectors], dtype=np.float32)
+        tokens = detector.tokens_of(vectors, trial.passages) * counts
+    lengths = [len(part.split()) for part in parts]
 
     def value(groups: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         scores = np.stack(
             [
-                words[:, group].sum(1) / max(idf[list(group)].sum(), 1e-9)
-                + MEANING * cosines[:, group].sum(1) / np.sqrt(max(inner[np.ix_(group, group)].sum(), 1e-9))
+                tokens[:, group].sum(1) / max(counts[list(group)].sum(), 1)
+                + WORDS * words[:, group].sum(1) / max(idf[list(group)].sum(), 1e-9)
                 for group in groups
             ],
             axis=1,
         )
-        return auc(scores[: trial.n_positive], scores[trial.n_positive :])
+        costs = [LENGTH_COST * (sum(lengths[place] for place in group) - 1) + RANK_COST * max(group) for group in groups]
+        return np.asarray(auc(scores[: trial.n_positive], scores[trial.n_positive :]) - np.array(costs))
 
-    ranks = RANK_COST * np.arange(len(parts))
-    singles = value([(place,) for place in range(len(parts))]) - ranks
+    singles = value([(place,) for place in range(len(parts))])
     first = np.argsort(-singles, kind="stable")
-    names = {parts[int(place)]: float(singles[place]) for place in first[:2]}
+    names = {parts[place]: float(singles[place]) for place in first.tolist()}
     for start in first[:2].tolist():
         group: tuple[int, ...] = (start,)
         best = float(singles[start])
         while longer := _longer(group, parts):
-            values = value(longer) - ranks[[each[-1] for each in longer]]
-            if float(values.max()) <= best + LENGTH_COST:
+            values = value(longer)
+            if float(values.max()) <= best:
                 break
             group, best = longer[int(np.argmax(values))], float(values.max())
             names[", ".join(parts[place] for place in group)] = best
-    unlike = {key_of(name): name for name in sorted(names, key=names.__getitem__)}
-    return tuple(reversed(unlike.values()))[:TRIED]
+    return sorted(((value, name) for name, value in names.items()), key=lambda pair: -pair[0])
 
 
 def _longer(group: tuple[int, ...], parts: Sequence[str]) -> list[tuple[int, ...]]:
@@ -231,14 +235,11 @@ def _longer(group: tuple[int, ...], parts: Sequence[str]) -> list[tuple[int, ...
     ]
 
 
-def _embedded(
-    candidates: Sequence[Sequence[str]], embed: Embed | None, show_progress: bool
-) -> dict[str, NDArray[np.float32]] | None:
+def _embedded(names: Sequence[str], embed: Embed | None, show_progress: bool) -> dict[str, NDArray[np.float32]] | None:
     if embed is None:
         return None
-    names = sorted({name for own in candidates for name in own})
     vectors: dict[str, NDArray[np.float32]] = {}
-    with progress("Trying names", len(names), "names", show_progress) as bar:
+    with progress("Reading names", len(names), "names", show_progress) as bar:
         for start in range(0, len(names), NAMES_AT_ONCE):
             part = names[start : start + NAMES_AT_ONCE]
             vectors.update(zip(part, embed(part), strict=True))

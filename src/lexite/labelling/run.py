@@ -11,26 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import PassageConfig, cut_text
-from lexite.errors import BackboneError
 from lexite.labelling.config import LabelConfig
 from lexite.labelling.contexts import ContextFinder
 from lexite.labelling.detection import Detector, Holdings, holdings
+from lexite.labelling.earlier import Earlier, with_earlier
 from lexite.labelling.evidence import Evidence, EvidenceReader
+from lexite.labelling.examples import POOL, choose_examples
 from lexite.labelling.firings import Firings, collect_firings
 from lexite.labelling.kinds import kind_of
 from lexite.labelling.maker import LabelMaker
-from lexite.labelling.naming import Chosen, Embed, Trial, candidate_names, choose_names, draw_trial, key_of
+from lexite.labelling.meaning import embedder
+from lexite.labelling.naming import (
+    Chosen,
+    Trial,
+    candidate_names,
+    choose_names,
+    draw_trial,
+    key_of,
+)
 from lexite.labelling.related import related_latents
 from lexite.labelling.words import SampleWords, sample_words
 from lexite.progress import progress
-from lexite.terms.descriptions import EXAMPLES, KINDS, TRUSTED, Context, Descriptions
+from lexite.terms.descriptions import KINDS, TRUSTED, Context, Descriptions
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import WORDS_PER_LABEL
 from lexite.terms.vocabulary import Vocabulary
 
 logger = logging.getLogger("lexite")
 RELATED = 4
-_PARTS, _CENTROIDS, _EVIDENCE = 10, 4, 8  # of ten documents eight make names, four of them choose, two measure the trust
+_PARTS, _ONLY_EVIDENCE, _EVIDENCE = 10, 3, 7  # of ten documents seven make names, four of them choose, three measure the trust
 
 
 def label_vocabulary(
@@ -60,8 +69,15 @@ def label_vocabulary(
     """
     config = config or LabelConfig()
     passages = drawn_passages(documents, config)
-    firings = collect_firings(encoder, passages, n_tokens=config.label_tokens, show_progress=show_progress)
+    firings = collect_firings(
+        encoder, passages, n_tokens=config.label_tokens, keeps_states=is_tried, show_progress=show_progress
+    )
     return label_firings(encoder, firings, config, source=source, maker=maker, show_progress=show_progress)
+
+
+def is_tried(document: int) -> bool:
+    """Whether names are tried on a document's passages, for which the states of their tokens are kept."""
+    return document % _PARTS >= _ONLY_EVIDENCE
 
 
 def drawn_passages(documents: Iterable[str], config: LabelConfig) -> Iterator[tuple[int, str]]:
@@ -88,35 +104,50 @@ def label_firings(
     """:func:`label_vocabulary` for firings that were collected already."""
     words = sample_words(firings.token_ids, firings.offsets, firings.passages, encoder.backbone.describe_token)
     held = holdings(firings, encoder.terms.floor_documents)
-    part = firings.documents % _PARTS
+    part, earlier = firings.documents % _PARTS, Earlier(encoder.vocabulary)
     evidence = _evidence(firings, words, held, part < _EVIDENCE, show_progress)
     finder = ContextFinder(firings, words, held, config.contexts, config.context_words)
     logger.info("Choosing examples.")
-    contexts = [finder.of(latent) for latent in range(firings.n_latents)]
-    candidates = [candidate_names(each) for each in evidence]
+    contexts = [earlier.contexts(each, finder.of(each), config.contexts) for each in range(firings.n_latents)]
+    candidates = [with_earlier(candidate_names(each), earlier.words(latent)) for latent, each in enumerate(evidence)]
     if maker is not None:
         candidates = _with_suggestions(candidates, contexts, evidence, maker, show_progress)
     logger.info("Trying names on passages that they were not made from.")
-    chosen = choose_names(
-        candidates,
-        _trials(firings, held, part, config.seed),
-        Detector(words, firings.vectors),
-        _embedder(encoder, firings),
-        part < _CENTROIDS,
+    trials, detector = _trials(firings, held, part, config.seed), Detector(words, firings.states)
+    embed = embedder(encoder.backbone, firings.states)
+    known = {latent: name for latent in range(firings.n_latents) if (name := earlier.name(latent)) is not None}
+    chosen = choose_names(candidates, trials, detector, embed, known, show_progress=show_progress)
+    unnamed = [latent for latent, name in enumerate(chosen) if not name.trust >= TRUSTED]
+    shown = choose_examples(
+        [finder.spread(latent, POOL, part < _ONLY_EVIDENCE) for latent in unnamed],
+        [trials[latent][0] for latent in unnamed],
+        [contexts[latent] for latent in unnamed],
+        detector,
+        encoder.backbone,
+        None if embed is None else firings.states,
         show_progress=show_progress,
     )
-    kinds = _kinds(firings, held, evidence, chosen)
-    related = related_latents(held, firings.n_passages, RELATED, kinds == KINDS.index("function"))
-    made = {
+    labels = [_named(name, own, earlier.words(latent)) for latent, (name, own) in enumerate(zip(chosen, evidence, strict=True))]
+    for latent, examples in zip(unnamed, shown, strict=True):
+        labels[latent] = examples or evidence[latent].words[:WORDS_PER_LABEL]
+    kinds = _kinds(firings, held, evidence, chosen, earlier)
+    related = earlier.related(related_latents(held, firings.n_passages, RELATED, kinds == KINDS.index("function")))
+    trust = np.array([each.trust for each in chosen], dtype=np.float32)
+    described = Descriptions(kinds, trust, related, tuple(contexts), _made(firings, source, maker, earlier))
+    return _vocabulary(encoder, firings, held, tuple(labels), described)
+
+
+def _made(firings: Firings, source: str, maker: LabelMaker | None, earlier: Earlier) -> dict[str, Any]:
+    """How labels were made, for the record, with the tokens of earlier labellings, whose words were tried too."""
+    before = {"earlier_tokens": earlier.n_tokens} if earlier.n_tokens else {}
+    return {
         "n_passages": firings.n_passages,
         "n_tokens": firings.n_tokens,
+        **before,
         "source": source,
         "labeller": "statistical" if maker is None else maker.name,
+        "trusted_from": TRUSTED,
     }
-    trust = np.array([each.trust for each in chosen], dtype=np.float32)
-    described = Descriptions(kinds, trust, related, tuple(contexts), made)
-    labels = tuple(_label(*each) for each in zip(chosen, evidence, contexts, strict=True))
-    return _vocabulary(encoder, firings, held, labels, described)
 
 
 def _evidence(
@@ -151,7 +182,7 @@ def _with_suggestions(
 def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int) -> list[tuple[Trial | None, Trial | None]]:
     generator, lengths = np.random.default_rng(seed), np.diff(firings.offsets)
     sides = []
-    for usable in ((part >= _CENTROIDS) & (part < _EVIDENCE), part >= _EVIDENCE):
+    for usable in ((part >= _ONLY_EVIDENCE) & (part < _EVIDENCE), part >= _EVIDENCE):
         numbers = np.flatnonzero(usable)
         sides.append((usable, numbers[np.argsort(lengths[numbers], kind="stable")].astype(np.int32)))
     first, second = sides
@@ -161,62 +192,29 @@ def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int
     ]
 
 
-def _embedder(encoder: LatentTermEncoder, firings: Firings) -> Embed | None:
-    """What gives names dense vectors; None where the model has none, as the passages show."""
-    if firings.vectors is None:
-        return None
-    try:
-        encoder.backbone.dense(["name"], "document")
-    except BackboneError:
-        return None
-    return lambda names: encoder.backbone.dense(list(names), "document")
-
-
-def _kinds(firings: Firings, held: Holdings, evidence: list[Evidence], chosen: list[Chosen]) -> NDArray[np.uint8]:
+def _kinds(
+    firings: Firings, held: Holdings, evidence: list[Evidence], chosen: list[Chosen], earlier: Earlier
+) -> NDArray[np.uint8]:
+    """The kind of each latent; that which it had where it fires nowhere in the sample, or has its name from before."""
     counts = np.diff(firings.starts)
     kept = np.concatenate([[0], np.cumsum(held.held)])
     holding = kept[held.starts[1:]] - kept[held.starts[:-1]]
-    return np.array(
-        [
-            kind_of(
-                int(counts[latent]),
-                name.trust,
-                known.lexical,
-                known.function,
-                float(holding[latent]) / max(firings.n_passages, 1),
-                name.name,
-            )
-            for latent, (known, name) in enumerate(zip(evidence, chosen, strict=True))
-        ],
-        dtype=np.uint8,
-    )
+    kinds = np.zeros(firings.n_latents, dtype=np.uint8)
+    for latent, (own, name) in enumerate(zip(evidence, chosen, strict=True)):
+        known = earlier.kind(latent, named=name.trust >= TRUSTED) if name.kept or not counts[latent] else None
+        share = float(holding[latent]) / max(firings.n_passages, 1)
+        found = kind_of(int(counts[latent]), name.trust, own.lexical, own.function, share, name.name)
+        kinds[latent] = found if known is None else known
+    return kinds
 
 
-def _label(chosen: Chosen, evidence: Evidence, contexts: tuple[Context, ...]) -> tuple[str, ...]:
-    """A trusted name and further words, or examples where no name can be trusted."""
-    if chosen.trust >= TRUSTED:
-        said = set(key_of(chosen.name))
-        more = [word for word in (*evidence.words, *evidence.topics) if not said & set(key_of(word))]
-        return (chosen.name, *more)[:WORDS_PER_LABEL]
-    phrases = dict.fromkeys(phrase for context in contexts if (phrase := short_phrase(context)))
-    return tuple(phrases)[:EXAMPLES] or evidence.words[:WORDS_PER_LABEL]
-
-
-def short_phrase(context: Context) -> str:
-    """The first word that is marked in a context, with a word at either side.
-
-    >>> short_phrase(Context("they sat on the river bank in June", ((22, 26),), 1.0))
-    'river bank in'
-    """
-    if not context.marks:
-        return ""
-    start, end = context.marks[0]
-    before, after = context.text[:start].split(" "), context.text[end:].split(" ")
-    tight_before, tight_after = before[-1], after[0]
-    left = " ".join(before[:-1][-1:])
-    right = " ".join(after[1:][:1])
-    middle = f"{tight_before}{context.text[start:end]}{tight_after}"
-    return " ".join(part for part in (left, middle, right) if part).strip(" ,.;:()\"'")
+def _named(chosen: Chosen, evidence: Evidence, earlier: tuple[str, ...]) -> tuple[str, ...]:
+    """A name and further words."""
+    said, found = set(key_of(chosen.name)), dict[tuple[str, ...], str]()
+    for word in (*evidence.words, *earlier, *evidence.topics):
+        if not said & set(key_of(word)):
+            found.setdefault(key_of(word), word)
+    return (chosen.name, *found.values())[:WORDS_PER_LABEL]
 
 
 def _vocabulary(

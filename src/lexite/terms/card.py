@@ -78,7 +78,9 @@ def model_card(manifest: Mapping[str, Any], load_name: str) -> str:
         what = "labels and frequencies from" if labelled is None else "frequencies from"
         facts[what] = measured["source"] or "a sample of text"
         if labelled is not None:
-            facts["labels from"] = f"{counted(labelled['n_tokens'], 'token')} of {labelled['source'] or 'a sample of text'}"
+            before = f", after {labelled['earlier_tokens']:,} earlier ones" if "earlier_tokens" in labelled else ""
+            text = labelled["source"] or "a sample of text"
+            facts["labels from"] = f"{counted(labelled['n_tokens'], 'token')} of {text}{before}"
     parts = [
         _header(details["licence"], model),
         f"# {manifest['name']}",

@@ -19,7 +19,9 @@ from lexite.files import atomic_write
 
 KINDS = ("lexical", "narrow", "broad", "function", "unclear", "dead")
 """Kinds of latents; :mod:`lexite.labelling.kinds` has the rule."""
-TRUSTED = 0.85
+TRUSTED = 0.88
+"""The bar from which a name is trusted and shown."""
+_EARLIER_BAR = 0.85  # of vocabularies that do not tell theirs
 CONTEXTS_NAME = "contexts.bz2"
 OPENING, CLOSING = "⟦", "⟧"
 EXAMPLES = 2
@@ -64,7 +66,7 @@ class Descriptions:
             text that it was not made from; NaN where there were too few.
         related: ``(n_latents, r)`` int32, the latents that it fires with most, the nearest first; -1 where there are no more.
         contexts: examples of each latent's use, the strongest first.
-        made: how they were made: passages, tokens, source, labeller.
+        made: how they were made: passages, tokens, source, labeller, the bar for trust.
     """
 
     kinds: NDArray[np.uint8]
@@ -82,9 +84,14 @@ class Descriptions:
         """The kind of a latent."""
         return KINDS[int(self.kinds[term])]
 
+    @property
+    def bar(self) -> float:
+        """The trust from which names were shown when it was labelled; what is below has examples for a label."""
+        return float(self.made.get("trusted_from", _EARLIER_BAR))
+
     def trusted(self, term: int) -> bool:
         """Whether the label of a latent is shown as a name."""
-        return bool(self.trust[term] >= TRUSTED)
+        return bool(self.trust[term] >= self.bar)
 
     def reordered(self, terms: NDArray[np.int64]) -> Descriptions:
         """Those of latents in another order, or of only some of them."""
