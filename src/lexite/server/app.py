@@ -100,7 +100,10 @@ def listen(config: ServerConfig) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        return socket.create_server((config.host, config.port), family=family, backlog=256)
+        listening = socket.create_server((config.host, config.port), family=family, backlog=256)
+        # Head and body of an answer are sent one after the other. Without this, the body waits until the head is confirmed.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise StorageError(

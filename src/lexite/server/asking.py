@@ -72,9 +72,9 @@ class Asker:
         searcher, answer = _answered(snapshot, queries, asked)
         replies = []
         for number, query in enumerate(answer.queries):
-            hits = described(searcher, query, answer, answer.rankings[number], asked.snippets)
+            asked_for, hits = described(snapshot, searcher, query, answer, answer.rankings[number], asked.snippets)
             reply = self._head(snapshot) | {"query": queries[number], "encoded_by": searcher.queries.kind}
-            reply |= {"concepts": query_concepts(snapshot, query, answer.options["scoring"])}
+            reply |= {"concepts": query_concepts(snapshot, asked_for)}
             reply |= {"hits": [hit_json(snapshot, hit, asked.marks) for hit in hits]}
             if asked.operators and not hits:
                 reply["missing"] = missing_words(snapshot.index, queries[number])
@@ -121,6 +121,7 @@ class Asker:
                 no_latents(snapshot.index, asked.text), rows=searcher.queries.encode_passages([asked.text])
             )
         latents = sorted({latent for token in tokens for latent, _ in token.latents})
+        asked_for, _ = snapshot.index.score_parts(encoded, [], scoring=searcher.scoring)
         return self._head(snapshot) | {
             "text": asked.text,
             "encoded_by": searcher.queries.kind,
@@ -134,7 +135,7 @@ class Asker:
                 for token in tokens
             ],
             "labels": {str(latent): searcher.label(latent) for latent in latents},
-            "terms": query_concepts(snapshot, encoded, searcher.scoring or snapshot.index.scoring),
+            "terms": query_concepts(snapshot, asked_for),
         }
 
     def concept(self, snapshot: Snapshot, number: int) -> Json:

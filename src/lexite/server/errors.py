@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -56,7 +57,10 @@ _STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as a JSON answer; a lone surrogate, which has no UTF-8, becomes a question mark."""
-    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    try:
+        content = orjson.dumps(value)
+    except TypeError:  # it knows neither lone surrogates nor whole numbers of more than 64 bits
+        content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     return Response(content, status, dict(headers or {}), media_type="application/json")
 
 

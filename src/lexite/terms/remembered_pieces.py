@@ -1,0 +1,70 @@
+"""Word pieces of texts, remembered word by word, since the same words come again and again.
+
+A tokenizer of BERT's kind looks at nothing beyond a blank: its normaliser changes characters one by one, it divides at white
+space and punctuation, and WordPiece cuts what is between. So the pieces of a text are those of its words one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+LONGEST_WORD = 64  # characters; longer ones are looked up each time, so that memory has a bound
+WORDS_REMEMBERED = 100_000
+_JOINS = re.compile("[\x1c-\x1f]")  # Python divides a text at these, tokenizers leave them out
+
+
+class RememberedPieces:
+    """Looks up the pieces of texts, without special tokens.
+
+    It is safe from several threads: what one of them forgets, another one looks up again.
+
+    Args:
+        tokenizer: of BERT's kind (:func:`divides_at_blanks`).
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, Sequence[int]] = {}
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The numbers of the pieces of each text; a lone surrogate counts as a question mark."""
+        if any(map(_JOINS.search, texts)):
+            return self._looked_up(texts)
+        words, known = [text.split() for text in texts], self._known
+        try:
+            return [list(chain.from_iterable(map(known.__getitem__, own))) for own in words]
+        except KeyError:
+            found = self._learnt({word for own in words for word in own})
+            return [list(chain.from_iterable(map(found.__getitem__, own))) for own in words]
+
+    def _learnt(self, words: set[str]) -> dict[str, Sequence[int]]:
+        """The pieces of words; those that are not long are remembered."""
+        known = self._known
+        found = {word: known[word] for word in words if word in known}
+        new = sorted(words - found.keys())
+        found |= {word: tuple(ids) for word, ids in zip(new, self._looked_up(new), strict=True)}
+        kept = {word: found[word] for word in new if len(word) <= LONGEST_WORD}
+        if len(known) + len(kept) > WORDS_REMEMBERED:
+            self._known = kept if len(kept) <= WORDS_REMEMBERED else {}
+        else:
+            known.update(kept)
+        return found
+
+    def _looked_up(self, texts: Sequence[str]) -> list[list[int]]:
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
+        return [one.ids for one in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)]
+
+
+def divides_at_blanks(tokenizer: Tokenizer) -> bool:
+    """Whether the pieces of a text are those of its words, which is known of tokenizers of BERT's kind."""
+    parts = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.model)
+    kinds = tuple(type(part).__name__ for part in parts)
+    added = tokenizer.get_added_tokens_decoder().values()
+    plain = all(len(token.content.split()) == 1 and not (token.lstrip or token.rstrip) for token in added)
+    return plain and kinds == ("BertNormalizer", "BertPreTokenizer", "WordPiece")
