@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lexite.index.filters import Where
 
 APPROXIMATE_SHARE = 0.6
+AT_ONCE = 256  # documents whose best passage is looked for together
 
 
 class Ranker:
@@ -155,7 +156,7 @@ class Ranker:
         bounds = [self.numbering.passages(number) for number in numbers.tolist()]
         found = [begin for begin, _ in bounds]
         several = [place for place, (begin, end) in enumerate(bounds) if end - begin > 1]
-        together = max(len(several), 1) if "numba" in sys.modules else 1  # one query does not load the compiled kernels
+        together = AT_ONCE if "numba" in sys.modules else 1  # several queries load the compiled kernels, which takes longer
         for start in range(0, len(several), together):
             some = several[start : start + together]
             own = [numbers[place : place + 1] for place in some]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LONGEST_WORD = 64  # characters; longer ones are looked up each time, so that memory has a bound
 WORDS_REMEMBERED = 100_000
-_JOINS = re.compile("[\x1c-\x1f]")  # Python divides a text at these, tokenizers leave them out
+_JOINS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")  # Python divides a text at these, tokenizers leave them out
 
 
 class RememberedPieces:
