@@ -13,12 +13,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lexite.errors import StorageError
 from lexite.search import Searcher
+from lexite.server.analysing import Analyser
 from lexite.server.asking import Asker
 from lexite.server.config import ServerConfig
 from lexite.server.errors import install_handlers
 from lexite.server.guarding import Guard
 from lexite.server.indexes import Indexes
 from lexite.server.metrics import Metrics
+from lexite.server.routes.analyses import analyses
 from lexite.server.routes.context import Context
 from lexite.server.routes.documents import documents
 from lexite.server.routes.page import page
@@ -59,14 +61,18 @@ def create_app(
     indexes = Indexes(searchers, config.refresh, metrics.reloaded)
     metrics.watch(indexes)
     work = Work(config.threads, config.waiting, config.seconds)
-    asker = Asker(config.max_text, config.max_top_k, config.max_queries)
-    context = Context(indexes, asker, work, metrics, token, writable, config.guards_reading(token), dict(examples or {}))
+    asker = Asker(config.max_text, config.max_top_k, config.max_queries, config.analysis_documents)
+    analyser = Analyser(config.analysis_seconds)
+    context = Context(
+        indexes, asker, work, analyser, metrics, token, writable, config.guards_reading(token), dict(examples or {})
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         indexes.start()
         yield
         indexes.stop()
+        analyser.close()
         work.close()
 
     app = FastAPI(
@@ -79,7 +85,7 @@ def create_app(
         lifespan=lifespan,
     )
     install_handlers(app)
-    for router in (searching(context), documents(context)):
+    for router in (searching(context), analyses(context), documents(context)):
         app.include_router(router, prefix=API)
     for router in (status(context), page(context)):
         app.include_router(router)

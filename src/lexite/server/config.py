@@ -31,6 +31,8 @@ class ServerConfig:
         threads: searches that are worked on at the same time.
         workers: processes that answer. Limits, but for those of one request, are of each.
         refresh: seconds between two looks for a newer commit of an index.
+        analysis_seconds: after which an analysis is given up.
+        analysis_documents: documents of one analysis.
     """
 
     host: str = option("127.0.0.1", "Address to listen on. Any but this machine's own needs --token.")
@@ -47,6 +49,8 @@ class ServerConfig:
     threads: int = option(1, "Searches that are worked on at the same time.", minimum=1, maximum=64)
     workers: int = option(1, "Processes that answer, each with the indexes open.", minimum=1, maximum=64)
     refresh: float = option(1.0, "Seconds between two looks for a newer commit of an index.", minimum=0.05, maximum=3600.0)
+    analysis_seconds: float = option(60.0, "Seconds after which an analysis is given up.", minimum=0.1, maximum=3600.0)
+    analysis_documents: int = option(50_000, "Documents of an analysis.", minimum=1, count=True)
 
     @property
     def local(self) -> bool:

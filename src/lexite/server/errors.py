@@ -12,17 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from lexite.errors import (
-    ArgumentError,
-    ConfigError,
-    CorpusError,
-    FilterError,
-    LexiteError,
-    MissingExtraError,
-    QueryError,
-    StorageError,
-)
-from lexite.server.refusals import Conflict, NotFound, Refused
+from lexite.errors import LexiteError
+from lexite.server.refusals import Refused, status_of
 from lexite.wording import one_line
 
 logger = logging.getLogger("lexite")
@@ -44,15 +35,6 @@ _CODES = {
     503: "busy",
     504: "timeout",
 }
-_STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
-    (MissingExtraError, 501),
-    (StorageError, 503),
-    (ArgumentError, 400),
-    (ConfigError, 400),
-    (CorpusError, 400),
-    (FilterError, 400),
-    (QueryError, 400),
-)
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -74,11 +56,7 @@ def told(error: Exception) -> Response:
     """The answer for an error. Errors of the server itself are logged, and their words, which may hold paths, stay here."""
     if isinstance(error, Refused):
         return problem(error.status, str(error), headers=error.headers)
-    if isinstance(error, NotFound):
-        return problem(404, str(error))
-    if isinstance(error, Conflict):
-        return problem(409, str(error))
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    status = status_of(error)
     if status == 503:
         logger.warning("%s", error)
         return problem(
