@@ -52,12 +52,12 @@ def test_blanks_marks_and_what_is_not_printed_divide_alike() -> None:
 
 
 def test_memory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered_pieces, "WORDS_REMEMBERED", 5)
+    monkeypatch.setattr(remembered_pieces, "WORDS_REMEMBERED", 6)
     split = tokenizer()
     pieces = RememberedPieces(split)
     for text in ("a b c", "ab bc abc", "a" * (LONGEST_WORD + 1), "a b c ab bc abc abca", "a b"):
         assert pieces.ids([text]) == [whole(split, text)]
-        assert len(pieces._known) <= 5 and all(len(word) <= LONGEST_WORD for word in pieces._known)
+        assert len(pieces._known) <= 6 and all(len(word) <= LONGEST_WORD for word in pieces._known)
 
 
 def test_tokenizers_that_may_look_beyond_a_blank_are_told_apart() -> None:

@@ -81,12 +81,16 @@ class Analyser:
             self._running = None
             self._one.release()
 
-    def close(self) -> None:
-        """Gives up what runs."""
-        self._closed = True
+    def give_up(self) -> None:
+        """Ends the analysis that runs; nobody waits for it any more."""
         running = self._running
         if running is not None:
             running.kill()
+
+    def close(self) -> None:
+        """Ends what runs, and makes no other one."""
+        self._closed = True
+        self.give_up()
 
     def _result(self, task: Task) -> Json:
         here, there = multiprocessing.Pipe(duplex=False)

@@ -40,7 +40,7 @@ from lexite.server.schemas import (
     TermsRequest,
     Way,
 )
-from lexite.server.showing import described, example_json, hit_json, query_concepts
+from lexite.server.showing import described, example_json, hits_json, query_concepts
 from lexite.server.tokens import tokens_of
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
@@ -90,7 +90,7 @@ class Asker:
             asked_for, hits = described(snapshot, searcher, query, answer, answer.rankings[number], asked.snippets)
             reply = self._head(snapshot) | {"query": queries[number], "encoded_by": searcher.queries.kind}
             reply |= {"concepts": query_concepts(snapshot, asked_for)}
-            reply |= {"hits": [hit_json(snapshot, hit, asked.marks) for hit in hits]}
+            reply |= {"hits": hits_json(snapshot, hits, asked.marks)}
             if asked.operators and not hits:
                 reply["missing"] = missing_words(snapshot.index, queries[number])
             if counts:

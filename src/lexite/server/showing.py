@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +54,14 @@ def query_concepts(snapshot: Snapshot, asked: Sequence[TermScore]) -> list[Json]
     return found
 
 
-def hit_json(snapshot: Snapshot, found: FoundHit, with_marks: bool) -> Json:
-    """A hit as JSON values: the passage with its marks, and the parts of the score."""
+def hits_json(snapshot: Snapshot, hits: Sequence[FoundHit], with_marks: bool) -> list[Json]:
+    """Hits as JSON values: the passage with its marks, and the parts of the score."""
+    words = {term.term: term.word for found in hits for term in found.parts.terms}  # hits share them: those of the query
+    folded = {term for term, word in words.items() if snapshot.concepts.is_folded(term, word)}
+    return [_hit_json(snapshot, found, folded, with_marks) for found in hits]
+
+
+def _hit_json(snapshot: Snapshot, found: FoundHit, folded: Collection[int], with_marks: bool) -> Json:
     hit, stored, passage = found.hit, found.stored, found.passage
     known = {
         "rank": hit.rank,
@@ -65,24 +71,24 @@ def hit_json(snapshot: Snapshot, found: FoundHit, with_marks: bool) -> Json:
         "title": stored.title,
         "fields": {name: json_value(value) for name, value in stored.fields.items()},
         "passage": "" if passage is None else passage.text,
-        "parts": _parts(snapshot, found),
+        "parts": _parts(snapshot, found, folded),
     }
     if passage is not None:
         known |= {"start": passage.start, "end": passage.end}
     if with_marks and passage is not None:
-        known["marks"] = _marks(snapshot, passage.text, found)
+        known["marks"] = _marks(snapshot, passage.text, found, folded)
     return known
 
 
-def _parts(snapshot: Snapshot, found: FoundHit) -> list[Json]:
+def _parts(snapshot: Snapshot, found: FoundHit, folded: Collection[int]) -> list[Json]:
     """The largest parts of a score, and what is left as two sums: of common words, and of smaller parts."""
-    folded, label = snapshot.concepts.is_folded, snapshot.searcher.label
+    label = snapshot.searcher.label
     parts: list[Json] = []
     shown, common = found.shown(), found.common_share
     others, named = 0.0, sum(term.score for term in shown)
     in_common = named * common / (1.0 - common) if common < 1.0 else found.hit.score
     for term, score, word in shown:
-        if folded(term, word):
+        if term in folded:
             in_common += score
         elif len(parts) == PARTS:
             others += score
@@ -95,8 +101,8 @@ def _parts(snapshot: Snapshot, found: FoundHit) -> list[Json]:
     return parts
 
 
-def _marks(snapshot: Snapshot, text: str, found: FoundHit) -> list[Mark]:
-    plain = [term for term in found.shown() if not snapshot.concepts.is_folded(term.term, term.word)]
+def _marks(snapshot: Snapshot, text: str, found: FoundHit, folded: Collection[int]) -> list[Mark]:
+    plain = [term for term in found.shown() if term.term not in folded]
     latents = {term.term: term.score for term in plain if term.word is None}
     words = {term.word: term.score for term in plain if term.word is not None}
     literal = snapshot.index.literal

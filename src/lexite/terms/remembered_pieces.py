@@ -7,7 +7,7 @@ space and punctuation, and WordPiece cuts what is between. So the pieces of a te
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LONGEST_WORD = 64  # characters; longer ones are looked up each time, so that memory has a bound
-WORDS_REMEMBERED = 100_000
+WORDS_REMEMBERED = 200_000
 _JOINS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")  # Python divides a text at these, tokenizers leave them out
 
 
@@ -40,21 +40,17 @@ class RememberedPieces:
         try:
             return [list(chain.from_iterable(map(known.__getitem__, own))) for own in words]
         except KeyError:
-            found = self._learnt({word for own in words for word in own})
-            return [list(chain.from_iterable(map(found.__getitem__, own))) for own in words]
+            pass
+        new = [word for word in set(chain.from_iterable(words)) if word not in known]
+        found = dict(zip(new, map(tuple, self._looked_up(new)), strict=True))
+        self._remember(found)
+        return [list(chain.from_iterable(found[word] if word in found else known[word] for word in own)) for own in words]
 
-    def _learnt(self, words: set[str]) -> dict[str, Sequence[int]]:
-        """The pieces of words; those that are not long are remembered."""
-        known = self._known
-        found = {word: known[word] for word in words if word in known}
-        new = sorted(words - found.keys())
-        found |= {word: tuple(ids) for word, ids in zip(new, self._looked_up(new), strict=True)}
-        kept = {word: found[word] for word in new if len(word) <= LONGEST_WORD}
-        if len(known) + len(kept) > WORDS_REMEMBERED:
-            self._known = kept if len(kept) <= WORDS_REMEMBERED else {}
-        else:
-            known.update(kept)
-        return found
+    def _remember(self, found: Mapping[str, Sequence[int]]) -> None:
+        """Keeps the pieces of words that are not long; where that makes too many words, the older half is forgotten."""
+        self._known.update({word: ids for word, ids in found.items() if len(word) <= LONGEST_WORD})
+        if len(self._known) > WORDS_REMEMBERED:
+            self._known = dict(list(self._known.items())[-WORDS_REMEMBERED // 2 :])
 
     def _looked_up(self, texts: Sequence[str]) -> list[list[int]]:
         readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
