@@ -6,10 +6,13 @@ space and punctuation, and WordPiece cuts what is between. So the pieces of a te
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from lexite.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,6 +58,33 @@ class RememberedPieces:
     def _looked_up(self, texts: Sequence[str]) -> list[list[int]]:
         readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
         return [one.ids for one in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)]
+
+
+@functools.lru_cache(maxsize=4)
+def tokenizer_of(written: str) -> Tokenizer:
+    """The tokenizer that JSON describes, which neither cuts nor fills texts up.
+
+    It is kept: tables of one vocabulary, such as those of two commits of an index, have the same one.
+
+    Raises:
+        ModelError: the JSON is damaged.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(written)
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelError(f"The tokenizer of the static table is damaged: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@functools.lru_cache(maxsize=4)
+def pieces_of(written: str) -> RememberedPieces | None:
+    """What remembers the pieces of words by such a tokenizer; None where they are not told by the words alone."""
+    tokenizer = tokenizer_of(written)
+    return RememberedPieces(tokenizer) if divides_at_blanks(tokenizer) else None
 
 
 def divides_at_blanks(tokenizer: Tokenizer) -> bool:

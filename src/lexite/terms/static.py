@@ -32,7 +32,7 @@ from lexite.scoring.transform import drop_small
 from lexite.terms.config import Pooling
 from lexite.terms.hub import find_folder
 from lexite.terms.manifest import read_manifest
-from lexite.terms.remembered_pieces import RememberedPieces, divides_at_blanks
+from lexite.terms.remembered_pieces import RememberedPieces, pieces_of, tokenizer_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -102,20 +102,12 @@ class StaticTable:
 
     @functools.cached_property
     def _split(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        try:
-            tokenizer = Tokenizer.from_str(self.tokenizer)
-        except Exception as error:  # the library raises nothing narrower
-            raise ModelError(f"The tokenizer of the static table is damaged: {error}.") from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
+        return tokenizer_of(self.tokenizer)
 
     @functools.cached_property
     def _words(self) -> RememberedPieces | None:
         """Remembers the pieces of words; None where the tokenizer looks beyond them."""
-        return RememberedPieces(self._split) if not self.special_tokens and divides_at_blanks(self._split) else None
+        return None if self.special_tokens else pieces_of(self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> csr_array[Any]:
         """Raw weights of queries, ``(n_texts, n_latents)`` float32 CSR, columns ascending, no stored zeros.
