@@ -145,7 +145,7 @@ def serving(*words: str) -> Iterator[tuple[str, int]]:
 
 
 LUA = """
--- Each of the connections waits {pause} ms in the mean between an answer and the next request.
+-- Each of the {connections} connections waits {pause} ms in the mean before a request, and half of that before its first.
 local bodies = {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
 local headers = {{["Content-Type"] = "application/json"}}
@@ -154,7 +154,12 @@ function request()
   at = at % #bodies + 1
   return wrk.format("POST", "{path}", headers, bodies[at])
 end
-function delay() return math.random({half}, {pause} + {half}) end
+local waits = 0
+function delay()
+  waits = waits + 1
+  if waits <= {connections} then return math.random(0, {pause}) end
+  return math.random({half}, {pause} + {half})
+end
 function done(summary, latency, requests)
   io.write(string.format("RESULT %d %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,
     summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
@@ -196,7 +201,12 @@ def load(plan: Load) -> dict[str, Any]:
     path = "/api/v1/indexes/live/search"
     pause = max(1000 * connections / plan.rate - plan.latency, 2.0)
     text = LUA.format(
-        pause=round(pause), half=round(pause / 2), bodies=bodies, offset=random.Random(SEED).randrange(1000), path=path
+        connections=connections,
+        pause=round(pause),
+        half=round(pause / 2),
+        bodies=bodies,
+        offset=random.Random(SEED).randrange(1000),
+        path=path,
     )
     script.write_text(text, encoding="utf-8")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{plan.seconds}s", "--timeout", "10s", "-s", str(script), plan.address]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -181,6 +182,8 @@ def run(app: FastAPI, listening: socket.socket, ready: Callable[[], None] | None
         h11_max_incomplete_event_size=64 << 10,
     )
     server = _Server(settings, ready)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look through its million objects again and again would stop answers for 100 ms
     server.run(sockets=[listening])
 
 
