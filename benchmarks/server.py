@@ -226,17 +226,18 @@ def load(plan: Load) -> dict[str, Any]:
 
 
 def load_beside(plan: Load, other: Any) -> dict[str, Any]:
-    """The same while something else goes on in a thread; ``other`` takes the address and an event that ends it."""
-    stop, told = threading.Event(), {}
-    thread = threading.Thread(target=lambda: told.update(other(plan.address, stop)))
+    """The same while something else goes on in a thread; ``other`` takes the address, and events that say it began and end it."""
+    stop, began, told = threading.Event(), threading.Event(), {}
+    thread = threading.Thread(target=lambda: told.update(other(plan.address, began, stop)))
     thread.start()
+    began.wait()
     found = load(plan)
     stop.set()
     thread.join()
     return found | told
 
 
-def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
+def hostile(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
     """Wrong and hostile requests, 20 a second: broken JSON, unknown keys, bodies that are too large, wrong tokens and hosts."""
     search = "api/v1/indexes/live/search"
     kinds = [
@@ -252,6 +253,7 @@ def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
         ("api/v1/indexes/live/documents?id=" + "a" * 4000, None, {}),
     ]
     sent = 0
+    began.set()
     while not stop.wait(0.05):
         path, body, headers = kinds[sent % len(kinds)]
         request = urllib.request.Request(address + path, body, {"Content-Type": "application/json", **headers})
@@ -269,7 +271,7 @@ def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
 def adding(path: Path, kind: str) -> Any:
     """Adds documents: a commit of 50 by another process each two seconds, or one document a second through the API."""
 
-    def by_another_process(address: str, stop: threading.Event) -> dict[str, Any]:
+    def by_another_process(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
         code = (
             "import sys, time\nfrom lexite import BM25Index, Document\n"
             "from lexite.corpus.passages import cut_documents\n"
@@ -280,18 +282,22 @@ def adding(path: Path, kind: str) -> Any:
             "        new = [Document(f'new-{time.time_ns()}-{i}', text) for i in range(50)]\n"
             "        cut = cut_documents(new, writer.passages, writer.field_weights)\n"
             "        writer.add(new, table.encode_rows(cut.encoded_texts), cut)\n        writer.commit()\n"
-            "    time.sleep(2)\n"
+            "    print(n, flush=True)\n    time.sleep(2)\n"
         )
         before = BM25Index.open(path)
-        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()  # its start and first commit are not what is measured
+        began.set()
         stop.wait()
         process.terminate()
         process.wait()
         after = BM25Index.open(path)
         return {"documents added": len(after) - len(before), "commits": after.generation - before.generation}
 
-    def by_the_api(address: str, stop: threading.Event) -> dict[str, Any]:
+    def by_the_api(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
         added = 0
+        began.set()
         while not stop.wait(1.0):
             new = Document(f"new-{time.time_ns()}", "A new document about tides, bread and light.")
             body = json.dumps({"documents": [{"id": new.id, "text": new.text}]}).encode()

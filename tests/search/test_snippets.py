@@ -96,6 +96,12 @@ def test_the_snippet_is_the_one_that_holds_most_of_the_score(hits: list[Any]) ->
     assert best_snippets(texts, whys, Weighing(), LITERAL) == [next(iter(snippets(text)), None) for text in texts]
 
 
+def test_latents_that_no_snippet_has_tell_nothing() -> None:
+    why = ScoreParts(1.0, 1.0, (TermScore(3, 1.0, None),))
+    text = " ".join(["The tea is red."] * 40)
+    assert best_snippets([text], [why], Weighing(weigh), LITERAL) == [snippets(text)[0]]
+
+
 def test_of_many_snippets_the_likeliest_are_weighed() -> None:
     text = " ".join(f"{'Number':>6} {n} {'o' if n != 150 else 'i'}{'x' * 220}." for n in range(200))
     asked: list[int] = []

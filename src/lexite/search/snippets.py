@@ -177,8 +177,9 @@ def _shares_of_latents(
     raw = weights[rows, places].astype(np.float64)
     keys = np.repeat(np.arange(len(parts)), sizes)[rows] * len(latents) + places
     totals = np.bincount(keys, weights=raw, minlength=values.size)
-    unit = np.divide(values.ravel(), totals, out=np.zeros_like(totals), where=totals > 0)
-    return np.split(np.bincount(rows, weights=raw * unit[keys], minlength=len(weights)), bounds)
+    unit = np.divide(values.ravel(), totals, out=np.zeros(values.size), where=totals > 0)
+    shares = np.bincount(rows, weights=raw * unit[keys], minlength=len(weights)).astype(np.float64)  # whole numbers if empty
+    return np.split(shares, bounds)
 
 
 def _shares_of_words(pieces: Sequence[Passage], why: ScoreParts, literal: LiteralConfig | None) -> NDArray[np.float64]:
