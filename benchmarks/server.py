@@ -226,7 +226,7 @@ def load(plan: Load) -> dict[str, Any]:
 
 
 def load_beside(plan: Load, other: Any) -> dict[str, Any]:
-    """The same while something else goes on in a thread; ``other`` takes the address, and events that say it began and end it."""
+    """The same while something else goes on in a thread: ``other`` takes the address, and events that begin and end it."""
     stop, began, told = threading.Event(), threading.Event(), {}
     thread = threading.Thread(target=lambda: told.update(other(plan.address, began, stop)))
     thread.start()
