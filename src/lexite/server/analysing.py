@@ -74,7 +74,7 @@ class Analyser:
             Refused: another one runs, the time is over, or the analysis cannot be made; the message says why.
         """
         if not self._one.acquire(blocking=False):
-            raise Refused(503, "Another analysis runs. Try again when it is done.", {"Retry-After": "10"})
+            raise Refused(429, "Another analysis runs. Try again when it is done.", {"Retry-After": "10"})
         try:
             return self._result(task)
         finally:

@@ -30,6 +30,7 @@ _CODES = {
     415: "unsupported_media_type",
     421: "misdirected",
     422: "invalid",
+    429: "busy",
     500: "internal",
     501: "not_installed",
     503: "busy",

@@ -64,7 +64,7 @@ async function asked(body, signal, tries = TRIES) {
   try {
     return await inIndex(state.index, 'analyses/differences', body, signal);
   } catch (error) {
-    if (error.status !== 503 || tries <= 1) throw error;
+    if (error.status !== 429 || tries <= 1) throw error;
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
     return asked(body, signal, tries - 1);
   }

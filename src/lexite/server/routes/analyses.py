@@ -36,22 +36,22 @@ def analyses(context: Context) -> APIRouter:
                 context.analyser.give_up()
         return reply({"index": index, **found.result()})
 
-    @router.post("/differences", response_model=Reply, responses=failures(404))
+    @router.post("/differences", response_model=Reply, responses=failures(404, 429))
     async def differences(index: IndexName, asked: DifferencesRequest, request: Request) -> Response:
         """Concepts that some documents have more or less often than others, beyond chance."""
         return await analysed(index, "differences", asked, request)
 
-    @router.post("/correlations", response_model=Reply, responses=failures(404))
+    @router.post("/correlations", response_model=Reply, responses=failures(404, 429))
     async def correlations(index: IndexName, asked: CorrelationsRequest, request: Request) -> Response:
         """Concepts that occur together, or with the values of a field, more than by chance."""
         return await analysed(index, "correlations", asked, request)
 
-    @router.post("/clusters", response_model=Reply, responses=failures(404, 501))
+    @router.post("/clusters", response_model=Reply, responses=failures(404, 429, 501))
     async def clusters(index: IndexName, asked: ClustersRequest, request: Request) -> Response:
         """Documents that belong together, named by their concepts, beside those of shuffled ones."""
         return await analysed(index, "clusters", asked, request)
 
-    @router.post("/properties", response_model=Reply, responses=failures(404))
+    @router.post("/properties", response_model=Reply, responses=failures(404, 429))
     async def properties(index: IndexName, asked: PropertiesRequest, request: Request) -> Response:
         """Documents that have what a sentence says, or are like examples."""
         return await analysed(index, "properties", asked, request)
