@@ -1,7 +1,8 @@
 """Load on ``lexite serve``: how long requests take at a steady rate, while documents are added and hostile requests come.
 
-A wrk process opens connections and keeps them busy; its script waits between requests, so that the rate is the one asked for.
-wrk measures from when a request is sent, so the rate that was reached is told beside. See docs/results/server.md.
+A wrk process opens connections and keeps them busy; its script waits between requests as long as the latency of a first run
+leaves, so that the rate is the one asked for. wrk measures from when a request is sent, so the rate that was reached is told
+beside. See docs/results/server.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--static-rate", type=int, default=200)
     parser.add_argument("--model-rate", type=int, default=20)
     parser.add_argument("--only", choices=["static", "model"], default=None)
+    parser.add_argument("--workers", type=int, default=1, help="Processes that answer static queries.")
     parser.add_argument("--json", type=Path, default=None)
     given = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -56,7 +59,7 @@ def main() -> None:
     found: dict[str, Any] = {"cores": os.cpu_count(), "load_before": os.getloadavg()[0], "seconds": given.seconds}
     for kind, rate in (("static", given.static_rate), ("model", given.model_rate)):
         if given.only in (None, kind):
-            found[kind] = measured(folder, kind, rate, given.seconds, queries)
+            found[kind] = measured(folder, kind, rate, given.seconds, queries, given.workers if kind == "static" else 1)
             print(kind, json.dumps(found[kind], indent=1))
     found["load_after"] = os.getloadavg()[0]
     if given.json:
@@ -92,32 +95,40 @@ def prepared(corpus: str, folder: Path, n_documents: int, n_encoded: int) -> lis
     return queries
 
 
-def measured(folder: Path, kind: str, rate: int, seconds: int, queries: list[str]) -> dict[str, Any]:
+def measured(folder: Path, kind: str, rate: int, seconds: int, queries: list[str], workers: int) -> dict[str, Any]:
     """Latency alone, with hostile requests beside, and with documents being added."""
     live = folder / "live"
     shutil.rmtree(live, ignore_errors=True)
     shutil.copytree(folder / "index", live)
-    words = [str(live), *(["--static"] if kind == "static" else ["--writable"])]
+    words = [
+        str(live),
+        *(["--static"] if kind == "static" else ["--writable"]),
+        *(["--workers", str(workers)] if workers > 1 else []),
+    ]
     with serving(*words) as (address, process):
-        load(address, folder, queries, rate, 5)  # what is compiled or read once is not what is measured
+        plan = Load(address, folder, queries, rate, seconds, 0.0)
+        for _ in range(2):  # what is compiled or read once is not what is measured; then how long an answer takes
+            plan = replace(plan, latency=load(replace(plan, seconds=5))["p50 ms"])
         before, began = cpu_seconds(process), time.monotonic()
-        alone = load(address, folder, queries, rate, seconds)
+        alone = load(plan)
         alone["CPU ms a request"] = round(1000 * (cpu_seconds(process) - before) / alone["requests"], 2)
         alone["cores used"] = round((cpu_seconds(process) - before) / (time.monotonic() - began), 2)
-        bare = load(address, folder, queries, rate, seconds, snippets=False)
         return {
             "rate": rate,
+            "workers": workers,
             "alone": alone,
-            "without snippets": bare,
-            "hostile beside": load_beside(address, folder, queries, rate, seconds, hostile),
-            "documents added": load_beside(address, folder, queries, rate, seconds, adding(live, kind)),
+            "without snippets": load(replace(plan, snippets=False)),
+            "hostile beside": load_beside(plan, hostile),
+            "documents added": load_beside(plan, adding(live, kind)),
         }
 
 
 def cpu_seconds(process: int) -> float:
-    """CPU time that a process has used, all threads together."""
+    """CPU time that a process and those that it started have used, all threads together."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(int(child)) for child in children)
 
 
 @contextmanager
@@ -134,7 +145,7 @@ def serving(*words: str) -> Iterator[tuple[str, int]]:
 
 
 LUA = """
--- Each of the connections waits {pause} ms in the mean between an answer and the next request.
+-- Each of the {connections} connections waits {pause} ms in the mean before a request, and half of that before its first.
 local bodies = {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
 local headers = {{["Content-Type"] = "application/json"}}
@@ -143,7 +154,12 @@ function request()
   at = at % #bodies + 1
   return wrk.format("POST", "{path}", headers, bodies[at])
 end
-function delay() return math.random({half}, {pause} + {half}) end
+local waits = 0
+function delay()
+  waits = waits + 1
+  if waits <= {connections} then return math.random(0, {pause}) end
+  return math.random({half}, {pause} + {half})
+end
 function done(summary, latency, requests)
   io.write(string.format("RESULT %d %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,
     summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
@@ -152,19 +168,48 @@ end
 """
 
 
-def load(address: str, folder: Path, queries: list[str], rate: int, seconds: int, snippets: bool = True) -> dict[str, Any]:
-    """Sends requests at a steady rate over 32 connections, and gives percentiles in milliseconds."""
-    connections = 32
+@dataclass(frozen=True)
+class Load:
+    """Requests at a steady rate.
+
+    Attributes:
+        address: of the server.
+        folder: for wrk's script.
+        queries: that are sent.
+        rate: requests a second that are wanted.
+        seconds: how long.
+        latency: milliseconds that an answer takes, by an earlier run; connections wait as much less.
+        snippets: whether answers have the best snippets.
+    """
+
+    address: str
+    folder: Path
+    queries: list[str]
+    rate: int
+    seconds: int
+    latency: float
+    snippets: bool = True
+
+
+def load(plan: Load) -> dict[str, Any]:
+    """Sends requests over 32 connections, and gives percentiles in milliseconds."""
+    connections, folder = 32, plan.folder
     bodies = folder / "bodies.jsonl"
-    bodies.write_text("".join(json.dumps({"query": query, "snippets": snippets}) + "\n" for query in queries), encoding="utf-8")
+    lines = [json.dumps({"query": query, "snippets": plan.snippets}) + "\n" for query in plan.queries]
+    bodies.write_text("".join(lines), encoding="utf-8")
     script = folder / "load.lua"
     path = "/api/v1/indexes/live/search"
-    pause = 1000 * connections / rate - 5
+    pause = max(1000 * connections / plan.rate - plan.latency, 2.0)
     text = LUA.format(
-        pause=round(pause), half=round(pause / 2), bodies=bodies, offset=random.Random(SEED).randrange(1000), path=path
+        connections=connections,
+        pause=round(pause),
+        half=round(pause / 2),
+        bodies=bodies,
+        offset=random.Random(SEED).randrange(1000),
+        path=path,
     )
     script.write_text(text, encoding="utf-8")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), address]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{plan.seconds}s", "--timeout", "10s", "-s", str(script), plan.address]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     numbers = re.search(r"RESULT (.*)", done.stdout)
     assert numbers, done.stdout + done.stderr
@@ -180,18 +225,19 @@ def load(address: str, folder: Path, queries: list[str], rate: int, seconds: int
     }
 
 
-def load_beside(address: str, folder: Path, queries: list[str], rate: int, seconds: int, other: Any) -> dict[str, Any]:
-    """The same while something else goes on in a thread; ``other`` takes the address and an event that ends it."""
-    stop, told = threading.Event(), {}
-    thread = threading.Thread(target=lambda: told.update(other(address, stop)))
+def load_beside(plan: Load, other: Any) -> dict[str, Any]:
+    """The same while something else goes on in a thread: ``other`` takes the address, and events that begin and end it."""
+    stop, began, told = threading.Event(), threading.Event(), {}
+    thread = threading.Thread(target=lambda: told.update(other(plan.address, began, stop)))
     thread.start()
-    found = load(address, folder, queries, rate, seconds)
+    began.wait()
+    found = load(plan)
     stop.set()
     thread.join()
     return found | told
 
 
-def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
+def hostile(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
     """Wrong and hostile requests, 20 a second: broken JSON, unknown keys, bodies that are too large, wrong tokens and hosts."""
     search = "api/v1/indexes/live/search"
     kinds = [
@@ -207,6 +253,7 @@ def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
         ("api/v1/indexes/live/documents?id=" + "a" * 4000, None, {}),
     ]
     sent = 0
+    began.set()
     while not stop.wait(0.05):
         path, body, headers = kinds[sent % len(kinds)]
         request = urllib.request.Request(address + path, body, {"Content-Type": "application/json", **headers})
@@ -224,7 +271,7 @@ def hostile(address: str, stop: threading.Event) -> dict[str, Any]:
 def adding(path: Path, kind: str) -> Any:
     """Adds documents: a commit of 50 by another process each two seconds, or one document a second through the API."""
 
-    def by_another_process(address: str, stop: threading.Event) -> dict[str, Any]:
+    def by_another_process(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
         code = (
             "import sys, time\nfrom lexite import BM25Index, Document\n"
             "from lexite.corpus.passages import cut_documents\n"
@@ -235,18 +282,22 @@ def adding(path: Path, kind: str) -> Any:
             "        new = [Document(f'new-{time.time_ns()}-{i}', text) for i in range(50)]\n"
             "        cut = cut_documents(new, writer.passages, writer.field_weights)\n"
             "        writer.add(new, table.encode_rows(cut.encoded_texts), cut)\n        writer.commit()\n"
-            "    time.sleep(2)\n"
+            "    print(n, flush=True)\n    time.sleep(2)\n"
         )
         before = BM25Index.open(path)
-        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()  # its start and first commit are not what is measured
+        began.set()
         stop.wait()
         process.terminate()
         process.wait()
         after = BM25Index.open(path)
         return {"documents added": len(after) - len(before), "commits": after.generation - before.generation}
 
-    def by_the_api(address: str, stop: threading.Event) -> dict[str, Any]:
+    def by_the_api(address: str, began: threading.Event, stop: threading.Event) -> dict[str, Any]:
         added = 0
+        began.set()
         while not stop.wait(1.0):
             new = Document(f"new-{time.time_ns()}", "A new document about tides, bread and light.")
             body = json.dumps({"documents": [{"id": new.id, "text": new.text}]}).encode()

@@ -40,6 +40,7 @@ def test_a_static_server_answers_without_torch_and_ends_when_told(served_index: 
         (["INDEX", "--host", "0.0.0.0"], 1, "other machines"),
         (["INDEX", "--writable"], 1, "beside --writable"),
         (["INDEX", "--writable", "--static", "--token", TOKEN], 2, "--static leaves out"),
+        (["INDEX", "--writable", "--token", TOKEN, "--workers", "2"], 1, "Leave --workers or --writable out"),
         (["INDEX", "--static", "--precision", "fp32"], 2, "--static needs no model"),
         (["INDEX", "INDEX", "--static"], 1, "would be called 'notes'"),
         (["nowhere"], 1, "nowhere"),

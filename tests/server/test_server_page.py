@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from helpers_server import BIDI, DOCUMENTS, MARKUP, SCRIPT, TOKEN, serving
 
+from lexite import Document, Searcher
+
 pytest.importorskip("fastapi", reason="needs the extra 'server'")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -110,6 +112,9 @@ def test_every_view_is_accessible(open_page: Any, theme: str, size: dict[str, in
     page.locator(".hit button.chip.concept").first.click()
     page.wait_for_selector(".facts-list")
     hold_accessible(page, "concept")
+    page.click("nav [data-view=differences]")
+    page.wait_for_selector("#differences-form")
+    hold_accessible(page, "differences")
     page.click("nav [data-view=sentence]")
     page.wait_for_selector(".token-detail li")
     hold_accessible(page, "sentence")
@@ -163,8 +168,6 @@ def test_a_slider_moves_the_ranking_by_keyboard(open_page: Any) -> None:
 
 
 def test_a_concept_is_found_read_and_raised(open_page: Any, served_index: Path) -> None:
-    from lexite import Searcher
-
     searcher = Searcher.open(served_index, static=True)
     number = int(searcher.index.document_frequency[: searcher.index.n_latents].argmax())
     page = open_page(query=f"?view=concept&concept={number}")
@@ -188,6 +191,49 @@ def test_filters_make_the_filter_that_they_say(open_page: Any) -> None:
     page.press("#where", "Enter")
     page.wait_for_selector("#trouble:not([hidden])")
     assert "no field 'nope'" in page.inner_text("#trouble")
+    open_page.wrong[:] = [each for each in open_page.wrong if "400" not in each]  # the browser tells of the answer too
+
+
+@pytest.fixture(scope="module")
+def many(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of an index of two kinds of documents, hostile ones."""
+    path = tmp_path_factory.mktemp("many") / "notes"
+    kinds = {"farm": f"The cow gives milk. {MARKUP}", "code": f"Read a json file. {SCRIPT}"}
+    made = [Document(f"{kind}-{n} <b>", text, BIDI, fields={"kind": kind}) for kind, text in kinds.items() for n in range(20)]
+    Searcher.build(made, path, vocabulary=str(tiny_vocabulary), show_progress=False).close()
+    with serving(str(path), "--static") as (address, _):
+        yield address
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_two_filters_are_compared(open_page: Any, many: str, size: dict[str, int]) -> None:
+    page = open_page(size=size, at=many)
+    page.wait_for_selector(".lead")
+    page.click("nav [data-view=differences]")
+    assert "kind" in page.inner_text("#fields-hint")
+    hold_accessible(page, "before differences")
+    page.set_default_timeout(60_000)
+    page.fill("#side-a", "kind = 'farm'")
+    page.press("#side-a", "Enter")
+    page.wait_for_selector(".side li")
+    assert "20 documents against 20" in page.inner_text("#differences-status")
+    assert page.locator(".side").count() == 2 and page.locator(".side .example").first.inner_text().startswith(
+        ("farm-", "code-")
+    )
+    assert not page.locator(".side b, .side img, .side script").count() and page.title() != "owned"
+    hold_accessible(page, "differences")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.reload()  # the address has both filters
+    page.wait_for_selector(".side li")
+    assert page.input_value("#side-a") == "kind = 'farm'"
+    page.locator(".side button.concept").first.click()
+    page.wait_for_selector(".facts-list")
+    page.go_back()
+    page.wait_for_selector(".side li")
+    page.fill("#side-b", "nope = 1")
+    page.press("#side-b", "Enter")
+    page.wait_for_selector("#differences-trouble:not([hidden])")
+    assert "no field 'nope'" in page.inner_text("#differences-trouble") and not page.locator(".side").count()
     open_page.wrong[:] = [each for each in open_page.wrong if "400" not in each]  # the browser tells of the answer too
 
 

@@ -10,7 +10,6 @@ import typer
 from lexite.cli.arguments import JsonFlag
 from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage, console, print_json, say
-from lexite.wording import escaped, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,50 +127,34 @@ def _corpus(index: BM25Index, where: str | None, name: str = "") -> Corpus:
 def _differences(
     opened: Sequence[BM25Index], where: str | None, against: str | None, rate: float, named: bool, most: int, seed: int
 ) -> Any:
-    import numpy as np
-
     from lexite.analysis.differences import differences
+    from lexite.analysis.of_index import differences_within
+    from lexite.search.labels import labels_of
 
+    options: dict[str, Any] = {"rate": rate, "named": named, "most": most, "seed": seed}
     if len(opened) == 2:
-        pair = _corpus(opened[0], where), _corpus(opened[1], against)
-    elif where is None:
+        return differences(_corpus(opened[0], where), _corpus(opened[1], against), **options)
+    if where is None:
         raise WrongUsage("Differences need two indexes, or --where, whose documents are compared with the others.")
-    elif against is not None:
-        pair = _corpus(opened[0], where), _corpus(opened[0], against)
-    else:
-        numbers, everything = opened[0].select(where), opened[0].select(None)
-        whole = _corpus(opened[0], None)
-        inside = np.isin(everything, numbers)
-        pair = whole.part(np.flatnonzero(inside), where), whole.part(np.flatnonzero(~inside), f"not ({where})")
-    return differences(*pair, rate=rate, named=named, most=most, seed=seed)
+    return differences_within(opened[0], labels_of(opened[0]), where, against, **options)
 
 
 def _correlations(index: BM25Index, where: str | None, field: str | None, named: bool, most: int, seed: int) -> Any:
-    from lexite.analysis.correlations import correlations
-    from lexite.analysis.fields import field_correlations
+    from lexite.analysis.of_index import correlations_within
+    from lexite.search.labels import labels_of
 
-    corpus = _corpus(index, where)
-    if field is None:
-        return correlations(corpus, named=named, most=most, seed=seed)
-    if named:
+    if field is not None and named:
         raise WrongUsage("--named has no effect on correlations with a field. Leave it out.")
-    return field_correlations(corpus, field, _values(index, where, field), most=most, seed=seed)
-
-
-def _values(index: BM25Index, where: str | None, field: str) -> list[Any]:
-    """The values of a field of the documents that pass a filter."""
-    if field not in index.fields:
-        known = ", ".join(sorted(index.fields)) or "none"
-        raise WrongUsage(f"The index has no field '{one_line(field)}'. It has: {escaped(known)}.")
-    return [index.stored(int(number)).fields.get(field) for number in index.select(where)]
+    return correlations_within(index, labels_of(index), where, field, named=named, most=most, seed=seed)
 
 
 def _clusters(
     index: BM25Index, where: str | None, n: int, method: Literal["kmeans", "hdbscan"], truth: str | None, drawn: bool, seed: int
 ) -> Any:
     from lexite.analysis.clusters import agreement, clusters
+    from lexite.analysis.of_index import values_of
 
-    known = None if truth is None else _values(index, where, truth)
+    known = None if truth is None else values_of(index, truth, where)
     found = clusters(_corpus(index, where), n_clusters=n, method=method, map_points=drawn, seed=seed)
     return found if known is None else agreement(found, truth or "", known)
 
@@ -185,31 +168,21 @@ def _properties(
     most: int,
     seed: int,
 ) -> Any:
-    from lexite.analysis.properties import property_from_examples, property_from_sentence
-    from lexite.scoring.transform import apply_transform
+    from lexite.analysis.of_index import property_of_examples, property_of_sentence
     from lexite.search import Searcher
+    from lexite.search.labels import labels_of
 
     if (sentence is None) == (positive is None):
         raise WrongUsage("A property is described with --sentence, or by examples with --positive; give one of them.")
     if sentence is not None and negative is not None:
         raise WrongUsage("--negative goes with --positive; a sentence has no examples.")
-    corpus = _corpus(index, where)
+    label = labels_of(index)
     if sentence is not None:
-        searcher = Searcher.open(str(index.path))
-        query = searcher.encode(sentence).to_csr()
-        return property_from_sentence(corpus, sentence, apply_transform(query, index.scoring.query_transform), most=most)
-    numbers = [int(number) for number in index.select(where)]
-    places = {number: place for place, number in enumerate(numbers)}
-    yes, no = (_places(index, ids, places) for ids in (positive or "", negative or ""))
-    return property_from_examples(corpus, yes, no, most=most, seed=seed)
+        query = Searcher.open(str(index.path)).encode(sentence)
+        return property_of_sentence(index, label, sentence, query, where, most=most)
+    yes, no = (_listed(ids) for ids in (positive or "", negative or ""))
+    return property_of_examples(index, label, yes, no, where, most=most, seed=seed)
 
 
-def _places(index: BM25Index, ids: str, places: dict[int, int]) -> list[int]:
-    found = []
-    for identifier in (each.strip() for each in ids.split(",")):
-        if identifier:
-            number = index.find(identifier)
-            if number is None or number not in places:
-                raise WrongUsage(f"No document '{one_line(identifier)}' is among those that are analysed.")
-            found.append(places[number])
-    return found
+def _listed(ids: str) -> list[str]:
+    return [each.strip() for each in ids.split(",") if each.strip()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,15 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, JsonFlag, load_vocabulary
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, print_json, say
+from lexite.cli.output import WrongUsage, prepare_streams, print_json, say, set_verbosity
 from lexite.config import Overrides
 from lexite.errors import MissingExtraError
+from lexite.kernels.hardware import shorten_spinning
 from lexite.server.config import ServerConfig
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from lexite.search import Searcher
 
 logger = logging.getLogger("lexite")
@@ -74,20 +78,69 @@ def serve_verb(
         raise WrongUsage("Documents are encoded by the model, which --static leaves out. Leave one of them out.")
     server.check(token, writable=writable)
     need_server()
-    if static:  # a static query is too small to be shared among threads: sharing costs more than it brings
+    _share_cores(server.workers, static)
+    from lexite.server.app import address_of, listen, run
+
+    opening = functools.partial(_application, paths, static, demo, vocabulary, model, server, token, writable)
+    with listen(server) as listening:  # an address that is taken is said before a model is loaded
+
+        def announce() -> None:
+            _announce(address_of(listening), [*_names(paths), *([DEMO] if demo else [])], as_json)
+
+        if server.workers == 1:
+            run(opening(), listening, announce)
+        else:
+            from lexite.server.workers import run_workers
+
+            run_workers(functools.partial(_in_worker, opening, logger.level), server, listening, announce)
+
+
+def _share_cores(workers: int, static: bool) -> None:
+    """Divides the cores among processes. A static query is not shared among threads: it is too small to be worth it."""
+    if static:
         os.environ.setdefault("LEXITE_THREADS", "1")
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    from lexite.cli.demo import QUESTIONS
-    from lexite.server.app import address_of, create_app, listen, run
+    elif workers > 1:
+        from lexite.kernels.hardware import n_threads
 
-    with listen(server) as listening:  # an address that is taken is said before a model is loaded
-        searchers = opened(paths, static, vocabulary, model)
-        if demo:
-            searchers[DEMO] = demo_index(static, vocabulary, model)
-        app = create_app(searchers, server, token=token, writable=writable, examples={DEMO: QUESTIONS[:6]} if demo else {})
-        for name, searcher in searchers.items():
-            logger.info("%s: %r", name, searcher)
-        run(app, listening, lambda: _announce(address_of(listening), list(searchers), as_json))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(n_threads() // workers, 1)))
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    from lexite.server.indexes import named_indexes
+
+    return list(named_indexes(paths))
+
+
+def _application(
+    paths: Sequence[Path],
+    static: bool,
+    demo: bool,
+    vocabulary: str | None,
+    model: Overrides[BackboneConfig],
+    server: ServerConfig,
+    token: str | None,
+    writable: bool,
+) -> FastAPI:
+    """Opens the indexes and makes the application."""
+    from lexite.cli.demo import QUESTIONS
+    from lexite.server.app import create_app
+
+    searchers = opened(paths, static, vocabulary, model)
+    if demo:
+        searchers[DEMO] = demo_index(static, vocabulary, model)
+    app = create_app(searchers, server, token=token, writable=writable, examples={DEMO: QUESTIONS[:6]} if demo else {})
+    for name, searcher in searchers.items():
+        logger.info("%s: %r", name, searcher)
+    return app
+
+
+def _in_worker(opening: Callable[[], FastAPI], level: int) -> FastAPI:
+    """The application in a process of its own, which logs as the first one does."""
+    shorten_spinning()
+    prepare_streams()
+    set_verbosity(level <= logging.DEBUG, level >= logging.WARNING)
+    return opening()
 
 
 def _announce(address: str, names: list[str], as_json: bool) -> None:
@@ -134,6 +187,6 @@ def need_server() -> None:
     """Refuses to go on without the packages of the extra ``server``; raises :class:`MissingExtraError`."""
     from importlib.util import find_spec
 
-    missing = next((name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None), None)
+    missing = next((name for name in ("fastapi", "orjson", "uvicorn", "prometheus_client") if find_spec(name) is None), None)
     if missing is not None:
         raise MissingExtraError(missing, "server", "A server")

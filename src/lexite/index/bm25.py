@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lexite.index.filters import Where
     from lexite.index.joining import JoinedStatic
     from lexite.index.row_reading import PassageRows
+    from lexite.index.score_parts import QueryParts
     from lexite.index.term_space import TermSpace
     from lexite.terms.static import StaticTable
 
@@ -359,6 +360,15 @@ class BM25Index:
     ) -> list[Explanation]:
         """Why several documents have their scores; as :meth:`explain`, and quicker than to call it for each."""
         return self._ranker.explanations(query, documents, scoring, self.word)
+
+    def score_parts(
+        self, query: EncodedQueries, documents: Sequence[int | str], *, scoring: BM25Config | None = None
+    ) -> QueryParts:
+        """What a query asks for, and what each term adds to the scores of documents; :meth:`explain` tells how it comes to be.
+
+        Arguments and errors are those of :meth:`explanations`.
+        """
+        return self._ranker.parts(query, documents, scoring, self.word)
 
     def passages(self, query: EncodedQueries, document: int | str, *, scoring: BM25Config | None = None) -> list[PassageHit]:
         """The passages of a document that share a term with a query, best first; a search takes the first one's score.

@@ -71,6 +71,8 @@ class DocumentIds(Collection[str]):
         """
         listed = [documents] if isinstance(documents, (str, int, np.integer)) else list(documents)
         ids = [document for document in listed if isinstance(document, str)]
+        if not ids:
+            return np.array([self._checked(each) for each in listed], dtype=np.int64)
         found = self.find(ids)
         if (found < 0).any():
             raise CorpusError(f"The index has no document '{ids[int(np.argmin(found))]}'.")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lexite.index.score_parts import ScoreParts, TermScore
 from lexite.index.scorer import Scorer
 from lexite.scoring.config import BM25Config
 from lexite.scoring.formula import coverage
@@ -92,6 +93,11 @@ class Explanation:
     def shown(self) -> tuple[ExplainedTerm, ...]:
         """The terms without those that stand for function words and punctuation, the largest part first."""
         return tuple(term for term in self.terms if term.kind == "word" or term.term not in self.common)
+
+    def parts(self) -> ScoreParts:
+        """What each term adds, without how it comes to be."""
+        terms = tuple(TermScore(term.term, term.score, term.word) for term in self.terms)
+        return ScoreParts(self.score, self.coverage, terms)
 
     def leaves(self) -> Iterator[tuple[str, float]]:
         """The parts of the score with their names; ``math.fsum`` of them is the score exactly."""

@@ -11,7 +11,9 @@ import datetime
 import functools
 import importlib
 import importlib.util
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +232,7 @@ class StoredFields:
         self._path, self._content, self._n_documents = path, content, n_documents
         self.names: tuple[str, ...] = ()  # of the columns, once the file was looked into
         self._checked: set[str] = set()
+        self._columns: dict[tuple[int, str, FieldType], Any] = {}
 
     @functools.cached_property
     def _batches(self) -> tuple[Any, ...]:
@@ -245,8 +248,8 @@ class StoredFields:
         return batches
 
     @functools.cached_property
-    def _firsts(self) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum([batch.num_rows for batch in self._batches])]).astype(np.int64)
+    def _firsts(self) -> list[int]:
+        return [0, *accumulate(batch.num_rows for batch in self._batches)]
 
     def batches(self, types: Mapping[str, FieldType]) -> tuple[Any, ...]:
         """The rows, as record batches of Arrow. Their columns are taken with :meth:`column`, which checks them.
@@ -273,13 +276,17 @@ class StoredFields:
         Raises:
             IndexFormatError: the file is damaged.
         """
+        known = self._columns.get((number, name, kind))
+        if known is not None:
+            return known
         pa = arrow("Reading the fields of documents")
         wanted, batch = arrow_type(kind, pa), self._batches[number]
         place = batch.schema.get_field_index(name)
         if place < 0:
             return pa.nulls(batch.num_rows, wanted)
         self._check(name, wanted, pa)
-        return _cast(batch.column(place), wanted, pa)
+        found = self._columns[number, name, kind] = _cast(batch.column(place), wanted, pa)
+        return found
 
     def row(self, document: int, types: Mapping[str, FieldType]) -> dict[str, FieldValue]:
         """The fields of a document, without those that it lacks.
@@ -292,8 +299,8 @@ class StoredFields:
             IndexFormatError: the file is damaged.
         """
         self.batches(types)
-        number = int(np.searchsorted(self._firsts, document, side="right")) - 1
-        local = document - int(self._firsts[number])
+        number = bisect_right(self._firsts, document) - 1
+        local = document - self._firsts[number]
         found: dict[str, FieldValue] = {}
         for name in self.names:
             value = self.column(number, name, types[name])[local].as_py()

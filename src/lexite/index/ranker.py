@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lexite.index.explanation import Explanation, explain_document
 from lexite.index.filtering import DocumentFields, read_sort
 from lexite.index.manifest import Commit
 from lexite.index.numbering import Numbering, TopDocuments, top_documents
+from lexite.index.score_parts import QueryParts, score_parts
 from lexite.index.scorer import Scorer
 from lexite.index.selection import Asked
 from lexite.ranking.hits import Hit, PassageHit
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lexite.index.filters import Where
 
 APPROXIMATE_SHARE = 0.6
+AT_ONCE = 256  # documents whose best passage is looked for together
 
 
 class Ranker:
@@ -132,14 +135,35 @@ class Ranker:
         """The same of several documents; the query is read once."""
         scoring = scoring_of(scoring, self._commit.scoring)
         rows = self._one_row(query, scoring, "explain a hit")
-        found = []
-        for number in self.ids.numbers(documents).tolist():
-            passage, end = self.numbering.passages(number)
-            if end - passage > 1:  # the one that the score is of; the first where none shares a term
-                nothing, own = np.array([-1]), [np.array([number])]
-                best = top_documents(self.scorer, self.numbering, rows, 1, scoring, nothing, among=own)
-                passage = max(int(best.passages[0, 0]), passage)
-            found.append(explain_document(self.scorer, rows, passage, scoring, word))
+        passages = self._scored_passages(rows, documents, scoring)
+        return [explain_document(self.scorer, rows, passage, scoring, word) for passage in passages]
+
+    def parts(
+        self,
+        query: EncodedQueries,
+        documents: Sequence[int | str],
+        scoring: BM25Config | None,
+        word: Callable[[int], str],
+    ) -> QueryParts:
+        """What a query asks for, and what each term adds to the scores of several documents."""
+        scoring = scoring_of(scoring, self._commit.scoring)
+        rows = self._one_row(query, scoring, "explain a hit")
+        return score_parts(self.scorer, rows, self._scored_passages(rows, documents, scoring), scoring, word)
+
+    def _scored_passages(self, query: Rows, documents: Sequence[int | str], scoring: BM25Config) -> list[int]:
+        """The passage of each document that its score is of; the first one where none shares a term."""
+        numbers = self.ids.numbers(documents)
+        bounds = [self.numbering.passages(number) for number in numbers.tolist()]
+        found = [begin for begin, _ in bounds]
+        several = [place for place, (begin, end) in enumerate(bounds) if end - begin > 1]
+        together = AT_ONCE if "numba" in sys.modules else 1  # several queries load the compiled kernels, which takes longer
+        for start in range(0, len(several), together):
+            some = several[start : start + together]
+            own = [numbers[place : place + 1] for place in some]
+            nothing = np.full(len(some), -1)
+            best = top_documents(self.scorer, self.numbering, _repeated(query, len(some)), 1, scoring, nothing, among=own)
+            for place, passage in zip(some, best.passages[:, 0].tolist(), strict=True):
+                found[place] = max(passage, found[place])
         return found
 
     def passages(self, query: EncodedQueries, document: int | str, scoring: BM25Config | None) -> list[PassageHit]:
@@ -173,6 +197,12 @@ class Ranker:
         if literal is None or not scoring.literal_weight or (queries.texts is None and queries.word_weights is None):
             return rows
         return self.words.add_to(rows, made_by.n_terms, words_of_queries(queries, literal))
+
+
+def _repeated(query: Rows, times: int) -> Rows:
+    """One query so many times."""
+    n_terms = len(query.terms)
+    return Rows(np.arange(times + 1, dtype=np.int64) * n_terms, np.tile(query.terms, times), np.tile(query.values, times))
 
 
 def words_of_queries(queries: EncodedQueries, literal: LiteralConfig) -> list[WordWeights]:

@@ -352,6 +352,15 @@ class Scorer:
         pruning = Pruning(float(lists[number].scoring.drift(prepared.impacts) or 1.0), float(share))
         return functools.partial(search_segment, lists[number].arrays, rows, known, chosen, form, pruning)
 
+    def located(self, passages: Sequence[int], scoring: BM25Config) -> list[tuple[Segment, int, np.float32]]:
+        """The segment of each passage, its number there, and its norm."""
+        prepared, found = self._prepared(scoring), []
+        numbers = np.searchsorted(self.first, passages, side="right") - 1
+        for passage, number in zip(passages, numbers.tolist(), strict=True):
+            local = passage - int(self.first[number])
+            found.append((self.segments[number], local, prepared.rows[number].norms[local]))
+        return found
+
     def facts(self, query: Rows, passage: int, scoring: BM25Config) -> TermFacts:
         """The numbers of the formula for the terms that a query and a passage share, in ascending order of terms."""
         number = int(np.searchsorted(self.first, passage, side="right")) - 1

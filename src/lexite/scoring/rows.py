@@ -109,3 +109,26 @@ def slice_rows(rows: SparseRows, first: int, last: int) -> SparseRows:
     low, high = int(bounds[first]), int(bounds[last])
     shape = (last - first, int(rows.shape[1]))
     return CSRRows(bounds[first : last + 1] - low, rows.indices[low:high], rows.data[low:high], shape)
+
+
+def columns_of(rows: SparseRows, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Some columns of a matrix as a dense array.
+
+    Args:
+        rows: the matrix.
+        columns: (n,) which, each once.
+
+    Returns:
+        ``(n_rows, n)``.
+
+    >>> rows = CSRRows(np.array([0, 2, 3]), np.array([0, 2, 1]), np.array([5.0, 6.0, 7.0]), (2, 3))
+    >>> columns_of(rows, np.array([2, 0])).tolist()
+    [[6.0, 5.0], [0.0, 0.0]]
+    """
+    places = np.full(int(rows.shape[1]), -1, dtype=np.int64)
+    places[columns] = np.arange(len(columns))
+    found = np.zeros((int(rows.shape[0]), len(columns)), dtype=np.float32)
+    owners = np.repeat(np.arange(len(found)), np.diff(rows.indptr))
+    own = places[rows.indices]
+    found[owners[own >= 0], own[own >= 0]] = rows.data[own >= 0]
+    return found

@@ -37,6 +37,7 @@ ENGLISH_STOP_WORDS = frozenset(
 )
 """The 33 of Lucene's EnglishAnalyzer."""
 _WORD = re.compile(r"[^\W_]+")  # the underscore divides, so that the parts of max_length are found
+_UNPAIRED = re.compile("[\x00-\u02ff\u2010-\u2027\u2030-\u205e]*")  # Latin and punctuation: no marks, no script without blanks
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,28 @@ class LiteralConfig:
             pairs=self.literal_pairs,
             numbers=self.literal_numbers,
         )
+
+    def counts_of(self, words: Sequence[str], text: str) -> list[int]:
+        """How often words occur in a text, as :meth:`words_of` counts them; quicker where few are asked for.
+
+        Args:
+            words: as an index has them.
+            text: any text.
+
+        >>> LiteralConfig().counts_of(["level", "the", "leve"], "The B12-level: 3.5 (max_level)")
+        [2, 0, 0]
+        """
+        folded = _folded(text)
+        derived = self.literal_compounds != "none" or self.literal_pairs or self.literal_numbers != "written"
+        if derived or not (folded.isascii() or self.literal_unspaced == "whole" or _UNPAIRED.fullmatch(folded)):
+            counts = self.words_of(text)
+            return [counts[word] for word in words]
+        left_out = ENGLISH_STOP_WORDS if self.literal_stop_words == "english" else frozenset[str]()
+        kept = [word in folded and word not in left_out and len(word) <= LONGEST_WORD for word in words]
+        if not any(kept):
+            return [0] * len(words)
+        found = _WORD.findall(folded)
+        return [found.count(word) if may else 0 for word, may in zip(words, kept, strict=True)]
 
     @property
     def single_words(self) -> LiteralConfig:

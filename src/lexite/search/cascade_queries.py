@@ -69,6 +69,10 @@ class CascadeQueries:
         """Raw weights of passages through the table."""
         return self.static.encode_passages(texts)
 
+    def passage_weights(self, texts: Sequence[str], latents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some columns of :meth:`encode_passages`."""
+        return self.static.passage_weights(texts, latents)
+
     def by_model(self, texts: Sequence[str], *, floor_queries: float | None = None) -> EncodedQueries:
         """Encodes queries through the model, which is loaded the first time.
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lexite.config import from_dict, to_dict
 from lexite.errors import ArgumentError, ConfigError, IndexFormatError, ModelError
-from lexite.scoring.rows import SparseRows
+from lexite.scoring.rows import SparseRows, columns_of
 from lexite.scoring.transform import drop_small
 from lexite.search.indexing import NUMBERS, PREFIX, READING
 from lexite.search.query_passes import RecentPasses, keepable
@@ -36,11 +36,17 @@ MODEL_OPTIONS = ("device", "precision", "trust_remote_code", "revision", *READIN
 _NO_MODEL = "{} need the model. Leave --static out, in Python static=True."
 
 
+Weigh = Callable[[Sequence[str], NDArray[np.int64]], NDArray[np.float32]]
+"""Gives the raw weights of some latents in texts, ``(n_texts, n)``."""
+
+
 class QueryEncoder(Protocol):
     """Encodes queries, and the passages of a hit, among which the one that explains it is looked for.
 
     It may have ``strategies``, which every search runs before its own. It may have a method ``token_codes(texts)``: the codes
     of the tokens whose states ``token_states`` gives, with as many latents as queries have. Without it they are computed anew.
+    And it may have a method ``passage_weights``, which gives some columns of ``encode_passages`` (:data:`Weigh`) in less time
+    than to take them from it.
     """
 
     @property
@@ -200,6 +206,10 @@ class StaticQueries:
         """The same of passages, with all terms."""
         return self.table.encode_rows(texts)
 
+    def passage_weights(self, texts: Sequence[str], latents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some columns of :meth:`encode_passages`."""
+        return self.table.weights_of(texts, latents)
+
     def dense(self, texts: Sequence[str]) -> NoReturn:
         """Not possible without the model; raises :class:`ArgumentError`."""
         raise ArgumentError(_NO_MODEL.format("Dense vectors of queries"))
@@ -219,6 +229,12 @@ class StaticQueries:
     def of_newer(self, index: BM25Index) -> StaticQueries:
         """The table of the newer commit."""
         return static_queries_of(index, self.vocabulary)
+
+
+def weigher(encoder: QueryEncoder) -> Weigh:
+    """What gives raw weights of passages by an encoder."""
+    own: Weigh | None = getattr(encoder, "passage_weights", None)
+    return own or (lambda texts, latents: columns_of(encoder.encode_passages(texts), latents))
 
 
 @contextlib.contextmanager

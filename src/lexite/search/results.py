@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lexite.index import BM25Index
-from lexite.index.explanation import Explanation
+from lexite.index import BM25Index, StoredDocument
 from lexite.index.field_types import json_value
+from lexite.index.score_parts import QueryParts, ScoreParts, TermScore
 from lexite.search.labels import kinds_of
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
-    from lexite.index import EncodedQueries, Hit, StoredDocument
+    from lexite.index import EncodedQueries, Hit
     from lexite.scoring.config import BM25Config
     from lexite.search.strategy import Backend
 
@@ -131,39 +131,99 @@ def describe_hits(
         passages_per_hit: how many whole passages are added.
         n_terms: how many matched terms are shown; None shows all.
     """
-    kind = kinds_of(label)
-    found, stored = _looked_up(index, query, hits, scoring)
-    explanations = [explanation.folded(kind) for explanation in found]
-    texts = [document.text if document else "" for document in stored]
-    spans = [hit.span or (0, len(text)) for hit, text in zip(hits, texts, strict=True)]
-    shown = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
-    best = best_snippets(shown, explanations, weighing or Weighing(), index.literal)
-    return [
-        SearchHit(
-            hit.id,
-            hit.score,
-            hit.rank,
-            document.title if document else "",
-            None if snippet is None else replace(snippet, start=snippet.start + span[0], end=snippet.end + span[0]),
-            matched_terms(explanation, label, n_terms),
-            hit.document,
-            explanation.coverage,
-            document.fields if document else {},
-            _passages(index, query, hit, text, scoring, passages_per_hit) if passages_per_hit and text else (),
-            explanation.common_share,
+    described = []
+    for found in found_hits(index, query, hits, scoring=scoring, kind=kinds_of(label), weighing=weighing)[1]:
+        hit, stored = found.hit, found.stored
+        whole = _passages(index, query, hit, stored.text, scoring, passages_per_hit) if passages_per_hit and stored.text else ()
+        described.append(
+            SearchHit(
+                hit.id,
+                hit.score,
+                hit.rank,
+                stored.title,
+                found.passage,
+                matched_terms(found.shown(), label, n_terms),
+                hit.document,
+                found.parts.coverage,
+                stored.fields,
+                whole,
+                found.common_share,
+            )
         )
-        for hit, document, text, span, snippet, explanation in zip(hits, stored, texts, spans, best, explanations, strict=True)
+    return described
+
+
+class FoundHit(NamedTuple):
+    """A hit with what is known of it.
+
+    Attributes:
+        hit: the hit.
+        stored: its document; without text where the index keeps none.
+        passage: the snippet that is shown; None where there is no text.
+        parts: of its BM25 score.
+        common: latents that stand for function words and punctuation.
+    """
+
+    hit: Hit
+    stored: StoredDocument
+    passage: Passage | None
+    parts: ScoreParts
+    common: frozenset[int]
+
+    @property
+    def common_share(self) -> float:
+        """The share of the score that function words and punctuation add."""
+        return self.parts.share_of(self.common)
+
+    def shown(self) -> tuple[TermScore, ...]:
+        """The shared terms without those of function words and punctuation, the largest part first."""
+        return tuple(term for term in self.parts.terms if term.word is not None or term.term not in self.common)
+
+
+def found_hits(
+    index: Backend,
+    query: EncodedQueries,
+    hits: Sequence[Hit],
+    *,
+    scoring: BM25Config | None = None,
+    kind: Callable[[int], str],
+    weighing: Weighing | None = None,
+) -> tuple[Sequence[TermScore], list[FoundHit]]:
+    """Looks up hits, takes their scores apart and chooses their snippets.
+
+    Args:
+        index: where the hits were found.
+        query: one query.
+        hits: what the search gave.
+        scoring: what it was searched with.
+        kind: the kind of a latent.
+        weighing: gives raw weights of snippets.
+
+    Returns:
+        What each term of the query is worth, where an index was asked (``QueryParts.asked``); and the hits.
+    """
+    (asked, parts), stored = _looked_up(index, query, hits, scoring)
+    latents = {term.term for each in parts for term in each.terms if term.word is None}
+    common = frozenset(latent for latent in latents if kind(latent) == "function")
+    spans = [hit.span or (0, len(document.text)) for hit, document in zip(hits, stored, strict=True)]
+    shown = [document.text[start:end] for document, (start, end) in zip(stored, spans, strict=True)]
+    best = best_snippets(shown, parts, weighing or Weighing(), index.literal)
+    moved = [
+        snippet and Passage(snippet.text, snippet.start + start, snippet.end + start)
+        for snippet, (start, _) in zip(best, spans, strict=True)
     ]
+    return asked, [FoundHit(*known, common) for known in zip(hits, stored, moved, parts, strict=True)]
 
 
 def _looked_up(
     index: Backend, query: EncodedQueries, hits: Sequence[Hit], scoring: BM25Config | None
-) -> tuple[list[Explanation], list[StoredDocument | None]]:
-    """Explanation and stored document of each hit; an index finds them by number, which is quicker."""
+) -> tuple[QueryParts, list[StoredDocument]]:
+    """The query and the score of each hit in parts, and its document; an index finds them by number, which is quicker."""
     if isinstance(index, BM25Index):
         numbers = [hit.document for hit in hits]
-        return index.explanations(query, numbers, scoring=scoring), [index.stored(number) for number in numbers]
-    return [index.explain(query, hit.id, scoring=scoring) for hit in hits], [index.get(hit.id) for hit in hits]
+        return index.score_parts(query, numbers, scoring=scoring), [index.stored(number) for number in numbers]
+    stored = [index.get(hit.id) or StoredDocument(hit.id, "", "") for hit in hits]
+    return QueryParts((), [index.explain(query, hit.id, scoring=scoring).parts() for hit in hits]), stored
 
 
 def _passages(
@@ -178,10 +238,10 @@ def _passages(
 
 
 def matched_terms(
-    explanation: Explanation, label: Callable[[int], str], n: int | None = TERMS_SHOWN
+    terms: Sequence[TermScore], label: Callable[[int], str], n: int | None = TERMS_SHOWN
 ) -> tuple[MatchedTerm, ...]:
-    """The ``n`` terms of an explanation that add most, without those of function words and punctuation; None gives all."""
+    """The first ``n`` of the terms of a score, with labels; None gives all."""
     return tuple(
-        MatchedTerm(term.term, label(term.term) if term.word is None else term.label, term.score, term.word)
-        for term in explanation.shown()[:n]
+        MatchedTerm(term.term, label(term.term) if term.word is None else f'"{term.word}"', term.score, term.word)
+        for term in terms[:n]
     )

@@ -31,6 +31,7 @@ from lexite.search.queries import (
     QueryEncoder,
     StaticQueries,
     static_queries_of,
+    weigher,
 )
 from lexite.search.results import SearchHit, describe_hits
 from lexite.search.snippets import Weighing
@@ -404,8 +405,8 @@ class Searcher:
         """What chooses the snippets of hits: what encoded queries. The static table of an index sifts those of long texts."""
         encoder = used or self.queries
         if not isinstance(encoder, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
-            return Weighing(encoder.encode_passages)
-        return Weighing(encoder.encode_passages, lambda texts: static_queries_of(index).encode_passages(texts))
+            return Weighing(weigher(encoder))
+        return Weighing(weigher(encoder), lambda texts, latents: static_queries_of(index).passage_weights(texts, latents))
 
     def explain(
         self, query: str | EncodedQueries, document: str, *, scoring: BM25Config | Mapping[str, Any] | None = None

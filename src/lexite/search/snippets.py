@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.corpus.passages import heading_lines
-from lexite.index.explanation import Explanation
-from lexite.scoring.rows import SparseRows, slice_rows
+from lexite.index.score_parts import ScoreParts
 from lexite.scoring.words import LiteralConfig
+from lexite.search.queries import Weigh
 
 SNIPPET_CHARACTERS = 240
 MOST_WEIGHED = 64  # snippets of a document that the model weighs; of more, the likeliest are chosen first
@@ -44,39 +44,45 @@ def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
     ['At night The sea is #1.']
     """
     found: list[Passage] = []
-    for piece in _pieces(text, characters):
-        last = found[-1] if found else None
-        if last is not None and len(last.text) + 1 + len(piece.text) <= characters:
-            found[-1] = Passage(f"{last.text} {piece.text}", last.start, piece.end)
-        else:
-            found.append(piece)
-    return found
+    words: list[str] = []
+    size = begin = end = 0
+    for piece, start, stop in _pieces(text, characters):
+        if words and size + 1 + len(piece) <= characters:
+            words.append(piece)
+            size, end = size + 1 + len(piece), stop
+            continue
+        if words:
+            found.append(Passage(" ".join(words), begin, end))
+        words, size, begin, end = [piece], len(piece), start, stop
+    return [*found, Passage(" ".join(words), begin, end)] if words else found
 
 
-def _pieces(text: str, characters: int) -> Iterator[Passage]:
-    """The sentences of a text; those of more than ``characters`` in parts."""
+def _pieces(text: str, characters: int) -> Iterator[tuple[str, int, int]]:
+    """The sentences of a text with their places; those of more than ``characters`` in parts."""
     start, marks = 0, _marks(text)
-    for end, following in [*((match.start(), match.end()) for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
+    for end, following in [*(match.span() for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
         sentence = text[start:end]
         short = " ".join(sentence.split())
-        if len(short) <= characters and not any(start <= mark < end for mark in marks):
-            if short:
-                begin = start + len(sentence) - len(sentence.lstrip())
-                yield Passage(short, begin, start + len(sentence.rstrip()))
-            start = following
-            continue
-        piece: Passage | None = None
-        for word in _words(text, start, end, characters, marks):
-            if piece is None:
-                piece = word
-            elif len(piece.text) + 1 + len(word.text) <= characters:
-                piece = Passage(f"{piece.text} {word.text}", piece.start, word.end)
-            else:
-                yield piece
-                piece = word
-        if piece is not None:
-            yield piece
+        if len(short) > characters or (marks and any(start <= mark < end for mark in marks)):
+            yield from _joined(_words(text, start, end, characters, marks), characters)
+        elif short:
+            begin = start + len(sentence) - len(sentence.lstrip())
+            yield short, begin, start + len(sentence.rstrip())
         start = following
+
+
+def _joined(words: Iterable[tuple[str, int, int]], characters: int) -> Iterator[tuple[str, int, int]]:
+    """Words put together, as many as make no more than ``characters``."""
+    piece, begin, end = "", 0, 0
+    for word, start, stop in words:
+        if piece and len(piece) + 1 + len(word) <= characters:
+            piece, end = f"{piece} {word}", stop
+            continue
+        if piece:
+            yield piece, begin, end
+        piece, begin, end = word, start, stop
+    if piece:
+        yield piece, begin, end
 
 
 def _marks(text: str) -> frozenset[int]:
@@ -89,31 +95,31 @@ def _marks(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _words(text: str, start: int, end: int, characters: int, marks: frozenset[int]) -> Iterator[Passage]:
+def _words(text: str, start: int, end: int, characters: int, marks: frozenset[int]) -> Iterator[tuple[str, int, int]]:
     """The words of a part of a text, without marks of headings; those of more than ``characters`` cut."""
     for match in _WORD.finditer(text, start, end):
         if match.start() in marks:
             continue
         for begin in range(match.start(), match.end(), characters):
             stop = min(begin + characters, match.end())
-            yield Passage(text[begin:stop], begin, stop)
+            yield text[begin:stop], begin, stop
 
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """What gives raw weights of snippets, ``(n_snippets, n_latents)``.
+    """What gives raw weights of latents in snippets (:data:`lexite.search.queries.Weigh`).
 
     Attributes:
         weigh: as documents are encoded; None: a document's first snippet is taken.
         sift: a quicker way, which chooses among many; None: words choose.
     """
 
-    weigh: Callable[[Sequence[str]], SparseRows] | None = None
-    sift: Callable[[Sequence[str]], SparseRows] | None = None
+    weigh: Weigh | None = None
+    sift: Weigh | None = None
 
 
 def best_snippets(
-    texts: Sequence[str], explanations: Sequence[Explanation], weighing: Weighing, literal: LiteralConfig | None
+    texts: Sequence[str], scores: Sequence[ScoreParts], weighing: Weighing, literal: LiteralConfig | None
 ) -> list[Passage | None]:
     """For each text, the snippet that holds the largest share of its score; None where there is no text.
 
@@ -122,66 +128,66 @@ def best_snippets(
 
     Args:
         texts: of the documents, or of their best passages.
-        explanations: of their scores.
+        scores: their scores, in parts.
         weighing: what gives raw weights of snippets.
         literal: how words are indexed; None: they are not.
     """
     parts = [snippets(text) for text in texts]
-    if weighing.weigh is not None:
-        parts = [_likeliest(pieces, why, weighing, literal) for pieces, why in zip(parts, explanations, strict=True)]
-    several = [part.text for pieces in parts if len(pieces) > 1 for part in pieces]
-    if weighing.weigh is None or not several:
+    if weighing.weigh is None:
         return [pieces[0] if pieces else None for pieces in parts]
-    weights = weighing.weigh(several)
-    best: list[Passage | None] = []
-    row = 0
-    for pieces, explanation in zip(parts, explanations, strict=True):
-        if len(pieces) < 2:
-            best.append(pieces[0] if pieces else None)
-            continue
-        own = slice_rows(weights, row, row + len(pieces))
-        row += len(pieces)
-        shares = _shares_of_latents(own, explanation) + _shares_of_words(pieces, explanation, literal)
-        best.append(pieces[int(np.argmax(shares))])
+    parts = [_likeliest(pieces, why, weighing, literal) for pieces, why in zip(parts, scores, strict=True)]
+    best = [pieces[0] if pieces else None for pieces in parts]
+    several = [place for place, pieces in enumerate(parts) if len(pieces) > 1]
+    if several:
+        chosen, own = [parts[place] for place in several], [scores[place] for place in several]
+        shares = _shares_of_latents(chosen, own, weighing.weigh)
+        for place, pieces, why, latents in zip(several, chosen, own, shares, strict=True):
+            best[place] = pieces[int(np.argmax(latents + _shares_of_words(pieces, why, literal)))]
     return best
 
 
-def _likeliest(
-    pieces: list[Passage], explanation: Explanation, weighing: Weighing, literal: LiteralConfig | None
-) -> list[Passage]:
+def _likeliest(pieces: list[Passage], why: ScoreParts, weighing: Weighing, literal: LiteralConfig | None) -> list[Passage]:
     """The 64 snippets that promise most, in their order; where nothing tells them apart, evenly spread ones."""
     if len(pieces) <= MOST_WEIGHED:
         return pieces
-    shares = _shares_of_words(pieces, explanation, literal)
+    shares = _shares_of_words(pieces, why, literal)
     if weighing.sift is not None:
-        shares = shares + _shares_of_latents(weighing.sift([piece.text for piece in pieces]), explanation)
+        shares = shares + _shares_of_latents([pieces], [why], weighing.sift)[0]
     spread = np.zeros(len(pieces))
     spread[np.linspace(0, len(pieces) - 1, MOST_WEIGHED).round().astype(int)] = 1.0
     chosen = np.sort(np.lexsort((-spread, -shares))[:MOST_WEIGHED])
     return [pieces[place] for place in chosen.tolist()]
 
 
-def _shares_of_latents(weights: SparseRows, explanation: Explanation) -> NDArray[np.float64]:
-    """What the latents of each snippet hold of the score."""
-    n_passages, n_latents = weights.shape
-    share = np.zeros(n_latents)
-    for term in explanation.terms:
-        if term.kind == "latent":
-            share[term.term] = term.score
-    totals = np.bincount(weights.indices, weights=weights.data, minlength=n_latents)
-    share = np.divide(share, totals, out=np.zeros_like(share), where=totals > 0)
-    passage = np.repeat(np.arange(n_passages), np.diff(weights.indptr))
-    parts = weights.data * share[weights.indices]
-    return np.asarray(np.bincount(passage, weights=parts, minlength=n_passages), dtype=np.float64)
+def _shares_of_latents(
+    parts: Sequence[Sequence[Passage]], scores: Sequence[ScoreParts], weigh: Weigh
+) -> list[NDArray[np.float64]]:
+    """What the latents of each snippet hold of the score of its text; an array for each text."""
+    entries = [(text, term.term, term.score) for text, why in enumerate(scores) for term in why.terms if term.word is None]
+    sizes = [len(pieces) for pieces in parts]
+    bounds = np.cumsum(sizes)[:-1]
+    if not entries:
+        return [np.zeros(size) for size in sizes]
+    texts, terms, amounts = (np.array(column) for column in zip(*entries, strict=True))
+    latents, columns = np.unique(terms, return_inverse=True)
+    weights = weigh([piece.text for pieces in parts for piece in pieces], latents)
+    values = np.zeros((len(parts), len(latents)))
+    values[texts, columns] = amounts
+    rows, places = np.nonzero(weights)
+    raw = weights[rows, places].astype(np.float64)
+    keys = np.repeat(np.arange(len(parts)), sizes)[rows] * len(latents) + places
+    totals = np.bincount(keys, weights=raw, minlength=values.size)
+    unit = np.divide(values.ravel(), totals, out=np.zeros(values.size), where=totals > 0)
+    shares = np.bincount(rows, weights=raw * unit[keys], minlength=len(weights)).astype(np.float64)  # whole numbers if empty
+    return np.split(shares, bounds)
 
 
-def _shares_of_words(pieces: Sequence[Passage], explanation: Explanation, literal: LiteralConfig | None) -> NDArray[np.float64]:
+def _shares_of_words(pieces: Sequence[Passage], why: ScoreParts, literal: LiteralConfig | None) -> NDArray[np.float64]:
     """What the literal words of each snippet hold of the score; a word that only the title has belongs to none."""
     shares = np.zeros(len(pieces))
-    values = {term.word: term.score for term in explanation.terms if term.word is not None}
+    values = {term.word: term.score for term in why.terms if term.word is not None}
     if values and literal is not None:
-        counts = [literal.words_of(piece.text) for piece in pieces]
-        for word, value in values.items():
-            found = np.array([count[word] for count in counts], dtype=np.float64)
-            shares += value * found / max(found.sum(), 1.0)
+        counts = np.array([literal.counts_of(list(values), piece.text) for piece in pieces], dtype=np.float64)
+        for column, value in zip(counts.T, values.values(), strict=True):
+            shares += value * column / max(column.sum(), 1.0)
     return shares

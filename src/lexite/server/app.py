@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,12 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lexite.errors import StorageError
 from lexite.search import Searcher
+from lexite.server.analysing import Analyser
 from lexite.server.asking import Asker
 from lexite.server.config import ServerConfig
 from lexite.server.errors import install_handlers
 from lexite.server.guarding import Guard
 from lexite.server.indexes import Indexes
 from lexite.server.metrics import Metrics
+from lexite.server.routes.analyses import analyses
 from lexite.server.routes.context import Context
 from lexite.server.routes.documents import documents
 from lexite.server.routes.page import page
@@ -30,6 +33,7 @@ from lexite.version import __version__
 logger = logging.getLogger("lexite")
 API = "/api/v1"
 GRACE = 10  # seconds in which requests may end when the server stops
+BACKLOG = 256  # connections that wait to be taken
 
 
 def create_app(
@@ -54,17 +58,22 @@ def create_app(
     """
     config = config or ServerConfig()
     config.check(token, writable=writable)
-    indexes = Indexes(searchers, config.refresh)
+    metrics = Metrics()
+    indexes = Indexes(searchers, config.refresh, metrics.reloaded)
+    metrics.watch(indexes)
     work = Work(config.threads, config.waiting, config.seconds)
-    metrics = Metrics(indexes)
-    asker = Asker(config.max_text, config.max_top_k, config.max_queries)
-    context = Context(indexes, asker, work, metrics, token, writable, config.guards_reading(token), dict(examples or {}))
+    asker = Asker(config.max_text, config.max_top_k, config.max_queries, config.analysis_documents)
+    analyser = Analyser(config.analysis_seconds)
+    context = Context(
+        indexes, asker, work, analyser, metrics, token, writable, config.guards_reading(token), dict(examples or {})
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         indexes.start()
         yield
         indexes.stop()
+        analyser.close()
         work.close()
 
     app = FastAPI(
@@ -77,7 +86,7 @@ def create_app(
         lifespan=lifespan,
     )
     install_handlers(app)
-    for router in (searching(context), documents(context)):
+    for router in (searching(context), analyses(context), documents(context)):
         app.include_router(router, prefix=API)
     for router in (status(context), page(context)):
         app.include_router(router)
@@ -93,19 +102,60 @@ def create_app(
 
 
 def listen(config: ServerConfig) -> socket.socket:
-    """A socket at the address of a server.
+    """A socket at the address of a server. It takes connections; where several processes answer, it keeps the address for them.
 
     Raises:
         StorageError: the address is taken, or is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        return socket.create_server((config.host, config.port), family=family, backlog=256)
+        listening = answer_at(config.host, config.port)
+        if config.workers == 1:
+            return listening
+        with listening:  # nobody else is there
+            host, port = listening.getsockname()[:2]
+        return _shared_socket(host, port)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise StorageError(
             f"The server cannot listen at {config.host} port {config.port}: {why}. Choose another --port."
         ) from error
+
+
+def answer_at(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that takes connections.
+
+    Args:
+        host: address.
+        port: port; 0 takes a free one.
+        shared: whether other processes listen there too.
+    """
+    if shared:
+        listening = _shared_socket(host, port)
+        listening.listen(BACKLOG)
+    else:
+        listening = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+    # Head and body of an answer are sent one after the other. Without this, the body waits until the head is confirmed.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def _shared_socket(host: str, port: int) -> socket.socket:
+    """A socket at an address that other processes of this user may have too."""
+    made = socket.socket(_family(host), socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as create_server does
+        made.bind((host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def address_of(listening: socket.socket) -> str:
@@ -132,6 +182,8 @@ def run(app: FastAPI, listening: socket.socket, ready: Callable[[], None] | None
         h11_max_incomplete_event_size=64 << 10,
     )
     server = _Server(settings, ready)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look through its million objects again and again would stop answers for 100 ms
     server.run(sockets=[listening])
 
 

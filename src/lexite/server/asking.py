@@ -25,9 +25,22 @@ from lexite.search.strategies.dense_scores import exhaustive_rankings
 from lexite.search.strategies.hybrid import EXHAUSTIVE_LIMIT
 from lexite.search.strategies.newcomers import allowed_documents
 from lexite.search.strategy import Answer
+from lexite.server.analysing import Kind, Task
 from lexite.server.refusals import NotFound
-from lexite.server.schemas import Json, Limits, RankingsRequest, Stage, Steering, System, TermsRequest, Way
-from lexite.server.showing import described, example_json, hit_json, query_concepts
+from lexite.server.schemas import (
+    AnalysisRequest,
+    DifferencesRequest,
+    Json,
+    Limits,
+    PropertiesRequest,
+    RankingsRequest,
+    Stage,
+    Steering,
+    System,
+    TermsRequest,
+    Way,
+)
+from lexite.server.showing import described, example_json, hits_json, query_concepts
 from lexite.server.tokens import tokens_of
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
@@ -52,11 +65,13 @@ class Asker:
         max_text: characters of a query.
         max_top_k: hits of a query, those that are passed over included.
         max_queries: queries at once.
+        max_documents: documents of an analysis.
     """
 
     max_text: int = 10_000
     max_top_k: int = 200
     max_queries: int = 64
+    max_documents: int = 50_000
 
     def search(self, snapshot: Snapshot, queries: Sequence[str], asked: Limits, facets: Sequence[str] = ()) -> list[Json]:
         """The hits of each query with their passages and the parts of their scores, as JSON values.
@@ -72,10 +87,10 @@ class Asker:
         searcher, answer = _answered(snapshot, queries, asked)
         replies = []
         for number, query in enumerate(answer.queries):
-            hits = described(searcher, query, answer, answer.rankings[number], asked.snippets)
+            asked_for, hits = described(snapshot, searcher, query, answer, answer.rankings[number], asked.snippets)
             reply = self._head(snapshot) | {"query": queries[number], "encoded_by": searcher.queries.kind}
-            reply |= {"concepts": query_concepts(snapshot, query, answer.options["scoring"])}
-            reply |= {"hits": [hit_json(snapshot, hit, asked.marks) for hit in hits]}
+            reply |= {"concepts": query_concepts(snapshot, asked_for)}
+            reply |= {"hits": hits_json(snapshot, hits, asked.marks)}
             if asked.operators and not hits:
                 reply["missing"] = missing_words(snapshot.index, queries[number])
             if counts:
@@ -121,6 +136,7 @@ class Asker:
                 no_latents(snapshot.index, asked.text), rows=searcher.queries.encode_passages([asked.text])
             )
         latents = sorted({latent for token in tokens for latent, _ in token.latents})
+        asked_for, _ = snapshot.index.score_parts(encoded, [], scoring=searcher.scoring)
         return self._head(snapshot) | {
             "text": asked.text,
             "encoded_by": searcher.queries.kind,
@@ -134,7 +150,7 @@ class Asker:
                 for token in tokens
             ],
             "labels": {str(latent): searcher.label(latent) for latent in latents},
-            "terms": query_concepts(snapshot, encoded, searcher.scoring or snapshot.index.scoring),
+            "terms": query_concepts(snapshot, asked_for),
         }
 
     def concept(self, snapshot: Snapshot, number: int) -> Json:
@@ -167,6 +183,60 @@ class Asker:
             raise unknown_document(identifier)
         fields = {name: json_value(value) for name, value in stored.fields.items()}
         return self._head(snapshot) | {"id": stored.id, "title": stored.title, "text": stored.text, "fields": fields}
+
+    def task(self, snapshot: Snapshot, kind: Kind, asked: AnalysisRequest, other: Snapshot | None = None) -> Task:
+        """An analysis that is to be made, as :class:`lexite.server.analysing.Analyser` takes it.
+
+        Args:
+            snapshot: the index.
+            kind: which analysis.
+            asked: the request.
+            other: the index of the other documents of differences.
+
+        Raises:
+            ArgumentError: a limit is passed, or what is asked for cannot be compared.
+            FilterError: a filter cannot be answered.
+        """
+        index, label = snapshot.index, snapshot.searcher.label
+        others = None if other is None else other.index
+        query = None
+        if isinstance(asked, DifferencesRequest):
+            self._check_sides(index, others, asked)
+        else:
+            self._check_number(index, asked.where)
+        if isinstance(asked, PropertiesRequest):
+            query = self._described(snapshot, asked)
+        options = asked.model_dump(exclude={"where", "other", *(("most",) if kind == "clusters" else ())})
+        return Task(kind, index, [label(number) for number in range(index.n_latents)], asked.where, options, others, query)
+
+    def _check_sides(self, index: BM25Index, others: BM25Index | None, asked: DifferencesRequest) -> None:
+        if asked.where is None and others is None:
+            raise ArgumentError("Differences need where, whose documents are compared with the others, or another index.")
+        if others is not None and others.vocabulary.fingerprint != index.vocabulary.fingerprint:
+            raise ArgumentError("The two indexes are of different vocabularies, so their concepts cannot be compared.")
+        everything = others is None and asked.against is None  # all that do not pass the filter are the other side
+        self._check_number(index, None if everything else asked.where)
+        self._check_number(others or index, asked.against)
+        if everything:
+            index.select(asked.where)  # says at once what is wrong with the filter
+
+    def _described(self, snapshot: Snapshot, asked: PropertiesRequest) -> EncodedQueries | None:
+        """The sentence of a property, encoded; None where there are examples."""
+        if (asked.sentence is None) == (not asked.positive):
+            raise ArgumentError("A property is described by a sentence, or by positive examples. Give one of them.")
+        if asked.sentence is None:
+            return None
+        if asked.negative:
+            raise ArgumentError("negative goes with positive; a sentence has no examples.")
+        self._check_texts([asked.sentence])
+        return snapshot.searcher.encode([asked.sentence])
+
+    def _check_number(self, index: BM25Index, where: str | None) -> None:
+        number = index.n_documents if where is None else len(index.select(where))
+        if number > self.max_documents:
+            raise ArgumentError(
+                f"{number:,} documents would be analysed, but at most {self.max_documents:,} are taken. Narrow the filter."
+            )
 
     @staticmethod
     def describe(snapshot: Snapshot) -> Json:

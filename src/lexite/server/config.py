@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 
 from lexite.config import option
@@ -28,7 +29,10 @@ class ServerConfig:
         seconds: after which a request is given up.
         waiting: requests that are worked on or wait at the same time; further ones are refused.
         threads: searches that are worked on at the same time.
+        workers: processes that answer. Limits, but for those of one request, are of each.
         refresh: seconds between two looks for a newer commit of an index.
+        analysis_seconds: after which an analysis is given up.
+        analysis_documents: documents of one analysis.
     """
 
     host: str = option("127.0.0.1", "Address to listen on. Any but this machine's own needs --token.")
@@ -43,7 +47,10 @@ class ServerConfig:
     seconds: float = option(30.0, "Seconds after which a request is given up.", minimum=0.1, maximum=3600.0)
     waiting: int = option(64, "Requests that are worked on or wait at the same time.", minimum=1)
     threads: int = option(1, "Searches that are worked on at the same time.", minimum=1, maximum=64)
+    workers: int = option(1, "Processes that answer, each with the indexes open.", minimum=1, maximum=64)
     refresh: float = option(1.0, "Seconds between two looks for a newer commit of an index.", minimum=0.05, maximum=3600.0)
+    analysis_seconds: float = option(60.0, "Seconds after which an analysis is given up.", minimum=0.1, maximum=3600.0)
+    analysis_documents: int = option(50_000, "Documents of an analysis.", minimum=1, count=True)
 
     @property
     def local(self) -> bool:
@@ -62,7 +69,8 @@ class ServerConfig:
             writable: whether documents can be changed.
 
         Raises:
-            ConfigError: there is no token where one is needed, or it is easy to guess; or an origin is a pattern.
+            ConfigError: there is no token where one is needed, or it is easy to guess; an origin is a pattern; or there cannot
+                be several processes.
         """
         if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
             raise ConfigError(
@@ -74,6 +82,13 @@ class ServerConfig:
                 f"At {self.host}, other machines reach the server, so requests must bring a token. Give one with --token, or "
                 "set LEXITE_TOKEN, or leave --host out."
             )
+        if writable and self.workers > 1:
+            raise ConfigError(
+                "One process changes documents and shows them from the next request on; others would show them later. Leave "
+                "--workers or --writable out."
+            )
+        if self.workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
+            raise ConfigError("This system lets one process alone listen at a port. Leave --workers out.")
         if token is None and writable:
             raise ConfigError("Documents are changed by whoever brings a token. Give one with --token beside --writable.")
         if token is None and self.private:

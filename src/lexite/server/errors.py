@@ -7,21 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from lexite.errors import (
-    ArgumentError,
-    ConfigError,
-    CorpusError,
-    FilterError,
-    LexiteError,
-    MissingExtraError,
-    QueryError,
-    StorageError,
-)
-from lexite.server.refusals import Conflict, NotFound, Refused
+from lexite.errors import LexiteError
+from lexite.server.refusals import Refused, status_of
 from lexite.wording import one_line
 
 logger = logging.getLogger("lexite")
@@ -38,25 +30,20 @@ _CODES = {
     415: "unsupported_media_type",
     421: "misdirected",
     422: "invalid",
+    429: "busy",
     500: "internal",
     501: "not_installed",
     503: "busy",
     504: "timeout",
 }
-_STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
-    (MissingExtraError, 501),
-    (StorageError, 503),
-    (ArgumentError, 400),
-    (ConfigError, 400),
-    (CorpusError, 400),
-    (FilterError, 400),
-    (QueryError, 400),
-)
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as a JSON answer; a lone surrogate, which has no UTF-8, becomes a question mark."""
-    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    try:
+        content = orjson.dumps(value)
+    except TypeError:  # it knows neither lone surrogates nor whole numbers of more than 64 bits
+        content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     return Response(content, status, dict(headers or {}), media_type="application/json")
 
 
@@ -70,11 +57,7 @@ def told(error: Exception) -> Response:
     """The answer for an error. Errors of the server itself are logged, and their words, which may hold paths, stay here."""
     if isinstance(error, Refused):
         return problem(error.status, str(error), headers=error.headers)
-    if isinstance(error, NotFound):
-        return problem(404, str(error))
-    if isinstance(error, Conflict):
-        return problem(409, str(error))
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    status = status_of(error)
     if status == 503:
         logger.warning("%s", error)
         return problem(

@@ -75,15 +75,15 @@ class ServedIndex:
     Args:
         name: in addresses.
         searcher: the opened index; its folder is watched.
+        reloaded: called with the name when a newer commit took the place of an older one.
 
     Attributes:
         name: in addresses.
-        reloads: how often a newer commit took the place of an older one.
         trouble: why the newest commit could not be opened; None where it was.
     """
 
-    def __init__(self, name: str, searcher: Searcher) -> None:
-        self.name, self.reloads = name, 0
+    def __init__(self, name: str, searcher: Searcher, reloaded: Callable[[str], None] | None = None) -> None:
+        self.name, self._reloaded = name, reloaded
         self.trouble: str | None = None
         self._changing = threading.Lock()
         self._seen = _stamp(searcher.path)
@@ -134,8 +134,9 @@ class ServedIndex:
             self.trouble, self._seen = str(error), stamp
             logger.warning("The newest commit of %s cannot be opened; the one before answers on. %s", self.name, error)
             return False
-        self.reloads += 1
         self._seen, self.trouble = stamp, None
+        if self._reloaded is not None:
+            self._reloaded(self.name)
         return True
 
 
@@ -145,10 +146,13 @@ class Indexes(Mapping[str, ServedIndex]):
     Args:
         searchers: opened indexes by name.
         refresh: seconds between two looks.
+        reloaded: called with the name of an index when a newer commit took the place of an older one.
     """
 
-    def __init__(self, searchers: Mapping[str, Searcher], refresh: float = 1.0) -> None:
-        self._served = {name: ServedIndex(name, searcher) for name, searcher in searchers.items()}
+    def __init__(
+        self, searchers: Mapping[str, Searcher], refresh: float = 1.0, reloaded: Callable[[str], None] | None = None
+    ) -> None:
+        self._served = {name: ServedIndex(name, searcher, reloaded) for name, searcher in searchers.items()}
         self._refresh = refresh
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lexite.errors import CorpusError, LexiteError
+from lexite.errors import (
+    ArgumentError,
+    ConfigError,
+    CorpusError,
+    FilterError,
+    LexiteError,
+    MissingExtraError,
+    QueryError,
+    StorageError,
+)
 
 
 class NotFound(CorpusError):
@@ -27,3 +36,27 @@ class Refused(LexiteError):
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.headers = status, dict(headers or {})
+
+
+_STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (MissingExtraError, 501),
+    (StorageError, 503),
+    (ArgumentError, 400),
+    (ConfigError, 400),
+    (CorpusError, 400),
+    (FilterError, 400),
+    (QueryError, 400),
+)
+
+
+def status_of(error: Exception) -> int:
+    """The status of the answer for an error.
+
+    >>> status_of(NotFound("")), status_of(StorageError("")), status_of(ValueError())
+    (404, 503, 500)
+    """
+    if isinstance(error, Refused):
+        return error.status
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)

@@ -109,6 +109,48 @@ class TermsRequest(Request):
     kind: Literal["query", "document"] = "query"
 
 
+class AnalysisRequest(Request):
+    """What all analyses have in common."""
+
+    where: str | None = Field(default=None, max_length=4000, description="Filter of the documents, as in SQL: year >= 2020.")
+    most: int = Field(default=15, ge=1, le=200, description="Results of a kind that are given.")
+    seed: int = Field(default=0, ge=0, le=2**31, description="Of everything random.")
+
+
+class DifferencesRequest(AnalysisRequest):
+    """Documents, and those that they are compared with."""
+
+    against: str | None = Field(
+        default=None, max_length=4000, description="Filter of the others; null: all that do not pass where."
+    )
+    other: str | None = Field(default=None, max_length=200, description="Index of the others; null: the same one.")
+    rate: FiniteFloat = Field(default=0.05, gt=0, le=0.5, description="False discovery rate.")
+    named: bool = Field(default=False, description="Give only concepts that have a name.")
+
+
+class CorrelationsRequest(AnalysisRequest):
+    """Documents whose concepts are counted together."""
+
+    field: str | None = Field(default=None, max_length=250, description="With the values of this field, not of concepts.")
+    named: bool = Field(default=False, description="Give only pairs of concepts that have a name.")
+
+
+class ClustersRequest(AnalysisRequest):
+    """Documents that are divided."""
+
+    n_clusters: int = Field(default=8, ge=2, le=100, description="How many.")
+    method: Literal["kmeans", "hdbscan"] = Field(default="kmeans", description="How documents are divided.")
+    truth: str | None = Field(default=None, max_length=250, description="A field that they are compared with.")
+
+
+class PropertiesRequest(AnalysisRequest):
+    """What documents should have: a sentence, or examples."""
+
+    sentence: str | None = Field(default=None, description="What documents should have.")
+    positive: list[Id] = Field(default_factory=list, max_length=1000, description="Ids of examples.")
+    negative: list[Id] = Field(default_factory=list, max_length=1000, description="Ids of documents that are none.")
+
+
 class DocumentBody(Request):
     """A document to keep."""
 

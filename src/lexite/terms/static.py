@@ -18,6 +18,7 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from lexite.scoring.transform import drop_small
 from lexite.terms.config import Pooling
 from lexite.terms.hub import find_folder
 from lexite.terms.manifest import read_manifest
+from lexite.terms.remembered_pieces import RememberedPieces, pieces_of, tokenizer_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -100,15 +102,12 @@ class StaticTable:
 
     @functools.cached_property
     def _split(self) -> Tokenizer:
-        from tokenizers import Tokenizer
+        return tokenizer_of(self.tokenizer)
 
-        try:
-            tokenizer = Tokenizer.from_str(self.tokenizer)
-        except Exception as error:  # the library raises nothing narrower
-            raise ModelError(f"The tokenizer of the static table is damaged: {error}.") from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
+    @functools.cached_property
+    def _words(self) -> RememberedPieces | None:
+        """Remembers the pieces of words; None where the tokenizer looks beyond them."""
+        return None if self.special_tokens else pieces_of(self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> csr_array[Any]:
         """Raw weights of queries, ``(n_texts, n_latents)`` float32 CSR, columns ascending, no stored zeros.
@@ -142,21 +141,56 @@ class StaticTable:
         for number, text in enumerate(texts):
             if not isinstance(text, str):
                 raise ArgumentError(f"Text {number} is a {type(text).__name__}, not a string.")
-        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
-        encoded = self._split.encode_batch_fast(readable, add_special_tokens=self.special_tokens)  # without places
-        ids = [np.asarray(one.ids[: self.window], dtype=np.int64) for one in encoded]
-        ids = [one[one < self.n_pieces] for one in ids]
-        rows, indptr = self.rows, np.asarray(self.rows.indptr, dtype=np.int64)
-        texts_of_pieces = np.repeat(np.arange(len(ids)), list(map(len, ids)))
-        pieces = np.concatenate([np.zeros(0, dtype=np.int64), *ids])
-        starts, lengths = indptr[pieces], np.diff(indptr)[pieces]
-        entries = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
-        keys = np.repeat(texts_of_pieces, lengths) * self.n_latents + rows.indices[entries]
+        owners, pieces = self._read(texts)
+        entries, lengths = self._entries(pieces)
+        keys = np.repeat(owners, lengths) * self.n_latents + self.rows.indices[entries]
         found, place = np.unique(keys, return_inverse=True)
         values = np.zeros(len(found), dtype=np.float32)
-        (np.maximum if self.pooling == "max" else np.add).at(values, place, rows.data[entries])
-        bounds = np.searchsorted(found, np.arange(len(ids) + 1) * self.n_latents)
-        return CSRRows(bounds, (found % max(self.n_latents, 1)).astype(np.int32), values, (len(ids), self.n_latents))
+        (np.maximum if self.pooling == "max" else np.add).at(values, place, self.rows.data[entries])
+        bounds = np.searchsorted(found, np.arange(len(texts) + 1) * self.n_latents)
+        return CSRRows(bounds, (found % max(self.n_latents, 1)).astype(np.int32), values, (len(texts), self.n_latents))
+
+    def weights_of(self, texts: Sequence[str], latents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some columns of :meth:`encode_rows`, which is quicker than to take them from it.
+
+        Args:
+            texts: the texts.
+            latents: (n,) the columns, each once.
+
+        Returns:
+            ``(n_texts, n)`` raw weights.
+        """
+        owners, pieces = self._read(texts)
+        entries, lengths = self._entries(pieces)
+        places = np.full(self.n_latents, -1, dtype=np.int64)
+        places[latents] = np.arange(len(latents))
+        columns = places[self.rows.indices[entries]]
+        wanted = np.flatnonzero(columns >= 0)
+        keys = np.repeat(owners, lengths)[wanted] * len(latents) + columns[wanted]
+        found = np.zeros(len(texts) * len(latents), dtype=np.float32)
+        (np.maximum if self.pooling == "max" else np.add).at(found, keys, self.rows.data[entries[wanted]])
+        return found.reshape(len(texts), len(latents))
+
+    def _read(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pieces of texts that have a row, text by text, and which text each is of."""
+        if self._words is not None:
+            ids = self._words.ids(texts)
+        else:
+            readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
+            encoded = self._split.encode_batch_fast(readable, add_special_tokens=self.special_tokens)  # without places
+            ids = [one.ids for one in encoded]
+        ids = ids if self.window is None else [one[: self.window] for one in ids]
+        pieces = np.fromiter(chain.from_iterable(ids), dtype=np.int64)
+        owners = np.repeat(np.arange(len(ids)), [len(one) for one in ids])
+        known = pieces < self.n_pieces
+        return owners[known], pieces[known]
+
+    def _entries(self, pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the entries of the rows of pieces are, and how many each row has."""
+        indptr = np.asarray(self.rows.indptr, dtype=np.int64)
+        starts = indptr[pieces]
+        lengths = indptr[pieces + 1] - starts
+        return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum())), lengths
 
     def reordered(self, order: NDArray[np.int64], terms_per_latent: int = 1) -> StaticTable:
         """The table of the same latents in another order; arguments as for ``Vocabulary.reordered``."""

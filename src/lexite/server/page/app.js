@@ -4,6 +4,7 @@ import { ask, inIndex, keepToken, needsToken, Trouble } from './api.js';
 import * as beside from './beside.js';
 import * as compare from './compare.js';
 import { showConcept } from './concept.js';
+import { leaveDifferences, readSides, showDifferences } from './differences.js';
 import { byId, count, el, fill, foreign } from './dom.js';
 import { countedFields, filter, forgetFacets, showFacets } from './filters.js';
 import { hitElement } from './hits.js';
@@ -34,7 +35,8 @@ function go(changes) {
 }
 
 function show() {
-  for (const view of ['search', 'concept', 'sentence']) byId(`view-${view}`).hidden = state.view !== view;
+  leaveDifferences();
+  for (const view of ['search', 'concept', 'differences', 'sentence']) byId(`view-${view}`).hidden = state.view !== view;
   for (const link of document.querySelectorAll('nav [data-view]')) {
     if (link.dataset.view === state.view) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -43,6 +45,7 @@ function show() {
   document.title = state.view === 'search' && state.q ? `${state.q} – lexite` : 'lexite';
   byId('index').value = state.index;
   if (state.view === 'concept') showConcept({ openConcept, raise, back: () => go({ view: 'search' }) });
+  else if (state.view === 'differences') showDifferences(actions);
   else if (state.view === 'sentence') takeApart(actions);
   else {
     byId('q').value = state.q;
@@ -192,10 +195,15 @@ function listen() {
     event.preventDefault();
     takeApart(actions);
   });
+  byId('differences-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    readSides();
+    showDifferences(actions);
+  });
   byId('index').addEventListener('change', (event) => {
     forgetFacets();
     compare.forget();
-    go({ index: event.target.value, facets: {}, steer: {}, where: '', view: state.view === 'concept' ? 'search' : state.view });
+    go({ index: event.target.value, facets: {}, steer: {}, where: '', a: '', b: '', view: state.view === 'concept' ? 'search' : state.view });
   });
   byId('tray-open').addEventListener('click', compare.show);
   byId('tray-clear').addEventListener('click', compare.forget);

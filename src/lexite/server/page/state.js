@@ -1,15 +1,18 @@
 // What is looked at: in the address, so that it can be sent, kept, and gone back to.
 
-export const state = { view: 'search', index: '', q: '', where: '', facets: {}, steer: {}, concept: null };
+export const state = { view: 'search', index: '', q: '', where: '', facets: {}, steer: {}, concept: null, a: '', b: '' };
+const VIEWS = ['search', 'concept', 'differences', 'sentence'];
 export const indexes = new Map();
 
 export function readAddress() {
   const given = new URLSearchParams(location.search);
-  state.view = ['concept', 'sentence'].includes(given.get('view')) ? given.get('view') : 'search';
+  state.view = VIEWS.includes(given.get('view')) ? given.get('view') : 'search';
   if (indexes.has(given.get('index'))) state.index = given.get('index');
   state.q = given.get('q') ?? '';
   state.where = given.get('where') ?? '';
   state.concept = given.get('concept');
+  state.a = given.get('a') ?? '';
+  state.b = given.get('b') ?? '';
   state.facets = parsed(given.get('facets'));
   state.steer = {};
   for (const [name, move] of Object.entries(parsed(given.get('steer')))) {
@@ -36,6 +39,7 @@ export function address(changes = {}) {
   if (Object.keys(now.facets).length) made.set('facets', JSON.stringify(now.facets));
   if (Object.keys(now.steer).length) made.set('steer', JSON.stringify(now.steer));
   if (now.view === 'concept') made.set('concept', now.concept);
+  for (const side of now.view === 'differences' ? ['a', 'b'] : []) if (now[side]) made.set(side, now[side]);
   const text = made.toString();
   return text ? `/?${text}` : '/';
 }

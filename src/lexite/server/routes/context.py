@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
+from lexite.server.analysing import Analyser
 from lexite.server.asking import Asker
 from lexite.server.guarding import bearer, same_token
 from lexite.server.indexes import Indexes, ServedIndex
@@ -34,6 +35,7 @@ class Context:
         indexes: by name.
         asker: answers questions within limits.
         work: threads.
+        analyser: makes analyses.
         metrics: counts.
         token: that changes, and reading where it is guarded, need; None: there is none.
         writable: whether documents can be changed.
@@ -44,6 +46,7 @@ class Context:
     indexes: Indexes
     asker: Asker
     work: Work
+    analyser: Analyser
     metrics: Metrics
     token: str | None
     writable: bool
