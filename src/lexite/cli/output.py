@@ -67,6 +67,11 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def only_errors() -> None:
+    """Logs errors alone, and shows no progress: for processes beside the one that speaks to people."""
+    logger.setLevel(logging.ERROR)
+
+
 def is_quiet() -> bool:
     """Whether only warnings are wanted, and so no progress bars."""
     return not logger.isEnabledFor(logging.INFO)
