@@ -94,7 +94,9 @@ def align(state: TrainingState, ranks: Ranks) -> None:
     """
     if ranks.size == 1:
         return
-    sums = [zlib.crc32(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data) for tensor in state.tensors.values()]
+    sums = [
+        zlib.crc32(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data) for tensor in state.tensors.values()
+    ]
     here = torch.tensor(sums)
     if not torch.equal(ranks.smallest(here.clone()), -ranks.smallest(-here)):
         logger.warning("The weights of the ranks differ in their last digits. All go on with those of rank 0.")
