@@ -59,7 +59,7 @@ class ProcessRanks(Ranks):
         if own_gpus:
             torch.cuda.set_device(local_rank)
         backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"
-        limit = datetime.timedelta(seconds=wait)
+        self._limit = limit = datetime.timedelta(seconds=wait)
 
         def join() -> None:
             groups = PrefixStore("groups", store)
@@ -191,7 +191,13 @@ class ProcessRanks(Ranks):
         return [sent.to(tensor.device) for sent, tensor in zip(here, tensors, strict=True)]
 
     def _broadcast(self, data: torch.Tensor) -> None:
-        self._safely(lambda: dist.broadcast(data, 0, group=self._patient))
+        """The others wait as long as it takes, and the first rank as long as in any exchange."""
+
+        def broadcast() -> None:
+            work = dist.broadcast(data, 0, group=self._patient, async_op=True)
+            work.wait(self._limit if self.leads else PATIENCE)
+
+        self._safely(broadcast)
 
     def _say(self, value: dict[str, Any]) -> None:
         data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
