@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,14 @@ from lexite.kernels.ranks import ALONE, Ranks
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.objective import ObjectiveConfig
 from lexite.training.batches import Batch, Moment
+from lexite.training.buffers import make_buffer
 from lexite.training.checkpoint import latest_checkpoint, load_checkpoint
 from lexite.training.config import TrainingConfig
 from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
 from lexite.training.shares import WHOLE, Share
 from lexite.training.sources import Chunk, groups_of_chunks, own_part
 from lexite.training.step import TrainingState
+from simulated_cuda import CUDA, SimulatedCuda
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 D, LATENTS, TOKENS = 24, 96, 160
@@ -74,30 +79,43 @@ def same_numbers(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("rule", RULES)
 def test_a_step_on_ranks_is_the_step_of_one_process(rule: str, variant: str, shares: str) -> None:
-    owners = SHARES[shares]
+    compare_steps(rule, variant, SHARES[shares])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_so_it_is_with_what_runs_on_an_accelerator(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("lexite.") and hasattr(module, "on_cpu"):
+            monkeypatch.setattr(module, "on_cpu", lambda tensor: False)
+    compare_steps(rule, "all terms", SHARES["three"])
+
+
+def compare_steps(rule: str, variant: str, owners: list[list[int]]) -> None:
+    """Three steps of ranks that have the passages of those numbers, beside the same steps of one process."""
     batches = [token_states(TOKENS, seed) for seed in range(3)]
+    moments = [Moment(p=1 - 0.2 * number, sparsity=0.5) for number in range(3)]
     alone = make_state(rule, variant)
     alone.look_at(batches[0])
-    moments = [Moment(p=1 - 0.2 * number, sparsity=0.5) for number in range(3)]
     wanted = []
     for states, now in zip(batches, moments, strict=True):
         before = {name: tensor.clone() for name, tensor in alone.tensors.items()}
-        gradients = alone.gradients(Batch(states, torch.from_numpy(OFFSETS)), now)
-        seen = {name: tensor.clone() for name, tensor in gradients.parameters.items()}
+        whole = Batch(states, torch.from_numpy(OFFSETS))
+        gradients = {name: tensor.clone() for name, tensor in alone.gradients(whole, now).parameters.items()}
         alone.restore(before, alone.steps)
-        wanted.append((before, seen, alone.step(Batch(states, torch.from_numpy(OFFSETS)), 0.003, now)))
+        wanted.append((before, gradients, alone.step(whole, 0.003, now)))
 
     def work(ranks: Ranks) -> dict[str, torch.Tensor]:
         state = make_state(rule, variant, ranks)
-        for number, states in enumerate(batches):
-            before, gradients, metrics = wanted[number]
+        for number, (before, gradients, metrics) in enumerate(wanted):
+            batch = part_of(batches[number], owners[number], ranks.rank)
             state.restore(before, number)
-            batch = part_of(states, owners[number], ranks.rank)
             same_numbers(state.gradients(batch, moments[number]).parameters, gradients, 1e-6)
             state.restore(before, number)
             found = state.step(batch, 0.003, moments[number])
-            assert (found.tokens, found.active, found.n_dead) == (metrics.tokens, metrics.active, metrics.n_dead)
-            assert found.losses == pytest.approx(metrics.losses, rel=1e-4)
+            counts = [(m.tokens, float(m.active), float(m.n_dead)) for m in (found, metrics)]
+            assert counts[0] == counts[1]
+            losses = [{name: float(loss) for name, loss in m.losses.items()} for m in (found, metrics)]
+            assert losses[0] == pytest.approx(losses[1], rel=1e-4)
             assert float(found.gradient_norm) == pytest.approx(float(metrics.gradient_norm), rel=1e-4)
         return state.tensors
 
@@ -105,7 +123,46 @@ def test_a_step_on_ranks_is_the_step_of_one_process(rule: str, variant: str, sha
     counted = [name for name in alone.tensors if not name.startswith(("first.", "second.")) and name != "level"]
     for tensors in found:
         same_numbers({n: tensors[n] for n in counted}, {n: alone.tensors[n] for n in counted}, 1e-4)
-        assert all(torch.equal(tensors[n], found[0][n]) or bool(tensors[n].isnan().any()) for n in tensors)  # to the last bit
+        assert all(torch.equal(tensors[n].nan_to_num(), found[0][n].nan_to_num()) for n in tensors)  # to the last bit
+
+
+class OneOf(Ranks):
+    """A rank that asks the others nothing."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+
+@pytest.mark.parametrize("passages", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_ranks_draw_together_is_what_one_process_draws(device: str, passages: bool) -> None:
+    states, lengths = torch.arange(600.0)[:, None].expand(600, 2).bfloat16(), np.array([0, 130, 7, 300, 1, 62, 100])
+    whole = Chunk(states, np.r_[0, lengths.cumsum()])
+    with SimulatedCuda() if device == "cuda" else contextlib.nullcontext():
+        place = CUDA if device == "cuda" else torch.device("cpu")
+        alone = make_buffer(250, 2, place, None, ALONE, passages=passages)
+        shared = [make_buffer(250, 2, place, None, OneOf(rank, 3), passages=passages) for rank in range(3)]
+        once = [whole]
+        feeds: list[Callable[[], Any]] = [lambda: once.pop() if once else None]
+        if not passages:
+            feeds = [lambda: once.pop().states if once else None]
+        for rank in range(3):
+            part = own_part(whole.states, whole.offsets, Share(rank, 3))
+            some = [replace(part, lengths=np.diff(whole.offsets))]
+            feeds.append(lambda some=some: some.pop() if some else None)
+        generators = [np.random.default_rng(0) for _ in range(4)]
+        for wanted in (250, 60, 40, 250, 250, 250):
+            for buffer, feed in zip([alone, *shared], feeds, strict=True):
+                buffer.refill(feed)
+            drawn = [buffer.draw(wanted, g) for buffer, g in zip([alone, *shared], generators, strict=True)]
+            first, *parts = [Batch(part) if isinstance(part, torch.Tensor) else part for part in drawn]
+            assert {buffer.size for buffer in shared} == {alone.size}
+            assert {part.whole for part in parts} == {len(first.states)}
+            together = torch.cat([part.states for part in parts]).float().cpu()[:, 0]
+            assert sorted(together.tolist()) == sorted(first.states.float().cpu()[:, 0].tolist())
+            for part in parts if passages else []:
+                assert part.offsets is not None and int(part.offsets[-1]) == len(part.states)
+        assert alone.size == 0
 
 
 class Numbers:
