@@ -284,7 +284,7 @@ def test_another_number_of_ranks_goes_on_and_says_so(
         run(tmp_path / "parts", before, Numbers(fail_at=160), **terms)
     resumed = run(tmp_path / "parts", after, resume=True, **terms)
     assert distance(resumed.autoencoder, whole.autoencoder) < 1e-5
-    assert f"The run had {before} " in caplog.text and f"and has {after} now" in caplog.text
+    assert f"number of processes {before} before, {after} now" in caplog.text
 
 
 def test_a_checkpoint_holds_the_buffer_of_all_ranks_in_the_order_of_one_process(tmp_path: Path) -> None:
@@ -313,6 +313,8 @@ def test_what_ranks_cannot_do_together_is_refused(tmp_path: Path) -> None:
         on_ranks(2, lambda ranks: work(ranks, once=True))
     with pytest.raises(TrainingError, match=r"Rank 1 was started with other settings than rank 0 \(seed: 0 -> 1\)"):
         on_ranks(2, lambda ranks: work(ranks, seed=ranks.rank))
+    with pytest.raises(TrainingError, match=r"Rank 1 .* \(log_tokens: 100000 -> 50"):
+        on_ranks(2, lambda ranks: work(ranks, log_tokens=50 if ranks.rank else 100_000))
     with pytest.raises(TrainingError, match=r"Rank 1 .* \(sources: .*numbers 200 0.* -> .*numbers 200 1"):
         on_ranks(2, lambda ranks: work(ranks, differ=True))
     assert not list(tmp_path.iterdir())

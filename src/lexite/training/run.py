@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lexite.config import differences, to_dict
+from lexite.config import to_dict
 from lexite.errors import TrainingError
 from lexite.kernels.hardware import fast_bf16
 from lexite.kernels.ranks import ALONE, Ranks
@@ -33,12 +33,13 @@ from lexite.training.device_buffer import DeviceShuffleBuffer
 from lexite.training.metrics import MetricsLog
 from lexite.training.reading import Reader
 from lexite.training.results import StepMetrics
+from lexite.training.resuming import check_resumed
 from lexite.training.schedule import learning_rate
 from lexite.training.shared_buffer import SharedBuffer
 from lexite.training.sources import Chunk, StateSource
 from lexite.training.step import TrainingState
 from lexite.training.stopping import stop_signals
-from lexite.training.together import OF_THE_MACHINE, align, check_ranks, newest_checkpoint, set_up
+from lexite.training.together import align, check_ranks, newest_checkpoint, set_up
 
 logger = logging.getLogger("lexite")
 METRICS_FILE = "metrics.jsonl"
@@ -109,6 +110,8 @@ def train_autoencoder(
         KeyboardInterrupt: after a checkpoint was written, on SIGINT or SIGTERM.
     """
     run = _Run(source, folder, sae, config, objective or ObjectiveConfig(), description or {}, precision, device, probe, ranks)
+    asked = {**run.configuration, **to_dict(config), "resume": resume, "probe": probe is not None}
+    check_ranks(ranks, asked, repeatable=source.repeatable, buffer=config.buffer)
     show_progress = show_progress and ranks.leads
     if start is not None:
         run.state.start_from(start)
@@ -157,14 +160,12 @@ class _Run:
             "training_device": device.partition(":")[0],
             "sources": list(source.identity),
         }
-        check_ranks(ranks, self.configuration, repeatable=source.repeatable, buffer=config.buffer)
         self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device, objective, ranks)
         self._buffer_file = folder / BUFFER_FILE if config.buffer == "disk" else None
         if ranks.leads:
             folder.mkdir(parents=True, exist_ok=True)
-        sizes = config.buffer_tokens, sae.d_model
-        passages = self.state.needs_passages
-        self.buffer = make_buffer(*sizes, self.state.device, self._buffer_file, ranks, passages=passages)
+        file, passages = self._buffer_file, self.state.needs_passages
+        self.buffer = make_buffer(config.buffer_tokens, sae.d_model, self.state.device, file, ranks, passages=passages)
         self.generator = np.random.default_rng(config.seed)
         self.done, self.total = 0, config.tokens
         self.reader = Reader(source, config.epochs, self.state.device, ranks)
@@ -353,26 +354,7 @@ class _Run:
             TrainingError: it was made with another configuration; the message names the keys.
         """
         info = checkpoint.info
-        free = (*OF_THE_MACHINE, *(["training_precision"] if self._any_precision else []))
-        before, now = ({k: v for k, v in c.items() if k not in free} for c in (info["configuration"], self.configuration))
-        changed = differences(before, now)
-        if changed:
-            raise TrainingError(
-                f"The run in {self.folder} was started with another configuration ({'; '.join(changed)}). "
-                "Resume with the same options, or start anew with overwrite=True."
-            )
-        moved = [
-            f"{info['configuration'][key]} before, {self.configuration[key]} now"
-            for key in ("training_device", "training_precision")
-            if info["configuration"].get(key, self.configuration[key]) != self.configuration[key]
-        ]
-        if moved:
-            logger.warning("The run goes on in another way (%s): its last digits will differ from here on.", "; ".join(moved))
-        if info["threads"] != torch.get_num_threads():
-            logger.warning("The run had %s threads before: its last bits will differ.", info["threads"])
-        if info.get("ranks", 1) != self.ranks.size:
-            counts = info.get("ranks", 1), self.ranks.size
-            logger.warning("The run had %s processes before and has %s now: its last digits will differ from here on.", *counts)
+        check_resumed(info, self.configuration, self.ranks.size, self.folder, any_precision=self._any_precision)
         self.state.restore(checkpoint.state, info["steps"])
         self.buffer.restore(checkpoint.buffer)
         self.done, self.total = info["done"], info["total"]

@@ -15,12 +15,11 @@ from lexite.config import differences
 from lexite.errors import ConfigError, TrainingError
 from lexite.kernels.ranks import Ranks
 from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
+from lexite.training.resuming import OF_THE_MACHINE
 from lexite.training.step import TrainingState
 from lexite.version import __version__
 
 logger = logging.getLogger("lexite")
-OF_THE_MACHINE = ("device", "training_device", "tokens_per_batch")
-"""Keys of a configuration that say where a run is computed; it may go on elsewhere, and ranks may differ in them."""
 
 
 def check_ranks(ranks: Ranks, configuration: Mapping[str, Any], *, repeatable: bool, buffer: str) -> None:
@@ -28,7 +27,7 @@ def check_ranks(ranks: Ranks, configuration: Mapping[str, Any], *, repeatable: b
 
     Args:
         ranks: the processes.
-        configuration: of this one.
+        configuration: of this one: all that decides what it does, and when.
         repeatable: whether the source can be read more than once.
         buffer: where the shuffled buffer is.
 
