@@ -223,15 +223,16 @@ class ProcessRanks(Ranks):
         for rank in range(self.size):
             reason = self._reason(rank, EXPLANATION_SECONDS / self.size) if rank != self.rank else ""
             if reason:
-                return f"Rank {rank} has ended, so rank {self.rank} stops too. The reason there: {reason}"
+                return f"Rank {rank} has ended, so this one stops too. The reason there: {reason}"
+        kept = "The last checkpoint is kept: go on with resume=True."
         if "timed out" in str(error).lower() or "timeout" in str(error).lower():
             return (
-                f"Rank {self.rank} has waited in vain for another rank, which hangs or cannot be reached. "
-                f"{SECONDS} sets how many seconds a rank waits. The last checkpoint is kept: go on with resume=True."
+                "Another rank was waited for in vain: it hangs, or cannot be reached. "
+                f"{SECONDS} sets how many seconds a rank waits. {kept}"
             )
         return (
-            f"Another rank has ended without giving a reason (killed, out of memory, or its machine is gone), so rank "
-            f"{self.rank} stops too. The last checkpoint is kept: go on with resume=True."
+            "Another rank has ended without giving a reason (killed, out of memory, or its machine is gone), so this one "
+            f"stops too. {kept}"
         )
 
     def _reason(self, rank: int, seconds: float = EXPLANATION_SECONDS) -> str:

@@ -46,7 +46,7 @@ def check_ranks(ranks: Ranks, configuration: Mapping[str, Any], *, repeatable: b
     changed = differences(*({k: v for k, v in c.items() if k not in OF_THE_MACHINE} for c in (first, here)))
     if changed:
         raise TrainingError(
-            f"Rank {ranks.rank} was started with other settings than rank 0 ({'; '.join(changed)}). "
+            f"It was started with other settings than rank 0 ({'; '.join(changed)}). "
             "Start all ranks with the same command, on the same files."
         )
 
