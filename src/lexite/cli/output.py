@@ -62,9 +62,15 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what is less than that is raised as an error, too
     warnings.simplefilter("ignore")
     for name in ("transformers", "sentence_transformers", "huggingface_hub", "bm25s", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def only_errors() -> None:
+    """Logs errors alone, and shows no progress: for processes beside the one that speaks to people."""
+    logger.setLevel(logging.ERROR)
 
 
 def is_quiet() -> bool:

@@ -17,6 +17,7 @@ from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.collect import threshold_patterns
 from lexite.kernels.numbers import Number
 from lexite.kernels.product import EncoderProduct
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.slots import Slots
 from lexite.kernels.threads import parallel_ranges
 
@@ -43,9 +44,9 @@ class Entries(NamedTuple):
 
 
 def largest_of_batch(
-    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor
+    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor, ranks: Ranks = ALONE
 ) -> tuple[Slots, torch.Tensor, Number]:
-    """The ``total`` largest positive pre-activations over all tokens and latents.
+    """The ``total`` largest positive pre-activations over all tokens and latents of the batch, on all ranks together.
 
     Args:
         product: the wide product.
@@ -53,36 +54,40 @@ def largest_of_batch(
         values: gives exact pre-activations (slots,) of slots.
         total: how many entries to choose.
         level: () fp32, the level to begin with; 0 when none is known. Set for the next batch.
+        ranks: the processes that have the batch; of equal entries those of the first ranks are chosen.
 
     Returns:
-        The chosen slots; (slots,) their exact pre-activations; the smallest pre-activation, 0 for none.
+        The chosen slots of this rank's tokens; (slots,) their exact pre-activations; the smallest pre-activation that was
+        chosen on any rank, 0 for none.
     """
     if not on_cpu(states):
-        return _largest_on_accelerator(product, states, values, total, level)
+        return _largest_on_accelerator(product, states, values, total, level, ranks)
     if float(level) == 0:
-        level.fill_(_first_level(product, states, values, total))
+        level.fill_(_first_level(product, states, values, total, ranks))
     while True:
         patterns = threshold_patterns(level.expand(product.n_latents), product.matrix.dtype, SLACK)
         slots = product.collect(states, patterns.to(states.device))
         found = values(slots)
-        positive = int((found > 0).sum())
+        positive = ranks.count(int((found > 0).sum()))
         if positive >= SPARE * total or float(level) <= 0:
             break
         level.mul_(0.8 if float(level) > 1e-6 else 0.0)
+    every, own = ranks.joined(found)
     if positive > total:
-        ranked = torch.topk(found, min(round(GENEROUS * total), positive)).values
+        ranked = torch.topk(every, min(round(GENEROUS * total), positive)).values
         level.fill_(float(ranked[-1]))
         smallest = float(ranked[total - 1])
-        chosen, ties = found > smallest, found == smallest
+        chosen, ties = every > smallest, every == smallest
         chosen |= ties & (ties.cumsum(0) <= total - int(chosen.sum()))
     else:
-        chosen = found > 0
-        smallest = float(found[chosen].min()) if positive else 0.0
+        chosen = every > 0
+        smallest = float(every[chosen].min()) if positive else 0.0
+    chosen = chosen[own]
     return slots.kept(chosen), found[chosen], smallest
 
 
 def _largest_on_accelerator(
-    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor
+    product: EncoderProduct, states: torch.Tensor, values: Values, total: int, level: torch.Tensor, ranks: Ranks
 ) -> tuple[Slots, torch.Tensor, Number]:
     """:func:`largest_of_batch` where reading a number makes the host wait: twice for each time that entries are collected.
 
@@ -90,26 +95,28 @@ def _largest_on_accelerator(
     """
     now = float(level)
     if now == 0:
-        now = _first_level(product, states, values, total)
+        now = _first_level(product, states, values, total, ranks)
     while True:
         patterns = threshold_patterns(torch.full((product.n_latents,), now, device=states.device), product.matrix.dtype, SLACK)
         slots = product.collect(states, patterns)
         found = values(slots)
-        positive = int((found > 0).sum())
+        positive = ranks.count(int((found > 0).sum()))
         if positive >= SPARE * total or now <= 0:
             break
         now = 0.8 * now if now > 1e-6 else 0.0
+    every, own = ranks.joined(found)
     if positive > total:
-        ranked = torch.topk(found, min(round(GENEROUS * total), positive)).values
+        ranked = torch.topk(every, min(round(GENEROUS * total), positive)).values
         level.copy_(ranked[-1])
         smallest: Number = ranked[total - 1]
-        above, ties = found > smallest, found == smallest
+        above, ties = every > smallest, every == smallest
         chosen = above | (ties & (ties.cumsum(0) <= total - above.sum()))
     else:
-        chosen = found > 0
-        smallest = torch.where(chosen, found, torch.inf).amin().nan_to_num(posinf=0.0) if len(found) else found.new_zeros(())
+        chosen = every > 0
+        smallest = torch.where(chosen, every, torch.inf).amin().nan_to_num(posinf=0.0) if len(every) else every.new_zeros(())
         level.fill_(now)
-    kept = positions_of(chosen, min(positive, total))
+    chosen = chosen[own]
+    kept = positions_of(chosen, min(positive, total) if ranks.size == 1 else int(chosen.sum()))
     before = torch.zeros(len(chosen) + 1, dtype=torch.int64, device=chosen.device)
     torch.cumsum(chosen, 0, out=before[1:])
     return Slots(before[slots.starts], slots.indices[kept]), found[kept], smallest
@@ -122,10 +129,10 @@ def positions_of(mask: torch.Tensor, count: int) -> torch.Tensor:
     return out.scatter_(0, places, torch.arange(len(mask), device=mask.device))[:count]
 
 
-def _first_level(product: EncoderProduct, states: torch.Tensor, values: Values, total: int) -> float:
+def _first_level(product: EncoderProduct, states: torch.Tensor, values: Values, total: int, ranks: Ranks) -> float:
     """A value below more than ``total`` entries of the batch, estimated from the largest entries of each token."""
-    each = min(product.n_latents, 4 * -(-total // len(states)))
-    found = values(Slots.of_rows(product.select(states, each)))
+    each = min(product.n_latents, 4 * -(-total // ranks.count(len(states))))
+    found, _ = ranks.joined(values(Slots.of_rows(product.select(states, each))))
     if not len(found):
         return 0.0
     rank = min(round(GENEROUS * total), len(found))
@@ -139,8 +146,9 @@ def largest_of_latents(
     dense: Callable[[slice | torch.Tensor], torch.Tensor],
     budgets: torch.Tensor,
     levels: torch.Tensor,
+    ranks: Ranks = ALONE,
 ) -> tuple[Slots, torch.Tensor]:
-    """For each latent the tokens with its largest positive pre-activations.
+    """For each latent the tokens with its largest positive pre-activations, among those of all ranks.
 
     Args:
         product: the wide product.
@@ -149,9 +157,10 @@ def largest_of_latents(
         dense: gives exact pre-activations (tokens, latents) of some latents.
         budgets: (n_latents,) int64, most tokens per latent.
         levels: (n_latents,) fp32, the level of each latent to begin with; 0 when none is known. Set for the next batch.
+        ranks: the processes that have the batch; of equal entries those of the first ranks are chosen.
 
     Returns:
-        The chosen slots, sorted by token and latent; (slots,) their exact pre-activations.
+        The chosen slots of this rank's tokens, sorted by token and latent; (slots,) their exact pre-activations.
     """
     known = levels > 0
     patterns = threshold_patterns(torch.where(known, levels, torch.inf), product.matrix.dtype, SLACK)
@@ -159,9 +168,9 @@ def largest_of_latents(
     found = values(slots)
     above = found > levels[slots.indices.long()]
     entries = Entries(slots.tokens[above], slots.indices[above].long(), found[above])
-    counts = torch.bincount(entries.latents, minlength=len(budgets))
+    (counts,) = ranks.sums(torch.bincount(entries.latents, minlength=len(budgets)))
     everything = known & (levels <= FLOOR)  # all positive entries were collected
-    missing = ((counts < torch.clamp(budgets, max=len(states))) & ~everything).nonzero().squeeze(1)
+    missing = ((counts < torch.clamp(budgets, max=ranks.count(len(states)))) & ~everything).nonzero().squeeze(1)
     again = torch.zeros(len(budgets), dtype=torch.bool, device=states.device)
     again[missing] = True
     levels[again & known] *= 0.8  # too high for this batch
@@ -169,19 +178,27 @@ def largest_of_latents(
     keep = ~again[entries.latents]
     parts = [Entries(*(column[keep] for column in entries))]
     for some in torch.split(missing, DENSE_LATENTS):
-        parts.append(_dense_entries(dense(some), some, budgets, levels, known))
+        parts.append(_dense_entries(dense(some), some, budgets, levels, known, ranks))
     joined = Entries(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-    chosen = _within_budgets(joined.latents, joined.values, budgets)
+    latents, own = ranks.joined(joined.latents)
+    chosen = _within_budgets(latents, ranks.joined(joined.values)[0], budgets)[own]
     return _as_slots(Entries(*(column[chosen] for column in joined)), len(states))
 
 
 def _dense_entries(
-    wide: torch.Tensor, latents: torch.Tensor, budgets: torch.Tensor, levels: torch.Tensor, known: torch.Tensor
+    wide: torch.Tensor, latents: torch.Tensor, budgets: torch.Tensor, levels: torch.Tensor, known: torch.Tensor, ranks: Ranks
 ) -> Entries:
-    """Entries of a few latents from all their pre-activations (tokens, latents); puts new levels where there were none."""
+    """Entries of a few latents from all their pre-activations (tokens, latents); puts new levels where there were none.
+
+    With several ranks a new level lets enough entries through if each rank has its share of them.
+    """
     ranked = wide.sort(dim=0, descending=True)
-    ranks = _spare(budgets[latents]).clamp(max=len(wide)) - 1
-    fresh = ranked.values.gather(0, ranks[None]).squeeze(0).clamp(min=FLOOR)
+    if len(wide):
+        places = (-(-_spare(budgets[latents]) // ranks.size)).clamp(max=len(wide)) - 1
+        fresh = ranked.values.gather(0, places[None]).squeeze(0).clamp(min=FLOOR)
+    else:  # another rank has tokens
+        fresh = torch.full_like(levels[latents], torch.inf)
+    fresh = ranks.smallest(fresh)
     levels[latents] = torch.where(known[latents], torch.minimum(levels[latents], fresh), fresh)
     order = torch.arange(len(wide), device=wide.device)[:, None]
     rows, columns = ((order < budgets[latents]) & (ranked.values > 0)).nonzero(as_tuple=True)

@@ -18,9 +18,10 @@ from lexite.config import differences, to_dict
 from lexite.corpus import ReadOptions
 from lexite.errors import BackboneError, ConfigError, StorageError, TrainingError
 from lexite.files import check_output_folder, check_replaceable, read_json, replace_folder, storage_errors, write_json
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.labelling import LabelConfig, label_vocabulary
 from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
-from lexite.sae import SAEConfig
+from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.config import check_k
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules import rule_class
@@ -78,6 +79,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Trains a vocabulary on texts, without labels, and saves it.
 
@@ -101,6 +103,8 @@ def train(
         resume: go on from the last checkpoint in ``output``.
         overwrite: replace a vocabulary or a run in ``output``.
         show_progress: progress on stderr.
+        ranks: the processes that train together, each of which calls this alike; :func:`lexite.training.ranks.joined` gives
+            them. Only the first one reads and writes ``output``, and measures and names the terms at the end.
 
     Returns:
         A summary of the run: ``output``, ``name``, ``fingerprint``, ``tokens``, ``passes``, ``fvu``, ``l0``, ``dead_share``,
@@ -115,7 +119,7 @@ def train(
     """
     folder = Path(output)
     training, objective = training or TrainingConfig(), objective or ObjectiveConfig()
-    _check_folder(folder, resume, overwrite)
+    ranks.by_first(lambda: _check_folder(folder, resume, overwrite))
     given = _open_input(sources, backbone, read, None if start is None else start.backbone)
     sae = replace(sae or (SAEConfig() if start is None else start.sae.config), d_model=given.backbone.d_model)
     terms = terms or (TermsConfig() if start is None else start.terms)
@@ -127,14 +131,14 @@ def train(
         settings["start"] = start.source or start.name
     for k in (settings["k_documents"], settings["k_queries"]):
         check_k(sae.k if k is None else k, sae.n_latents)
-    if resume and _is_finished(folder):
-        return _summary_of_finished(folder, settings)
-    _claim(folder, settings, keep=resume)
+    if ranks.by_first(lambda: resume and _is_finished(folder)):
+        return ranks.by_first(lambda: _summary_of_finished(folder, settings))
+    ranks.by_first(lambda: _claim(folder, settings, keep=resume))
     fixed = [to_dict(config) for config in (given.backbone.config, terms, scoring)]
     described = {key: settings[key] for part in (given.reading, *fixed) for key in part}
     if start is not None:
         described["start"] = start.fingerprint
-    with _nothing_left_behind(folder):
+    with _nothing_left_behind(folder, ranks):
         result = train_autoencoder(
             given.stream,
             folder / WORK_FOLDER,
@@ -148,15 +152,32 @@ def train(
             start=None if start is None else start.sae,
             resume=resume,
             show_progress=show_progress,
+            ranks=ranks,
         )
+
+    def finish() -> dict[str, Any]:
+        details = _details(start, folder, saving, settings)
+        encoder = _measured(given, result.autoencoder, terms, scoring, details, show_progress)
+        encoder = _labelled(encoder, given, training.seed, show_progress)
+        logger.info("Saving the vocabulary to %s.", folder)
+        return _publish(encoder, folder, result, saving, settings)
+
+    return ranks.by_first(finish)
+
+
+def _details(start: LatentTermEncoder | None, folder: Path, saving: SavingConfig, settings: dict[str, Any]) -> ModelDetails:
+    """What the card of the vocabulary says."""
     trained_on = saving.training_data if start is None else _trained_further_on(start, saving.training_data)
-    details = ModelDetails(saving.name or folder.absolute().name, saving.licence, trained_on, settings)
-    encoder = LatentTermEncoder(given.backbone, result.autoencoder, terms, scoring, details=details)
+    return ModelDetails(saving.name or folder.absolute().name, saving.licence, trained_on, settings)
+
+
+def _measured(
+    given: _Input, sae: SparseAutoencoder, terms: TermsConfig, scoring: BM25Config, details: ModelDetails, show_progress: bool
+) -> LatentTermEncoder:
+    """The encoder with frequencies of its terms."""
+    encoder = LatentTermEncoder(given.backbone, sae, terms, scoring, details=details)
     logger.info("Measuring frequencies and labels of the terms on up to %s tokens of the training text.", f"{SAMPLE_TOKENS:,}")
-    encoder = measured(encoder, given.sample(), source="the training text", show_progress=show_progress)
-    encoder = _labelled(encoder, given, training.seed, show_progress)
-    logger.info("Saving the vocabulary to %s.", folder)
-    return _publish(encoder, folder, result, saving, settings)
+    return measured(encoder, given.sample(), source="the training text", show_progress=show_progress)
 
 
 def _labelled(encoder: LatentTermEncoder, given: _Input, seed: int, show_progress: bool) -> LatentTermEncoder:
@@ -303,12 +324,12 @@ def _claim(folder: Path, settings: dict[str, Any], *, keep: bool) -> None:
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(folder: Path) -> Iterator[None]:
+def _nothing_left_behind(folder: Path, ranks: Ranks) -> Iterator[None]:
     """Removes the work folder of a run that ended with an error before it had a checkpoint."""
     try:
         yield
     except BaseException:
-        if not latest_checkpoint(folder / WORK_FOLDER):
+        if ranks.leads and not latest_checkpoint(folder / WORK_FOLDER):
             shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files are in it
                 folder.rmdir()

@@ -7,6 +7,7 @@ used would change nothing: a run counts the texts that it has used, and goes on 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ class ReadAhead:
                 while not self._stopped.is_set():
                     with self.quiet:
                         made = next(chunks, None)
-                        chunk = None if made is None else Chunk(made.states.to(self._device), made.offsets)
+                        chunk = None if made is None else dataclasses.replace(made, states=made.states.to(self._device))
                     self._hand_over((chunk, None if self._stream is None else self._stream.record_event(), None))
                     if chunk is None:
                         return

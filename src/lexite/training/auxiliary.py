@@ -12,6 +12,7 @@ from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.keep import keep_largest
 from lexite.kernels.numbers import Number, at_least, number
 from lexite.kernels.product import DEVICE_TILE_BYTES, TILE_BYTES
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.sae import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Rule, View
@@ -32,12 +33,19 @@ class Auxiliary:
         config: weight of the term, and latents per token in it.
         rule: decides where the objective leaves it open.
         trackers: say which latents are dead or rare.
+        ranks: the processes that share each batch.
     """
 
     def __init__(
-        self, sae: SAEConfig, objective: ObjectiveConfig, config: TrainingConfig, rule: Rule, trackers: Trackers
+        self,
+        sae: SAEConfig,
+        objective: ObjectiveConfig,
+        config: TrainingConfig,
+        rule: Rule,
+        trackers: Trackers,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.sae, self.objective, self.config, self.trackers = sae, objective, config, trackers
+        self.sae, self.objective, self.config, self.trackers, self.ranks = sae, objective, config, trackers, ranks
         chosen = rule.auxiliary if objective.auxiliary == "auto" else objective.auxiliary
         self.kind = chosen if config.aux_loss_coefficient else "none"
         self._candidates = torch.empty(0, dtype=torch.int64)
@@ -107,13 +115,12 @@ class Auxiliary:
             The number of dead latents.
         """
         dead = self.trackers.dead()
-        rows, weights = self.learners(dead) if on_cpu(dead) else self.learners_on_accelerator(dead, len(view.states))
+        rows, weights = self.learners(dead) if on_cpu(dead) else self.learners_on_accelerator(dead, view.n_tokens)
         if len(rows):
             encoder, bias, decoder = (w[rows] for w in (view.encoder_weight, view.encoder_bias, view.decoder_weight))
             config, dtype = self.config, view.product.matrix.dtype
-            extra = auxiliary_gradients(
-                view.states, errors, encoder, bias, decoder, config.k_aux, config.aux_loss_coefficient, dtype, weights
-            )
+            scale = config.aux_loss_coefficient, self.ranks.totals([number(errors.square().sum())])[0]
+            extra = auxiliary_gradients(view.states, errors, encoder, bias, decoder, config.k_aux, *scale, dtype, weights)
             taking_part = None if on_cpu(dead) or weights is None else weights > 0
             out.add_rows(rows, extra.encoder, extra.decoder, extra.bias, taking_part)
             if own_bias is not None:
@@ -147,6 +154,7 @@ def auxiliary_gradients(
     decoder: torch.Tensor,
     k_aux: int,
     coefficient: float,
+    squared: Number | None = None,
     dtype: torch.dtype = torch.float32,
     weights: torch.Tensor | None = None,
 ) -> AuxiliaryGradients:
@@ -163,11 +171,12 @@ def auxiliary_gradients(
         decoder: (n_dead, d_model).
         k_aux: dead latents per token.
         coefficient: weight of the term.
+        squared: ‖E‖² of the batch; None for that of ``errors``.
         dtype: number format of the products.
         weights: (n_dead,) from 0 to 1; None for 1.
     """
     n_dead = len(encoder)
-    scale = coefficient / at_least(number(errors.square().sum()), 1e-30)
+    scale = coefficient / at_least(number(errors.square().sum()) if squared is None else squared, 1e-30)
     encoder_low, decoder_low = encoder.to(dtype), decoder.to(dtype)
     loss: Number = 0.0
     gradients = [torch.zeros_like(encoder), torch.zeros_like(bias), torch.zeros_like(decoder)]

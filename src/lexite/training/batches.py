@@ -16,10 +16,17 @@ class Batch:
     Attributes:
         states: (n, d_model), any float type.
         offsets: (passages + 1,) int64; passage i has the states ``offsets[i]:offsets[i + 1]``. None where tokens are shuffled.
+        whole: tokens of the batch where other processes have a part of it; None where all of them are here.
     """
 
     states: torch.Tensor
     offsets: torch.Tensor | None = None
+    whole: int | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the batch, over all processes that share it."""
+        return len(self.states) if self.whole is None else self.whole
 
 
 @dataclass(frozen=True, slots=True)

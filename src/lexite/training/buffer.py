@@ -22,14 +22,15 @@ class ShuffleBuffer:
         capacity: tokens it holds.
         d_model: width of a state.
         file: a file that holds the states in place of memory. It is created here, and useless after the process has ended.
+        dtype: of what is kept, where that is not bf16; in memory only.
     """
 
-    def __init__(self, capacity: int, d_model: int, file: Path | None = None) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, d_model: int, file: Path | None = None, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.capacity, self.dtype = capacity, dtype
         self.size = 0
-        self.pending = torch.empty(0, d_model, dtype=torch.bfloat16)
+        self.pending = torch.empty(0, d_model, dtype=dtype)
         if file is None:
-            self._rows = torch.empty(capacity, d_model, dtype=torch.bfloat16)
+            self._rows = torch.empty(capacity, d_model, dtype=dtype)
         else:
             with storage_errors(file):
                 with open(file, "wb") as made:  # reserved at once: a write to a mapped file on a full disk would be a bus error
@@ -42,7 +43,7 @@ class ShuffleBuffer:
 
     @property
     def rows(self) -> torch.Tensor:
-        """The states it holds, (size, d_model) bf16; a view."""
+        """The states it holds, (size, d_model); a view."""
         return self._rows[: self.size]
 
     def refill(self, next_chunk: Callable[[], torch.Tensor | None], enough: int | None = None) -> None:
@@ -58,14 +59,14 @@ class ShuffleBuffer:
                 chunk = next_chunk()
                 if chunk is None:
                     return
-                self.pending = chunk.to("cpu", torch.bfloat16)
+                self.pending = chunk.to("cpu", self.dtype)
             taken = min(full - self.size, len(self.pending))
             self._rows[self.size : self.size + taken] = self.pending[:taken]
             self.pending = self.pending[taken:]
             self.size += taken
 
     def draw(self, n: int, generator: np.random.Generator) -> torch.Tensor:
-        """Takes ``n`` states out at random, or all that are left when there are fewer: (n, d_model) bf16."""
+        """Takes ``n`` states out at random, or all that are left when there are fewer: (n, d_model)."""
         n = min(n, self.size)
         chosen = generator.choice(self.size, size=n, replace=False)
         batch = self._rows.index_select(0, torch.from_numpy(chosen))

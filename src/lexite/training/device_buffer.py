@@ -23,17 +23,18 @@ class DeviceShuffleBuffer:
         capacity: tokens it holds, in bf16; while they are put in order, there are two copies.
         d_model: width of a state.
         device: where.
+        dtype: of what is kept, where that is not bf16.
     """
 
-    def __init__(self, capacity: int, d_model: int, device: torch.device) -> None:
+    def __init__(self, capacity: int, d_model: int, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> None:
         self.capacity, self.size = capacity, 0
-        self.pending = torch.empty(0, d_model, dtype=torch.bfloat16, device=device)
-        self._rows = torch.empty(capacity, d_model, dtype=torch.bfloat16, device=device)
+        self.pending = torch.empty(0, d_model, dtype=dtype, device=device)
+        self._rows = torch.empty(capacity, d_model, dtype=dtype, device=device)
         self._shuffled = False
 
     @property
     def rows(self) -> torch.Tensor:
-        """The states it holds, (size, d_model) bf16; a view."""
+        """The states it holds, (size, d_model); a view."""
         return self._rows[: self.size]
 
     def refill(self, next_chunk: Callable[[], torch.Tensor | None], enough: int | None = None) -> None:
@@ -44,7 +45,7 @@ class DeviceShuffleBuffer:
                 chunk = next_chunk()
                 if chunk is None:
                     return
-                self.pending = chunk.to(self._rows.device, torch.bfloat16)
+                self.pending = chunk.to(self._rows.device, self._rows.dtype)
             taken = min(full - self.size, len(self.pending))
             self._rows[self.size : self.size + taken] = self.pending[:taken]
             self.pending = self.pending[taken:]
@@ -83,11 +84,12 @@ class DevicePassageBuffer:
         capacity: tokens it holds, in bf16; while they are put in order, there are two copies.
         d_model: width of a state.
         device: where.
+        dtype: of what is kept, where that is not bf16.
     """
 
-    def __init__(self, capacity: int, d_model: int, device: torch.device) -> None:
+    def __init__(self, capacity: int, d_model: int, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> None:
         self.capacity = capacity
-        self._rows = torch.empty(0, d_model, dtype=torch.bfloat16, device=device)
+        self._rows = torch.empty(0, d_model, dtype=dtype, device=device)
         self._lengths = np.zeros(0, dtype=np.int64)  # of the passages, in their order
         self._pending = self._rows
         self._pending_lengths = self._lengths
@@ -100,7 +102,7 @@ class DevicePassageBuffer:
 
     @property
     def rows(self) -> torch.Tensor:
-        """The states it holds, (size, d_model) bf16; a view."""
+        """The states it holds, (size, d_model); a view."""
         return self._rows
 
     def refill(self, next_chunk: Callable[[], Chunk | None], enough: int | None = None) -> None:
@@ -112,7 +114,7 @@ class DevicePassageBuffer:
                 chunk = next_chunk()
                 if chunk is None:
                     break
-                self._pending = chunk.states.to(self._rows.device, torch.bfloat16)
+                self._pending = chunk.states.to(self._rows.device, self._rows.dtype)
                 self._pending_lengths = passage_lengths(chunk.offsets)
                 continue
             ends = np.cumsum(self._pending_lengths)

@@ -8,6 +8,7 @@ import torch
 
 from lexite.kernels.numbers import Number, number
 from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Selection, View
 
@@ -19,18 +20,23 @@ class FlopsTerm:
     """The term for a batch.
 
     Attributes:
-        loss: ``Σ_j v_j (mean over texts of w_j)²``, the weight of the term included.
+        loss: ``Σ_j v_j (mean over texts of w_j)²``, the weight of the term included; this rank's part of it.
         gradients: (slots,) its derivative by each activation.
-        text_counts: (n_latents,) texts of the batch that hold each latent.
+        text_share: (n_latents,) share of the batch's texts that hold each latent.
     """
 
     loss: Number
     gradients: torch.Tensor
-    text_counts: torch.Tensor
+    text_share: torch.Tensor
 
 
 def flops_term(
-    slots: Slots, values: torch.Tensor, offsets: torch.Tensor, text_share: torch.Tensor, coefficient: float
+    slots: Slots,
+    values: torch.Tensor,
+    offsets: torch.Tensor,
+    text_share: torch.Tensor,
+    coefficient: float,
+    ranks: Ranks = ALONE,
 ) -> FlopsTerm:
     """The squared mean weight of each latent over texts, with ``w = √(Σ f)`` and ``v_j = 1 / idf_j``.
 
@@ -43,18 +49,19 @@ def flops_term(
         offsets: (texts + 1,), on the CPU.
         text_share: (n_latents,) p.
         coefficient: weight of the term.
+        ranks: the processes that have the batch.
     """
-    n_latents, n_texts = len(text_share), len(offsets) - 1
+    n_latents, n_texts = len(text_share), max(ranks.count(len(offsets) - 1), 1)
     pooled = pool_slots(slots, values, segment_numbers(offsets), n_latents)
     held = pooled.sums > 0
     weights = pooled.sums.sqrt()
     idf = torch.log1p((1 - text_share + SMOOTHING) / (text_share + SMOOTHING)).float()
-    means = torch.zeros(n_latents, device=values.device).index_add_(0, pooled.latents, weights) / max(n_texts, 1)
-    loss = coefficient * number((means.square() / idf).sum(dtype=torch.float64))
-    by_weight = (coefficient * 2 / max(n_texts, 1)) * (means / idf)[pooled.latents]
+    means = ranks.sums(torch.zeros(n_latents, device=values.device).index_add_(0, pooled.latents, weights))[0] / n_texts
+    loss = coefficient * number((means.square() / idf).sum(dtype=torch.float64)) / ranks.size
+    by_weight = (coefficient * 2 / n_texts) * (means / idf)[pooled.latents]
     by_sum = by_weight / (2 * weights.clamp(min=SMALLEST_WEIGHT))
     counts = torch.zeros(n_latents, dtype=torch.int64, device=values.device).index_add_(0, pooled.latents, held.long())
-    return FlopsTerm(loss, gather_entries(by_sum, pooled.entries), counts)
+    return FlopsTerm(loss, gather_entries(by_sum, pooled.entries), ranks.sums(counts)[0] / n_texts)
 
 
 def add_flops(
@@ -82,7 +89,7 @@ def add_flops(
     """
     if not coefficient or view.offsets is None:
         return None
-    term = flops_term(selection.slots, values, view.offsets, text_share, coefficient * view.sparsity)
+    term = flops_term(selection.slots, values, view.offsets, text_share, coefficient * view.sparsity, view.ranks)
     gradients += term.gradients
     losses["flops"] = term.loss
-    return term.text_counts / max(len(view.offsets) - 1, 1)
+    return term.text_share

@@ -46,7 +46,7 @@ class Inputs:
             return states
         if self.has_factor:
             return states.float() * number(self.tensors["input_scale"])
-        return normalise(states.float(), self.kind)[0]
+        return normalise(states.float(), self.kind)[0] if len(states) else states.float()
 
     def centred(self, scaled: torch.Tensor, bias: torch.Tensor) -> Centred:
         """Scaled states without the decoder's bias, (d_model,); memory that the next call uses again."""

@@ -8,6 +8,7 @@ import torch
 
 from lexite.kernels.gradients import LatentGradients, Reconstruction, latent_gradients, reconstruct
 from lexite.kernels.numbers import Number, at_least, number
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.rescaling import to_free
 from lexite.kernels.slots import Slots
 from lexite.kernels.sparse import Centred
@@ -15,8 +16,9 @@ from lexite.sae import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules.base import Rule, Tensors, View
 from lexite.training.auxiliary import Auxiliary
-from lexite.training.batches import Moment
+from lexite.training.batches import Batch, Moment
 from lexite.training.config import TrainingConfig
+from lexite.training.exchange import exchanged
 from lexite.training.flops import add_flops
 from lexite.training.nested import prefix_groups
 from lexite.training.results import Gradients, variance_and_squares
@@ -35,6 +37,7 @@ class Loss:
         weights: what the gradients are by.
         trackers: which latents are dead or rare.
         tensors: all tensors of the run, for the rule.
+        ranks: the processes that share each batch.
 
     Attributes:
         auxiliary: the auxiliary loss.
@@ -49,9 +52,11 @@ class Loss:
         weights: Weights,
         trackers: Trackers,
         tensors: Tensors,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.sae, self.objective, self.rule, self.weights, self.tensors = sae, objective, rule, weights, tensors
-        self.auxiliary = Auxiliary(sae, objective, config, rule, trackers)
+        self.ranks = ranks
+        self.auxiliary = Auxiliary(sae, objective, config, rule, trackers, ranks)
         self._seed = config.seed
         self._device = weights.tensors["decoder_bias"].device
         self._groups = self._draw_groups(0)
@@ -59,26 +64,24 @@ class Loss:
         self._pass = Reconstruction.empty(0, 1, sae.d_model)  # made at the first batch, for its number of tokens
         self._gradients = LatentGradients.empty(sae.n_latents, sae.d_model, self._device)
 
-    def gradients(
-        self, scaled: torch.Tensor, centred: Centred, offsets: torch.Tensor | None, moment: Moment, step: int
-    ) -> Gradients:
+    def gradients(self, batch: Batch, scaled: torch.Tensor, centred: Centred, moment: Moment, step: int) -> Gradients:
         """Codes, terms of the loss and gradients of a batch.
 
         Args:
-            scaled: (n, d_model) states as the autoencoder sees them.
+            batch: the states, and passages where the batch is made of whole ones.
+            scaled: (n, d_model) the states as the autoencoder sees them.
             centred: the same without the decoder's bias.
-            offsets: (passages + 1,), where the batch is made of whole passages.
             moment: where the anneals stand.
             step: number of the step; decides which prefixes are drawn.
         """
-        variance, squares = variance_and_squares(centred, self.tensors["decoder_bias"])
+        variance, squares = variance_and_squares(centred, self.tensors["decoder_bias"], batch.n_tokens, self.ranks)
         # A batch of (nearly) equal states has no variance to explain; the floor keeps its gradients finite.
         scale = 1 / at_least(variance, 1e-6 * squares, 1e-12)
         if self.objective.matryoshka == "sampled":
             self._groups = self._draw_groups(step)
         inputs = centred.states if self.sae.apply_b_dec_to_input else scaled.float()
-        view = self._set_up(self._view(inputs, centred.states, scale, offsets, moment))
-        return self._of(view, centred.states, variance)
+        view = self._set_up(self._view(inputs, centred.states, scale, batch, moment))
+        return exchanged(self._of(view, centred.states, variance), self.ranks)
 
     def _draw_groups(self, step: int) -> torch.Tensor:
         groups = prefix_groups(self.objective, self.sae.n_latents, step, self._seed)
@@ -90,7 +93,7 @@ class Loss:
         inputs: torch.Tensor,
         targets: torch.Tensor,
         scale: Number,
-        offsets: torch.Tensor | None,
+        batch: Batch,
         moment: Moment,
     ) -> View:
         """What the rule sees of a step: ``inputs`` are encoded, ``targets`` reconstructed."""
@@ -110,8 +113,10 @@ class Loss:
             scale,
             moment.sparsity,
             moment.p,
-            offsets,
+            batch.offsets,
             with_atoms_held,
+            batch.n_tokens,
+            self.ranks,
         )
 
     def _set_up(self, view: View) -> View:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lexite.files import storage_errors
 from lexite.training.results import StepMetrics
@@ -23,17 +23,19 @@ class MetricsLog:
     ``tokens_per_second`` since the last record, all work included; ``seconds`` since this process began to train.
 
     Args:
-        path: the JSONL file; it is opened for appending.
+        path: the JSONL file; it is opened for appending. None keeps no log, as on ranks that write no files.
         n_latents: size of the dictionary.
         keep_bytes: how much of an existing file belongs to this run; what is behind it is cut off.
     """
 
-    def __init__(self, path: Path, n_latents: int, keep_bytes: int = 0) -> None:
+    def __init__(self, path: Path | None, n_latents: int, keep_bytes: int = 0) -> None:
         self._n_latents = n_latents
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b")  # noqa: SIM115  (open for as long as the run goes on)
-            self._file.truncate(keep_bytes)
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open(path, "a+b")  # noqa: SIM115  (open for as long as the run goes on)
+                self._file.truncate(keep_bytes)
         self._path = path
         self._start = self._last = time.perf_counter()
         self.sums = {"squared_error": 0.0, "variance": 0.0, "active": 0.0, "tokens": 0.0, "gradient_norm": 0.0}
@@ -67,16 +69,17 @@ class MetricsLog:
             "seconds": now - self._start,
             **more,
         }
-        with storage_errors(self._path):
-            self._file.write(json.dumps(self.newest).encode() + b"\n")
-            self._file.flush()
+        if self._file is not None and self._path is not None:
+            with storage_errors(self._path):
+                self._file.write(json.dumps(self.newest).encode() + b"\n")
+                self._file.flush()
         self._last, self.steps, self.losses = now, 0, {}
         self.sums = dict.fromkeys(sums, 0.0)
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs."""
         sums = {"sums": self.sums, "losses": self.losses, "steps": self.steps}
-        return {"bytes": self._path.stat().st_size, **sums, "newest": self.newest}
+        return {"bytes": self._path.stat().st_size if self._path else 0, **sums, "newest": self.newest}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on with the sums of an earlier process; its part of the file was kept with ``keep_bytes``."""
@@ -86,4 +89,5 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()

@@ -20,18 +20,19 @@ class PassageBuffer:
     Args:
         capacity: tokens it holds.
         d_model: width of a state.
+        dtype: of what is kept.
     """
 
-    def __init__(self, capacity: int, d_model: int) -> None:
+    def __init__(self, capacity: int, d_model: int, dtype: torch.dtype = torch.bfloat16) -> None:
         self.capacity, self.size = capacity, 0
-        self._d_model = d_model
+        self._empty = torch.empty(0, d_model, dtype=dtype)
         self._passages: list[torch.Tensor] = []
         self._pending: list[torch.Tensor] = []  # the next to be kept is the last
 
     @property
     def rows(self) -> torch.Tensor:
-        """The states it holds, (size, d_model) bf16; a copy."""
-        return _joined(self._passages, self._d_model)
+        """The states it holds, (size, d_model); a copy."""
+        return _joined(self._passages, self._empty)
 
     def refill(self, next_chunk: Callable[[], Chunk | None], enough: int | None = None) -> None:
         """Fills it up from ``next_chunk``, which returns states of some texts, or None when there are no more.
@@ -46,7 +47,7 @@ class PassageBuffer:
                 chunk = next_chunk()
                 if chunk is None:
                     return
-                self._pending = _cut(chunk)[::-1]
+                self._pending = _cut(chunk, self._empty.dtype)[::-1]
                 continue
             self._passages.append(self._pending.pop())
             self.size += len(self._passages[-1])
@@ -67,13 +68,13 @@ class PassageBuffer:
             if room == 0:
                 break
         lengths = torch.tensor([0, *(len(passage) for passage in taken)])
-        return Batch(_joined(taken, self._d_model), lengths.cumsum(0))
+        return Batch(_joined(taken, self._empty), lengths.cumsum(0))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What :meth:`restore` needs: its passages in their order, and those that wait."""
         parts = {"rows": self._passages, "pending": self._pending}
         lengths = {f"{name}_lengths": torch.tensor([len(p) for p in some], dtype=torch.int64) for name, some in parts.items()}
-        return {**{name: _joined(some, self._d_model) for name, some in parts.items()}, **lengths}
+        return {**{name: _joined(some, self._empty) for name, some in parts.items()}, **lengths}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Brings back what :meth:`state` returned."""
@@ -84,13 +85,13 @@ class PassageBuffer:
         self.size = len(state["rows"])
 
 
-def _joined(passages: list[torch.Tensor], d_model: int) -> torch.Tensor:
-    return torch.cat(passages) if passages else torch.empty(0, d_model, dtype=torch.bfloat16)
+def _joined(passages: list[torch.Tensor], empty: torch.Tensor) -> torch.Tensor:
+    return torch.cat(passages) if passages else empty
 
 
-def _cut(chunk: Chunk) -> list[torch.Tensor]:
+def _cut(chunk: Chunk, dtype: torch.dtype) -> list[torch.Tensor]:
     """The passages of some texts, in order; empty texts give none."""
-    states = chunk.states.to("cpu", torch.bfloat16)
+    states = chunk.states.to("cpu", dtype)
     pieces = [
         states[start : min(start + PASSAGE_TOKENS, end)]
         for begin, end in zip(chunk.offsets[:-1].tolist(), chunk.offsets[1:].tolist(), strict=True)

@@ -9,6 +9,7 @@ import torch
 
 from lexite.kernels.gradients import LatentGradients
 from lexite.kernels.numbers import Number, at_least, number
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.sparse import Centred
 from lexite.sae import SparseCodes
 from lexite.sae.rules.base import Selection, View
@@ -69,6 +70,9 @@ class StepMetrics:
 class Gradients:
     """Codes, losses and gradients of a batch, before anything is changed.
 
+    Where several processes share a batch, codes are those of this one's tokens, and :mod:`lexite.training.exchange` makes
+    gradients, losses and measures those of the whole batch.
+
     Attributes:
         latents: by encoder, encoder bias and decoder, latent by latent; memory that the next step uses again.
         offset: (d_model,) by the decoder's bias.
@@ -111,16 +115,21 @@ class Gradients:
         return {**dense, "encoder_bias": bias, "decoder_bias": self.offset.clone(), **self.rule}
 
 
-def variance_and_squares(centred: Centred, bias: torch.Tensor) -> tuple[Number, Number]:
+def variance_and_squares(
+    centred: Centred, bias: torch.Tensor, n_tokens: int | None = None, ranks: Ranks = ALONE
+) -> tuple[Number, Number]:
     """Σ‖x - mean(x)‖² and Σ‖x‖² over a batch, from the sums over its centred states c = x - b.
 
     Σ‖x - mean(x)‖² = Σ‖c‖² - ‖Σc‖² / n, and Σ‖x‖² = Σ‖c‖² + 2 b·Σc + n‖b‖². All in fp64.
 
     Args:
-        centred: of the batch.
+        centred: of the batch, or this rank's part of it.
         bias: (d_model,), what was subtracted.
+        n_tokens: tokens of the batch; None for those in ``centred``.
+        ranks: the processes that have the batch.
     """
-    n, total, b = len(centred.states), centred.totals.sum(0).double(), bias.double()
-    squared = number(centred.squared.sum(dtype=torch.float64))
+    n, b = len(centred.states) if n_tokens is None else n_tokens, bias.double()
+    total, squares = ranks.sums(centred.totals.sum(0).double(), centred.squared.sum(dtype=torch.float64))
+    squared = number(squares)
     variance = squared - number(total @ total) / max(n, 1)
     return at_least(variance, 0.0), squared + 2 * number(b @ total) + n * number(b @ b)

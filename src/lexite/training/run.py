@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lexite.config import differences, to_dict
-from lexite.errors import ConfigError, TrainingError
+from lexite.config import to_dict
+from lexite.errors import TrainingError
 from lexite.kernels.hardware import fast_bf16
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.progress import ProgressBar, progress
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.autoencoder import Precision
@@ -27,16 +26,20 @@ from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.zipf import fit_zipf
 from lexite.training.batches import Batch, moment
 from lexite.training.buffer import ShuffleBuffer
-from lexite.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from lexite.training.buffers import make_buffer
+from lexite.training.checkpoint import Checkpoint, save_checkpoint
 from lexite.training.config import STORAGE_ONLY, TrainingConfig
-from lexite.training.device_buffer import DevicePassageBuffer, DeviceShuffleBuffer
+from lexite.training.device_buffer import DeviceShuffleBuffer
 from lexite.training.metrics import MetricsLog
-from lexite.training.passages import PassageBuffer
 from lexite.training.reading import Reader
 from lexite.training.results import StepMetrics
+from lexite.training.resuming import check_resumed
 from lexite.training.schedule import learning_rate
+from lexite.training.shared_buffer import SharedBuffer
 from lexite.training.sources import Chunk, StateSource
 from lexite.training.step import TrainingState
+from lexite.training.stopping import stop_signals
+from lexite.training.together import align, check_ranks, newest_checkpoint, set_up
 
 logger = logging.getLogger("lexite")
 METRICS_FILE = "metrics.jsonl"
@@ -47,8 +50,6 @@ STEPS_UNREAD = 64
 """Steps after which the numbers of an accelerator are read at the latest; the host waits for it then."""
 FEW_STEPS = 10
 """Fewer steps teach next to nothing: the learning rate falls to zero over them, and is zero for a single step."""
-_OF_THE_MACHINE = ("device", "training_device", "tokens_per_batch")
-"""Keys of a configuration that say where a run is computed; it may go on elsewhere."""
 _SUMMARISED = ("fvu", "l0", "dead_share", "zipf_exponent", "zipf_r2", "zipf_r2_middle", "decoder_coherence")
 Probe = Callable[[SparseAutoencoder], dict[str, float]]
 
@@ -80,8 +81,12 @@ def train_autoencoder(
     start: SparseAutoencoder | None = None,
     resume: bool = False,
     show_progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Trains a sparse autoencoder on a stream of token states.
+
+    Several processes (:func:`lexite.training.ranks.joined`) call it alike. Each sends its share of the texts through the
+    model and has its part of each batch. The first one writes files.
 
     Args:
         source: the states.
@@ -96,29 +101,33 @@ def train_autoencoder(
         start: a trained autoencoder of the same sizes to go on from; None starts from random weights.
         resume: go on from the newest checkpoint in ``folder``, if there is one.
         show_progress: a progress bar on stderr.
+        ranks: the processes that share the work.
 
     Raises:
         ConfigError: options do not fit together.
-        TrainingError: there are no tokens, the loss is not finite, or a checkpoint does not fit or is damaged.
+        TrainingError: there are no tokens, the loss is not finite, a checkpoint does not fit or is damaged, or another process
+            has ended.
         KeyboardInterrupt: after a checkpoint was written, on SIGINT or SIGTERM.
     """
-    run = _Run(source, folder, sae, config, objective or ObjectiveConfig(), description or {}, precision, device, probe)
+    run = _Run(source, folder, sae, config, objective or ObjectiveConfig(), description or {}, precision, device, probe, ranks)
+    asked = {**run.configuration, **to_dict(config), "resume": resume, "probe": probe is not None}
+    check_ranks(ranks, asked, repeatable=source.repeatable, buffer=config.buffer)
+    show_progress = show_progress and ranks.leads
     if start is not None:
         run.state.start_from(start)
-    checkpoint = latest_checkpoint(folder) if resume else None
+    checkpoint = newest_checkpoint(folder, ranks) if resume else None
     if checkpoint is not None:
-        logger.info("Reading the checkpoint %s.", checkpoint)
-        run.restore(load_checkpoint(checkpoint))
+        run.restore(checkpoint)
         logger.info("Going on from %s tokens.", f"{run.done:,}")
     try:
-        with _stop_signals() as stop:
+        with stop_signals() as stop:
             run.prepare(show_progress)
             with progress("Training", run.total, "tokens", show_progress) as bar:
                 bar.go_on_from(run.done)
                 run.loop(bar, stop)
     finally:
         run.close()
-    return TrainingResult(run.state.autoencoder(), run.summary())
+    return TrainingResult(run.state.autoencoder(), ranks.by_first(run.summary))
 
 
 class _Run:
@@ -135,12 +144,13 @@ class _Run:
         precision: str,
         device: str,
         probe: Probe | None,
+        ranks: Ranks,
     ) -> None:
         bf16 = fast_bf16(device) if precision == "auto" else precision == "bf16"
         self._any_precision = precision == "auto"
         self.precision = "bf16" if bf16 else "fp32"
         self.source, self.folder, self.config, self.objective = source, folder, config, objective
-        self._probe = probe
+        self._probe, self.ranks = probe, ranks
         self.configuration = {
             **to_dict(sae),
             **{key: value for key, value in to_dict(config).items() if key not in STORAGE_ONLY},
@@ -150,13 +160,15 @@ class _Run:
             "training_device": device.partition(":")[0],
             "sources": list(source.identity),
         }
-        self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device, objective)
+        self.state = TrainingState(sae, config, torch.bfloat16 if bf16 else torch.float32, device, objective, ranks)
         self._buffer_file = folder / BUFFER_FILE if config.buffer == "disk" else None
-        folder.mkdir(parents=True, exist_ok=True)
-        self.buffer = self._make_buffer(sae.d_model)
+        if ranks.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+        file, passages = self._buffer_file, self.state.needs_passages
+        self.buffer = make_buffer(config.buffer_tokens, sae.d_model, self.state.device, file, ranks, passages=passages)
         self.generator = np.random.default_rng(config.seed)
         self.done, self.total = 0, config.tokens
-        self.reader = Reader(source, config.epochs, self.state.device)
+        self.reader = Reader(source, config.epochs, self.state.device, ranks)
         self._unread: list[StepMetrics] = []
         self._noted = ""
         self._log: MetricsLog | None = None
@@ -164,24 +176,13 @@ class _Run:
         self._started = time.perf_counter()
         self._seconds_before = 0.0
 
-    def _make_buffer(self, d_model: int) -> ShuffleBuffer | PassageBuffer | DeviceShuffleBuffer | DevicePassageBuffer:
-        tokens, device = self.config.buffer_tokens, self.state.device
-        if not self.state.needs_passages:
-            if device.type == "cpu" or self._buffer_file is not None:
-                return ShuffleBuffer(tokens, d_model, self._buffer_file)
-            return DeviceShuffleBuffer(tokens, d_model, device)
-        if self._buffer_file is not None:
-            raise ConfigError(
-                "A buffer of whole passages is kept in memory: use buffer='memory' with this rule and these losses."
-            )
-        return PassageBuffer(tokens, d_model) if device.type == "cpu" else DevicePassageBuffer(tokens, d_model, device)
-
     @property
     def log(self) -> MetricsLog:
         """The metrics log, opened at its first use so that a refused resume leaves it alone."""
         if self._log is None:
             keep = int(self._log_state.get("bytes", 0))
-            self._log = MetricsLog(self.folder / METRICS_FILE, self.state.sae.n_latents, keep)
+            path = self.folder / METRICS_FILE if self.ranks.leads else None
+            self._log = MetricsLog(path, self.state.sae.n_latents, keep)
             if self._log_state:
                 self._log.restore(self._log_state)
         return self._log
@@ -196,29 +197,30 @@ class _Run:
                 left if left < LARGEST_BATCH * config.batch_tokens else config.batch_tokens, self.generator
             )
             batch = Batch(drawn) if isinstance(drawn, torch.Tensor) else drawn
-            if not len(batch.states):
+            if not batch.n_tokens:
                 break
             now = moment(self.objective, self.state.sae.k, self.done, self.total)
-            before, self.done = self.done, self.done + len(batch.states)
+            before, self.done = self.done, self.done + batch.n_tokens
             warmup = 0.05 * config.tokens if config.warmup_tokens is None else config.warmup_tokens
             warmup = round(warmup * self.total / config.tokens)  # a run that is cut short warms up in proportion
             rate = learning_rate(self.done, self.total, config.learning_rate, warmup)
             self._unread.append(self.state.step(batch, rate, now).packed())
             probing = self._probe is not None and self._is_due(config.probe_tokens, before)
             logging_now = probing or self._is_due(config.log_tokens, before)
-            saving = stop.is_set() or self._is_due(config.checkpoint_tokens, before)  # also at the end: minutes follow
+            stopping = self.ranks.any(stop.is_set())
+            saving = stopping or self._is_due(config.checkpoint_tokens, before)  # also at the end: minutes follow
             if self.state.device.type == "cpu" or logging_now or saving or len(self._unread) >= STEPS_UNREAD:
                 self._read()
             if probing:
                 bar.advance(0, "measuring on the probe")
             if logging_now:
-                self.log.write(self.done, rate, {"k": now.k, **self._measures(probing)})
+                self._record(rate, now.k, probing)
             bar.total = self.total
-            bar.advance(len(batch.states), self._noted)
+            bar.advance(batch.n_tokens, self._noted)
             if saving:
                 bar.advance(0, "writing a checkpoint")
                 self.save()
-            if stop.is_set() and self.done < self.total:
+            if stopping and self.done < self.total:
                 raise KeyboardInterrupt
 
     def _read(self) -> None:
@@ -232,6 +234,10 @@ class _Run:
     def _is_due(self, interval: int, before: int) -> bool:
         """Whether the last step passed a multiple of ``interval`` tokens, or was the last of the run."""
         return self.done // interval > before // interval or self.done >= self.total
+
+    def _record(self, rate: float, k: int | None, probing: bool) -> None:
+        """Writes a record of the metrics log; the first rank measures, on the probe too, while the others wait."""
+        self.ranks.by_first(lambda: self.log.write(self.done, rate, {"k": k, **self._measures(probing)}))
 
     def _measures(self, probing: bool) -> dict[str, Any]:
         """Further values for the log: densities and their fit; with the probe also its result, and how alike the atoms are."""
@@ -263,7 +269,9 @@ class _Run:
         if not self.buffer.size:
             raise TrainingError("The text gave no token to train on. Check the sources.")
         self._warn_of_few_steps()
-        self.state.look_at(self.buffer.rows[: self.config.init_tokens])
+        first = self.config.init_tokens
+        states = self.buffer.first(first) if isinstance(self.buffer, SharedBuffer) else self.buffer.rows[:first]
+        set_up(self.state, states, self.ranks)
 
     def _refill(self, told: Callable[[int, int], None]) -> None:
         """Fills the buffer when it is half empty, but never past the tokens that are still to be trained on.
@@ -322,9 +330,11 @@ class _Run:
         return f"FVU {fvu:.3f}  L0 {metrics.active / metrics.tokens:.1f}  dead {dead:.1%}"
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint; the first rank does, of all ranks together."""
+        align(self.state, self.ranks)
         info = {
             "configuration": self.configuration,
+            "ranks": self.ranks.size,
             "done": self.done,
             "total": self.total,
             "steps": self.state.steps,
@@ -334,7 +344,8 @@ class _Run:
             "seconds": self.seconds,
             "threads": torch.get_num_threads(),
         }
-        save_checkpoint(self.folder, self.done, Checkpoint(self.state.tensors, self.buffer.state(), info))
+        checkpoint = Checkpoint(self.state.tensors, self.buffer.state(), info)
+        self.ranks.by_first(lambda: str(save_checkpoint(self.folder, self.done, checkpoint)))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes over everything from a checkpoint.
@@ -343,23 +354,7 @@ class _Run:
             TrainingError: it was made with another configuration; the message names the keys.
         """
         info = checkpoint.info
-        free = (*_OF_THE_MACHINE, *(["training_precision"] if self._any_precision else []))
-        before, now = ({k: v for k, v in c.items() if k not in free} for c in (info["configuration"], self.configuration))
-        changed = differences(before, now)
-        if changed:
-            raise TrainingError(
-                f"The run in {self.folder} was started with another configuration ({'; '.join(changed)}). "
-                "Resume with the same options, or start anew with overwrite=True."
-            )
-        moved = [
-            f"{info['configuration'][key]} before, {self.configuration[key]} now"
-            for key in ("training_device", "training_precision")
-            if info["configuration"].get(key, self.configuration[key]) != self.configuration[key]
-        ]
-        if moved:
-            logger.warning("The run goes on in another way (%s): its last digits will differ from here on.", "; ".join(moved))
-        if info["threads"] != torch.get_num_threads():
-            logger.warning("The run had %s threads before: its last bits will differ.", info["threads"])
+        check_resumed(info, self.configuration, self.ranks.size, self.folder, any_precision=self._any_precision)
         self.state.restore(checkpoint.state, info["steps"])
         self.buffer.restore(checkpoint.buffer)
         self.done, self.total = info["done"], info["total"]
@@ -392,25 +387,3 @@ class _Run:
             self._log.close()
         if self._buffer_file is not None:
             self._buffer_file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run stops between two steps; a second signal stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        logger.warning("Stopping after this step, with a checkpoint. Press again to stop at once.")
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

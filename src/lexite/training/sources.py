@@ -17,6 +17,7 @@ from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus import Document, ReadOptions, read_documents
 from lexite.corpus.sources import find_source
 from lexite.errors import CorpusError
+from lexite.training.shares import WHOLE, Share
 
 CHUNK_CHARACTERS = 300_000  # about 65,000 tokens: enough texts to batch by length, and few beside the buffer
 HEAD_BYTES = 1 << 20
@@ -30,15 +31,24 @@ class Chunk:
     Attributes:
         states: (n, d_model).
         offsets: (texts + 1,) int64; text i has the rows ``offsets[i]:offsets[i + 1]``.
+        owners: (all texts,) int64, where ranks share the texts: the rank of each; states and offsets are those of this rank's.
+        lengths: (all texts,) int64 tokens of each, once the ranks have told each other.
     """
 
     states: torch.Tensor
     offsets: npt.NDArray[np.int64]
+    owners: npt.NDArray[np.int64] | None = None
+    lengths: npt.NDArray[np.int64] | None = None
 
     @property
     def n_texts(self) -> int:
-        """How many texts the states come from."""
-        return len(self.offsets) - 1
+        """How many texts the chunk is of, on all ranks."""
+        return len(self.offsets) - 1 if self.owners is None else len(self.owners)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens these have."""
+        return len(self.states) if self.lengths is None else int(self.lengths.sum())
 
 
 class StateSource(Protocol):
@@ -52,8 +62,12 @@ class StateSource(Protocol):
     repeatable: bool
     identity: list[str]
 
-    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
-        """Chunks in order, from the text with that number on. Chunks begin at the same texts however much is skipped."""
+    def chunks(self, skip_texts: int = 0, share: Share = WHOLE) -> Iterator[Chunk]:
+        """Chunks in order, from the text with that number on. Chunks begin at the same texts however much is skipped.
+
+        With a share that is not the whole, there are states of this rank's texts only (:meth:`Share.deal`). ``share`` is not
+        given where a process trains alone.
+        """
         ...
 
 
@@ -97,14 +111,18 @@ class TextSource:
         """The first texts again; of what can be read only once, those that were kept when it was read."""
         return self.texts() if self.repeatable else iter(self._kept)
 
-    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
+    def chunks(self, skip_texts: int = 0, share: Share = WHOLE) -> Iterator[Chunk]:
         """See :class:`StateSource`. Skipped texts are read, but do not go through the backbone."""
-        position = 0
-        for texts in text_chunks(self.texts()):
-            position += len(texts)
-            if position > skip_texts:
-                states = self.backbone.encode(texts, "document").check(first_text=position - len(texts))
+        for first, texts in groups_of_chunks(text_chunks(self.texts()), skip_texts, share.size):
+            if share == WHOLE:
+                states = self.backbone.encode(texts, "document").check(first_text=first)
                 yield Chunk(states.states, states.offsets)
+                continue
+            owners = share.deal([len(text) for text in texts])
+            own = [text for text, owner in zip(texts, owners.tolist(), strict=True) if owner == share.rank]
+            states = self.backbone.encode(own, "document")
+            states.check(where=f"the share of rank {share.rank} in the texts from {first} on")
+            yield Chunk(states.states, states.offsets, owners)
 
 
 class StoreSource:
@@ -120,13 +138,23 @@ class StoreSource:
         self.store = store
         self.identity = [f"states {store.fingerprint}"]
 
-    def chunks(self, skip_texts: int = 0) -> Iterator[Chunk]:
+    def chunks(self, skip_texts: int = 0, share: Share = WHOLE) -> Iterator[Chunk]:
         """See :class:`StateSource`."""
         position = 0
         for states in self.store.iterate(TEXTS_PER_CHUNK):
             if position >= skip_texts:
-                yield Chunk(states.check(first_text=position).states, states.offsets)
+                states.check(first_text=position)
+                yield Chunk(states.states, states.offsets) if share == WHOLE else own_part(states.states, states.offsets, share)
             position += states.n_texts
+
+
+def own_part(states: torch.Tensor, offsets: npt.NDArray[np.int64], share: Share) -> Chunk:
+    """A rank's part of states that every rank can read."""
+    lengths = np.diff(offsets)
+    owners = share.deal(lengths.tolist())
+    is_own = owners == share.rank
+    own_offsets = np.concatenate([[0], lengths[is_own].cumsum()]).astype(np.int64)
+    return Chunk(states[torch.from_numpy(np.repeat(is_own, lengths))], own_offsets, owners)
 
 
 def describe_source(source: str) -> str:
@@ -169,3 +197,30 @@ def text_chunks(texts: Iterator[str]) -> Iterator[list[str]]:
             chunk, characters = [], 0
     if chunk:
         yield chunk
+
+
+def groups_of_chunks(chunks: Iterator[list[str]], skip_texts: int, size: int) -> Iterator[tuple[int, list[str]]]:
+    """Joins so many chunks that each rank gets the texts of about one. Chunks before a text are left out.
+
+    Groups begin at a boundary of chunks, so a run goes on from such a boundary with any number of ranks.
+
+    Args:
+        chunks: texts, in order.
+        skip_texts: number of the first text that is wanted.
+        size: chunks of a group.
+
+    Returns:
+        The number of the first text of each group, and its texts.
+    """
+    group: list[str] = []
+    position = joined = 0
+    for texts in chunks:
+        position += len(texts)
+        if position <= skip_texts:
+            continue
+        group, joined = [*group, *texts], joined + 1
+        if joined == size:
+            yield position - len(group), group
+            group, joined = [], 0
+    if group:
+        yield position - len(group), group

@@ -6,6 +6,7 @@ import torch
 
 from lexite.errors import ConfigError
 from lexite.kernels.numbers import number
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.objective import ObjectiveConfig
 from lexite.sae.rules import make_rule
@@ -29,6 +30,7 @@ class TrainingState:
         product_dtype: number format of the wide products.
         device: where to train.
         objective: terms of the loss and settings of the rule.
+        ranks: the processes that share each batch.
 
     Attributes:
         device: where it trains.
@@ -51,7 +53,9 @@ class TrainingState:
         product_dtype: torch.dtype,
         device: str | torch.device = "cpu",
         objective: ObjectiveConfig | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.sae, self.config, self.objective = sae, config, objective or ObjectiveConfig()
         self.device = torch.device(device)
         self.rule = make_rule(sae, self.objective)
@@ -66,7 +70,7 @@ class TrainingState:
             **self.trackers.tensors,
             **self.inputs.tensors,
         }
-        self.loss = Loss(sae, self.objective, config, self.rule, self.weights, self.trackers, self.tensors)
+        self.loss = Loss(sae, self.objective, config, self.rule, self.weights, self.trackers, self.tensors, ranks)
 
     @property
     def steps(self) -> int:
@@ -119,7 +123,7 @@ class TrainingState:
             moment: where the anneals stand; their end by default.
         """
         gradients = self.gradients(batch, moment)
-        n, active = gradients.selection.slots.n_tokens, gradients.latents.active
+        n, active = gradients.view.n_tokens, gradients.latents.active
         total = number(active.sum())
         norm = self.optimizer.norm(gradients)
         self.trackers.count(active, n, gradients.text_share)
@@ -139,7 +143,7 @@ class TrainingState:
         batch = Batch(batch) if isinstance(batch, torch.Tensor) else batch
         scaled = self.inputs.scaled(batch.states.to(self.device))  # as they are: bf16 is half the way of fp32
         centred = self.inputs.centred(scaled, self.tensors["decoder_bias"])
-        return self.loss.gradients(scaled, centred, batch.offsets, moment or Moment(), self.steps)
+        return self.loss.gradients(batch, scaled, centred, moment or Moment(), self.steps)
 
 
 def _check(sae: SAEConfig, objective: ObjectiveConfig) -> None:

@@ -19,6 +19,7 @@ from lexite.kernels.gradients import Reconstruction
 from lexite.kernels.largest import SLACK
 from lexite.kernels.numbers import Number
 from lexite.kernels.product import EncoderProduct
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.slots import Slots, slot_values
 from lexite.sae.activations import Activation
 from lexite.sae.config import SAEConfig
@@ -44,6 +45,9 @@ class View:
         p: exponent of relu_l1's penalty at this moment.
         offsets: (passages + 1,) int64 on the CPU, where the batch is made of whole passages; else None.
         reconstruct: ``reconstruct(slots, values)`` gives errors and gradients of ``scale · Σ‖x^ - x‖²`` by the values.
+        n_tokens: tokens of the batch: n, or more where several processes share a batch.
+        ranks: these processes. ``states``, ``offsets`` and slots are the part of this one, and gradients and losses that a
+            rule gives are added up over all of them.
     """
 
     states: torch.Tensor
@@ -58,6 +62,8 @@ class View:
     p: float
     offsets: torch.Tensor | None
     reconstruct: Callable[[Slots, torch.Tensor], Reconstruction]
+    n_tokens: int
+    ranks: Ranks = ALONE
 
     def largest(self, k: int, *, magnitude: bool = False) -> Slots:
         """The k largest pre-activations above zero (or magnitudes) of each token, the largest first."""

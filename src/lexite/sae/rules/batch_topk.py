@@ -23,23 +23,24 @@ class BatchTopK(Rule):
 
     def select(self, view: View) -> Selection:
         """The largest of the whole batch."""
-        total, level = view.k * len(view.states), view.tensors["level"]
-        slots, values, _ = largest_of_batch(view.product, view.states, view.preactivations, total, level)
+        total, level = view.k * view.n_tokens, view.tensors["level"]
+        slots, values, _ = largest_of_batch(view.product, view.states, view.preactivations, total, level, view.ranks)
         return Selection(slots, values)
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Moves the running threshold."""
         threshold = view.tensors["running_threshold"]
         if not on_cpu(values):
-            if len(values):  # else there is nothing to take the smallest of
-                smallest = torch.where(values > 0, values, torch.inf).amin().double()
+            if view.ranks.count(len(values)):  # else there is nothing to take the smallest of
+                each = torch.where(values > 0, values, torch.inf)
+                smallest = view.ranks.smallest((each.amin() if len(each) else each.new_tensor(torch.inf)).double())
                 moved = torch.where(threshold.isnan(), smallest, threshold.lerp(smallest, self.objective.topk_threshold_lr))
                 threshold.copy_(torch.where(smallest.isfinite(), moved, threshold))
             return
         active = values[values > 0]
-        if not len(active):
+        smallest = view.ranks.smallest(active.min().double() if len(active) else torch.tensor(torch.inf, dtype=torch.float64))
+        if bool(smallest.isinf()):
             return
-        smallest = active.min().double()
         if bool(threshold.isnan()):
             threshold.copy_(smallest)
         else:

@@ -34,13 +34,12 @@ class FeatureChoice(Rule):
         def dense(latents: slice | torch.Tensor) -> torch.Tensor:
             return view.states @ view.encoder_weight[latents].t() + view.encoder_bias[latents]
 
-        return Selection(
-            *largest_of_latents(view.product, view.states, view.preactivations, dense, budgets, view.tensors["level"])
-        )
+        values, levels = view.preactivations, view.tensors["level"]
+        return Selection(*largest_of_latents(view.product, view.states, values, dense, budgets, levels, view.ranks))
 
     def budgets(self, view: View) -> torch.Tensor:
         """(n_latents,) int64 tokens that each latent may keep: the densest so far gets most."""
-        n, objective = len(view.states), self.objective
+        n, objective = view.n_tokens, self.objective
         total = max(view.k * n, self.sae.n_latents)
         counts = _curve(self.sae.n_latents, total, objective.zipf_exponent, objective.zipf_offset, n, view.states.device)
         order = torch.argsort(view.tensors["density"], descending=True, stable=True)
@@ -55,6 +54,7 @@ class FeatureChoice(Rule):
         smallest = torch.full_like(threshold, torch.inf)
         each = torch.where(active, values.double(), torch.inf)
         smallest.scatter_reduce_(0, selection.slots.indices.long(), each, "amin")
+        smallest = view.ranks.smallest(smallest)
         seen = smallest.isfinite()
         before = torch.where(threshold.isnan(), smallest, threshold)
         moved = before.lerp(smallest.nan_to_num(posinf=0.0), self.objective.topk_threshold_lr)

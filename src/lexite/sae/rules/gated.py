@@ -75,8 +75,7 @@ class Gated(Rule):
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Steers λ."""
-        l0 = mean_active(values, selection.slots.n_tokens)
-        steer(view.tensors["penalty_factor"], l0, self.objective.target(view.k))
+        steer(view.tensors["penalty_factor"], mean_active(view, values), self.objective.target(view.k))
 
     def finish(self, tensors: Tensors) -> Finished:
         """A JumpReLU with the scales in its weights."""

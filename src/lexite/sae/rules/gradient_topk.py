@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from lexite.kernels.accelerator import on_cpu
 from lexite.kernels.pooled import SMALLEST_WEIGHT, gather_entries, pool_slots, segment_numbers
+from lexite.kernels.ranks import ALONE, Ranks
 from lexite.kernels.slots import Slots
 from lexite.sae.rules.base import Rule, Selection, View
 
@@ -33,13 +34,15 @@ class GradientTopK(Rule):
         """The best of the 4k largest."""
         slots = view.largest(MORE * view.k)
         values = torch.relu(view.preactivations(slots))
-        gradients = retrieval_gradients(slots, values, view.offsets, self.sae.n_latents, self.objective.retrieval_temperature)
+        temperature = self.objective.retrieval_temperature
+        gradients = retrieval_gradients(slots, values, view.offsets, self.sae.n_latents, temperature, view.ranks)
         active = values > 0
         if on_cpu(values):
-            mean = float(gradients[active].mean()) if bool(active.any()) else 0.0
+            mean = _mean_of_active(gradients[active], view.ranks)
             scores = values + (self.objective.retrieval_weight / mean * values * gradients if mean > 0 else 0.0)
         else:
-            mean_of_active = torch.where(active, gradients, 0.0).sum() / active.sum().clamp(min=1)
+            total, n_active = view.ranks.sums(torch.where(active, gradients, 0.0).sum(), active.sum().float())
+            mean_of_active = total / n_active.clamp(min=1)
             share = torch.where(mean_of_active > 0, self.objective.retrieval_weight / mean_of_active, 0.0)
             scores = values + share * values * gradients
         best = slots.largest(scores, view.k) & active
@@ -48,8 +51,21 @@ class GradientTopK(Rule):
         return Selection(slots.kept(best), values[best])
 
 
+def _mean_of_active(gradients: torch.Tensor, ranks: Ranks) -> float:
+    """The mean over the active slots of all ranks; 0 without one."""
+    if ranks.size == 1:
+        return float(gradients.mean()) if len(gradients) else 0.0
+    total, n = ranks.totals([float(gradients.sum(dtype=torch.float64)), float(len(gradients))])
+    return float(total) / max(float(n), 1.0)
+
+
 def retrieval_gradients(
-    slots: Slots, values: torch.Tensor, offsets: torch.Tensor | None, n_latents: int, temperature: float
+    slots: Slots,
+    values: torch.Tensor,
+    offsets: torch.Tensor | None,
+    n_latents: int,
+    temperature: float,
+    ranks: Ranks = ALONE,
 ) -> torch.Tensor:
     """|∂L/∂f| of each slot, for the retrieval loss above.
 
@@ -60,21 +76,29 @@ def retrieval_gradients(
             in it.
         n_latents: size of the dictionary.
         temperature: of the softmax over cosines.
+        ranks: the processes that have the batch; passages of all of them are told apart.
 
     Returns:
         (slots,); zeros where there are fewer than two passages.
     """
-    if offsets is None or int((offsets.diff() > 1).sum()) < 2:
+    if offsets is None:
         return torch.zeros_like(values)
-    segments, n_pairs = _halves(offsets)
-    pooled = pool_slots(slots, values, segments, n_latents)
-    weights = pooled.sums.sqrt()
+    own_pairs = int((offsets.diff() > 1).sum())
+    pairs, place = ranks.joined(torch.tensor([own_pairs]))
+    n_pairs, before = int(pairs.sum()), int(pairs[: place.start].sum())
+    if n_pairs < 2:
+        return torch.zeros_like(values)
+    pooled = pool_slots(slots, values, _halves(offsets), n_latents)
+    own_segments = torch.where(pooled.segments >= 0, pooled.segments + 2 * before, -1) if before else pooled.segments
+    segments, own = ranks.joined(own_segments)
+    latents, own_weights = ranks.joined(pooled.latents)[0], pooled.sums.sqrt()
+    weights = ranks.joined(own_weights)[0]
     if on_cpu(values):
-        arrays = [tensor.numpy() for tensor in (pooled.segments, pooled.latents, weights)]
+        arrays = [tensor.numpy() for tensor in (segments, latents, weights)]
         by_weight = torch.from_numpy(_info_nce_gradients(arrays[0], arrays[1], arrays[2], n_pairs, n_latents, temperature))
     else:
-        by_weight = info_nce_by_tiles(pooled.segments, pooled.latents, weights, n_pairs, n_latents, temperature)
-    each = by_weight.abs() / (2 * weights.clamp(min=SMALLEST_WEIGHT))
+        by_weight = info_nce_by_tiles(segments, latents, weights, n_pairs, n_latents, temperature)
+    each = by_weight[own].abs() / (2 * own_weights.clamp(min=SMALLEST_WEIGHT))
     return gather_entries(each, pooled.entries)
 
 
@@ -116,7 +140,7 @@ def info_nce_by_tiles(
     return torch.where(known, (direct - along[row] * unit) / norms[row], 0.0)
 
 
-def _halves(offsets: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _halves(offsets: torch.Tensor) -> torch.Tensor:
     """Numbers tokens by half passages: 2 i and 2 i + 1 for the i-th passage of several tokens, -1 for others; on the CPU."""
     offsets = offsets.cpu()
     lengths = offsets.diff()
@@ -125,7 +149,7 @@ def _halves(offsets: torch.Tensor) -> tuple[torch.Tensor, int]:
     number = torch.where(whole, whole.cumsum(0) - 1, -1)
     position = torch.arange(len(passage), device=offsets.device) - offsets[:-1][passage]
     half = (position >= lengths[passage] // 2).long()
-    return torch.where(whole[passage], 2 * number[passage] + half, -1), int(whole.sum())
+    return torch.where(whole[passage], 2 * number[passage] + half, -1)
 
 
 def _info_nce_gradients(

@@ -44,8 +44,8 @@ class JumpReLU(Rule):
     def start(self, view: View) -> None:
         """Sets all thresholds to the value at which the first batch has the target L0, unless they were given."""
         if self.objective.jumprelu_init_threshold is None:
-            total = round(self.objective.target(view.k) * len(view.states))
-            *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, torch.tensor(0.0))
+            total, level = round(self.objective.target(view.k) * view.n_tokens), torch.tensor(0.0)
+            *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, level, view.ranks)
             view.tensors["threshold"].fill_(float(smallest))
 
     def select(self, view: View) -> Selection:
@@ -65,8 +65,8 @@ class JumpReLU(Rule):
         u, thresholds = selection.preactivations, self._thresholds(view, selection)
         window = (u - thresholds).abs() < epsilon / 2
         coefficient = self.objective.l0_coefficient * view.sparsity
-        n = max(selection.slots.n_tokens, 1)
-        excess = number((values > 0).sum().double()) / n / target - 1
+        n = max(view.n_tokens, 1)
+        excess = view.ranks.totals([number((values > 0).sum().double())])[0] / n / target - 1
         each = gradients * -(thresholds / epsilon) - coefficient * 2 * excess / (target * n) / epsilon
         threshold = torch.zeros_like(view.tensors["threshold"])
         if on_cpu(window):
@@ -74,7 +74,7 @@ class JumpReLU(Rule):
         else:  # the host would wait for the number of those in the window
             threshold.index_add_(0, selection.slots.indices.long(), torch.where(window, each, 0.0))
         direct = torch.where(values != 0, gradients, 0.0)
-        return Backward(direct, {"threshold": threshold}, {"l0": coefficient * excess**2})
+        return Backward(direct, {"threshold": threshold}, {"l0": coefficient * excess**2 / view.ranks.size})
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Keeps thresholds at zero or above."""

@@ -28,8 +28,8 @@ def start_bias(view: View, target: float) -> float:
     """The bias with which START times the target of L0 are active on the first batch; 0 without a target."""
     if not target:
         return 0.0
-    total = round(min(START * target, view.product.n_latents / 2) * len(view.states))
-    *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, torch.tensor(0.0))
+    total, level = round(min(START * target, view.product.n_latents / 2) * view.n_tokens), torch.tensor(0.0)
+    *_, smallest = largest_of_batch(view.product, view.states, view.preactivations, total, level, view.ranks)
     return -float(smallest)
 
 
@@ -40,9 +40,9 @@ def steer(factor: torch.Tensor, l0: Number, target: float) -> None:
         factor.mul_(exponential(STEERING * at_most(at_least(ratio, -1.0), 1.0)))
 
 
-def mean_active(values: torch.Tensor, n_tokens: int) -> Number:
-    """Active latents per token: (slots,) values above zero, over the tokens."""
-    return number((values > 0).sum().double()) / max(n_tokens, 1)
+def mean_active(view: View, values: torch.Tensor) -> Number:
+    """Active latents per token of the batch: (slots,) values above zero, over the tokens."""
+    return view.ranks.totals([number((values > 0).sum().double())])[0] / max(view.n_tokens, 1)
 
 
 def check_atoms(objective: ObjectiveConfig, rule: str) -> None:
@@ -90,8 +90,9 @@ class ReLUL1(Rule):
             return self._penalties_on_accelerator(view, values, gradients)
         active = values > 0
         f = values[active].double().clamp(min=SMALLEST)
-        if float(p_before) != view.p and len(f):
-            factor.mul_(f.pow(float(p_before)).sum() / f.pow(view.p).sum())
+        if float(p_before) != view.p and view.ranks.count(len(f)):
+            before, now = view.ranks.sums(f.pow(float(p_before)).sum(), f.pow(view.p).sum())
+            factor.mul_(before / now)
             p_before.fill_(view.p)
         weight = self.objective.l1_coefficient * float(factor) * view.sparsity * float(view.scale)
         gradients[active] += (weight * view.p * f.pow(view.p - 1)).float()
@@ -105,17 +106,17 @@ class ReLUL1(Rule):
         def total(p: Number) -> torch.Tensor:
             return torch.where(active, f.pow(p), 0.0).sum()
 
-        now = total(view.p)
-        factor.mul_(torch.where((p_before != view.p) & active.any(), total(p_before) / now.clamp(min=1e-300), 1.0))
-        p_before.copy_(torch.where(active.any(), view.p, p_before))
+        own = total(view.p)
+        before, now, n_active = view.ranks.sums(total(p_before), own.clone(), active.sum().double())
+        factor.mul_(torch.where((p_before != view.p) & (n_active > 0), before / now.clamp(min=1e-300), 1.0))
+        p_before.copy_(torch.where(n_active > 0, view.p, p_before))
         weight = self.objective.l1_coefficient * factor * view.sparsity * view.scale
         gradients += torch.where(active, (weight * view.p * f.pow(view.p - 1)).float(), 0.0)
-        return {"l1": weight * now}
+        return {"l1": weight * own}
 
     def observe(self, view: View, selection: Selection, values: torch.Tensor) -> None:
         """Steers λ."""
-        l0 = mean_active(values, selection.slots.n_tokens)
-        steer(view.tensors["penalty_factor"], l0, self.objective.target(view.k))
+        steer(view.tensors["penalty_factor"], mean_active(view, values), self.objective.target(view.k))
 
     def finish(self, tensors: Tensors) -> Finished:
         """ReLU."""

@@ -21,6 +21,9 @@ class TopAFA(Rule):
 
     def select(self, view: View) -> Selection:
         """As at use."""
+        if not len(view.states):  # other ranks have the batch
+            nothing = view.states.new_empty(0, 1)
+            return Selection(Slots.of_rows(nothing.int()), nothing.squeeze(1))
         encoder = activations.Encoder(view.product, view.encoder_weight, view.encoder_bias, None)
         parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
