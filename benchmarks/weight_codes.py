@@ -51,10 +51,8 @@ def measured(collection: JudgedCollection, index: BM25Index, queries: EncodedQue
     factors = index.query_factors(queries)
     exact = ranked(index, rows, documents, factors)
     before = ndcg(exact, collection)
-    size = index.info()
-    print(
-        f"{collection.name}: {len(rows.data):,} postings, {size['postings_per_document']:.0f} a document, nDCG {before.mean():.4f}"
-    )
+    each = index.info()["postings_per_document"]
+    print(f"{collection.name}: {len(rows.data):,} postings, {each:.0f} a document, nDCG {before.mean():.4f}")
     facts: dict[str, Any] = {"postings": len(rows.data), "nDCG@10": float(before.mean()), "codes": {}}
     for name, coded in CODES.items():
         codes, values = coded(rows.data)

@@ -2,12 +2,12 @@
 
 A row is a run of bytes; one without postings has none. It begins with a head of six: the number of postings n (24 bits), the
 base of the weights (16 bits) and the width w of a code (8 bits), little-endian. The n codes follow, w bits each, the first in
-the lowest bits. A code stands for the float32 number whose pattern is ``(base << 16) + (code << drop)``: base and codes are what
-is left of the pattern when ``drop`` bits of the mantissa are always 0. As numbers above 0 are ordered like their patterns, the
-smallest weight of the row gives the base, and the largest one the width.
+the lowest bits. A code stands for the float32 number with the pattern ``(base << 16) + (code << drop)``, since ``drop`` bits of
+the mantissa are always 0. As numbers above 0 are ordered like their patterns, the smallest weight of the row gives the base,
+and the largest one the width.
 
 Then come the terms, in ascending order, as distances: from term to term, the first from -1. Each byte adds to the term
-(:data:`STEPS`); a byte below ``FIRST_LONG`` also ends it. So a distance up to 224 takes one byte, one up to 3,808 two, and one
+(:data:`STEPS`); a byte below ``FIRST_LONG`` also ends it. So a distance up to 224 takes one byte, one up to 3,808 two, one
 up to 64,736 three.
 
 ``lexite.index.packed_rows`` reads the same bytes with numpy.
