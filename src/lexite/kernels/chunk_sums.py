@@ -49,11 +49,13 @@ class Query(NamedTuple):
         terms: (n,) int32, ascending.
         factors: (n,) float32.
         slots: (n_terms,) int32, for each term of the segment its place in the query plus 1, 0 where the query has it not.
+        asked: (n_terms,) uint8, 1 for the terms of the query: it stays in the first cache.
     """
 
     terms: NDArray[np.int32]
     factors: NDArray[np.float32]
     slots: NDArray[np.int32]
+    asked: NDArray[np.uint8]
 
 
 class Pruning(NamedTuple):

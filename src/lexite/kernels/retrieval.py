@@ -305,14 +305,16 @@ def _search_segment(
     n_chunks = (n_documents + CHUNK - 1) // CHUNK
     row_cost = ROW_COST + ROW_ENTRY_COST * segment.n_entries / max(n_documents, 1)
     terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
+    flags = np.zeros(asked.n_terms, np.uint8)
     scratch = new_scratch(_longest(asked.bounds, start, stop), asked.n_terms)
     restricted = chosen.starts.shape[0] > 0
     given = chosen.documents
     for number in range(start, stop):
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots)
+        query = Query(terms[low:high], factors[low:high], slots, flags)
         for j in range(low, high):
             slots[terms[j]] = j - low + 1
+            flags[terms[j]] = 1
         scratch.ordered[0] = 0
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
@@ -336,6 +338,7 @@ def _search_segment(
             best.sizes[number] = size
         for j in range(low, high):
             slots[terms[j]] = 0
+            flags[terms[j]] = 0
     return True
 
 
@@ -347,6 +350,7 @@ def _score_among(
         SegmentRows(*rows), Queries(*queries), Among(*among), ImpactForm(*form), Heaps(*heaps)
     )  # fmt: skip
     terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
+    flags = np.zeros(asked.n_terms, np.uint8)
     found = new_found(asked.n_terms)
     for number in range(start, stop):
         stop_at = chosen.stops[number]
@@ -354,9 +358,10 @@ def _score_among(
         last = segment.first + min(last_chunk * CHUNK, segment.norms.shape[0])
         given = chosen.documents[begin : _first_from(chosen.documents, begin, stop_at, last)]
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots)
+        query = Query(terms[low:high], factors[low:high], slots, flags)
         for j in range(low, high):
             slots[terms[j]] = j - low + 1
+            flags[terms[j]] = 1
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
         size = _score_given(given, segment, query, unwanted, impact_form, top, best.sizes[number], found)
@@ -365,4 +370,5 @@ def _score_among(
         best.sizes[number] = size
         for j in range(low, high):
             slots[terms[j]] = 0
+            flags[terms[j]] = 0
     return True

@@ -39,7 +39,7 @@ def new_found(n_terms: int) -> Found:
 def _sift(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Found) -> int:
     # The entries of a row that is not packed whose terms the query has: how many (-1: a term that does not exist).
     # They are sifted without a branch, since no branch predictor can know which of them the query has.
-    terms, weights, places, own = rows.terms, rows.weights, found.places, found.slots
+    terms, weights, places, own, raw = rows.terms, rows.weights, found.places, found.slots, found.weights
     n = 0
     for j in range(low, high):
         if np.uint32(terms[j]) >= np.uint32(slots.shape[0]):
@@ -48,14 +48,15 @@ def _sift(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Found) -> i
         places[n], own[n] = j, slot
         n += slot != 0
     for i in range(n):
-        found.weights[i] = weights[places[i]]
+        raw[i] = weights[places[i]]
     return n
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _sift_packed(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Found) -> int:
+def _sift_packed(rows: SegmentRows, low: Any, high: Any, query: Any, found: Found) -> int:
     # The same for a packed row; only the weights that are found are unpacked.
-    data, places, own = rows.packed, found.places, found.slots
+    data, places, own, slots, asked = rows.packed, found.places, found.slots, query.slots, query.asked
+    raw, drop, n_terms = found.weights, rows.drop, asked.shape[0]
     n_entries, base, width, codes, place = head(data, low, high)
     if n_entries < 0:
         return -1
@@ -67,16 +68,16 @@ def _sift_packed(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Foun
             term += STEPS[byte]
             continue
         term += byte + 1
-        if term >= slots.shape[0]:
+        if term >= n_terms:
             return -1
-        slot = slots[term]
-        places[n], own[n] = i, slot
-        n += slot != 0
+        places[n], own[n] = i, term
+        n += asked[term]
         i += 1
     if i != n_entries:
         return -1
     for j in range(n):
-        found.weights[j] = number_of(pattern(data, codes, np.int64(places[j]), base, width, rows.drop))
+        own[j] = slots[own[j]]
+        raw[j] = number_of(pattern(data, codes, np.int64(places[j]), base, width, drop))
     return n
 
 
@@ -111,7 +112,7 @@ def score_row(rows: SegmentRows, document: int, query: Any, form: ImpactForm, fo
     Args:
         rows: of the segment.
         document: its number there.
-        query: slots and factors of the query, as ``lexite.kernels.chunk_sums.Query`` has them.
+        query: slots, flags and factors of the query, as ``lexite.kernels.chunk_sums.Query`` has them.
         form: how raw weights become impacts.
         found: memory.
 
@@ -120,7 +121,7 @@ def score_row(rows: SegmentRows, document: int, query: Any, form: ImpactForm, fo
     """
     low, high = rows.bounds[document], rows.bounds[document + 1]
     if rows.packed.shape[0]:
-        shared = _sift_packed(rows, low, high, query.slots, found)
+        shared = _sift_packed(rows, low, high, query, found)
     elif low < 0 or low > high or high > rows.terms.shape[0] or high - low > found.slots.shape[0]:
         shared = -1
     else:
