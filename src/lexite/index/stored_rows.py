@@ -49,7 +49,7 @@ class PlainRows:
 
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
-        return SegmentRows(self.bounds, NO_BYTES, 0, self.n_entries, self.terms, self.weights, norms, live, first)
+        return SegmentRows(self.bounds, NO_BYTES, 0, self.terms, self.weights, norms, live, first)
 
     def protect(self) -> None:
         """Makes the arrays read-only, like mapped ones."""
@@ -121,7 +121,7 @@ class PackedRows:
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
         drop = FULL_MANTISSA - self.mantissa
-        return SegmentRows(self.bounds, self.data, drop, self.n_entries, NO_TERMS, NO_WEIGHTS, norms, live, first)
+        return SegmentRows(self.bounds, self.data, drop, NO_TERMS, NO_WEIGHTS, norms, live, first)
 
     def protect(self) -> None:
         """Makes the arrays read-only, like mapped ones."""

@@ -58,7 +58,6 @@ class SegmentRows(NamedTuple):
         bounds: (n_documents + 1,) int64, where rows begin in ``packed``, or in ``terms`` where they are not packed.
         packed: uint8, the rows as ``lexite.kernels.packed_rows`` describes them; empty where they are not packed.
         drop: bits of the mantissa that packed weights lack.
-        n_entries: entries of all rows.
         terms: uint16 or int32, ascending within a row; empty where rows are packed.
         weights: float32, raw; likewise.
         norms: (n_documents,) float32.
@@ -69,7 +68,6 @@ class SegmentRows(NamedTuple):
     bounds: NDArray[np.int64]
     packed: NDArray[np.uint8]
     drop: int
-    n_entries: int
     terms: NDArray[Any]
     weights: NDArray[np.float32]
     norms: NDArray[np.float32]

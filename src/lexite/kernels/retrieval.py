@@ -39,7 +39,8 @@ from lexite.kernels.heaps import push
 from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows
 from lexite.kernels.row_scores import Found, new_found, score_row
 
-ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds, about: an exact score, and each entry of its row
+# Nanoseconds, about: an exact score, and each entry of its row, or each byte where rows are packed.
+ROW_COST, ROW_ENTRY_COST, ROW_BYTE_COST = 120.0, 0.9, 0.4
 BLOCK = 64  # sums looked at together
 NO_END = np.int64(1 << 40)  # above all sums
 NEVER = np.int32(-2_000_000_000)  # the first sum of a document that may not be a hit: lists add 1,100,000,000 at most
@@ -303,7 +304,8 @@ def _search_segment(
     impact_form, limits, best = ImpactForm(*form), Pruning(*pruning), Heaps(*heaps)
     n_documents = segment.norms.shape[0]
     n_chunks = (n_documents + CHUNK - 1) // CHUNK
-    row_cost = ROW_COST + ROW_ENTRY_COST * segment.n_entries / max(n_documents, 1)
+    each = ROW_BYTE_COST if segment.packed.shape[0] else ROW_ENTRY_COST
+    row_cost = ROW_COST + each * (segment.bounds[n_documents] - segment.bounds[0]) / max(n_documents, 1)
     terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
     flags = np.zeros(asked.n_terms, np.uint8)
     scratch = new_scratch(_longest(asked.bounds, start, stop), asked.n_terms)
