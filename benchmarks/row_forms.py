@@ -2,9 +2,9 @@
 
     python benchmarks/row_forms.py [--documents 57000] [--queries 300] [--cache DIR] [--json FILE]
 
-The documents and queries are those of search.py. Both indexes hold the same rounded weights and the same posting lists, so they
-find the same, bit for bit; the plain one has the rows of format 5, six bytes a posting. Queries are timed singly, in rounds: one
-index answers the queries of a round, then the other. The ratio is the median over queries of the packed time by the plain one.
+The documents and queries are those of search.py. Both indexes hold the same rounded weights and posting lists, so they find the
+same, bit for bit; the plain one has the rows of format 5, six bytes a posting. Queries are timed singly, in rounds: one index
+answers the queries of a round, then the other. The ratio is the median over queries of the packed time by the plain one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     args = options.parse_args()
     collections = load_collections(args.cache)
     generator = Generator.of(collections, args.postings, args.seed)
-    queries = [EncodedQueries(row) for row in choose_queries(collections, args.queries)[1]]
+    queries = list(EncodedQueries(choose_queries(collections, args.queries)[0]))
     n_terms = generator.documents.shape[1]
     with tempfile.TemporaryDirectory(prefix="lexite-rows-") as folder:
         path, seconds = Path(folder) / "index", 0.0
