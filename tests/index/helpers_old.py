@@ -17,7 +17,8 @@ from lexite.index.storage import FileWriter, write_array
 def to_version(path: Path, version: int) -> None:
     """Writes an index of weights that were not rounded as version 2, 3, 4 or 5 of the format had it.
 
-    Rows become arrays of terms and of weights, and the commit point loses what that version did not have.
+    Rows become arrays of terms and of weights, texts are no longer compressed, and the commit point loses what that version did
+    not have.
     """
     value: dict[str, Any] = json.loads((path / "index.json").read_text())
     assert (value["format_version"], value.pop("mantissa")) == (6, 23)
@@ -31,6 +32,12 @@ def to_version(path: Path, version: int) -> None:
             (folder / name).unlink()
         del entry["files"]["rows.bin"]
         arrays = {"row_terms.bin": terms.astype(row_term_type(segment.n_terms)), "row_weights.bin": weights}
+        if segment.texts is not None:
+            texts = [b"".join(segment.texts.document(number)) for number in range(segment.n_documents)]
+            arrays["texts.bin"] = np.frombuffer(b"".join(texts), np.uint8)
+            for name in ("texts.bin", "text_blocks.npy"):
+                (folder / name).unlink()
+                del entry["files"][name]
         for name, array in arrays.items():
             with FileWriter(folder / name) as file:
                 file.write(np.ascontiguousarray(array))

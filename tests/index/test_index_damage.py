@@ -37,7 +37,7 @@ def files(path: Path) -> list[Path]:
 
 def test_every_file_is_listed_and_checked(index_path: Path) -> None:
     BM25Index.open(index_path, verify=True)
-    assert len(files(index_path)) == 30  # two segments of 14 files, and two of deletions
+    assert len(files(index_path)) == 32  # two segments of 15 files, and two of deletions
     for file in files(index_path):
         content = bytearray(file.read_bytes())
         for place in {0, len(content) // 2, len(content) - 1}:

@@ -22,6 +22,7 @@ from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths
 from lexite.index.side_files import SideBuffer, SideLayout, SideRows
 from lexite.index.storage import FileRecord, FileWriter, write_array
 from lexite.index.stored_rows import ROWS_NAME
+from lexite.index.stored_texts import TextWriter
 from lexite.scoring.rounding import rounded_weights
 from lexite.scoring.rows import Rows
 
@@ -73,8 +74,8 @@ class SegmentBuffer:
         self._spans: list[NDArray[np.int64]] = []
         self._frequencies = np.zeros(n_terms, dtype=np.int64)
         self._lengths: list[NDArray[np.float32]] = []
-        self._text_bounds = array("q", [0])
         self._store_text = store_text
+        self._texts: TextWriter | None = None
         self._fields = FieldBuffer(folder)
         self._side = None if side is None else SideBuffer(folder, side)
         self._files: dict[str, FileWriter] = {}
@@ -134,11 +135,11 @@ class SegmentBuffer:
         """
         if not self._files:
             self._make_folder()
-            names = (ROWS_NAME, *(("texts.bin",) if self._store_text else ()))
-            for name in names:
-                self._files[name] = FileWriter(self.folder / name)
-        if self._store_text:
-            self._append_texts(self._files["texts.bin"], documents)
+            self._files[ROWS_NAME] = FileWriter(self.folder / ROWS_NAME)
+            self._texts = TextWriter(self.folder) if self._store_text else None
+        if self._texts is not None:
+            for document in documents:
+                self._texts.write(encode_text(document.title), encode_text(document.text))
         for document in documents:
             self._fields.append(document.id, document.fields if with_fields else {})
         passages = cut.bounds[start : start + len(documents) + 1]
@@ -175,8 +176,8 @@ class SegmentBuffer:
         for name, file in self._files.items():
             file.close()
             files[name] = file.record
-        if self._store_text:
-            files["text_bounds.npy"] = write_array(self.folder / "text_bounds.npy", np.array(self._text_bounds, dtype=np.int64))
+        if self._texts is not None:
+            files |= self._texts.finish()
         files["row_bounds.npy"] = write_array(self.folder / "row_bounds.npy", np.array(self._bounds, dtype=np.int64))
         files["lengths.npy"] = write_array(self.folder / "lengths.npy", np.concatenate(self._lengths, axis=1))
         files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
@@ -198,6 +199,9 @@ class SegmentBuffer:
         for file in self._files.values():
             with contextlib.suppress(StorageError):
                 file.close(durable=False)
+        if self._texts is not None:
+            with contextlib.suppress(StorageError):
+                self._texts.close(durable=False)
         if self._side is not None:
             self._side.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -205,12 +209,6 @@ class SegmentBuffer:
     def _make_folder(self) -> None:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _append_texts(self, texts: FileWriter, documents: list[DocumentLike]) -> None:
-        for document in documents:
-            for part in (document.title, document.text):
-                texts.write(encode_text(part))
-                self._text_bounds.append(texts.bytes)
 
 
 def write_ids(folder: Path, ids: IdTable) -> dict[str, FileRecord]:

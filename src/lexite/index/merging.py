@@ -20,13 +20,13 @@ from lexite.index.manifest import SegmentRecord
 from lexite.index.packed_rows import Entries, damaged_rows, packed
 from lexite.index.segment import Segment
 from lexite.index.side_files import SideLayout, SideSource, merge_side
-from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
+from lexite.index.storage import FileRecord, FileWriter, verify_file, write_array
 from lexite.index.stored_rows import ROWS_NAME, PackedRows
+from lexite.index.stored_texts import TextWriter
 from lexite.scoring.transform import TRANSFORMS
 
 MERGE_FACTOR = 8
 SMALLEST_LEVEL = 10_000  # postings; all smaller segments are of one level
-PIECE_BYTES = 1 << 22
 PIECE_ROWS = 1 << 20  # bytes of packed rows, or entries of others
 
 
@@ -217,17 +217,14 @@ def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]
 
 
 def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
-    sizes: list[NDArray[np.int64]] = []
-    with FileWriter(folder / "texts.bin") as file:
+    writer = TextWriter(folder)
+    try:
         for source in sources:
-            bounds = source.segment.text_bounds
-            assert bounds is not None
-            sizes.append(living(source.segment.deleted, np.diff(bounds).reshape(-1, 2)).ravel())
-            for begin, end in live_runs(source.segment.deleted, bounds[::2]):
-                for piece in range(begin, end, PIECE_BYTES):
-                    file.write(read_part(source.folder / "texts.bin", "|u1", piece, min(PIECE_BYTES, end - piece)))
-    new_bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
-    return {"texts.bin": file.record, "text_bounds.npy": write_array(folder / "text_bounds.npy", new_bounds)}
+            assert source.segment.texts is not None
+            writer.take(source.segment.texts, source.segment.deleted, source.folder)
+        return writer.finish()
+    finally:
+        writer.close(durable=False)
 
 
 def _merge_passages(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:

@@ -24,6 +24,7 @@ from lexite.index.postings import ImpactScoring, Postings, open_postings
 from lexite.index.side_files import SegmentSide, SideLayout, open_side
 from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers
 from lexite.index.stored_rows import ROWS_NAME, TERMS_NAME, WEIGHTS_NAME, PackedRows, PlainRows, StoredRows
+from lexite.index.stored_texts import StoredTexts, open_texts
 from lexite.index.term_numbers import TermNumbers
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
@@ -51,8 +52,7 @@ class Segment:
         frequencies: (n_terms,) int64, in how many passages each term occurs, those of deleted documents included.
         ids: the documents' ids.
         postings: the compressed lists; None while the index is being written.
-        texts: titles and texts one after the other in UTF-8; None when they are not kept.
-        text_bounds: (2 n_documents + 1,) int64, bounds in ``texts``: title, text, title, text …
+        texts: titles and texts; None when they are not kept.
         deleted: (n_documents,) bool; None when no document is deleted.
         removed: (n_terms,) postings of deleted documents; None when no document is deleted.
         passage_bounds: (n_documents + 1,) int64, the first passage of each document; None where each has one.
@@ -69,8 +69,7 @@ class Segment:
     frequencies: NDArray[np.int64]
     ids: IdTable
     postings: Postings | None = None
-    texts: NDArray[np.uint8] | None = None
-    text_bounds: NDArray[np.int64] | None = None
+    texts: StoredTexts | None = None
     deleted: NDArray[np.bool_] | None = None
     removed: NDArray[np.int64] | None = None
     passage_bounds: NDArray[np.int64] | None = None
@@ -195,10 +194,9 @@ class Segment:
             types: of the fields of the index; empty leaves fields out.
         """
         fields = self.fields.row(document, types) if types and self.fields is not None else {}
-        if self.texts is None or self.text_bounds is None:
+        if self.texts is None:
             return StoredDocument(self.ids.id(document), "", "", fields)
-        begin, middle, end = self.text_bounds[2 * document : 2 * document + 3]
-        title, text = self.texts[begin:middle].tobytes(), self.texts[middle:end].tobytes()
+        title, text = self.texts.document(document)
         return StoredDocument(self.ids.id(document), decode_text(title, self.place), decode_text(text, self.place), fields)
 
 
@@ -257,8 +255,7 @@ def open_segment(
         array("frequencies.npy", "<i8", n_terms),
         ids,
         postings,
-        map_bytes(folder / "texts.bin", entry("texts.bin")) if with_texts else None,
-        array("text_bounds.npy", "<i8", 2 * n + 1) if with_texts else None,
+        open_texts(folder, record.files, n) if with_texts else None,
         deleted,
         removed,
         _checked_bounds(folder, array(BOUNDS_NAME, "<i8", n + 1), n_passages) if n_passages > n else None,
