@@ -126,9 +126,11 @@ def test_plain_texts_of_format_4_are_read_and_compressed_by_a_merge(tmp_path: Pa
     assert isinstance(BM25Index.open(tmp_path / "i")._scorer.segments[0].texts, PlainTexts)
     assert held(tmp_path / "i") == as_given(documents)
     with BM25Index.writer(tmp_path / "i") as writer:
+        writer.merge()
+        assert isinstance(BM25Index.open(tmp_path / "i")._scorer.segments[0].texts, PackedTexts)
+        assert held(tmp_path / "i") == as_given(documents)
         writer.delete("d1")
         writer.merge()
-    assert isinstance(BM25Index.open(tmp_path / "i")._scorer.segments[0].texts, PackedTexts)
     assert held(tmp_path / "i") == as_given([documents[0], documents[2]])
 
 

@@ -18,6 +18,7 @@ from lexite.index.manifest import ImpactsRecord, SegmentRecord
 from lexite.index.postings import ImpactScoring, norms_of, open_postings, posting_files, write_postings
 from lexite.index.segment import Segment, deletion_files
 from lexite.index.storage import write_array
+from lexite.index.stored_rows import PlainRows
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import TRANSFORMS
 
@@ -55,6 +56,11 @@ class ChangedSegment:
     def n_live(self) -> int:
         """Documents that are not deleted."""
         return self.record.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was written before format 6."""
+        return isinstance(self.segment.rows, PlainRows)
 
     @property
     def sizes(self) -> tuple[int, int]:

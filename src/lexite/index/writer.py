@@ -281,6 +281,7 @@ class IndexWriter:
     def merge(self) -> None:
         """Commits, then brings all documents into one segment without deleted ones. Searches get somewhat faster.
 
+        A segment of before format 6 is written anew too, as segments are now.
         Words that only deleted documents had stay in the dictionary, at a few dozen bytes each.
 
         Raises:
@@ -288,7 +289,7 @@ class IndexWriter:
             IndexFormatError: a segment is damaged.
         """
         self.commit()
-        if len(self._parts) > 1 or any(part.deleted is not None for part in self._parts):
+        if len(self._parts) > 1 or any(part.deleted is not None or part.is_plain for part in self._parts):
             self._merge(0, len(self._parts))
 
     def adopt(self, groups: Iterable[Sequence[Source]], words: GrowingDictionary, fields: Mapping[str, FieldType]) -> None:
