@@ -57,7 +57,8 @@ def measured(collection: JudgedCollection, index: BM25Index, queries: EncodedQue
     for name, coded in CODES.items():
         codes, values = coded(rows.data)
         hits = ranked(index, csr_array((values, rows.indices, rows.indptr), shape=rows.shape), documents, factors)
-        shared = [len({hit.id for hit in a} & {hit.id for hit in b}) / len(a) for a, b in zip(exact, hits, strict=True) if a]
+        pairs = [({hit.id for hit in a[:TOP_K]}, {hit.id for hit in b[:TOP_K]}) for a, b in zip(exact, hits, strict=True)]
+        shared = [len(a & b) / len(a) for a, b in pairs]
         facts["codes"][name] = {
             "overlap": float(np.mean(shared)),
             "nDCG": float((ndcg(hits, collection) - before).mean()),

@@ -20,7 +20,7 @@ from lexite.index import BM25Index
 from lexite.index.joining import join_indexes
 from lexite.index.manifest import read_commit
 from lexite.index.stored_rows import PackedRows, PlainRows
-from lexite.scoring.rounding import rounded_weights
+from lexite.scoring.rounding import MANTISSA, rounded_weights
 from lexite.terms import EncodedQueries
 
 IDS = [f"d{i}" for i in range(60)]
@@ -81,8 +81,8 @@ def test_a_merge_has_the_bytes_of_one_build(tmp_path: Path) -> None:
     for name in ("rows.bin", "row_bounds.npy", "lengths.npy", "frequencies.npy"):
         one, other = (next(path.glob(f"segments/*/{name}")).read_bytes() for path in (tmp_path / "all", paths[-1]))
         assert one == other
-    assert_same_as_reference(BM25Index.open(tmp_path / "all"), IDS, rounded(weights, 7))
-    assert_same_as_reference(BM25Index.open_several(paths[:-1]), IDS, rounded(weights, 7))
+    assert_same_as_reference(BM25Index.open(tmp_path / "all"), IDS, rounded(weights, MANTISSA))
+    assert_same_as_reference(BM25Index.open_several(paths[:-1]), IDS, rounded(weights, MANTISSA))
 
 
 def test_an_index_of_format_4_keeps_its_weights_and_becomes_format_6(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lexite.corpus.records import Document
 from lexite.errors import IndexFormatError
 from lexite.index import BM25Index
 from lexite.index.stored_texts import BLOCK_BYTES, PackedTexts, PlainTexts
+from lexite.scoring.rounding import MANTISSA
 
 WORDS = st.text(st.characters(), max_size=5)
 
@@ -40,7 +41,7 @@ def weights_for(documents: list[Document]) -> csr_array:
     return csr_array((len(documents), N_TERMS), dtype=np.float32)
 
 
-def write(path: Path, batches: list[list[Document]], mantissa: int = 7) -> None:
+def write(path: Path, batches: list[list[Document]], mantissa: int = MANTISSA) -> None:
     with BM25Index.create(path, VOCABULARY, mantissa=mantissa) as writer:
         for batch in batches:
             writer.add(batch, weights_for(batch))
