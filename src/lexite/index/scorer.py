@@ -387,8 +387,9 @@ class Scorer:
 
     def _read_ahead(self, terms: NDArray[np.int32]) -> None:
         """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule."""
-        new = np.unique(terms[~self._read[terms]])
+        new = terms[~self._read[terms]]
         if len(new):
+            new = np.unique(new)
             self._read[new] = True
             for segment in self.segments:
                 if segment.postings is not None and segment.n_passages:
