@@ -54,31 +54,34 @@ def _sift(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Found) -> i
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _sift_packed(rows: SegmentRows, low: Any, high: Any, query: Any, found: Found) -> int:
-    # The same for a packed row; only the weights that are found are unpacked.
+    # The same for a packed row; only the weights that are found are unpacked. Places are unsigned, since numba looks whether a
+    # signed one counts from the end, which takes as long as all else.
     data, places, own, slots, asked = rows.packed, found.places, found.slots, query.slots, query.asked
-    raw, drop, n_terms = found.weights, rows.drop, asked.shape[0]
-    n_entries, base, width, codes, place = head(data, low, high)
+    raw, drop = found.weights, rows.drop
+    n_entries, base, width, codes, first = head(data, low, high)
     if n_entries < 0:
         return -1
-    n, i, term = 0, np.int64(0), np.int64(-1)
-    while place < high:
-        byte = np.int64(data[place])
-        place += 1
-        if byte >= FIRST_LONG:
-            term += STEPS[byte]
+    place, end, n_terms, one = np.uint64(first), np.uint64(high), np.uint64(asked.shape[0]), np.uint64(1)
+    n, i, term = np.uint64(0), np.uint64(0), np.uint64(0)  # the least that the next term can be
+    while place < end:
+        byte = np.uint64(data[place])
+        place += one
+        if byte >= np.uint64(FIRST_LONG):
+            term += np.uint64(STEPS[byte])
             continue
-        term += byte + 1
+        term += byte
         if term >= n_terms:
             return -1
-        places[n], own[n] = i, term
-        n += asked[term]
-        i += 1
-    if i != n_entries:
+        places[n], own[n] = np.int32(i), np.int32(term)
+        n += np.uint64(asked[term])
+        term += one
+        i += one
+    if np.int64(i) != n_entries:
         return -1
-    for j in range(n):
+    for j in range(np.int64(n)):
         own[j] = slots[own[j]]
         raw[j] = number_of(pattern(data, codes, np.int64(places[j]), base, width, drop))
-    return n
+    return np.int64(n)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
