@@ -6,25 +6,30 @@ Each weight is replaced by the nearest of the numbers that a code can hold, in d
 weights. ``float m``: a float32 with m bits of mantissa, so m = 7 is bfloat16. ``log b``: 2^b numbers from 2^-8 to 2^16, evenly
 spaced in the logarithm. ``overlap`` is the share of the exact top ten that is found again, ``nDCG`` the change of nDCG@10.
 ``bits``: what a weight takes when each passage's weights are packed in as many bits as its own range of codes needs.
+
+With ``--static``, documents and queries are encoded by the static table of the vocabulary, which takes seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from judged_collections import indexed_collections, judged_parser, ndcg
+from judged_collections import Indexed, indexed_collections, judged_parser, ndcg
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from lexite import LatentTermEncoder
-from lexite.evaluation.judged import JudgedCollection
+from lexite.corpus import ReadOptions
+from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.files import write_json
 from lexite.index import BM25Index
 from lexite.ranking.hits import Hit
 from lexite.scoring.formula import average_length, impacts, length_norms, saturation_form
-from lexite.scoring.transform import transform_weights
+from lexite.scoring.transform import drop_small, transform_weights
+from lexite.scoring.words import LiteralConfig
+from lexite.terms import load_static
 from lexite.terms.queries import EncodedQueries
 
 TOP_K = 10
@@ -34,13 +39,30 @@ Codes = NDArray[np.int64]
 
 
 def main() -> None:
-    args = judged_parser(__doc__).parse_args()
-    encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
+    parser = judged_parser(__doc__)
+    parser.add_argument("--static", action="store_true", help="encode with the static table")
+    args = parser.parse_args()
     found: dict[str, Any] = {}
-    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache):
+    if args.static:
+        made = statically_encoded(args.collections, args.vocabulary)
+    else:
+        made = indexed_collections(LatentTermEncoder.from_pretrained(args.vocabulary), args.collections, args.cache)
+    for collection, index, queries in made:
         found[collection.name] = measured(collection, index, queries)
         if args.json is not None:
             write_json(args.json, found)
+
+
+def statically_encoded(collections: Sequence[str], vocabulary: str) -> Iterator[Indexed]:
+    """Collections with their words, encoded by the static table, with the default floor of documents."""
+    table, manifest = load_static(vocabulary)
+    for opened in open_collections(collections, "test"):
+        collection = read_collection(opened, ReadOptions(skip_bad=True))
+        documents = list(collection.read())
+        texts, asked = [each.full_text for each in documents], [each.text for each in collection.queries]
+        rows = drop_small(csr_array(table.encode(texts)), manifest["terms"]["floor_documents"])
+        index = BM25Index.in_memory(rows, [each.id for each in documents], texts=texts, literal=LiteralConfig())
+        yield Indexed(collection, index, EncodedQueries(csr_array(table.encode(asked)), asked))
 
 
 def measured(collection: JudgedCollection, index: BM25Index, queries: EncodedQueries) -> dict[str, Any]:
