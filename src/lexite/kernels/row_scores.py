@@ -53,7 +53,7 @@ def _sift(rows: SegmentRows, low: Any, high: Any, slots: Any, found: Found) -> i
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _sift_packed(rows: SegmentRows, low: Any, high: Any, query: Any, found: Found) -> int:
+def _sift_packed(rows: SegmentRows, low: Any, high: Any, query: Any, found: Found) -> Any:
     # The same for a packed row; only the weights that are found are unpacked. Places are unsigned, since numba looks whether a
     # signed one counts from the end, which takes as long as all else.
     data, places, own, slots, asked = rows.packed, found.places, found.slots, query.slots, query.asked
