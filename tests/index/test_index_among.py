@@ -203,7 +203,9 @@ def test_wrong_documents_are_refused() -> None:
 def test_damaged_rows_are_noticed() -> None:
     rows = random_rows(50, 0.9, np.random.default_rng(1))
     segment = segment_of(rows, np.zeros(50, dtype=bool))
-    damaged = dataclasses.replace(segment, row_terms=np.full_like(segment.row_terms, N_TERMS + 7))
+    damaged = dataclasses.replace(
+        segment, rows=dataclasses.replace(segment.rows, terms=np.full_like(segment.rows.terms, N_TERMS + 7))
+    )
     scorer = Scorer([damaged], N_TERMS)
     with pytest.raises(IndexFormatError, match="damaged"):
         scorer.top(checked(rows[:1]), 3, BM25Config(), np.array([-1]), among=[np.array([3])])

@@ -113,7 +113,7 @@ DAMAGED = {  # files that are read unchecked, and bytes that do harm in them
     "list_offsets-": b"\x7f",
     "list_kinds-": b"\x01",
     "row_bounds.npy": b"\x7f",
-    "row_terms.bin": b"\xff",
+    "rows.bin": b"\xff",
 }
 
 
@@ -153,13 +153,13 @@ def test_any_damage_ends_in_hits_or_in_an_error(index_path: Path) -> None:
 
 
 def test_deleting_and_merging_notice_damage(index_path: Path) -> None:
-    file = next(file for file in files(index_path) if file.name == "row_terms.bin")
+    file = next(file for file in files(index_path) if file.name == "rows.bin")
     file.write_bytes(b"\xff" * file.stat().st_size)
     with BM25Index.writer(index_path) as writer:
         writer.delete(IDS[3:7])
-        with pytest.raises(IndexFormatError, match="rows of segment .* are damaged"):
+        with pytest.raises(IndexFormatError, match=r"rows of .*/segments/.* are damaged"):
             writer.commit()
-    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"row_terms\.bin is damaged"):
+    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"rows\.bin is damaged"):
         writer.merge()
     assert len(BM25Index.open(index_path)) == 17
 
@@ -183,12 +183,12 @@ def test_an_order_of_ids_that_names_no_document(index_path: Path, number: int) -
 
 def test_damage_is_not_merged(index_path: Path) -> None:
     # Merging would write the damaged numbers under a new, correct checksum.
-    file = next(file for file in files(index_path) if file.name == "row_weights.bin")
+    file = next(file for file in files(index_path) if file.name == "rows.bin")
     content = bytearray(file.read_bytes())
     content[-2] ^= 1
     file.write_bytes(content)
     before = files(index_path)
-    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"row_weights\.bin is damaged"):
+    with BM25Index.writer(index_path) as writer, pytest.raises(IndexFormatError, match=r"rows\.bin is damaged"):
         writer.merge()
     assert files(index_path) == before
 

@@ -151,6 +151,7 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         ({"literal": None}, "literal words"),
         ({"scoring": BM25Config(k1=9.0)}, "scoring"),
         ({"store_text": False}, "whether texts are kept"),
+        ({"mantissa": 23}, "bits of the mantissa of weights, 6 and 23"),
     ]
     for number, (how, message) in enumerate(others):
         second = build(tmp_path / f"b{number}", documents[3:], weights[3:], **how)
@@ -168,9 +169,9 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_index_is_not_joined(tmp_path: Path) -> None:
     paths, _ = built_apart(tmp_path)
-    file = next((paths[2] / "segments").glob("*/row_weights.bin"))
+    file = next((paths[2] / "segments").glob("*/rows.bin"))
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(IndexFormatError, match=r"part2.*row_weights.bin"):
+    with pytest.raises(IndexFormatError, match=r"part2.*rows.bin"):
         join_indexes(paths, tmp_path / "all")
     assert not (tmp_path / "all").exists()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import lexite.index.merging
 import lexite.index.postings
+import lexite.index.stored_texts
 from lexite.index import BM25Index
 from lexite.index.merging import plan_merge
 
@@ -71,8 +72,8 @@ def test_segments_that_lost_most_documents_are_rewritten(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10**6])
 def test_merging_in_pieces_of_any_size(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexite.index.merging, "PIECE_BYTES", size)
-    monkeypatch.setattr(lexite.index.merging, "PIECE_ENTRIES", size)
+    monkeypatch.setattr(lexite.index.stored_texts, "PIECE_BYTES", size)
+    monkeypatch.setattr(lexite.index.merging, "PIECE_ROWS", size)
     monkeypatch.setattr(lexite.index.postings, "MERGE_BYTES", size)
     monkeypatch.setattr(lexite.index.postings, "SPILL_BYTES", size)
     weights, ids = weights_of(60, 1, 0.4), [f"m{i}" for i in range(60)]

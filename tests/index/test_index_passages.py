@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_index import ALL_SCORINGS, VOCABULARY, weights_of
+from helpers_old import to_version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, vstack
@@ -16,7 +16,6 @@ from scipy.sparse import csr_array, vstack
 from lexite.corpus.passages import CutDocuments, PassageConfig
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError
-from lexite.files import json_checksum
 from lexite.index import BM25Index
 from lexite.index.numbering import FIRST_DEPTH
 from lexite.index.reference import reference_search
@@ -173,17 +172,12 @@ def test_weights_that_do_not_fit_the_passages_are_refused(tmp_path: Path) -> Non
         assert writer.n_documents == 0
 
 
-def test_indexes_of_format_3_are_read_and_become_format_4(tmp_path: Path) -> None:
+def test_indexes_of_format_3_are_read_and_become_format_6(tmp_path: Path) -> None:
     path, weights = tmp_path / "i", weights_of(5, 1)
-    with BM25Index.create(path, VOCABULARY) as writer:
+    with BM25Index.create(path, VOCABULARY, mantissa=23) as writer:
         writer.add([Document(str(n), "text") for n in range(5)], weights)
         writer.commit()
-    value = json.loads((path / "index.json").read_text())
-    del value["sha256"], value["passages"]
-    for segment in value["segments"]:
-        del segment["n_passages"]
-    value["format_version"] = 3
-    (path / "index.json").write_text(json.dumps({**value, "sha256": json_checksum(value)}))
+    to_version(path, 3)
     old = BM25Index.open(path, verify=True)
     assert (old.info()["format_version"], old.n_passages, old.passages_config) == (3, 5, None)
     query = EncodedQueries(weights_of(1, 9))
@@ -194,7 +188,7 @@ def test_indexes_of_format_3_are_read_and_become_format_4(tmp_path: Path) -> Non
         writer.delete(["new"])
         writer.commit()
     new = BM25Index.open(path)
-    assert new.info()["format_version"] == 4
+    assert new.info()["format_version"] == 6
     assert [[(hit.id, hit.score) for hit in hits] for hits in new.search(query)] == [
         [(hit.id, hit.score) for hit in hits] for hits in before
     ]

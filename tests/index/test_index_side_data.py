@@ -141,7 +141,7 @@ def test_an_index_without_side_files_says_how_to_keep_them(tmp_path: Path) -> No
         writer.add(documents, weights, cut)
         writer.commit()
     index = BM25Index.open(tmp_path / "index")
-    assert index.side_data == frozenset() and "side_data" not in index.info() and index.info()["format_version"] == 4
+    assert index.side_data == frozenset() and "side_data" not in index.info() and index.info()["format_version"] == 6
     hits = hits_of(index, ["a"])
     with pytest.raises(ArgumentError, match="keeps no vectors.*lexite index --vectors int8"):
         index.vectors(hits)
@@ -167,14 +167,14 @@ def test_documents_without_their_side_data_are_refused_and_nothing_is_added(tmp_
     assert_holds(BM25Index.open(tmp_path / "index"), {**expected, "new": passages_of(2, 5)}, record)
 
 
-def test_an_index_with_side_files_has_a_version_of_its_own_and_says_its_bytes(tmp_path: Path) -> None:
+def test_an_index_with_side_files_says_their_bytes(tmp_path: Path) -> None:
     built(tmp_path / "index")
     written = json.loads((tmp_path / "index" / "index.json").read_text())
-    assert written["format_version"] == 5
+    assert written["format_version"] == 6
     assert written["side_data"] == {"vectors": {"format": "int8", "d": 5}, "token_codes": {"k": 3, "norms": True}}
     index = BM25Index.open(tmp_path / "index")
     facts = index.info()
-    assert facts["format_version"] == 5 and facts["side_data"]["vectors"]["bytes"] == index.n_passages * (5 + 4)
+    assert facts["side_data"]["vectors"]["bytes"] == index.n_passages * (5 + 4)
     codes = sum(p.stat().st_size for p in (tmp_path / "index").rglob("code_*"))
     assert facts["side_data"]["token_codes"]["bytes"] == codes
     assert facts["side_data"]["token_codes"]["bytes_per_document"] == round(codes / index.n_documents)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_index import ALL_SCORINGS, N_TERMS, VOCABULARY, stack, weights_of
+from helpers_old import to_version
 from helpers_words import LITERAL, assert_same_with_words, documents_with, texts_of, words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from scipy.sparse import csr_array
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError
 from lexite.index import BM25Config, BM25Index, LiteralConfig, VocabularyInfo
-from lexite.index.segment import row_term_type
+from lexite.index.stored_rows import PlainRows
 from lexite.scoring.words import literal_words
 from lexite.terms import EncodedQueries
 
@@ -245,17 +246,21 @@ def check_many(index: BM25Index, texts: list[str], gone: int = -1) -> None:
     assert [sorted(int(hit.id) for hit in hits) for hits in found] == expected
 
 
-def test_old_narrow_segments_are_merged_with_wide_ones(tmp_path: Path) -> None:
-    n_latents = (1 << 16) - 3  # two words more, and rows need 32 bits
+def test_old_narrow_segments_are_merged_with_new_ones(tmp_path: Path) -> None:
+    n_latents = (1 << 16) - 3  # two words more, and plain rows need 32 bits
     vocabulary = VocabularyInfo("f" * 64, "wide", n_latents)
     row = csr_array((np.ones(1, np.float32), np.array([n_latents - 1]), np.array([0, 1])), shape=(1, n_latents))
     texts = ["ba", "ba da", "ga ka la ma"]
-    with BM25Index.create(tmp_path / "i", vocabulary, literal=LITERAL) as writer:
-        for number, text in enumerate(texts):
+    with BM25Index.create(tmp_path / "i", vocabulary, literal=LITERAL, mantissa=23) as writer:
+        for number, text in enumerate(texts[:2]):
             writer.add([Document(str(number), text)], row)
             writer.commit()
-        types = [row_term_type(segment.n_terms) for segment in BM25Index.open(tmp_path / "i")._scorer.segments]
-        assert types == ["<u2", "<u2", "<i4"]
+    to_version(tmp_path / "i", 4)
+    with BM25Index.writer(tmp_path / "i") as writer:
+        writer.add([Document("2", texts[2])], row)
+        writer.commit()
+        rows = [segment.rows for segment in BM25Index.open(tmp_path / "i")._scorer.segments]
+        assert [part.terms.dtype.str if isinstance(part, PlainRows) else "" for part in rows] == ["<u2", "<u2", ""]
         queries = csr_array((3, n_latents), dtype=np.float32)
         for _ in range(2):
             index = BM25Index.open(tmp_path / "i", verify=True)
@@ -306,7 +311,7 @@ def test_info_counts_words(tmp_path: Path) -> None:
         writer.commit()
     info = BM25Index.open(tmp_path / "i").info()
     counts = [literal_words(text, "none") for text in texts]
-    assert info["literal_words"] is True and info["format_version"] == 4
+    assert info["literal_words"] is True and info["format_version"] == 6
     assert (info["literal_weight_documents"], info["literal_stop_words"]) == (2.0, "none")
     assert info["n_words"] == len(set().union(*counts)) and info["n_words_used"] == len(set().union(*counts[1:]))
     assert info["n_postings_words"] == sum(map(len, counts[1:])) == info["n_postings"] - weights[1:].nnz

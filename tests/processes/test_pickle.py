@@ -158,7 +158,7 @@ def test_an_index_in_memory_is_sent_as_its_arrays() -> None:
     assert (again.scoring, again.vocabulary, again.literal, again.n_terms) == (
         index.scoring, index.vocabulary, index.literal, index.n_terms,
     )  # fmt: skip
-    assert not any(segment.row_weights.flags.writeable for segment in again._scorer.segments)
+    assert not any(segment.rows.weights.flags.writeable for segment in again._scorer.segments)
 
 
 def test_a_writer_is_not_sent(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_rows_are_sums_over_fields(encoder: LatentTermEncoder, tmp_path: Path, f
         body = "\n\n".join(part.strip() for part in LONG.replace("## Cheese", "# Milk").split("# Milk") if part.strip())
         passages = [[("Animals", 2.0), ("Milk Cheese", 0.5), (body, 1.0)], [(DOCUMENTS[1].text, 1.0)], [("Ship", 2.0)]]
         wanted = expected(own, index, passages)
-        np.testing.assert_allclose(index.rows().toarray(), wanted.toarray(), rtol=2e-4, atol=1e-5)
+        np.testing.assert_allclose(index.rows().toarray(), wanted.toarray(), rtol=2.0**-7 + 2e-4, atol=1e-5)
         assert index.info()["field_weights"] == {"title": 2.0, "headings": 0.5, "body": 1.0}
 
 
@@ -62,7 +62,7 @@ def test_later_documents_are_encoded_alike(encoder: LatentTermEncoder, tmp_path:
             grown.add([DOCUMENTS[2]])
         with Searcher.open(tmp_path / "grown", vocabulary=encoder) as grown:
             for query in ("milk of the cow", "rain on a ship", "animals"):
-                hits = [[(hit.id, pytest.approx(hit.score, rel=1e-4)) for hit in found] for found in whole.rank(query)]
+                hits = [[(hit.id, pytest.approx(hit.score, rel=1e-2)) for hit in found] for found in whole.rank(query)]
                 assert [[(hit.id, hit.score) for hit in found] for found in grown.rank(query)] == hits
         assert whole.index.n_passages > 3 and whole.index.field_weights == BM25Index.open(tmp_path / "grown").field_weights
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError
+from lexite.index.checks import check_mantissa
 from lexite.index.config import StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary
@@ -39,6 +40,7 @@ from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter
 from lexite.index.writer_opening import create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, Transform, scoring_of
+from lexite.scoring.rounding import MANTISSA
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.queries import EncodedQueries
@@ -120,6 +122,7 @@ class BM25Index:
         store_fields: bool | None = None,
         field_weights: FieldWeights | None = None,
         side_data: SideDataRecord | None = None,
+        mantissa: int = MANTISSA,
         segment_postings: int = SEGMENT_POSTINGS,
     ) -> IndexWriter:
         """Starts a new index.
@@ -138,18 +141,22 @@ class BM25Index:
             field_weights: how much title, headings and body count, to record it. The writer takes weights of latents as they
                 are given, and counts literal words so.
             side_data: which side files to keep (:func:`lexite.search.side_collection.side_data_of`); None: none.
+            mantissa: bits of the mantissa that raw weights are rounded to (:func:`lexite.scoring.rounding.rounded_weights`).
+                The default keeps the ranking; 23 keeps every bit, and takes some two bytes a posting more.
             segment_postings: postings after which a segment is closed and the next one begun; 250,000 documents close one too.
 
         Raises:
+            ArgumentError: ``mantissa`` is no whole number from 1 to 23.
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
             MissingExtraError: ``store_fields`` is True, and pyarrow is not installed.
         """
         if store_fields:
             arrow("Storing the fields of documents")
+        check_mantissa(mantissa)
         chosen = literal if literal is not None and literal.literal else None
         state = Commit(0, vocabulary, scoring or BM25Config(), store_text, literal=chosen, passages=passages)
         state = dataclasses.replace(state, field_weights=field_weights, fields=None if store_fields is False else {})
-        state = dataclasses.replace(state, side_data=side_data)
+        state = dataclasses.replace(state, side_data=side_data, mantissa=mantissa)
         return create_index(path, state, segment_postings, overwrite=overwrite)
 
     @staticmethod
@@ -641,7 +648,7 @@ class BM25Index:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the raw weights by document, from which exact scores and other scorings are computed."""
-        return sum(part.row_terms.nbytes + part.row_weights.nbytes for part in self._scorer.segments)
+        return sum(part.rows.nbytes for part in self._scorer.segments)
 
     def average_length(self, transform: Transform | None = None) -> float:
         """Mean length of the passages: the sum of their transformed weights.

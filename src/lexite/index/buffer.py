@@ -17,13 +17,16 @@ from lexite.index.config import DocumentLike
 from lexite.index.fields import FIELDS_NAME, FieldBuffer
 from lexite.index.ids import IdTable, encode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths, row_term_type
+from lexite.index.packed_rows import Entries, packed
+from lexite.index.segment import BOUNDS_NAME, SPANS_NAME, build_lengths
 from lexite.index.side_files import SideBuffer, SideLayout, SideRows
-from lexite.index.storage import FileRecord, FileWriter, read_part, write_array
+from lexite.index.storage import FileRecord, FileWriter, write_array
+from lexite.index.stored_rows import ROWS_NAME
+from lexite.index.stored_texts import TextWriter
+from lexite.scoring.rounding import rounded_weights
 from lexite.scoring.rows import Rows
 
 MAX_DOCUMENTS = 250_000  # bounds the ids in memory when documents have few postings
-PIECE_ENTRIES = 1 << 20
 
 
 class CutBounds(Protocol):
@@ -48,21 +51,31 @@ class SegmentBuffer:
         n_terms: number of terms of the index now; :meth:`grow` raises it.
         capacity: postings it may hold.
         store_text: whether to keep titles and texts.
+        mantissa: bits of the mantissa that weights are rounded to.
         side: which side files to keep; None: none.
     """
 
-    def __init__(self, folder: Path, n_terms: int, capacity: int, *, store_text: bool, side: SideLayout | None = None) -> None:
-        self.folder, self.n_terms, self.capacity = folder, n_terms, capacity
+    def __init__(
+        self,
+        folder: Path,
+        n_terms: int,
+        capacity: int,
+        *,
+        store_text: bool,
+        mantissa: int,
+        side: SideLayout | None = None,
+    ) -> None:
+        self.folder, self.n_terms, self.capacity, self.mantissa = folder, n_terms, capacity, mantissa
         self.ids: list[bytes] = []
         self.rows_of_ids: dict[bytes, int] = {}  # living documents only
         self.deleted: set[int] = set()
-        self._bounds = array("q", [0])
+        self._bounds, self._n_postings = array("q", [0]), 0
         self._passage_bounds = array("q", [0])
         self._spans: list[NDArray[np.int64]] = []
         self._frequencies = np.zeros(n_terms, dtype=np.int64)
         self._lengths: list[NDArray[np.float32]] = []
-        self._text_bounds = array("q", [0])
         self._store_text = store_text
+        self._texts: TextWriter | None = None
         self._fields = FieldBuffer(folder)
         self._side = None if side is None else SideBuffer(folder, side)
         self._files: dict[str, FileWriter] = {}
@@ -75,7 +88,7 @@ class SegmentBuffer:
     @property
     def n_postings(self) -> int:
         """Postings taken."""
-        return self._bounds[-1]
+        return self._n_postings
 
     def fitting(self, rows: Rows, passages: NDArray[np.int64], start: int) -> int:
         """How many documents from ``start`` on fit. An empty buffer takes at least one, however long it is.
@@ -91,15 +104,7 @@ class SegmentBuffer:
         return max(min(count, MAX_DOCUMENTS - self.n_documents, len(passages) - 1 - start), 0 if self.ids else 1)
 
     def grow(self, n_terms: int) -> None:
-        """Makes room for more terms.
-
-        Raises:
-            StorageError: terms that were written in 16 bits cannot be rewritten in 32 bits.
-        """
-        if n_terms == self.n_terms:
-            return
-        if self._files and row_term_type(n_terms) != row_term_type(self.n_terms):
-            self._widen(row_term_type(self.n_terms), row_term_type(n_terms))
+        """Makes room for more terms."""
         self._frequencies = np.concatenate([self._frequencies, np.zeros(n_terms - self.n_terms, dtype=np.int64)])
         self.n_terms = n_terms
 
@@ -130,11 +135,11 @@ class SegmentBuffer:
         """
         if not self._files:
             self._make_folder()
-            names = ("row_terms.bin", "row_weights.bin", *(("texts.bin",) if self._store_text else ()))
-            for name in names:
-                self._files[name] = FileWriter(self.folder / name)
-        if self._store_text:
-            self._append_texts(self._files["texts.bin"], documents)
+            self._files[ROWS_NAME] = FileWriter(self.folder / ROWS_NAME)
+            self._texts = TextWriter(self.folder) if self._store_text else None
+        if self._texts is not None:
+            for document in documents:
+                self._texts.write(encode_text(document.title), encode_text(document.text))
         for document in documents:
             self._fields.append(document.id, document.fields if with_fields else {})
         passages = cut.bounds[start : start + len(documents) + 1]
@@ -145,13 +150,14 @@ class SegmentBuffer:
         sizes = np.diff(passages)
         self._spans.append(cut.spans[first:last] * np.repeat(sizes > 1, sizes)[:, None])  # a whole text needs no span
         bounds = rows.indptr[first : last + 1]
-        begin, end, base = int(bounds[0]), int(bounds[-1]), self.n_postings
-        part = Rows(bounds - begin, rows.terms[begin:end], rows.values[begin:end])
-        self._files["row_terms.bin"].write(part.terms.astype(row_term_type(self.n_terms)))
-        self._files["row_weights.bin"].write(part.values)
+        begin, end = int(bounds[0]), int(bounds[-1])
+        part = Rows(bounds - begin, rows.terms[begin:end], rounded_weights(rows.values[begin:end], self.mantissa))
+        packed_rows, row_bounds = packed(Entries(part.indptr, part.terms, part.values), self.mantissa)
+        self._files[ROWS_NAME].write(packed_rows)
         self._frequencies += np.bincount(part.terms, minlength=self.n_terms)
         self._lengths.append(build_lengths(part))
-        self._bounds.extend((part.indptr[1:] + base).tolist())
+        self._bounds.extend((row_bounds[1:] + self._bounds[-1]).tolist())
+        self._n_postings += end - begin
         for identifier in ids:
             self.rows_of_ids[identifier] = len(self.ids)
             self.ids.append(identifier)
@@ -170,8 +176,8 @@ class SegmentBuffer:
         for name, file in self._files.items():
             file.close()
             files[name] = file.record
-        if self._store_text:
-            files["text_bounds.npy"] = write_array(self.folder / "text_bounds.npy", np.array(self._text_bounds, dtype=np.int64))
+        if self._texts is not None:
+            files |= self._texts.finish()
         files["row_bounds.npy"] = write_array(self.folder / "row_bounds.npy", np.array(self._bounds, dtype=np.int64))
         files["lengths.npy"] = write_array(self.folder / "lengths.npy", np.concatenate(self._lengths, axis=1))
         files["frequencies.npy"] = write_array(self.folder / "frequencies.npy", self._frequencies)
@@ -193,32 +199,16 @@ class SegmentBuffer:
         for file in self._files.values():
             with contextlib.suppress(StorageError):
                 file.close(durable=False)
+        if self._texts is not None:
+            with contextlib.suppress(StorageError):
+                self._texts.close(durable=False)
         if self._side is not None:
             self._side.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _widen(self, narrow: str, wide: str) -> None:
-        path = self.folder / "row_terms.bin"
-        before = path.with_name("row_terms.tmp")
-        self._files[path.name].close(durable=False)
-        with storage_errors(path):
-            path.rename(before)
-        self._files[path.name] = FileWriter(path)
-        for start in range(0, self.n_postings, PIECE_ENTRIES):
-            count = min(PIECE_ENTRIES, self.n_postings - start)
-            self._files[path.name].write(read_part(before, narrow, start, count).astype(wide))
-        with storage_errors(before):
-            before.unlink()
-
     def _make_folder(self) -> None:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _append_texts(self, texts: FileWriter, documents: list[DocumentLike]) -> None:
-        for document in documents:
-            for part in (document.title, document.text):
-                texts.write(encode_text(part))
-                self._text_bounds.append(texts.bytes)
 
 
 def write_ids(folder: Path, ids: IdTable) -> dict[str, FileRecord]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lexite.errors import ArgumentError, IndexFormatError, ModelError
 from lexite.index.config import VocabularyInfo
 from lexite.kernels.posting_lists import Among
+from lexite.scoring.rounding import FULL_MANTISSA
 from lexite.scoring.rows import MAX_WEIGHT, Rows, SparseRows, as_rows
 from lexite.terms.queries import EncodedQueries
 
@@ -138,6 +139,12 @@ def check_top_k(top_k: object) -> None:
     """Refuses a number of hits that is none; raises :class:`ArgumentError`."""
     if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 0:
         raise ArgumentError(f"top_k is {top_k!r}, but must be a whole number and not negative.")
+
+
+def check_mantissa(mantissa: object) -> None:
+    """Refuses bits of a mantissa that float32 cannot have; raises :class:`ArgumentError`."""
+    if isinstance(mantissa, bool) or not isinstance(mantissa, int) or not 1 <= mantissa <= FULL_MANTISSA:
+        raise ArgumentError(f"mantissa is {mantissa!r}, but must be a whole number from 1 to {FULL_MANTISSA}.")
 
 
 def check_vocabulary(where: object, made_with: VocabularyInfo, fingerprint: str | None) -> None:

@@ -107,6 +107,7 @@ def _check_alike(one: OpenedIndex, other: OpenedIndex) -> None:
         "passages": (first.passages, second.passages),
         "weights of fields": (first.field_weights, second.field_weights),
         "side files": (first.side_data, second.side_data),
+        "bits of the mantissa of weights": (first.mantissa, second.mantissa),
         "whether texts are kept": (first.store_text, second.store_text),
         "whether fields are kept": (first.fields is not None, second.fields is not None),
     }

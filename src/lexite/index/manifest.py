@@ -26,13 +26,14 @@ from lexite.index.side_files import SideLayout
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
 from lexite.scoring.config import BM25Config, saved_scoring
+from lexite.scoring.rounding import FULL_MANTISSA, MANTISSA
 from lexite.scoring.words import LiteralConfig, saved_literal
 
 COMMIT_NAME = "index.json"
 SEGMENTS_NAME = "segments"
 FORMAT = "lexite-index"
-SIDE_FILES = 5  # the format of an index with side files, which a lexite that knows nothing of them must not change
-FORMAT_VERSION = 4  # of one without
+FORMAT_VERSION = 6
+SIDE_FILES, PLAIN_ROWS = 5, 4  # formats before packed rows: with side files, and without
 WHOLE_DOCUMENTS = 3  # the format before passages and fields
 LATENT_TERMS_ONLY = 2  # the format before literal words; older ones are read, and the next commit writes the present one
 SEGMENT_PATTERN = re.compile(r"[0-9]{8}")
@@ -97,6 +98,7 @@ class Commit:
         words: their dictionary; None while it is empty.
         static: the table that encodes queries without the model; None when there is none.
         side_data: dense vectors and token codes of passages; None when neither is kept.
+        mantissa: bits of the mantissa that weights are rounded to; all of them in an index of before version 6.
         format_version: of the file that it was read from.
     """
 
@@ -113,17 +115,13 @@ class Commit:
     files: FilesRecord | None = None
     field_weights: FieldWeights | None = None
     side_data: SideDataRecord | None = None
+    mantissa: int = MANTISSA
     format_version: int = FORMAT_VERSION
 
     @property
     def n_terms(self) -> int:
         """Number of terms: latents and words."""
         return self.vocabulary.n_terms + (self.words.n_words if self.words else 0)
-
-    @property
-    def present_version(self) -> int:
-        """The version of the format that the next commit has."""
-        return FORMAT_VERSION if self.side_data is None else SIDE_FILES
 
     @property
     def side_layout(self) -> SideLayout | None:
@@ -139,11 +137,12 @@ def write_commit(folder: Path, commit: Commit) -> None:
     """
     value = {
         "format": FORMAT,
-        "format_version": commit.present_version,
+        "format_version": FORMAT_VERSION,
         "generation": commit.generation,
         "vocabulary": {**dataclasses.asdict(commit.vocabulary), "terms_config": dict(commit.vocabulary.terms_config)},
         "scoring": to_dict(commit.scoring),
         "store_text": commit.store_text,
+        "mantissa": commit.mantissa,
         "passages": to_dict(commit.passages) if commit.passages else None,
         "fields": None if commit.fields is None else dict(commit.fields),
         "field_weights": to_dict(commit.field_weights) if commit.field_weights else None,
@@ -170,9 +169,9 @@ def read_commit(folder: Path) -> Commit:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise IndexFormatError(f"{path} does not describe an index of lexite.")
     version = value.get("format_version")
-    if version not in (LATENT_TERMS_ONLY, WHOLE_DOCUMENTS, FORMAT_VERSION, SIDE_FILES):
+    if version not in (LATENT_TERMS_ONLY, WHOLE_DOCUMENTS, PLAIN_ROWS, SIDE_FILES, FORMAT_VERSION):
         raise IndexFormatError(
-            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} to {SIDE_FILES}. "
+            f"{path} has format version {version}, but this lexite reads {LATENT_TERMS_ONLY} to {FORMAT_VERSION}. "
             "Build the index again, or use the lexite that made it."
         )
     if value.pop("sha256", None) != json_checksum(value):
@@ -210,13 +209,20 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         passages=None if value["passages"] is None else from_dict(PassageConfig, value["passages"], str(path)),
         fields=_fields(value["fields"]),
         field_weights=None if weights is None else from_dict(FieldWeights, weights, str(path)),
-        side_data=side_data_record(value["side_data"]) if version == SIDE_FILES else None,
+        side_data=side_data_record(value["side_data"]) if "side_data" in value else None,
+        mantissa=_mantissa(value["mantissa"]) if version == FORMAT_VERSION else FULL_MANTISSA,
         format_version=version,
     )
     strange = next((s for s in commit.segments if not vocabulary.n_terms <= s.n_terms <= commit.n_terms), None)
     if strange:
         raise ValueError(f"segment {strange.name} has {strange.n_terms} terms, the index {commit.n_terms}")
     return commit
+
+
+def _mantissa(value: Any) -> int:
+    if not isinstance(value, int) or not 1 <= value <= FULL_MANTISSA:
+        raise ValueError(f"it names a mantissa of {value!r} bits")
+    return value
 
 
 def _fields(value: dict[str, Any] | None) -> dict[str, FieldType] | None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,17 @@ from lexite.index.fields import FIELDS_NAME, merge_columns
 from lexite.index.ids import IdTable
 from lexite.index.live_runs import live_runs, living
 from lexite.index.manifest import SegmentRecord
-from lexite.index.postings import damaged_rows
-from lexite.index.segment import Segment, row_term_type
+from lexite.index.packed_rows import Entries, damaged_rows, packed
+from lexite.index.segment import Segment
 from lexite.index.side_files import SideLayout, SideSource, merge_side
-from lexite.index.storage import FileRecord, FileWriter, read_part, verify_file, write_array
+from lexite.index.storage import FileRecord, FileWriter, verify_file, write_array
+from lexite.index.stored_rows import ROWS_NAME, PackedRows
+from lexite.index.stored_texts import TextWriter
 from lexite.scoring.transform import TRANSFORMS
 
 MERGE_FACTOR = 8
 SMALLEST_LEVEL = 10_000  # postings; all smaller segments are of one level
-PIECE_BYTES = 1 << 22
-PIECE_ENTRIES = 1 << 20
+PIECE_ROWS = 1 << 20  # bytes of packed rows, or entries of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ def merge_segments(
     fields: Mapping[str, FieldType],
     *,
     store_text: bool,
+    mantissa: int,
     side: SideLayout | None = None,
 ) -> SegmentRecord:
     """Writes one segment with the living documents of several, in their order; its posting lists are made afterwards.
@@ -110,6 +111,7 @@ def merge_segments(
         n_terms: number of terms of the index; no source has more.
         fields: types of the fields of the index.
         store_text: whether the index keeps titles and texts.
+        mantissa: bits of the mantissa of its weights; those of the sources have no more.
         side: which side files it keeps; None: none.
 
     Raises:
@@ -123,7 +125,7 @@ def merge_segments(
     with storage_errors(folder):
         folder.mkdir(parents=True)
     lengths = [np.concatenate([s.segment.live_lengths(row) for s in sources]) for row in range(len(TRANSFORMS))]
-    bounds, files = _merge_rows(sources, folder, row_term_type(n_terms))
+    bounds, files = _merge_rows(sources, folder, mantissa)
     frequencies = np.zeros(n_terms, dtype=np.int64)
     for source in sources:
         terms, counts = source.document_frequency
@@ -143,7 +145,7 @@ def merge_segments(
     if merged is not None:
         files[FIELDS_NAME] = merged
     close_folder(folder)
-    return SegmentRecord(folder.name, n_documents, n_passages, int(bounds[-1]), n_terms, files)
+    return SegmentRecord(folder.name, n_documents, n_passages, int(frequencies.sum()), n_terms, files)
 
 
 def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
@@ -157,43 +159,44 @@ def _renumbering(sources: Sequence[Source]) -> Iterator[NDArray[np.int32]]:
         yield numbers
 
 
-def _merge_rows(sources: Sequence[Source], folder: Path, term_type: str) -> tuple[NDArray[np.int64], dict[str, FileRecord]]:
-    sizes: list[NDArray[np.int64]] = []
-    with FileWriter(folder / "row_terms.bin") as terms, FileWriter(folder / "row_weights.bin") as weights:
+def _merge_rows(sources: Sequence[Source], folder: Path, mantissa: int) -> tuple[NDArray[np.int64], dict[str, FileRecord]]:
+    sizes: list[NDArray[np.int64]] = [np.zeros(1, dtype=np.int64)]
+    with FileWriter(folder / ROWS_NAME) as file:
         for source in sources:
-            for own_terms, own_weights in _live_entries(source):
-                terms.write(own_terms.astype(term_type, copy=False))
-                weights.write(own_weights)
-    records = {"row_terms.bin": terms.record, "row_weights.bin": weights.record}
-    for source in sources:
-        sizes.append(living(source.segment.deleted_passages, np.diff(source.segment.row_bounds)))
-    return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64), records
+            for first, last in _live_passages(source.segment):
+                rows, bounds = _packed(source, first, last, mantissa)
+                file.write(rows)
+                sizes.append(np.diff(bounds))
+    return np.cumsum(np.concatenate(sizes)), {ROWS_NAME: file.record}
 
 
-def _live_entries(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-    """Terms and weights of the living passages of a segment, some at a time."""
-    bounds = source.segment.row_bounds
-    written = row_term_type(source.segment.n_terms)
-    for begin, end in live_runs(source.segment.deleted_passages, np.arange(len(bounds))):
-        while begin < end:  # whole rows, one at least
-            last = int(np.searchsorted(bounds[begin : end + 1], bounds[begin] + PIECE_ENTRIES, side="right")) - 1
-            stop = begin + max(last, 1)
-            low, count = int(bounds[begin]), int(bounds[stop] - bounds[begin])
-            terms = read_part(source.folder / "row_terms.bin", written, low, count)
-            weights = read_part(source.folder / "row_weights.bin", "<f4", low, count)
-            yield (terms, weights) if source.numbers is None else _renumbered(source, bounds[begin : stop + 1], terms, weights)
+def _live_passages(segment: Segment) -> Iterator[tuple[int, int]]:
+    """Runs of living passages of a segment, some megabytes at a time: whole rows, one at least."""
+    bounds = segment.rows.bounds
+    for begin, end in live_runs(segment.deleted_passages, np.arange(len(bounds))):
+        while begin < end:
+            last = int(np.searchsorted(bounds[begin : end + 1], bounds[begin] + PIECE_ROWS, side="right")) - 1
+            yield begin, (stop := begin + max(last, 1))
             begin = stop
 
 
-def _renumbered(
-    source: Source, bounds: NDArray[np.int64], terms: NDArray[Any], weights: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _packed(source: Source, first: int, last: int, mantissa: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The rows of passages as the new segment has them, and where each begins."""
+    rows = source.segment.rows
+    if isinstance(rows, PackedRows) and source.numbers is None and rows.mantissa == mantissa:
+        return rows.read_packed(source.folder, first, last)
+    entries = rows.read(source.folder, first, last)
+    return packed(entries if source.numbers is None else _renumbered(source, entries), mantissa)
+
+
+def _renumbered(source: Source, entries: Entries) -> Entries:
     from lexite.kernels.renumbering import renumber_rows
 
+    bounds, terms, weights = entries
     new_terms, new_weights = np.empty(len(terms), dtype=np.int32), np.empty(len(terms), dtype=np.float32)
-    if not renumber_rows(bounds - bounds[0], terms, weights, source.numbers, new_terms, new_weights):
+    if not renumber_rows(bounds, terms, weights, source.numbers, new_terms, new_weights):
         raise damaged_rows(source.folder)
-    return new_terms, new_weights
+    return Entries(bounds, new_terms, new_weights)
 
 
 def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
@@ -214,17 +217,14 @@ def _merge_ids(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]
 
 
 def _merge_texts(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:
-    sizes: list[NDArray[np.int64]] = []
-    with FileWriter(folder / "texts.bin") as file:
+    writer = TextWriter(folder)
+    try:
         for source in sources:
-            bounds = source.segment.text_bounds
-            assert bounds is not None
-            sizes.append(living(source.segment.deleted, np.diff(bounds).reshape(-1, 2)).ravel())
-            for begin, end in live_runs(source.segment.deleted, bounds[::2]):
-                for piece in range(begin, end, PIECE_BYTES):
-                    file.write(read_part(source.folder / "texts.bin", "|u1", piece, min(PIECE_BYTES, end - piece)))
-    new_bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
-    return {"texts.bin": file.record, "text_bounds.npy": write_array(folder / "text_bounds.npy", new_bounds)}
+            assert source.segment.texts is not None
+            writer.take(source.segment.texts, source.segment.deleted, source.folder)
+        return writer.finish()
+    finally:
+        writer.close(durable=False)
 
 
 def _merge_passages(sources: Sequence[Source], folder: Path) -> dict[str, FileRecord]:

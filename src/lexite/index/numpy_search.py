@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.postings import ImpactScoring, Postings, damaged_rows, n_chunks_of
+from lexite.index.packed_rows import damaged_rows
+from lexite.index.postings import ImpactScoring, Postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, SPARSE
 from lexite.scoring.formula import impacts
@@ -124,7 +125,7 @@ def _within(documents: NDArray[np.int64], first: int, n_passages: int) -> NDArra
 def _rows_are_quicker(segment: Segment, postings: Postings, documents: NDArray[np.int64], query: SingleQuery) -> bool:
     """Whether scoring documents from their rows takes less time than reading the lists of the query's terms."""
     begins, ends = postings.places(query.terms, segment.n_terms)
-    entries = (segment.row_bounds[documents + 1] - segment.row_bounds[documents]).sum()
+    entries = int(segment.rows.sizes(documents).sum())
     lists = LIST_COST * len(begins) * n_chunks_of(segment.n_passages) + LIST_BYTE_COST * (ends - begins).sum()
     return bool(ROW_COST * len(documents) + ROW_ENTRY_COST * entries <= lists)
 
@@ -180,7 +181,8 @@ def passages_with(segment: Segment, term: int) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     postings = segment.postings
     if postings is None:  # of an index in memory
-        return np.searchsorted(segment.row_bounds, np.flatnonzero(segment.row_terms == term), side="right") - 1
+        bounds, terms, _ = segment.rows.span(0, segment.n_passages)
+        return np.searchsorted(bounds, np.flatnonzero(terms == term), side="right") - 1
     n_chunks, found = n_chunks_of(segment.n_passages), [np.empty(0, np.int64)]
     for chunk in range(n_chunks):
         place, first = term * n_chunks + chunk, chunk * CHUNK
@@ -213,19 +215,15 @@ def _decode(data: NDArray[np.uint8], kind: int, segment: Segment) -> tuple[NDArr
 def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[np.int64], query: SingleQuery) -> Ranking:
     """The documents that share a term with the query, and their exact scores: float32, terms added in ascending order."""
     segment = part.segment
-    begins, ends = segment.row_bounds[documents], segment.row_bounds[documents + 1]
-    if np.any(begins < 0) or np.any(ends < begins) or np.any(ends > len(segment.row_terms)):
-        raise damaged_rows(segment.place)
     if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # a range of rows, read in one piece
-        terms, weights = segment.entries(int(begins[0]), int(ends[-1]))
+        bounds, terms, weights = segment.rows.span(int(documents[0]), int(documents[-1]) + 1)
     else:
-        entries = np.concatenate([np.empty(0, np.int64), *[np.arange(b, e) for b, e in zip(begins, ends, strict=True)]])
-        terms, weights = segment.row_terms[entries], segment.row_weights[entries]
+        bounds, terms, weights = segment.rows.pick(documents)
     if len(terms) and int(terms.max()) >= segment.n_terms:
         raise damaged_rows(segment.place)
     asked = slots[terms]
     shared = asked >= 0
-    owners = np.repeat(np.arange(len(documents)), ends - begins)[shared]
+    owners = np.repeat(np.arange(len(documents)), np.diff(bounds))[shared]
     tf = transform_weights(weights[shared], part.impacts.document_transform)
     impact_of_each = impacts(tf, part.norms[documents][owners], part.impacts.saturation)
     scores = np.zeros(len(documents), dtype=np.float32)

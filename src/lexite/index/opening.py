@@ -61,7 +61,13 @@ def _open(folder: Path, commit: Commit) -> OpenedFiles:
     words = open_words(folder, commit.words) if commit.words else None
     static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
     segments = [
-        open_segment(folder / SEGMENTS_NAME / record.name, record, with_texts=commit.store_text, side=commit.side_layout)
+        open_segment(
+            folder / SEGMENTS_NAME / record.name,
+            record,
+            with_texts=commit.store_text,
+            mantissa=commit.mantissa,
+            side=commit.side_layout,
+        )
         for record in commit.segments
     ]
     return OpenedFiles(commit, segments, words, static)

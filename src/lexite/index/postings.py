@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
 from lexite.files import storage_errors
-from lexite.index.ids import VERIFY
+from lexite.index.packed_rows import Entries, damaged_rows
 from lexite.index.storage import FileRecord, FileWriter, map_array, map_bytes, read_ahead, read_part, write_array
 from lexite.kernels.posting_lists import CHUNK, ImpactForm, PostingLists
 from lexite.scoring.config import BM25Config, Transform
@@ -143,24 +143,8 @@ class Postings:
         read_ahead(self.lists, *self.places(terms, n_terms))
 
 
-@dataclass(frozen=True, slots=True)
-class RowReader:
-    """Access to the rows of a segment, for building lists from them.
-
-    Attributes:
-        bounds: (n_documents + 1,) int64.
-        read: terms and weights of the entries from the first to before the second argument.
-        place: the folder of the segment; None in memory.
-    """
-
-    bounds: NDArray[np.int64]
-    read: Callable[[int, int], tuple[NDArray[Any], NDArray[np.float32]]]
-    place: Path | None = None
-
-
-def damaged_rows(place: Path | None) -> IndexFormatError:
-    """The error for rows or lists that cannot be, with the folder of their segment; None in memory."""
-    return IndexFormatError(f"The rows of {place or 'the index'} are damaged. {VERIFY}")
+RowReader = Callable[[int, int], Entries]
+"""Gives the rows of a segment from the first to below the second argument, for building lists from them."""
 
 
 @functools.cache
@@ -194,7 +178,9 @@ class _Chunk:
     tops: NDArray[np.uint8]
 
 
-def build_postings(rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring) -> Postings:
+def build_postings(
+    rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring, place: Path | None
+) -> Postings:
     """Builds the lists in memory.
 
     Args:
@@ -202,11 +188,12 @@ def build_postings(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
         norms: (n_documents,) norms of the documents under ``scoring``.
         n_terms: number of terms.
         scoring: scoring to build the impacts for.
+        place: the folder of the segment, for an error; None in memory.
 
     Raises:
         IndexFormatError: a row names a term that does not exist.
     """
-    chunks = list(_encode_chunks(rows, norms, n_terms, scoring))
+    chunks = list(_encode_chunks(rows, norms, n_terms, scoring, place))
     offsets = _offsets(chunks, n_terms)
     lists = np.concatenate([np.empty(0, np.uint8), *_term_blocks(chunks, offsets, n_terms, None)])
     return Postings(scoring, lists, offsets, *_directories(chunks))
@@ -237,7 +224,7 @@ def write_postings(
     spilled, waiting = 0, 0
     try:
         with storage_errors(spill), open(spill, "wb") as file:
-            for chunk in _encode_chunks(rows, norms, n_terms, scoring):
+            for chunk in _encode_chunks(rows, norms, n_terms, scoring, folder):
                 assert chunk.lists is not None
                 size = chunk.lists.nbytes
                 waiting += size
@@ -304,7 +291,9 @@ def _directories(chunks: list[_Chunk]) -> tuple[NDArray[np.uint8], NDArray[np.ui
     return np.stack([chunk.kinds for chunk in chunks], axis=1).ravel(), np.stack([c.tops for c in chunks], axis=1).ravel()
 
 
-def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring) -> Iterator[_Chunk]:
+def _encode_chunks(
+    rows: RowReader, norms: NDArray[np.float32], n_terms: int, scoring: ImpactScoring, place: Path | None
+) -> Iterator[_Chunk]:
     """Encodes chunk after chunk, on all cores."""
     from lexite.kernels.hardware import n_threads
     from lexite.kernels.impacts import MAX_BYTES_PER_POSTING, encode_chunk
@@ -313,16 +302,12 @@ def _encode_chunks(rows: RowReader, norms: NDArray[np.float32], n_terms: int, sc
 
     def encode(begin: int) -> _Chunk:
         end = min(begin + CHUNK, len(norms))
-        low, high = int(rows.bounds[begin]), int(rows.bounds[end])
-        bounds = rows.bounds[begin : end + 1]
-        terms, weights = rows.read(low, high)
-        if np.any(np.diff(bounds) < 0) or len(terms) != high - low:
-            raise damaged_rows(rows.place)
-        out = np.empty(int(MAX_BYTES_PER_POSTING * (high - low)) + 1, dtype=np.uint8)
+        bounds, terms, weights = rows(begin, end)
+        out = np.empty(int(MAX_BYTES_PER_POSTING * len(terms)) + 1, dtype=np.uint8)
         sizes, kinds, tops = np.empty(n_terms, np.int64), np.empty(n_terms, np.uint8), np.empty(n_terms, np.uint8)
         count = encode_chunk(bounds, terms, weights, norms[begin:end], scoring.form, levels, out, sizes, kinds, tops)
         if count < 0:
-            raise damaged_rows(rows.place)
+            raise damaged_rows(place)
         return _Chunk(0, out[:count].copy(), sizes, kinds, tops)
 
     begins = range(0, len(norms), CHUNK)

@@ -1,4 +1,4 @@
-"""Rows out of an index: raw weights of documents, as they were put in."""
+"""Rows out of an index: raw weights of documents, as the index keeps them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 
 from lexite.errors import ArgumentError
 from lexite.index.numbering import Numbering
-from lexite.index.postings import damaged_rows
-from lexite.index.segment import Segment
+from lexite.index.packed_rows import damaged_rows
 from lexite.scoring.config import Transform
 from lexite.scoring.transform import TRANSFORMS
 
@@ -69,16 +68,17 @@ def read_passages(numbering: Numbering, n_terms: int, passages: NDArray[np.int64
     first, segments = numbering.first_passages, numbering.segments
     homes = np.searchsorted(first, passages, side="right") - 1
     bounds = np.zeros(len(passages) + 1, dtype=np.int64)
-    for number, segment in enumerate(segments):
+    parts = []
+    for number in np.unique(homes).tolist():
         here = np.flatnonzero(homes == number)
-        local = passages[here] - first[number]
-        bounds[here + 1] = _lengths(segment, local)
+        found = segments[number].rows.pick(passages[here] - first[number])
+        bounds[here + 1] = np.diff(found.bounds)
+        parts.append((here, found._replace(terms=segments[number].in_index(found.terms))))
     np.cumsum(bounds, out=bounds)
     terms, weights = np.empty(bounds[-1], dtype=np.int32), np.empty(bounds[-1], dtype=np.float32)
-    for place, (number, passage) in enumerate(zip(homes.tolist(), passages.tolist(), strict=True)):
-        part = slice(bounds[place], bounds[place + 1])
-        own, weights[part] = segments[number].row(passage - int(first[number]))
-        terms[part] = segments[number].in_index(own)
+    for here, found in parts:
+        places = np.repeat(bounds[here] - found.bounds[:-1], np.diff(found.bounds)) + np.arange(found.bounds[-1])
+        terms[places], weights[places] = found.terms, found.weights
     if len(terms) and int(terms.max()) >= n_terms:
         raise damaged_rows(next((each.place for each in segments), None))
     rows = csr_array((weights, terms, bounds), shape=(len(passages), n_terms))
@@ -142,10 +142,3 @@ def iterate_passages(
                 segment.lengths[TRANSFORMS.index(transform)][passages],
                 read_passages(numbering, n_terms, passages + first_passage),
             )
-
-
-def _lengths(segment: Segment, passages: NDArray[np.int64]) -> NDArray[np.int64]:
-    lengths = segment.row_bounds[passages + 1] - segment.row_bounds[passages]
-    if np.any(lengths < 0):
-        raise damaged_rows(segment.place)
-    return lengths

@@ -258,7 +258,7 @@ class Scorer:
         total, found = float(factors.sum()), []
         for segment in self.segments:
             known = segment.of_terms(factors)
-            large = "numba" in sys.modules or len(segment.row_terms) > ENTRIES_WORTH_COMPILING
+            large = "numba" in sys.modules or segment.rows.n_entries > ENTRIES_WORTH_COMPILING
             sums = covered_factors(segment, known) if large else covered_factors_plainly(segment, known)
             found.append(sums >= least * total - TRIFLE * max(total, 1.0))
         return found
@@ -396,8 +396,9 @@ class Scorer:
 
     def _read_ahead(self, terms: NDArray[np.int32]) -> None:
         """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule."""
-        new = np.unique(terms[~self._read[terms]])
+        new = terms[~self._read[terms]]
         if len(new):
+            new = np.unique(new)
             self._read[new] = True
             for segment in self.segments:
                 if segment.postings is not None and segment.n_passages:
@@ -437,7 +438,7 @@ class Scorer:
         return tuple(
             segment.postings
             if segment.postings is not None and self._usable(segment, prepared.impacts)
-            else build_postings(segment.reader(), rows.norms, segment.n_terms, prepared.impacts)
+            else build_postings(segment.rows.span, rows.norms, segment.n_terms, prepared.impacts, segment.place)
             for segment, rows in zip(self.segments, prepared.rows, strict=True)
         )
 
@@ -453,14 +454,7 @@ class Scorer:
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
         rows = tuple(
-            SegmentRows(
-                segment.row_bounds,
-                segment.row_terms,
-                segment.row_weights,
-                length_norms(segment.lengths[row], average, scoring),
-                live,
-                int(first),
-            )
+            segment.rows.for_kernels(length_norms(segment.lengths[row], average, scoring), live, int(first))
             for segment, live, first in zip(self.segments, self._live, self.first, strict=False)
         )
         worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)

@@ -20,9 +20,11 @@ from lexite.index.field_types import FieldType
 from lexite.index.fields import FIELDS_NAME, StoredFields
 from lexite.index.ids import IdTable, decode_text
 from lexite.index.manifest import SegmentRecord
-from lexite.index.postings import ImpactScoring, Postings, RowReader, damaged_rows, open_postings
+from lexite.index.postings import ImpactScoring, Postings, open_postings
 from lexite.index.side_files import SegmentSide, SideLayout, open_side
-from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers, read_ahead
+from lexite.index.storage import FileRecord, map_array, map_bytes, map_numbers
+from lexite.index.stored_rows import ROWS_NAME, TERMS_NAME, WEIGHTS_NAME, PackedRows, PlainRows, StoredRows
+from lexite.index.stored_texts import StoredTexts, open_texts
 from lexite.index.term_numbers import TermNumbers
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS
@@ -44,16 +46,13 @@ class Segment:
     """An opened segment. Arrays are read-only, and mapped from files unless it was built in memory.
 
     Attributes:
-        row_bounds: (n_passages + 1,) int64, where the row of each passage begins.
-        row_terms: (n_postings,) the terms of the passages, ascending within a row; uint16 where they fit, else int32.
-            They are below this segment's ``n_terms``: it knows nothing of words that came into the dictionary later.
-        row_weights: (n_postings,) float32, their raw weights.
+        rows: terms and raw weights of the passages. Terms are below this segment's ``n_terms``: it knows nothing of words
+            that came into the dictionary later.
         lengths: (3, n_passages) float32, lengths of the passages under each of ``TRANSFORMS``.
         frequencies: (n_terms,) int64, in how many passages each term occurs, those of deleted documents included.
         ids: the documents' ids.
         postings: the compressed lists; None while the index is being written.
-        texts: titles and texts one after the other in UTF-8; None when they are not kept.
-        text_bounds: (2 n_documents + 1,) int64, bounds in ``texts``: title, text, title, text …
+        texts: titles and texts; None when they are not kept.
         deleted: (n_documents,) bool; None when no document is deleted.
         removed: (n_terms,) postings of deleted documents; None when no document is deleted.
         passage_bounds: (n_documents + 1,) int64, the first passage of each document; None where each has one.
@@ -65,15 +64,12 @@ class Segment:
         numbers: the numbers of its terms in an index of several; None where they are those of the index.
     """
 
-    row_bounds: NDArray[np.int64]
-    row_terms: NDArray[Any]
-    row_weights: NDArray[np.float32]
+    rows: StoredRows
     lengths: NDArray[np.float32]
     frequencies: NDArray[np.int64]
     ids: IdTable
     postings: Postings | None = None
-    texts: NDArray[np.uint8] | None = None
-    text_bounds: NDArray[np.int64] | None = None
+    texts: StoredTexts | None = None
     deleted: NDArray[np.bool_] | None = None
     removed: NDArray[np.int64] | None = None
     passage_bounds: NDArray[np.int64] | None = None
@@ -106,7 +102,7 @@ class Segment:
     @property
     def n_filled(self) -> int:
         """Passages of living documents that have a term."""
-        filled = np.diff(self.row_bounds) > 0
+        filled = np.diff(self.rows.bounds) > 0
         deleted = self.deleted_passages
         return int(filled.sum() if deleted is None else (filled & ~deleted).sum())
 
@@ -168,29 +164,17 @@ class Segment:
 
     def protect(self) -> None:
         """Makes the arrays of an index in memory read-only, like mapped ones, so that the kernels are compiled once."""
-        for array in (self.row_bounds, self.row_terms, self.row_weights, self.lengths):
-            array.flags.writeable = False
+        self.rows.protect()
+        self.lengths.flags.writeable = False
 
     def row(self, passage: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Terms and raw weights of a passage.
 
         Raises:
-            IndexFormatError: the file of row bounds is damaged.
+            IndexFormatError: the row is damaged.
         """
-        low, high = int(self.row_bounds[passage]), int(self.row_bounds[passage + 1])
-        if not 0 <= low <= high <= len(self.row_terms):
-            raise damaged_rows(self.place)
-        return self.row_terms[low:high], self.row_weights[low:high]
-
-    def reader(self) -> RowReader:
-        """Access to the rows, for building posting lists from them."""
-        return RowReader(self.row_bounds, self.entries, self.place)
-
-    def entries(self, low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Terms and raw weights of a range of entries. The system is asked to read them from the disk in one piece."""
-        for values in (self.row_terms, self.row_weights):
-            read_ahead(values, *(np.array([place * values.itemsize]) for place in (low, high)))
-        return self.row_terms[low:high], self.row_weights[low:high]
+        _, terms, weights = self.rows.pick(np.array([passage], dtype=np.int64))
+        return terms, weights
 
     def live_lengths(self, transform: int) -> NDArray[np.float32]:
         """Lengths of the passages of living documents under one transform, in order."""
@@ -210,20 +194,22 @@ class Segment:
             types: of the fields of the index; empty leaves fields out.
         """
         fields = self.fields.row(document, types) if types and self.fields is not None else {}
-        if self.texts is None or self.text_bounds is None:
+        if self.texts is None:
             return StoredDocument(self.ids.id(document), "", "", fields)
-        begin, middle, end = self.text_bounds[2 * document : 2 * document + 3]
-        title, text = self.texts[begin:middle].tobytes(), self.texts[middle:end].tobytes()
+        title, text = self.texts.document(document)
         return StoredDocument(self.ids.id(document), decode_text(title, self.place), decode_text(text, self.place), fields)
 
 
-def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool, side: SideLayout | None = None) -> Segment:
+def open_segment(
+    folder: Path, record: SegmentRecord, *, with_texts: bool, mantissa: int, side: SideLayout | None = None
+) -> Segment:
     """Maps the files of a segment.
 
     Args:
         folder: the segment's folder.
         record: what the commit point says about it.
         with_texts: whether the index keeps titles and texts.
+        mantissa: bits of the mantissa of its weights.
         side: which side files it keeps; None: none.
 
     Raises:
@@ -254,16 +240,22 @@ def open_segment(folder: Path, record: SegmentRecord, *, with_texts: bool, side:
     if record.impacts is not None:
         scoring = ImpactScoring(**record.impacts.scoring)
         postings = open_postings(folder, record.impacts.generation, record.files, n_terms, n_passages, scoring)
+    bounds = array("row_bounds.npy", "<i8", n_passages + 1)
+    rows: StoredRows
+    if TERMS_NAME in record.files:
+        terms = map_numbers(folder / TERMS_NAME, entry(TERMS_NAME), row_term_type(n_terms), n_postings)
+        weights = map_numbers(folder / WEIGHTS_NAME, entry(WEIGHTS_NAME), "<f4", n_postings)
+        rows = PlainRows(bounds, terms, weights, folder)
+    else:
+        data = map_bytes(folder / ROWS_NAME, entry(ROWS_NAME), scattered=True)
+        rows = PackedRows(bounds, data, n_postings, mantissa, folder)
     return Segment(
-        array("row_bounds.npy", "<i8", n_passages + 1),
-        map_numbers(folder / "row_terms.bin", entry("row_terms.bin"), row_term_type(n_terms), n_postings),
-        map_numbers(folder / "row_weights.bin", entry("row_weights.bin"), "<f4", n_postings),
+        rows,
         array("lengths.npy", "<f4", len(TRANSFORMS), n_passages),
         array("frequencies.npy", "<i8", n_terms),
         ids,
         postings,
-        map_bytes(folder / "texts.bin", entry("texts.bin")) if with_texts else None,
-        array("text_bounds.npy", "<i8", 2 * n + 1) if with_texts else None,
+        open_texts(folder, record.files, n) if with_texts else None,
         deleted,
         removed,
         _checked_bounds(folder, array(BOUNDS_NAME, "<i8", n + 1), n_passages) if n_passages > n else None,
@@ -284,7 +276,7 @@ def _checked_bounds(folder: Path, bounds: NDArray[np.int64], n_passages: int) ->
 
 
 def row_term_type(n_terms: int) -> str:
-    """The type in which rows name terms.
+    """The type in which plain rows name terms.
 
     >>> row_term_type(65536), row_term_type(65537)
     ('<u2', '<i4')
@@ -307,8 +299,8 @@ def segment_in_memory(rows: Rows, n_terms: int, ids: list[bytes]) -> Segment:
     Its posting lists are built when a search needs them.
     """
     terms = rows.terms.astype(row_term_type(n_terms))
-    arrays = (rows.indptr.copy(), terms, rows.values.copy(), build_lengths(rows))
+    plain = PlainRows(rows.indptr.copy(), terms, rows.values.copy())
     frequencies = np.bincount(rows.terms, minlength=n_terms).astype(np.int64)
-    segment = Segment(*arrays, frequencies, IdTable.build(ids))
+    segment = Segment(plain, build_lengths(rows), frequencies, IdTable.build(ids))
     segment.protect()
     return segment

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from lexite.errors import IndexFormatError
 from lexite.index.buffer import close_folder
 from lexite.index.ids import hash_ids
 from lexite.index.manifest import ImpactsRecord, SegmentRecord
-from lexite.index.postings import ImpactScoring, RowReader, norms_of, open_postings, posting_files, write_postings
-from lexite.index.segment import Segment, deletion_files, row_term_type
-from lexite.index.storage import read_part, write_array
+from lexite.index.postings import ImpactScoring, norms_of, open_postings, posting_files, write_postings
+from lexite.index.segment import Segment, deletion_files
+from lexite.index.storage import write_array
+from lexite.index.stored_rows import PlainRows
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import TRANSFORMS
 
@@ -55,6 +56,11 @@ class ChangedSegment:
     def n_live(self) -> int:
         """Documents that are not deleted."""
         return self.record.n_documents - (0 if self.deleted is None else int(self.deleted.sum()))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was written before format 6."""
+        return isinstance(self.segment.rows, PlainRows)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -158,14 +164,9 @@ def write_posting_lists(part: ChangedSegment, generation: int, scoring: BM25Conf
         impacts: what of it the lists are built for.
     """
     folder, n_terms = part.folder, part.record.n_terms
-    bounds, term_type = part.segment.row_bounds, row_term_type(n_terms)
-
-    def read(low: int, high: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        terms = read_part(folder / "row_terms.bin", term_type, low, high - low)
-        return terms, read_part(folder / "row_weights.bin", "<f4", low, high - low)
-
+    rows = functools.partial(part.segment.rows.read, folder)
     norms = norms_of(part.segment.lengths, impacts.average_length, scoring)
-    written = write_postings(folder, generation, RowReader(bounds, read), norms, n_terms, impacts)
+    written = write_postings(folder, generation, rows, norms, n_terms, impacts)
     close_folder(folder)
     old = posting_files(part.record.impacts.generation) if part.record.impacts else ()
     files = {name: record for name, record in part.record.files.items() if name not in old}

@@ -28,12 +28,7 @@ from lexite.index.file_table import FileTable, KnownFile, read_file_table, write
 from lexite.index.ids import decode_text
 from lexite.index.index_folder import current_commit, remove_stale
 from lexite.index.lock import WriterLock
-from lexite.index.manifest import (
-    SEGMENTS_NAME,
-    Commit,
-    SegmentRecord,
-    write_commit,
-)
+from lexite.index.manifest import FORMAT_VERSION, SEGMENTS_NAME, Commit, SegmentRecord, write_commit
 from lexite.index.merging import Source, merge_segments, plan_merge
 from lexite.index.segment import open_segment
 from lexite.index.segment_changes import (
@@ -286,6 +281,7 @@ class IndexWriter:
     def merge(self) -> None:
         """Commits, then brings all documents into one segment without deleted ones. Searches get somewhat faster.
 
+        A segment of before format 6 is written anew too, as segments are now.
         Words that only deleted documents had stay in the dictionary, at a few dozen bytes each.
 
         Raises:
@@ -293,7 +289,7 @@ class IndexWriter:
             IndexFormatError: a segment is damaged.
         """
         self.commit()
-        if len(self._parts) > 1 or any(part.deleted is not None for part in self._parts):
+        if len(self._parts) > 1 or any(part.deleted is not None or part.is_plain for part in self._parts):
             self._merge(0, len(self._parts))
 
     def adopt(self, groups: Iterable[Sequence[Source]], words: GrowingDictionary, fields: Mapping[str, FieldType]) -> None:
@@ -313,11 +309,8 @@ class IndexWriter:
             self._words, self._has_changes = words, True
             if self._fields is not None:
                 self._fields = fields
-            store_text, side = self._state.store_text, self._state.side_layout
             for group in groups:
-                target = self._new_folder()
-                record = merge_segments(group, target, self.n_terms, fields, store_text=store_text, side=side)
-                self._parts.append(self._open(record))
+                self._parts.append(self._open(self._merged(group, self._new_folder(), fields)))
             self._buffer = self._new_buffer()
 
     def rollback(self) -> None:
@@ -468,7 +461,7 @@ class IndexWriter:
             static=static,
             fields=self._fields,
             files=files,
-            format_version=self._state.present_version,
+            format_version=FORMAT_VERSION,
         )
         write_commit(self.folder, state)
         self._state, self._static, self._static_is_new, self._new_files = state, None, False, None
@@ -480,10 +473,7 @@ class IndexWriter:
         sources = [Source(part.folder, part.record, part.segment) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
-            store_text = self._state.store_text
-            side = self._state.side_layout
-            written = merge_segments(sources, target, self.n_terms, self._fields or {}, store_text=store_text, side=side)
-            merged = self._open(written)
+            merged = self._open(self._merged(sources, target, self._fields or {}))
             scoring, generation = self._state.scoring, self._state.generation + 1
             write_posting_lists(merged, generation, scoring, impact_scoring(self._parts, scoring))
         except BaseException:
@@ -493,14 +483,34 @@ class IndexWriter:
             self._parts[start:stop] = [merged]
             self._publish()
 
+    def _merged(self, sources: Sequence[Source], target: Path, fields: Mapping[str, FieldType]) -> SegmentRecord:
+        state = self._state
+        return merge_segments(
+            sources,
+            target,
+            self.n_terms,
+            fields,
+            store_text=state.store_text,
+            mantissa=state.mantissa,
+            side=state.side_layout,
+        )
+
     def _open(self, record: SegmentRecord) -> ChangedSegment:
         folder = self.folder / SEGMENTS_NAME / record.name
-        segment = open_segment(folder, record, with_texts=self._state.store_text, side=self._state.side_layout)
+        state = self._state
+        segment = open_segment(folder, record, with_texts=state.store_text, mantissa=state.mantissa, side=state.side_layout)
         return ChangedSegment(folder, record, segment, segment.deleted)
 
     def _new_buffer(self) -> SegmentBuffer:
-        store_text, side = self._state.store_text, self._state.side_layout
-        return SegmentBuffer(self._new_folder(), self.n_terms, self.segment_postings, store_text=store_text, side=side)
+        state = self._state
+        return SegmentBuffer(
+            self._new_folder(),
+            self.n_terms,
+            self.segment_postings,
+            store_text=state.store_text,
+            mantissa=state.mantissa,
+            side=state.side_layout,
+        )
 
     def _new_folder(self) -> Path:
         self._next += 1

@@ -1,4 +1,4 @@
-"""Single steps of compiled loops over bf16, which numba does not know: patterns of 16 bits to numbers and back.
+"""Single steps of compiled loops that numba does not know: patterns of 16 and 32 bits to numbers and back.
 
 They are written in the compiler's own terms, in 32 and 16 bits: numba would widen integers to 64, which halves the vectors.
 """
@@ -40,6 +40,16 @@ def narrow(context: Any, value: Any) -> Any:  # pragma: no cover - compiled
         return builder.trunc(builder.lshr(rounded, _INT32(16)), _INT16)
 
     return types.int16(types.float32), generate
+
+
+@intrinsic
+def number_of(context: Any, value: Any) -> Any:  # pragma: no cover - compiled
+    """The fp32 number of a pattern of 32 bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _FLOAT)
+
+    return types.float32(types.uint32), generate
 
 
 @intrinsic

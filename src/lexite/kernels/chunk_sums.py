@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, PostingLists
 from lexite.kernels.prefetch import prefetch
+from lexite.kernels.row_scores import Found, new_found
 
 # Nanoseconds, about: an entry of a full list, an entry of another list, a list, looking a document up in the unread lists.
 FULL_COST, ENTRY_COST, LIST_COST, LOOK_COST = 0.025, 0.5, 20.0, 400.0
@@ -48,11 +49,13 @@ class Query(NamedTuple):
         terms: (n,) int32, ascending.
         factors: (n,) float32.
         slots: (n_terms,) int32, for each term of the segment its place in the query plus 1, 0 where the query has it not.
+        asked: (n_terms,) uint8, 1 for the terms of the query: it stays in the first cache.
     """
 
     terms: NDArray[np.int32]
     factors: NDArray[np.float32]
     slots: NDArray[np.int32]
+    asked: NDArray[np.uint8]
 
 
 class Pruning(NamedTuple):
@@ -77,7 +80,7 @@ class Scratch(NamedTuple):
         worth: the order of reading follows it: most by cost.
         order: int64, places of the query's terms in the order of reading.
         ordered: (1,) int64, 1 when ``order`` is filled for this query.
-        found: (n_terms + 1,) int32, places of a row where it has a term of the query.
+        found: entries of a row whose terms the query has.
         counts: (BINS,) int64, a histogram of sums.
         starts: int64, four longer, where full lists begin.
         units: int32, four longer, what one of 255 parts of each full list stands for.
@@ -90,7 +93,7 @@ class Scratch(NamedTuple):
     worth: NDArray[np.float64]
     order: NDArray[np.int64]
     ordered: NDArray[np.int64]
-    found: NDArray[np.int32]
+    found: Found
     counts: NDArray[np.int64]
     starts: NDArray[np.int64]
     units: NDArray[np.int32]
@@ -107,7 +110,7 @@ def new_scratch(longest: int, n_terms: int) -> Scratch:
         np.empty(longest),
         np.empty(longest, np.int64),
         np.zeros(1, np.int64),
-        np.empty(n_terms + 1, np.int32),
+        new_found(n_terms),
         np.empty(BINS, np.int64),
         np.empty(longest + 4, np.int64),
         np.empty(longest + 4, np.int32),

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 GAPS, FULL, SPARSE = 0, 1, 2  # forms of a list
 CHUNK = 16384  # documents: their sums are 64 KB, which stay in the second cache
+HEAD_BYTES = 6  # of a packed row
+FIRST_LONG = 224  # bytes from here on add to the distance between two terms without ending it
+LONG_STEP, LONGEST_STEP = FIRST_LONG, FIRST_LONG * 17
+# What each byte adds to the term: 1 to 224, then 1 to 16 long steps, then 1 to 16 of the longest.
+STEPS = np.concatenate([np.arange(FIRST_LONG) + 1, (np.arange(16) + 1) * LONG_STEP, (np.arange(16) + 1) * LONGEST_STEP])
 
 
 class ImpactForm(NamedTuple):
@@ -50,15 +55,19 @@ class SegmentRows(NamedTuple):
     """The rows of raw weights of a segment, and what exact scores need beside them.
 
     Attributes:
-        bounds: (n_documents + 1,) int64.
-        terms: uint16 or int32, ascending within a row.
-        weights: float32, raw.
+        bounds: (n_documents + 1,) int64, where rows begin in ``packed``, or in ``terms`` where they are not packed.
+        packed: uint8, the rows as ``lexite.kernels.packed_rows`` describes them; empty where they are not packed.
+        drop: bits of the mantissa that packed weights lack.
+        terms: uint16 or int32, ascending within a row; empty where rows are packed.
+        weights: float32, raw; likewise.
         norms: (n_documents,) float32.
         live: (n_documents,) uint8, 0 for deleted documents; empty when there are none.
         first: number of the segment's first document in the index.
     """
 
     bounds: NDArray[np.int64]
+    packed: NDArray[np.uint8]
+    drop: int
     terms: NDArray[Any]
     weights: NDArray[np.float32]
     norms: NDArray[np.float32]

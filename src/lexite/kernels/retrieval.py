@@ -36,11 +36,11 @@ from lexite.kernels.chunk_sums import (
     with_full_lists,
 )
 from lexite.kernels.heaps import push
-from lexite.kernels.impacts import saturated
 from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows
-from lexite.kernels.prefetch import prefetch
+from lexite.kernels.row_scores import Found, new_found, score_row
 
-ROW_COST, ROW_ENTRY_COST = 120.0, 0.9  # nanoseconds, about: an exact score, and each entry of its row
+# Nanoseconds, about: an exact score, and each entry of its row, or each byte where rows are packed.
+ROW_COST, ROW_ENTRY_COST, ROW_BYTE_COST = 120.0, 0.9, 0.4
 BLOCK = 64  # sums looked at together
 NO_END = np.int64(1 << 40)  # above all sums
 NEVER = np.int32(-2_000_000_000)  # the first sum of a document that may not be a hit: lists add 1,100,000,000 at most
@@ -74,49 +74,11 @@ class Limits(NamedTuple):
     floor: np.int32
 
 
-@njit(cache=True, nogil=True)
-def _score_row(terms: Any, weights: Any, norm: Any, form: ImpactForm, query: Query, found: Any) -> tuple[Any, int]:
-    # The exact score of a document and the number of terms it shares with the query (-1: a term that does not exist).
-    # Its entries are first sifted without a branch, since no branch predictor can know which of them the query has.
-    slots, factors = query.slots, query.factors  # taken out before the loops, as chunk_sums says
-    n = 0
-    for j in range(terms.shape[0]):
-        if np.uint32(terms[j]) >= np.uint32(slots.shape[0]):
-            return np.float32(0.0), -1
-        found[n] = j
-        n += slots[terms[j]] != 0
-    score, last, ascending = np.float32(0.0), 0, True
-    for i in range(n):
-        j = found[i]
-        slot = slots[terms[j]]
-        ascending = ascending and slot > last
-        last = slot
-        score += factors[slot - 1] * saturated(weights[j], norm, form.transform, form.scale, form.delta)
-    if ascending:
-        return score, n
-    for i in range(1, n):  # the words of one index among several are in another order than the query's terms
-        j, at = found[i], i
-        while at > 0 and slots[terms[found[at - 1]]] > slots[terms[j]]:
-            found[at] = found[at - 1]
-            at -= 1
-        found[at] = j
-    score = np.float32(0.0)
-    for i in range(n):
-        j = found[i]
-        score += factors[slots[terms[j]] - 1] * saturated(weights[j], norm, form.transform, form.scale, form.delta)
-    return score, n
-
-
 @njit(cache=True, nogil=True, forceinline=True)  # a call with so many arrays takes 50 nanoseconds
-def _score_document(rows: SegmentRows, document: int, query: Query, form: ImpactForm, top: Top, size: int, found: Any) -> int:
+def _score_document(rows: SegmentRows, document: int, query: Query, form: ImpactForm, top: Top, size: int, found: Found) -> int:
     # Scores a document of the segment and puts it into the heap if it shares a term with the query. Returns the heap's size,
     # -1 when the row is damaged.
-    low, high = rows.bounds[document], rows.bounds[document + 1]
-    if low < 0 or low > high or high > rows.terms.shape[0] or high - low > found.shape[0]:
-        return -1
-    for at in range(low, high, 16):
-        prefetch(rows.weights, np.int64(at))
-    score, shared = _score_row(rows.terms[low:high], rows.weights[low:high], rows.norms[document], form, query, found)
+    score, shared = score_row(rows, document, query, form, found)
     if shared < 0:
         return -1
     if shared:
@@ -126,7 +88,7 @@ def _score_document(rows: SegmentRows, document: int, query: Query, form: Impact
 
 @njit(cache=True, nogil=True)
 def _score_given(
-    given: Any, rows: SegmentRows, query: Query, unwanted: int, form: ImpactForm, top: Top, size: int, found: Any
+    given: Any, rows: SegmentRows, query: Query, unwanted: int, form: ImpactForm, top: Top, size: int, found: Found
 ) -> int:
     # Scores documents of the index that lie in this segment. Returns the heap's size, -1 when a row is damaged.
     for i in range(given.shape[0]):
@@ -342,16 +304,19 @@ def _search_segment(
     impact_form, limits, best = ImpactForm(*form), Pruning(*pruning), Heaps(*heaps)
     n_documents = segment.norms.shape[0]
     n_chunks = (n_documents + CHUNK - 1) // CHUNK
-    row_cost = ROW_COST + ROW_ENTRY_COST * (segment.bounds[n_documents] - segment.bounds[0]) / max(n_documents, 1)
+    each = ROW_BYTE_COST if segment.packed.shape[0] else ROW_ENTRY_COST
+    row_cost = ROW_COST + each * (segment.bounds[n_documents] - segment.bounds[0]) / max(n_documents, 1)
     terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
+    flags = np.zeros(asked.n_terms, np.uint8)
     scratch = new_scratch(_longest(asked.bounds, start, stop), asked.n_terms)
     restricted = chosen.starts.shape[0] > 0
     given = chosen.documents
     for number in range(start, stop):
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots)
+        query = Query(terms[low:high], factors[low:high], slots, flags)
         for j in range(low, high):
             slots[terms[j]] = j - low + 1
+            flags[terms[j]] = 1
         scratch.ordered[0] = 0
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
@@ -375,6 +340,7 @@ def _search_segment(
             best.sizes[number] = size
         for j in range(low, high):
             slots[terms[j]] = 0
+            flags[terms[j]] = 0
     return True
 
 
@@ -386,16 +352,18 @@ def _score_among(
         SegmentRows(*rows), Queries(*queries), Among(*among), ImpactForm(*form), Heaps(*heaps)
     )  # fmt: skip
     terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
-    found = np.empty(asked.n_terms + 1, np.int32)
+    flags = np.zeros(asked.n_terms, np.uint8)
+    found = new_found(asked.n_terms)
     for number in range(start, stop):
         stop_at = chosen.stops[number]
         begin = _first_from(chosen.documents, chosen.starts[number], stop_at, segment.first + first_chunk * CHUNK)
         last = segment.first + min(last_chunk * CHUNK, segment.norms.shape[0])
         given = chosen.documents[begin : _first_from(chosen.documents, begin, stop_at, last)]
         low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots)
+        query = Query(terms[low:high], factors[low:high], slots, flags)
         for j in range(low, high):
             slots[terms[j]] = j - low + 1
+            flags[terms[j]] = 1
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
         size = _score_given(given, segment, query, unwanted, impact_form, top, best.sizes[number], found)
@@ -404,4 +372,5 @@ def _score_among(
         best.sizes[number] = size
         for j in range(low, high):
             slots[terms[j]] = 0
+            flags[terms[j]] = 0
     return True
