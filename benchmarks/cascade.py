@@ -45,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
     rows, sums = dict[str, dict[str, Any]](), dict[str, Any]()
-    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache, static=True):
+    for collection, index, queries in indexed_collections(encoder, args, static=True):
         rows[collection.name] = measured(index, queries, collection, encoder, args.timed)
         print(collection.name, {name: value for name, value in rows[collection.name].items() if name != "queries"}, flush=True)
         sums = {"at": at_thresholds(rows), "left out in turn": left_out(rows, args.share)}

@@ -44,7 +44,7 @@ def main() -> None:
         return
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
     found: dict[str, Any] = {}
-    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache):
+    for collection, index, queries in indexed_collections(encoder, args, changed=True):
         with Searcher(index, ModelQueries(encoder), encoder.label) as searcher:
             found[collection.name] = {
                 "nDCG@10": judged(searcher, collection, queries),
