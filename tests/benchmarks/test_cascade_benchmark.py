@@ -74,12 +74,17 @@ def test_choices_are_worth_what_their_weights_bring_over_the_default() -> None:
         "6.5": 0.1,
     }
     rows = {
-        name: {"nDCG@10": judged, "in": {0: {"weight": given}}, "removed": {0: {"weight": 2.0}}}
+        name: {
+            "nDCG@10": judged,
+            "in": {0: {"weight": given, "cautious": 3.25}},
+            "removed": {0: {"weight": 2.0, "cautious": 2.0}},
+        }
         for name, given in (("cisi", 1.0), ("npl", 0.0))
     }
     found = words_weight.worth_of_choices(rows)
     assert found["best"]["mean"] == found["removed, seed 0"]["mean"] == pytest.approx(0.2)
     assert found["fixed 3.25"]["mean"] == 0.0
+    assert found["in, seed 0, cautious"]["mean"] == 0.0
     expected = {"mean": -0.2, "chosen": -0.1, "confirmed": -0.3, "least": -0.3, "most": -0.1}
     assert found["in, seed 0"] == pytest.approx(expected)
 
