@@ -3,9 +3,10 @@
     python benchmarks/cascade.py COLLECTION... --cache cache --json cascade.json
 
 Each collection is indexed as ``lexite index`` does it. nDCG@10 is that of ``lexite eval``. Thresholds of sureness are measured
-on the same rankings; the last part chooses one for each collection on all others: the largest that leaves ``--share`` of their
-queries to the table. Times are medians of CPU time over the queries of a collection, one after the other; the model's are
-those of encoding a query, on the first ``--timed`` queries.
+on the same rankings. The curve has for each share of queries the largest threshold that leaves so many to the table in the mean
+of the collections that choose, and what it gives there, on those that confirm, and on all. The last part chooses a threshold
+for each collection on all others, for ``--share`` of their queries. Times are medians of CPU time over the queries of a
+collection, one after the other; the model's are those of encoding a query, on the first ``--timed`` queries.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("LEXITE_THREADS", "1")
 
 import numpy as np
 import torch
+from frontier import CHOSEN_ON
 from judged_collections import indexed_collections, judged_parser, ndcg
 
 from lexite import LatentTermEncoder
@@ -33,7 +35,8 @@ from lexite.search.strategies import Cascade
 from lexite.search.strategy import Answer
 from lexite.terms.queries import EncodedQueries
 
-THRESHOLDS = (1.3, 1.4, 1.45, 1.5, 1.55, 1.6, 1.7)
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.3, 0.2, 0.1, 0.0)
+GRID = np.round(np.arange(0.0, 3.01, 0.01), 2)
 DEPTH = 100
 
 
@@ -45,14 +48,20 @@ def main() -> None:
     torch.set_num_threads(1)
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
     rows, sums = dict[str, dict[str, Any]](), dict[str, Any]()
-    for collection, index, queries in indexed_collections(encoder, args.collections, args.cache, static=True):
+    for collection, index, queries in indexed_collections(encoder, args, static=True):
         rows[collection.name] = measured(index, queries, collection, encoder, args.timed)
         print(collection.name, {name: value for name, value in rows[collection.name].items() if name != "queries"}, flush=True)
-        sums = {"at": at_thresholds(rows), "left out in turn": left_out(rows, args.share)}
+        sums = {
+            "default": {half: at(of, Cascade().sureness) for half, of in halves(rows).items()},
+            "curve": curve(rows),
+            "left out in turn": left_out(rows, args.share),
+        }
         if args.json is not None:
             write_json(args.json, {"collections": rows, **sums})
     for name, found in sums.items():
-        print(name, found)
+        print(name)
+        for key, values in found.items():
+            print("  ", key, values)
 
 
 def measured(
@@ -111,29 +120,60 @@ def timed(call: Callable[[int], object], number: int) -> float:
     return 1000 * statistics.median(seconds)
 
 
-def at_thresholds(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """For each threshold: what the cascade loses against the model's queries in the mean, and the share of static queries."""
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def halves(rows: Rows) -> dict[str, Rows]:
+    """The collections that choose, those that confirm, and all; what has none is left out."""
+    found = {
+        "chosen": {name: row for name, row in rows.items() if name in CHOSEN_ON},
+        "confirmed": {name: row for name, row in rows.items() if name not in CHOSEN_ON},
+        "all": rows,
+    }
+    return {half: of for half, of in found.items() if of}
+
+
+def at(rows: Rows, threshold: float) -> dict[str, float]:
+    """What a threshold gives in the mean of collections: the share of static queries, what it changes.
+
+    ``difference`` is from the model's queries with the index's weight of words, ``own`` from those with the cascade's.
+    """
+    each = [_at(row["queries"], threshold) for row in rows.values()]
+    difference, own, share = (round(float(np.mean(values)), 4) for values in zip(*each, strict=True))
+    return {"share": share, "difference": difference, "own": own}
+
+
+def threshold_for(rows: Rows, share: float) -> float:
+    """The largest threshold of the grid that leaves so many queries to the table, in the mean of collections."""
+    sure = [np.array(row["queries"]["sureness"]) for row in rows.values()]
+    return float(max(value for value in GRID if np.mean([(each >= value).mean() for each in sure]) >= share))
+
+
+def curve(rows: Rows) -> dict[str, Any]:
+    """For each share of static queries the threshold that the collections that choose give, and what it gives."""
     found = {}
-    for threshold in THRESHOLDS:
-        each = [_at(row["queries"], threshold) for row in rows.values()]
-        loss, own, share = (round(float(np.mean(values)), 4) for values in zip(*each, strict=True))
-        found[str(threshold)] = {"against the model": loss, "against the model, own weight": own, "share": share}
+    parts = halves(rows)
+    for share in SHARES:
+        threshold = threshold_for(parts.get("chosen", rows), share)
+        found[str(share)] = {"threshold": threshold, **{half: at(of, threshold) for half, of in parts.items()}}
     return found
 
 
-def left_out(rows: dict[str, dict[str, Any]], share: float) -> dict[str, Any]:
+def left_out(rows: Rows, share: float) -> dict[str, Any]:
     """A threshold for each collection, chosen on all others, and what it gives."""
     found: dict[str, Any] = {}
     if len(rows) < 2:
         return found
-    grid = np.round(np.arange(0.5, 2.5, 0.01), 2)
     for name, row in rows.items():
-        others = [np.array(other["queries"]["sureness"]) for key, other in rows.items() if key != name]
-        enough = [value for value in grid if np.mean([(sure >= value).mean() for sure in others]) >= share]
-        threshold = float(max(enough))
-        loss, own, static = _at(row["queries"], threshold)
-        found[name] = {"threshold": threshold, "loss": round(loss, 4), "own": round(own, 4), "share": round(static, 3)}
-    means = {key: round(float(np.mean([each[key] for each in found.values()])), 4) for key in ("loss", "own", "share")}
+        threshold = threshold_for({key: other for key, other in rows.items() if key != name}, share)
+        difference, own, static = _at(row["queries"], threshold)
+        found[name] = {
+            "threshold": threshold,
+            "difference": round(difference, 4),
+            "own": round(own, 4),
+            "share": round(static, 3),
+        }
+    means = {key: round(float(np.mean([each[key] for each in found.values()])), 4) for key in ("difference", "own", "share")}
     return {**found, "mean": means}
 
 

@@ -1,18 +1,20 @@
 """Feedback and steering on judged collections: which settings help, and how sure that is.
 
-    python benchmarks/feedback.py COLLECTION... --vocabulary default --cache cache --json feedback.json
+    python benchmarks/feedback.py COLLECTION... --queries 200 --indexes indexes --json feedback.json
 
-- Pseudo-relevance feedback over depth, terms, mixing and interpolation. The ranking that feedback starts from is the first
-  stage, or with --dense the first stage fused with an exhaustive dense ranking (min-max sum).
+- Pseudo-relevance feedback over depth, terms, mixing and interpolation, one thing changed at a time. The ranking that feedback
+  starts from is the first stage, or with --dense the first stage fused with an exhaustive dense ranking (min-max sum).
 - Explicit feedback: two judged relevant documents of each query are given, seeded. Both are removed from rankings and qrels,
   with and without feedback (residual collection); queries with no other relevant document are left out.
 - Steering: latents whose muting raises nDCG@10 the most over half of the queries (seeded), measured on the other half; and a
   steering vector learned from one pair of each query of the first half, likewise.
+
+Each line has the difference on every collection, the means of the collections that choose settings and of those that confirm
+them, and the p-values of both halves and of all (paired randomisation, each collection weighing the same).
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,30 +22,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from frontier import CHOSEN_ON
+from judged_collections import Indexed, halves_of, indexed_collections, judged_parser
 
 from lexite import LatentTermEncoder
-from lexite.corpus import ReadOptions
-from lexite.corpus.passages import PassageConfig
-from lexite.evaluation.cache import StateCache
-from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
-from lexite.evaluation.latent import LatentSystem
+from lexite.evaluation.judged import JudgedCollection
 from lexite.evaluation.measures import evaluate_run
 from lexite.evaluation.significance import paired_test
 from lexite.files import write_json
 from lexite.index import BM25Index, EncodedQueries
 from lexite.ranking import Hit
-from lexite.scoring.words import LiteralConfig
 from lexite.search.expansion import Mixing
+from lexite.search.queries import ModelQueries
 from lexite.search.steering_vector import SteeringVector, learn_steering
-from lexite.search.strategies.feedback import Feedback, fused_hits, judged_queries
+from lexite.search.strategies import Hybrid, VectorFeedback
+from lexite.search.strategies.feedback import Feedback, judged_queries
 from lexite.search.strategies.steering import Steer
-from lexite.search.strategy import Answer
+from lexite.search.strategy import Answer, Strategy
 
 TOP_K = 1000
+QUERIES_PER_BATCH = 32  # whose fused rankings of 2,000 hits are held together
 GIVEN = 2
 MUTED_MOST, LATENTS_TRIED = 10, 100
 Rankings = Sequence[Sequence[Hit]]
 PerQuery = dict[str, float]
+Pair = tuple[PerQuery, PerQuery]
+"""What each query has without and with something."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Opened:
         return Answer(self.queries, found, TOP_K, self.index, options)
 
 
-def measured(qrels: Mapping[str, Mapping[str, int]], ids: Sequence[str], rankings: Rankings) -> tuple[PerQuery, PerQuery]:
+def measured(qrels: Mapping[str, Mapping[str, int]], ids: Sequence[str], rankings: Rankings) -> Pair:
     """nDCG@10 and recall@1000 of each judged query."""
     run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(ids, rankings, strict=True)}
     best = {query: dict(list(scores.items())[:100]) for query, scores in run.items()}
@@ -77,39 +81,55 @@ def measured(qrels: Mapping[str, Mapping[str, int]], ids: Sequence[str], ranking
     return ndcg, recall
 
 
-def grid() -> Iterator[tuple[str, Feedback]]:
-    """The settings that are compared: one is changed at a time, around a middle."""
-    middle = Feedback(interpolate="before", candidates=TOP_K)
-    changes: list[dict[str, Any]] = [{}]
-    changes += [{"documents": n} for n in (3, 5, 20)]
-    changes += [{"terms": n} for n in (10, 60, 120)]
-    changes += [{"mixing": m} for m in (0.1, 0.2, 0.5)]
-    changes += [{"method": "rm3"}, {"method": "rm3", "mixing": 0.5}]
-    changes += [{"over": over} for over in ("latents", "words")]
-    changes += [{"document_weights": each} for each in ("softmax", "equal")]
-    changes += [{"negative": n} for n in (0.25, 0.5)]
-    changes += [{"interpolate": each} for each in ("none", "after", "both")]
+def grid(dense: bool) -> Iterator[tuple[str, Strategy]]:
+    """The settings that are compared: one or two are changed at a time, around a middle."""
+    middle = Feedback(documents=10, interpolate="before", candidates=TOP_K)
+    changes: list[dict[str, Any]] = [{}, {"documents": 3}, {"over": "latents"}, {"over": "words"}, {"method": "rm3"}]
+    if dense:
+        changes += [{"interpolate": "after"}, {"interpolate": "after", "documents": 3}]
+    else:
+        changes += [{"documents": 5}, {"documents": 20}]
+        changes += [{"terms": n} for n in (10, 60, 120)]
+        changes += [{"mixing": m} for m in (0.1, 0.2, 0.5)]
+        changes += [{"method": "rm3", "mixing": 0.5}]
+        changes += [{"document_weights": each} for each in ("softmax", "equal")]
+        changes += [{"negative": n} for n in (0.25, 0.5)]
+    changes += [{"interpolate": "both"}, {"interpolate": "both", "documents": 3}]
     for change in changes:
         name = ", ".join(f"{key} {value}" for key, value in change.items()) or "middle"
         yield name, dataclasses.replace(middle, **change)
+    if dense:
+        yield "vector, documents 3", VectorFeedback(weight=0.5)
 
 
-def dense_fused(opened: Opened, states: StateCache) -> Rankings:
-    """The first stage plus an exhaustive dense ranking."""
-    documents, queries = (states.vectors(opened.collection, kind) for kind in ("document", "query"))
-    numbers = {identifier: number for number, identifier in enumerate(opened.index.ids)}
-    order = [numbers[identifier] for identifier in opened.collection.document_ids]
-    fused = []
-    for identifier, vector, hits in zip(opened.ids, queries, opened.answer().rankings, strict=True):
-        scores = documents @ vector
-        best = np.argsort(-scores, kind="stable")[: TOP_K + 1].tolist()
-        names = opened.collection.document_ids
-        dense = [Hit(names[p], float(scores[p]), 1, order[p]) for p in best if names[p] != identifier][:TOP_K]
-        fused.append(fused_hits(hits, dense, 1.0)[:TOP_K])
-    return fused
+def pseudo(opened: Opened, encoder: LatentTermEncoder | None) -> dict[str, Pair]:
+    """nDCG@10 and recall@1000 without and with feedback.
+
+    Args:
+        opened: the collection.
+        encoder: of the dense model, whose exhaustive ranking is fused with the first stage; None starts from the first stage.
+    """
+    fuse = Hybrid(exhaustive=True, candidates=TOP_K)
+    places, starts = range(len(opened.ids)), list[Answer]()
+    for start in range(0, len(opened.ids), QUERIES_PER_BATCH):
+        answer = part(opened, places[start : start + QUERIES_PER_BATCH]).answer()
+        if encoder is not None:
+            answer = fuse(dataclasses.replace(answer, encoder=ModelQueries(encoder)))
+            answer = answer.with_rankings([hits[:TOP_K] for hits in answer.rankings])
+        starts.append(answer)
+
+    def values(strategy: Strategy | None) -> Pair:
+        rankings = [hits for each in starts for hits in (each if strategy is None else strategy(each)).rankings]
+        return measured(opened.collection.qrels, opened.ids, rankings)
+
+    base, found = values(None), dict[str, Pair]()
+    for name, strategy in grid(encoder is not None):
+        for measure, old, new in zip(("nDCG@10", "R@1000"), base, values(strategy), strict=True):
+            found[f"{measure}: {name}"] = old, new
+    return found
 
 
-def residual(opened: Opened, seed: int, mixing: Mixing) -> tuple[PerQuery, PerQuery]:
+def residual(opened: Opened, seed: int, mixing: Mixing) -> Pair:
     """nDCG@10 of the rest without and with two judged documents, for each query that has a relevant document more."""
     generator, collection = np.random.default_rng(seed), opened.collection
     before, after = dict[str, float](), dict[str, float]()
@@ -176,7 +196,7 @@ def learned(opened: Opened) -> SteeringVector:
     return learn_steering(opened.index.term_space(), part(opened, numbers).queries, preferred, rejected)
 
 
-def steering(opened: Opened, seed: int) -> dict[str, tuple[PerQuery, PerQuery]]:
+def steering(opened: Opened, seed: int) -> dict[str, Pair]:
     """nDCG@10 of the second half without and with what was chosen on the first."""
     first, second = (part(opened, numbers) for numbers in halves(opened.ids, seed))
     muted = muted_latents(first)
@@ -185,81 +205,81 @@ def steering(opened: Opened, seed: int) -> dict[str, tuple[PerQuery, PerQuery]]:
         base = ndcg_of(second, None)
         vector = ndcg_of(second, Steer(vector=str(Path(folder) / "vector.json")))
     steered = ndcg_of(second, Steer(mute=tuple(map(str, muted)))) if muted else base
-    return {f"mute {len(muted)} latents": (base, steered), "vector": (base, vector)}
+    print(f"{opened.collection.name}: {len(muted)} latents are muted", flush=True)
+    return {"steering, latents muted": (base, steered), "steering, vector": (base, vector)}
 
 
-def line(name: str, pairs: Sequence[tuple[PerQuery, PerQuery]]) -> dict[str, Any]:
-    """Prints and returns the means before and after, and how sure their difference is."""
-    differences = [[new[query] - old[query] for query in old] for old, new in pairs if old]
-    old, new = (float(np.mean([np.mean(list(pair[side].values())) for pair in pairs if pair[0]])) for side in (0, 1))
-    tested = paired_test(differences)
-    print(f"{name:44s} {old:.4f} -> {new:.4f}  {new - old:+.4f}  p {tested.p_randomisation:.4f}", flush=True)
-    return {"name": name, "before": old, "after": new, "p": tested.p_randomisation, "queries": tested.n_queries}
+def explicit(opened: Opened, seed: int) -> dict[str, Pair]:
+    """Two judged documents given, on the residual collection; nothing where no query has a relevant document more."""
+    found = {}
+    for method, mixing, terms in (("rocchio", 0.3, 50), ("rocchio", 0.5, 50), ("rocchio", 0.7, 50), ("rm3", 0.5, 50)):
+        pair = residual(opened, seed, Mixing(method, terms, mixing))  # type: ignore[arg-type]
+        if pair[0]:
+            found[f"explicit, {method}, mixing {mixing}, terms {terms}"] = pair
+    return found
+
+
+def summary(pairs: Mapping[str, Pair]) -> dict[str, Any]:
+    """The means without and with something over collections, the difference on each, and how sure it is."""
+    before = {name: float(np.mean(list(old.values()))) for name, (old, _) in pairs.items()}
+    differences = {name: np.array([new[query] - old[query] for query in old]) for name, (old, new) in pairs.items()}
+    halves = {
+        "mean": list(pairs),
+        "chosen": [name for name in pairs if name in CHOSEN_ON],
+        "confirmed": [name for name in pairs if name not in CHOSEN_ON],
+    }
+    tests = {half: paired_test([differences[name] for name in names]) for half, names in halves.items() if names}
+    return {
+        "queries": {name: len(values) for name, values in differences.items()},
+        "before": {**before, **halves_of(before)},
+        "difference": {name: float(values.mean()) for name, values in differences.items()},
+        "halves": {half: test.mean_difference for half, test in tests.items()},
+        "p": {half: test.p_randomisation for half, test in tests.items()},
+    }
+
+
+def shown(name: str, found: Mapping[str, Any]) -> str:
+    """A line of the table."""
+    each = " ".join(f"{collection} {value:+.4f}" for collection, value in found["difference"].items())
+    halves = " ".join(f"{half} {value:+.4f} (p {found['p'][half]:.4f})" for half, value in found["halves"].items())
+    return f"{name:44s} {found['before']['mean']:.4f} {each} | {halves}"
+
+
+def opened_of(indexed: Indexed, most: int | None, seed: int) -> Opened:
+    """A collection, with some of its queries where it has more than ``most``."""
+    opened = Opened(*indexed)
+    if most is None or len(opened.ids) <= most:
+        return opened
+    return part(opened, sorted(np.random.default_rng(seed).permutation(len(opened.ids))[:most].tolist()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collections", nargs="+")
-    parser.add_argument("--vocabulary", default="default")
-    parser.add_argument("--cache", required=True, help="folder for token states, as of lexite eval --cache")
+    parser = judged_parser(__doc__)
+    parser.add_argument(
+        "--queries", type=int, metavar="N", help="queries of a collection at most, drawn by the seed; all by default"
+    )
     parser.add_argument("--dense", action="store_true", help="start from the first stage fused with a dense ranking")
     parser.add_argument("--skip", nargs="*", default=[], choices=["pseudo", "explicit", "steering"], help="parts to leave out")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad records out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     encoder = LatentTermEncoder.from_pretrained(args.vocabulary)
-    states = StateCache(args.cache, encoder)
-    system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), passages=PassageConfig())
-    with tempfile.TemporaryDirectory() as folder:
-        opened = []
-        for each in open_collections(args.collections, "test"):
-            collection = read_collection(each, ReadOptions(skip_bad=args.skip_bad))
-            index = system.indexed(Path(folder) / collection.name, collection)
-            opened.append(Opened(collection, index, system.queries(collection)))
-            print(collection.name, len(collection.queries), "queries", flush=True)
-        results = {}
+    pairs = dict[str, dict[str, Pair]]()
+    for indexed in indexed_collections(encoder, args, dense=args.dense):
+        opened, found = opened_of(indexed, args.queries, args.seed), dict[str, Pair]()
         if "explicit" not in args.skip:
-            results["explicit"] = explicit(opened, args.seed)
+            found.update(explicit(opened, args.seed))
         if "steering" not in args.skip:
-            found = [steering(each, args.seed) for each in opened]
-            results["steering"] = [
-                line(f"steering, {each.collection.name}, {name}", [pair])
-                for each, pairs in zip(opened, found, strict=True)
-                for name, pair in pairs.items()
-            ]
+            found.update(steering(opened, args.seed))
         if "pseudo" not in args.skip:
-            results["pseudo"] = pseudo(opened, states if args.dense else None)
-    if args.json is not None:
-        write_json(args.json, results)
-
-
-def pseudo(opened: Sequence[Opened], states: StateCache | None) -> list[dict[str, Any]]:
-    """The table of pseudo-relevance feedback: mean nDCG@10 and recall@1000 over the collections."""
-    starts = [each.answer(None if states is None else dense_fused(each, states)) for each in opened]
-    base = [measured(each.collection.qrels, each.ids, start.rankings) for each, start in zip(opened, starts, strict=True)]
-    rows = []
-    for name, feedback in grid():
-        found = [
-            measured(each.collection.qrels, each.ids, feedback(start).rankings)
-            for each, start in zip(opened, starts, strict=True)
-        ]
-        for place, measure in enumerate(("nDCG@10", "R@1000")):
-            pairs = [(old[place], new[place]) for old, new in zip(base, found, strict=True)]
-            rows.append({"measure": measure, **line(f"{measure:8s} {name}", pairs)})
-    return rows
-
-
-def explicit(opened: Sequence[Opened], seed: int) -> list[dict[str, Any]]:
-    """Two judged documents given, on the residual collections."""
-    rows = []
-    for method, mixing, terms in (("rocchio", 0.3, 50), ("rocchio", 0.5, 50), ("rocchio", 0.7, 50), ("rm3", 0.5, 50)):
-        how = Mixing(method, terms, mixing)  # type: ignore[arg-type]
-        found = [residual(each, seed, how) for each in opened]
-        rows.append(line(f"explicit {method}, mixing {mixing}, terms {terms}", found))
-        if mixing == 0.5 and method == "rocchio":
-            rows += [line(f"explicit, {each.collection.name}", [pair]) for each, pair in zip(opened, found, strict=True)]
-    return rows
+            found.update(pseudo(opened, encoder if args.dense else None))
+        for name, pair in found.items():
+            pairs.setdefault(name, {})[opened.collection.name] = pair
+        print(opened.collection.name, len(opened.ids), "queries", flush=True)
+        results = {name: summary(each) for name, each in pairs.items()}
+        if args.json is not None:
+            write_json(args.json, results)
+    for name, result in results.items():
+        print(shown(name, result))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from frontier import CHOSEN_ON
 from numpy.typing import NDArray
 
 from lexite import LatentTermEncoder
@@ -19,6 +22,7 @@ from lexite.evaluation.judged import JudgedCollection, open_collections, read_co
 from lexite.evaluation.latent import LatentSystem
 from lexite.evaluation.measures import evaluate_run
 from lexite.index import BM25Index
+from lexite.index.side_config import SideDataConfig
 from lexite.ranking.hits import Hit
 from lexite.ranking.trec import run_from_hits
 from lexite.scoring.words import LiteralConfig
@@ -34,27 +38,58 @@ class Indexed(NamedTuple):
 
 
 def judged_parser(description: str | None, collections: str = "+") -> argparse.ArgumentParser:
-    """A parser with collections, ``--vocabulary``, ``--cache`` and ``--json``."""
+    """A parser with collections, ``--vocabulary``, ``--cache``, ``--indexes`` and ``--json``."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("collections", nargs=collections)
     made.add_argument("--vocabulary", default="default")
     made.add_argument("--cache", help="folder for token states, as of lexite eval --cache")
+    made.add_argument("--indexes", type=Path, help="folder where indexes are kept for the next benchmark")
     made.add_argument("--json", type=Path, help="file for the results")
     return made
 
 
 def indexed_collections(
-    encoder: LatentTermEncoder, collections: Sequence[str], cache: str | None, *, static: bool = False
+    encoder: LatentTermEncoder, given: argparse.Namespace, *, static: bool = False, dense: bool = False, changed: bool = False
 ) -> Iterator[Indexed]:
-    """Indexes one collection after the other; its index is there until the next is asked for."""
-    states = None if cache is None else StateCache(cache, encoder)
-    system = LatentSystem(encoder, cache=states, literal=LiteralConfig(), static=static, passages=PassageConfig())
-    for opened in open_collections(collections, "test"):
+    """Indexes one collection after the other; its index is there until the next is asked for.
+
+    Args:
+        encoder: the vocabulary.
+        given: the options of :func:`judged_parser`. Indexes that are kept have a static table and dense vectors in any case, so
+            that all benchmarks can share them.
+        static: whether a table is wanted.
+        dense: whether dense vectors are.
+        changed: whether the caller changes the index, which then gets a copy of one that is kept.
+    """
+    states, kept = None if given.cache is None else StateCache(given.cache, encoder), given.indexes
+    system = LatentSystem(
+        encoder,
+        cache=states,
+        literal=LiteralConfig(),
+        static=static or kept is not None,
+        passages=PassageConfig(),
+        side_data=SideDataConfig(vectors="fp32") if dense or kept is not None else None,
+    )
+    for opened in open_collections(given.collections, "test"):
         collection = read_collection(opened, ReadOptions(skip_bad=True))
         with tempfile.TemporaryDirectory(prefix="lexite-judged-") as folder:
-            index = system.indexed(Path(folder) / "index", collection)
+            path = Path(folder) / "index"
+            if kept is not None:
+                own = _kept(kept, system, collection)
+                path = Path(shutil.copytree(own, path)) if changed else own
+            index = BM25Index.open(path) if path.exists() else system.indexed(path, collection)
             yield Indexed(collection, index, system.queries(collection))
             del index  # its files are mapped
+
+
+def _kept(folder: Path, system: LatentSystem, collection: JudgedCollection) -> Path:
+    """The index of a collection in a folder of them, made where it is not there. Its name tells texts and vocabulary."""
+    key = hashlib.sha256(f"{collection.digest} {system.encoder.fingerprint}".encode()).hexdigest()[:12]
+    path = folder / f"{collection.name}-{key}"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        system.indexed(path, collection)
+    return path
 
 
 def ndcg(rankings: Sequence[Sequence[Hit]], collection: JudgedCollection) -> NDArray[np.float64]:
@@ -63,3 +98,13 @@ def ndcg(rankings: Sequence[Sequence[Hit]], collection: JudgedCollection) -> NDA
     run = run_from_hits([query.id for query in collection.queries], own)
     found = evaluate_run(collection.qrels, run).per_query["nDCG@10"]
     return np.array([found[query.id] for query in collection.queries])
+
+
+def halves_of(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Means over collections: of all, of those on which settings are chosen, and of those that confirm them."""
+    parts = {
+        "mean": list(values.values()),
+        "chosen": [value for name, value in values.items() if name in CHOSEN_ON],
+        "confirmed": [value for name, value in values.items() if name not in CHOSEN_ON],
+    }
+    return {name: float(np.mean(part)) if part else None for name, part in parts.items()}

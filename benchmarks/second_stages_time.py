@@ -1,11 +1,11 @@
 """What each step of a preset's chain costs a query, on one core, beyond encoding the query.
 
-    python benchmarks/second_stages_time.py COLLECTION... --index DIR [--fill FILE...] [--documents 57000] [--words 180]
+    python benchmarks/second_stages_time.py COLLECTION... --index DIR [--fill FILE...] [--documents 57000] [--words N]
                                             [--queries 12] [--rounds 3] [--json FILE]
 
 The index is built for the preset where the folder holds none: all documents of the collections, and as many others as are
-missing to ``--documents``: pieces of ``--words`` words of the texts in the files ``--fill`` (JSONL with a text, .xz). Queries
-are those of the collections.
+missing to ``--documents``: whole texts of the files ``--fill`` (JSONL with a text, .xz), or with ``--words`` pieces of so many
+words. Queries are those of the collections.
 
 A query is encoded once by the model, for its terms and for all second stages alike. Then the encoded query is searched with the
 chain after each of its steps. Times are processor times of the process with one thread, which other work on the machine changes
@@ -40,7 +40,7 @@ from lexite.evaluation.judged import open_collections, read_collection
 from lexite.files import write_json
 from lexite.index import BM25Index
 from lexite.search.presets import PRESETS
-from lexite.search.strategies import STRATEGIES
+from lexite.search.strategies import STRATEGIES, Chain
 from lexite.search.strategy import Strategy
 
 FIRST = "first stage"
@@ -53,14 +53,18 @@ def documents_of(collection: str) -> list[Document]:
     return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in read_collection(opened, READ).read()]
 
 
-def pieces(files: Sequence[str], words: int) -> Iterator[Document]:
-    """The texts of files, in pieces of so many words; what is left of each is left out."""
+def pieces(files: Sequence[str], words: int | None) -> Iterator[Document]:
+    """The texts of files: whole, or in pieces of so many words, where what is left of each is left out."""
     for path in files:
         with lzma.open(path, "rt") as lines:
             for number, line in enumerate(lines):
-                text = json.loads(line)["text"].split()
+                read, name = json.loads(line)["text"], f"{Path(path).stem} {number}"
+                if words is None:
+                    yield Document(name, read)
+                    continue
+                text = read.split()
                 for start in range(0, len(text) - words + 1, words):
-                    yield Document(f"{Path(path).stem} {number} {start}", " ".join(text[start : start + words]))
+                    yield Document(f"{name} {start}", " ".join(text[start : start + words]))
 
 
 def built(given: argparse.Namespace) -> None:
@@ -83,12 +87,12 @@ def chains_of(preset: str) -> dict[str, list[Strategy]]:
     return {FIRST: [], **{f"+ {name}": [step for _, step in steps[: n + 1]] for n, (name, _) in enumerate(steps)}}
 
 
-def texts_of(given: argparse.Namespace) -> list[str]:
-    """Some queries of each collection, in random order."""
-    rng, chosen = np.random.default_rng(given.seed), []
+def texts_of(given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Some queries of each collection with its name, in random order."""
+    rng, chosen = np.random.default_rng(given.seed), list[tuple[str, str]]()
     for opened in open_collections(given.collections, "test"):
         texts = read_collection(opened, READ).query_texts
-        chosen += [texts[place] for place in rng.permutation(len(texts))[: given.queries].tolist()]
+        chosen += [(opened.name, texts[place]) for place in rng.permutation(len(texts))[: given.queries].tolist()]
     return [chosen[place] for place in rng.permutation(len(chosen)).tolist()]
 
 
@@ -97,7 +101,8 @@ def timed(given: argparse.Namespace) -> dict[str, Any]:
     index = BM25Index.open(given.index)
     searcher = Searcher.open(index, vocabulary=given.vocabulary)
     encoder = searcher.queries.encoder
-    chains, texts = chains_of(given.preset), texts_of(given)
+    chains, asked = chains_of(given.preset), texts_of(given)
+    texts = [text for _, text in asked]
     whole = list(chains.values())[-1]
     found: dict[str, list[float]] = {name: [] for name in ("encoding", *chains)}
     gc.disable()
@@ -119,6 +124,8 @@ def timed(given: argparse.Namespace) -> dict[str, Any]:
         gc.collect(0)
     info = index.info()
     steps = {after: np.subtract(found[after], found[before]).tolist() for before, after in itertools.pairwise(chains)}
+    last = list(found.values())[-1]
+    by_collection = {each: summary([ms for (own, _), ms in zip(asked, last, strict=True) if own == each]) for each, _ in asked}
     return {
         "n_documents": info["n_documents"],
         "n_passages": info["n_passages"],
@@ -126,7 +133,16 @@ def timed(given: argparse.Namespace) -> dict[str, Any]:
         "side_data": info["side_data"],
         "milliseconds": {name: summary(values) for name, values in found.items()},
         "steps": {name: summary(values) for name, values in steps.items()},
+        "whole chain, by collection of the query": by_collection,
+        "bytes_per_document": {name: bytes_of(index, chain) for name, chain in chains.items()},
     }
+
+
+def bytes_of(index: BM25Index, chain: Sequence[Strategy]) -> float:
+    """Bytes of a document that a chain reads: posting lists, and the side files that it needs."""
+    kept = index.info().get("side_data", {})
+    side = sum(facts["bytes"] for kind, facts in kept.items() if kind in Chain(chain).needs)
+    return (index.bytes + side) / index.n_documents
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -147,7 +163,7 @@ def main() -> None:
     parser.add_argument("--index", required=True, type=Path, help="folder of the index; it is built where there is none")
     parser.add_argument("--fill", nargs="*", default=[], help="files of texts that fill the index up")
     parser.add_argument("--documents", type=int, default=57_000, help="documents to fill the index up to")
-    parser.add_argument("--words", type=int, default=180, help="of each document that fills the index up")
+    parser.add_argument("--words", type=int, help="of each document that fills the index up; whole texts where it is not given")
     parser.add_argument("--queries", type=int, default=12, help="of each collection")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each query, of which the fastest counts")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries")
@@ -160,6 +176,8 @@ def main() -> None:
         results = timed(given)
     for name, values in {**results["milliseconds"], **{f"step {k}": v for k, v in results["steps"].items()}}.items():
         print(f"{name:20s} {values['median']:6.2f} ms (mean {values['mean']:.2f}, 90% {values['p90']:.2f})")
+    for name in ("n_documents", "n_passages", "side_data", "bytes_per_document", "whole chain, by collection of the query"):
+        print(name, results[name])
     if given.json is not None:
         write_json(given.json, results)
 
