@@ -151,7 +151,7 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         ({"literal": None}, "literal words"),
         ({"scoring": BM25Config(k1=9.0)}, "scoring"),
         ({"store_text": False}, "whether texts are kept"),
-        ({"mantissa": 23}, "bits of the mantissa of weights, 6 and 23"),
+        ({"mantissa": 23}, "bits of the mantissa of weights, 7 and 23"),
     ]
     for number, (how, message) in enumerate(others):
         second = build(tmp_path / f"b{number}", documents[3:], weights[3:], **how)
