@@ -87,8 +87,11 @@ def _kept(folder: Path, system: LatentSystem, collection: JudgedCollection) -> P
     key = hashlib.sha256(f"{collection.digest} {system.encoder.fingerprint}".encode()).hexdigest()[:12]
     path = folder / f"{collection.name}-{key}"
     if not path.exists():
+        part = path.with_name(f"{path.name}.part")  # what a run that was stopped left is not taken for an index
+        shutil.rmtree(part, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        system.indexed(path, collection)
+        system.indexed(part, collection)
+        part.rename(path)
     return path
 
 
