@@ -102,9 +102,11 @@ def bytes_of(engine: LiveEngine) -> int:
         driver.merge()
     if driver.engine == "Milvus":
         driver._rows.settle(driver._terms.name)
-    folder = Path(driver._points.address if driver.engine == "Qdrant" else _folder(driver))
+    folder = _folder(driver)
     return sum(each.stat().st_blocks * 512 for each in folder.rglob("*") if each.is_file() and each.parent.name != "wal")
 
 
 def _folder(driver: Any) -> Path:
-    return Path(driver._rows.address) if driver.engine == "Milvus" else driver._folder
+    if driver.engine == "Qdrant":
+        return Path(driver._points.address.removeprefix("qdrant-edge:"))
+    return Path(driver._rows.address.removeprefix("milvus-lite:")) if driver.engine == "Milvus" else Path(driver._folder)

@@ -135,7 +135,7 @@ def test_more_latents_than_there_are(lexite, documents: Path, tiny_vocabulary: P
     assert lexite(*words, "--k-documents", "65").error.startswith(message)
     assert lexite("search", tiny_index, "milk", "--k-queries", "65").error.startswith(message)
     message = lexite("train", documents, "-o", tmp_path / "v", "--k", "65", "--n-latents", "64").error
-    assert message.startswith("k is 65, but must be from 1 to the number of latents, 64")
+    assert message.startswith("--k is 65, but must be from 1 to the number of latents, 64")
 
 
 def test_not_a_number_in_token_states(lexite, tmp_path: Path) -> None:

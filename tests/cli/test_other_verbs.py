@@ -172,7 +172,7 @@ def test_eval_takes_a_recipe(lexite, collection: Path, tiny_vocabulary: Path, tm
     recipe.write_text(f"collections: [{tmp_path / 'judged'}]\n")
     assert "nowhere" in lexite("eval", "--recipe", recipe).error, "before the model is loaded"
     recipe.write_text("collections: [a]\ntop_k: 5\n")
-    assert "top_k is 5" in lexite("eval", "--recipe", recipe).error
+    assert "--top-k is 5" in lexite("eval", "--recipe", recipe).error
     recipe.write_text("collections:\n")
     assert lexite("eval", "--recipe", recipe).usage.startswith("No collections were named.")
 

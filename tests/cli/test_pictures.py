@@ -12,9 +12,12 @@ from xml.etree import ElementTree
 import pytest
 
 from lexite import LatentTermEncoder
+from lexite.scoring.rounding import MANTISSA
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 THEMES = ("light", "dark")
+ROUNDING = 2.0 ** -(MANTISSA + 1)
+"""An index rounds weights so far."""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +46,12 @@ def test_pictures_are_what_the_script_draws(script: ModuleType):
         assert script.draw(shown, theme) == picture(theme), f"Run docs/pictures/sentence_to_postings.py ({theme})."
     # the numbers, by another way
     sentence = encoder.encode_documents([script.SENTENCES[0]]).toarray()[0]
-    assert [term.value for term in shown.terms] == pytest.approx(sorted(sentence, reverse=True)[: script.TERMS])
+    assert [term.value for term in shown.terms] == pytest.approx(sorted(sentence, reverse=True)[: script.TERMS], rel=ROUNDING)
     assert shown.n_terms == (sentence > 0).sum()
     everything = encoder.encode_documents(list(script.SENTENCES)).toarray()
     for term, postings in zip(shown.terms, shown.postings, strict=True):
-        assert dict(postings) == pytest.approx(
-            {number: row[term.latent] for number, row in enumerate(everything, start=1) if row[term.latent]}
-        )
+        weights = {number: row[term.latent] for number, row in enumerate(everything, start=1) if row[term.latent]}
+        assert dict(postings) == pytest.approx(weights, rel=ROUNDING)
     assert not any(script.QUESTION in script.SENTENCES[document - 1].lower() for document, _ in shown.hits)
     assert encoder.query_terms(script.QUESTION)
 

@@ -48,7 +48,7 @@ def test_train_goes_on_from_a_vocabulary(lexite, documents: Path, tiny_vocabular
     words = ["--recipe", recipe, "--json", "-"]
     assert lexite("train", documents, "-o", tmp_path / "u", *short, *words).json["settings"] == settings
     for option, message in (
-        (["--n-latents", "32"], "n_latents is 32, but "),
+        (["--n-latents", "32"], "--n-latents is 32, but "),
         (["--special-tokens", "keep"], "'tiny' was trained on"),
     ):
         refused = lexite("train", documents, "-o", tmp_path / "w", *short, "--from", tiny_vocabulary, *option)
@@ -71,9 +71,9 @@ def test_train_says_what_it_does_unless_it_is_told_to_be_quiet(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--buffer-tokens", "64"], "buffer_tokens is 64, but must be at least twice batch_tokens"),
-        (["--warmup-tokens", "10M"], "warmup_tokens is 10000000"),
-        (["--overlap", "40", "--max-length", "64"], "overlap is 40"),
+        (["--buffer-tokens", "64"], "--buffer-tokens is 64, but must be at least twice batch_tokens"),
+        (["--warmup-tokens", "10M"], "--warmup-tokens is 10000000"),
+        (["--overlap", "40", "--max-length", "64"], "--overlap is 40"),
     ],
 )
 def test_options_that_do_not_fit_together(lexite, documents: Path, tmp_path: Path, words: list[str], message: str) -> None:

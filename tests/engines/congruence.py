@@ -569,12 +569,12 @@ def case_passages(kit: Kit) -> None:
     report = engine.load(index)
     assert (report.n_documents, report.n_passages) == (index.n_documents, index.n_passages)
     queries = EncodedQueries(random_queries(15).rows)
-    found, expected = engine.search(queries, 10), index.search(queries, 10)
-    for number, (theirs, ours) in enumerate(zip(found, expected, strict=True)):
-        assert [hit.id for hit in theirs] == [hit.id for hit in ours], number
-        assert [hit.span for hit in theirs] == [hit.span for hit in ours]
-        assert [hit.score for hit in theirs] == pytest.approx([hit.score for hit in ours], rel=kit.relative)
-    best = expected[0][0]
+    check_same(kit, engine, index, queries)
+    for number, hits in enumerate(engine.search(queries, 10)):
+        for hit in hits:
+            own = {passage.span: passage.score for passage in index.passages(queries[number], hit.id)}
+            assert own[hit.span] >= max(own.values()) * (1 - 2 * kit.relative), (number, hit)
+    best = index.search(queries[:1], 1)[0][0]
     spans = [hit.span for hit in index.passages(queries[0], best.id)]
     assert [hit.span for hit in engine.passages(queries[0], best.id)] == spans
     assert engine.explain(queries[0], best.id).score == pytest.approx(best.score, rel=kit.relative)

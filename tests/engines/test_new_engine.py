@@ -15,6 +15,7 @@ from lexite import Document, Searcher, read_documents
 from lexite.engines import Capabilities, Engine
 from lexite.errors import ArgumentError
 from lexite.index import BM25Index, Explanation, Hit, StoredDocument, VocabularyInfo
+from lexite.scoring.rounding import rounded_weights
 from lexite.search.indexing import recorded
 from lexite.search.queries import ModelQueries
 from lexite.terms import EncodedQueries, LatentTermEncoder
@@ -75,7 +76,9 @@ def test_a_searcher_over_an_engine_is_a_searcher(literal: bool, documents: Path,
     engine: Engine = ListEngine()
     engine.create(recorded(encoder), encoder.scoring, over_index.index.literal)
     read = list(read_documents(documents))
-    engine.add(read, encoder.encode_documents([document.full_text for document in read]))
+    rows = encoder.encode_documents([document.full_text for document in read])
+    rows.data = rounded_weights(rows.data)  # as an index on the disk does
+    engine.add(read, rows)
     over_engine = Searcher(engine, ModelQueries(encoder))  # the one line
     for question in ("milk of the cow", "parse a json file", "nothing"):
         ours, theirs = over_index.search(question), over_engine.search(question)
