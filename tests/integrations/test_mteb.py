@@ -22,6 +22,7 @@ from lexite.errors import ConfigError, CorpusError, MissingExtraError
 from lexite.evaluation import evaluate_collections, evaluate_run
 from lexite.integrations.mteb import BM25SearchModel, query_text
 from lexite.scoring.config import BM25Config
+from lexite.scoring.rounding import rounded_weights
 from lexite.scoring.words import LiteralConfig
 from lexite.terms.config import TermsConfig
 
@@ -204,6 +205,7 @@ def test_hits_and_scores_are_those_of_the_index(encoder: LatentTermEncoder, data
     full = [f"{title} {text}".strip() for _, title, text in data.documents]
     texts, scoring = [text for _, text in data.queries], dataclasses.replace(encoder.scoring, k1=0.9, b=0.3)
     weights = encoder.encode_documents(full)
+    weights.data = rounded_weights(weights.data)  # as an index on the disk does
     reference = BM25Index.in_memory(weights, [i for i, _, _ in data.documents], scoring, texts=full)
     expected = reference.search(encoder.encode_queries(texts), 20)
 
