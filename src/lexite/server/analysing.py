@@ -120,6 +120,7 @@ class Analyser:
 def _make(task: Task, told: Connection) -> None:
     """What the process does: sends a status with the result, or with words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(NICE)
     try:
@@ -128,6 +129,18 @@ def _make(task: Task, told: Connection) -> None:
         told.send((status_of(error), str(error)))
     except Exception:
         told.send((500, traceback.format_exc()))
+
+
+def end_with_parent() -> None:
+    """Lets this process be told to end when the one that started it has ended, be it killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lexite-parent", daemon=True).start()
 
 
 def made(task: Task) -> Json:

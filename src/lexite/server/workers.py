@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -26,6 +25,7 @@ from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 
 from lexite.errors import LexiteError
+from lexite.server.analysing import end_with_parent
 from lexite.server.app import GRACE, answer_at, run
 from lexite.server.config import ServerConfig
 from lexite.server.metrics import SHARED_FOLDER
@@ -35,6 +35,8 @@ MakeApp = Callable[[], FastAPI]
 """Makes the application of a process; it is pickled, so it is a function of a module, or a partial one."""
 PAUSE = 1.0
 """Seconds before a process is started in place of one that ended by itself."""
+AGAIN = 5.0
+"""Seconds before it is tried again to start one that could not open what it should answer from."""
 LONGER_THAN_GRACE = 5.0
 
 
@@ -103,7 +105,8 @@ class _Workers:
     def keep(self) -> None:
         """Starts processes in place of those that end by themselves, until all are to end."""
         while True:
-            ended = wait([self._stop, *(process.sentinel for process in self._running)])
+            complete = len(self._running) == self._config.workers
+            ended = wait([self._stop, *(process.sentinel for process in self._running)], None if complete else AGAIN)
             if self._stop in ended:
                 return
             for process in [process for process in self._running if process.sentinel in ended]:
@@ -143,19 +146,12 @@ class _Workers:
 def _work(make_app: MakeApp, config: ServerConfig, address: tuple[str, int], told: Connection) -> None:
     """What a process does: makes its application, says that it is ready, answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    threading.Thread(target=_end_with_parent, name="lexite-parent", daemon=True).start()
+    end_with_parent()
     try:
         with answer_at(*address, shared=True) as listening:
             run(make_app(), listening, lambda: told.send(None))
     except LexiteError as error:
         told.send(str(error))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
