@@ -98,12 +98,24 @@ def test_processes_answer_alike_count_together_and_are_replaced(own_index: Path)
     assert all(map(gone, last))
 
 
+def shared_folder(worker: int) -> Path:
+    """Where the processes keep their counts."""
+    variables = Path(f"/proc/{worker}/environ").read_text(encoding="utf-8").split("\0")
+    (folder,) = (each.partition("=")[2] for each in variables if each.startswith("PROMETHEUS_MULTIPROC_DIR="))
+    return Path(folder)
+
+
 @pytest.mark.slow
-def test_no_process_outlives_the_first_one(served_index: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_nothing_outlives_the_first_process(served_index: Path, how: signal.Signals) -> None:
     with serving(str(served_index), "--static", "--workers", "2") as (_, process):
         workers = workers_of(process.pid)
-        process.kill()
-        assert until(lambda: all(map(gone, workers)))
+        folder = shared_folder(min(workers))
+        assert folder.is_dir()
+        for each in (process.pid, *(workers if how == signal.SIGHUP else ())):  # a terminal tells all
+            os.kill(each, how)
+        assert until(lambda: all(map(gone, workers)) and not folder.exists())
+        assert process.wait(timeout=20) == (0 if how == signal.SIGHUP else -how)
 
 
 @pytest.mark.slow

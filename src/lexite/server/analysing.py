@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -131,13 +131,19 @@ def _make(task: Task, told: Connection) -> None:
         told.send((500, traceback.format_exc()))
 
 
-def end_with_parent() -> None:
-    """Lets this process be told to end when the one that started it has ended, be it killed."""
+def end_with_parent(first: Callable[[], None] | None = None) -> None:
+    """Lets this process be told to end when the one that started it has ended, be it killed.
+
+    Args:
+        first: called before.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def wait() -> None:
         parent.join()
+        if first is not None:
+            first()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="lexite-parent", daemon=True).start()

@@ -7,6 +7,7 @@ starts the others, starts one again that ended by itself, and ends them when it 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -38,6 +39,7 @@ PAUSE = 1.0
 AGAIN = 5.0
 """Seconds before it is tried again to start one that could not open what it should answer from."""
 LONGER_THAN_GRACE = 5.0
+_HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # a terminal that is closed
 
 
 class _NeverReady(LexiteError):
@@ -145,8 +147,9 @@ class _Workers:
 
 def _work(make_app: MakeApp, config: ServerConfig, address: tuple[str, int], told: Connection) -> None:
     """What a process does: makes its application, says that it is ready, answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    end_with_parent()
+    for number in (signal.SIGINT, *_HANG_UP):  # a terminal tells all processes; the first one ends the others
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(functools.partial(_remove, os.environ[SHARED_FOLDER]))  # a killed one leaves it to the others
     try:
         with answer_at(*address, shared=True) as listening:
             run(make_app(), listening, lambda: told.send(None))
@@ -161,7 +164,8 @@ def _told_to_stop() -> Iterator[int]:
     os.set_blocking(writing, False)
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        not_nohup = [number for number in _HANG_UP if signal.getsignal(number) != signal.SIG_IGN]
+        for number in (signal.SIGTERM, signal.SIGINT, *not_nohup):
             before[number] = signal.signal(number, lambda *_: os.write(writing, b"."))
         yield reading
     finally:
@@ -182,4 +186,8 @@ def _shared_folder() -> Iterator[str]:
         os.environ.pop(SHARED_FOLDER)
         if before is not None:
             os.environ[SHARED_FOLDER] = before
-        shutil.rmtree(Path(folder), ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(Path(folder), ignore_errors=True)
