@@ -96,6 +96,18 @@ def test_bad_records_are_counted_by_the_shard_that_has_them(tmp_path: Path) -> N
     assert skipped == [1, 0, 0, 1]
 
 
+def test_a_bad_file_of_a_folder_ends_no_shard(tmp_path: Path) -> None:
+    for name, text in {"a.md": "The first note.", "b.md": "", "c.md": "The third note."}.items():
+        (tmp_path / name).write_text(text)
+    for sources in ([tmp_path], [Path(f"{tmp_path}/*.md")]):
+        report = ReadReport()
+        parts = [part for number in range(2) for part in parts_of_shard(sources, Shard(number, 2))]
+        assert list(read_parts(parts, report=report)) == list(read_documents(sources))
+        assert report.reasons == {"empty": 1}
+    with pytest.raises(CorpusError, match=r"b\.md: the text is empty"):
+        together([tmp_path / "b.md"], 2)
+
+
 def test_the_digest_is_that_of_the_bytes_of_the_shard(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", 40)
 

@@ -194,7 +194,9 @@ def test_the_page_runs(tmp_path: Path) -> None:
 def test_the_command_line_loads_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     index, url = str(fielded_index().path), f"milvus-lite:{tmp_path / 'notes.db'}/notes"
     assert main(["search", url, "w1", "--static"]) == 1
-    assert "There is no collection at" in capfd.readouterr().err and not (tmp_path / "notes.db").exists()
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"There is no collection at {url}. Load an index: lexite load INDEX --to {url}" in said
+    assert not (tmp_path / "notes.db").exists()
     assert main(["load", index, "--to", url, "--json"]) == 0
     done = json.loads(capfd.readouterr().out)
     assert (done["documents"], done["route"], done["refused"]) == (200, "impacts", [])

@@ -25,6 +25,7 @@ pytest.importorskip("fastapi", reason="needs the extra 'server'")
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "SO_REUSEPORT") or not Path("/proc/self/task").exists(), reason="needs Linux"
 )
+SOURCES = str(Path(__file__).parents[2] / "src")
 
 
 def ask(address: str, path: str, body: dict[str, Any] | None = None) -> str:
@@ -97,18 +98,53 @@ def test_processes_answer_alike_count_together_and_are_replaced(own_index: Path)
     assert all(map(gone, last))
 
 
+def shared_folder(worker: int) -> Path:
+    """Where the processes keep their counts."""
+    variables = Path(f"/proc/{worker}/environ").read_text(encoding="utf-8").split("\0")
+    (folder,) = (each.partition("=")[2] for each in variables if each.startswith("PROMETHEUS_MULTIPROC_DIR="))
+    return Path(folder)
+
+
 @pytest.mark.slow
-def test_no_process_outlives_the_first_one(served_index: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_nothing_outlives_the_first_process(served_index: Path, how: signal.Signals) -> None:
     with serving(str(served_index), "--static", "--workers", "2") as (_, process):
         workers = workers_of(process.pid)
+        folder = shared_folder(min(workers))
+        assert folder.is_dir()
+        for each in (process.pid, *(workers if how == signal.SIGHUP else ())):  # a terminal tells all
+            os.kill(each, how)
+        assert until(lambda: all(map(gone, workers)) and not folder.exists())
+        assert process.wait(timeout=20) == (0 if how == signal.SIGHUP else -how)
+
+
+@pytest.mark.slow
+def test_a_process_that_could_not_be_replaced_is_tried_again(own_index: Path, tmp_path: Path) -> None:
+    with serving(str(own_index), "--static", "--workers", "2") as (_, process):
+        os.rename(own_index, tmp_path / "hidden")
+        killed = min(workers_of(process.pid))
+        os.kill(killed, signal.SIGKILL)
+        assert until(lambda: len(workers_of(process.pid) - {killed}) == 2)
+        assert until(lambda: len(workers_of(process.pid) - {killed}) == 1)  # the new one found no index
+        os.rename(tmp_path / "hidden", own_index)
+        assert until(lambda: len(workers_of(process.pid)) == 2)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_an_analysis_does_not_outlive_a_server_that_is_killed() -> None:
+    script, environment = Path(__file__).with_name("endless_analysis.py"), {**os.environ, "PYTHONPATH": SOURCES}
+    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        (analysis,) = workers_of(process.pid)
         process.kill()
-        assert until(lambda: all(map(gone, workers)))
+        assert until(lambda: gone(analysis), 20.0)
 
 
 @pytest.mark.slow
 def test_what_the_first_process_cannot_open_is_said(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lexite", "serve", str(tmp_path / "nowhere"), "--static", "--workers", "2", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, "PYTHONPATH": SOURCES}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1 and "nowhere does not exist" in done.stderr and done.stderr.count("\n") == 1
 

@@ -252,9 +252,10 @@ class _Reading:
     def of_part(self, part: FilePart) -> Iterator[_Found]:
         """The documents of a file, or of a range of it."""
         if part.stop is None:
-            yield from self.of_entry(part.entry, str(part.entry.path), one_of_many=False)
+            yield from self.of_entry(part.entry, str(part.entry.path), part.entry.one_of_many)
         elif part.entry.format is not None:
-            source = Source(str(part), part.entry.format, part.entry.path, span=(part.start, part.stop))
+            many, span = part.entry.one_of_many, (part.start, part.stop)
+            source = Source(str(part), part.entry.format, part.entry.path, span=span, one_of_many=many)
             fetch_part(part)
             yield from self._records(source)
             forget(part.entry.path)

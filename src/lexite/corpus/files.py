@@ -29,12 +29,14 @@ class FileEntry:
             records of a table have ids of their own.
         kind: how it is read as a document; None for a file of records.
         format: how its records are read; None for a document.
+        one_of_many: whether it is a file of a folder or pattern, and so ends nothing when it cannot be read.
     """
 
     path: Path
     id: str
     kind: Kind | None
     format: Format | None = None
+    one_of_many: bool = False
 
     def check(self) -> None:
         """Whether it can be opened at all.
@@ -106,10 +108,10 @@ def files_of(source: Source, guard: Guard) -> list[FileEntry]:
             continue
         kind, format = kind_of(content_suffix(path)), record_format(path)
         if kind is not None and kind.is_available():
-            documents.append(FileEntry(path, id, kind))
+            documents.append(FileEntry(path, id, kind, one_of_many=True))
             entries.append(documents[-1])
         elif format is not None:
-            records.append(FileEntry(path, id, None, format))
+            records.append(FileEntry(path, id, None, format, one_of_many=True))
             entries.append(records[-1])
         else:
             unread[content_suffix(path) or "without ending"] += 1

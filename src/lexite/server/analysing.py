@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -120,6 +120,7 @@ class Analyser:
 def _make(task: Task, told: Connection) -> None:
     """What the process does: sends a status with the result, or with words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(NICE)
     try:
@@ -128,6 +129,24 @@ def _make(task: Task, told: Connection) -> None:
         told.send((status_of(error), str(error)))
     except Exception:
         told.send((500, traceback.format_exc()))
+
+
+def end_with_parent(first: Callable[[], None] | None = None) -> None:
+    """Lets this process be told to end when the one that started it has ended, be it killed.
+
+    Args:
+        first: called before.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        if first is not None:
+            first()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lexite-parent", daemon=True).start()
 
 
 def made(task: Task) -> Json:

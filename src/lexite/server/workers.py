@@ -7,6 +7,7 @@ starts the others, starts one again that ended by itself, and ends them when it 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -14,7 +15,6 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -26,6 +26,7 @@ from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 
 from lexite.errors import LexiteError
+from lexite.server.analysing import end_with_parent
 from lexite.server.app import GRACE, answer_at, run
 from lexite.server.config import ServerConfig
 from lexite.server.metrics import SHARED_FOLDER
@@ -35,7 +36,10 @@ MakeApp = Callable[[], FastAPI]
 """Makes the application of a process; it is pickled, so it is a function of a module, or a partial one."""
 PAUSE = 1.0
 """Seconds before a process is started in place of one that ended by itself."""
+AGAIN = 5.0
+"""Seconds before it is tried again to start one that could not open what it should answer from."""
 LONGER_THAN_GRACE = 5.0
+_HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # a terminal that is closed
 
 
 class _NeverReady(LexiteError):
@@ -103,7 +107,8 @@ class _Workers:
     def keep(self) -> None:
         """Starts processes in place of those that end by themselves, until all are to end."""
         while True:
-            ended = wait([self._stop, *(process.sentinel for process in self._running)])
+            complete = len(self._running) == self._config.workers
+            ended = wait([self._stop, *(process.sentinel for process in self._running)], None if complete else AGAIN)
             if self._stop in ended:
                 return
             for process in [process for process in self._running if process.sentinel in ended]:
@@ -142,20 +147,14 @@ class _Workers:
 
 def _work(make_app: MakeApp, config: ServerConfig, address: tuple[str, int], told: Connection) -> None:
     """What a process does: makes its application, says that it is ready, answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    threading.Thread(target=_end_with_parent, name="lexite-parent", daemon=True).start()
+    for number in (signal.SIGINT, *_HANG_UP):  # a terminal tells all processes; the first one ends the others
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(functools.partial(_remove, os.environ[SHARED_FOLDER]))  # a killed one leaves it to the others
     try:
         with answer_at(*address, shared=True) as listening:
             run(make_app(), listening, lambda: told.send(None))
     except LexiteError as error:
         told.send(str(error))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -165,7 +164,8 @@ def _told_to_stop() -> Iterator[int]:
     os.set_blocking(writing, False)
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        not_nohup = [number for number in _HANG_UP if signal.getsignal(number) != signal.SIG_IGN]
+        for number in (signal.SIGTERM, signal.SIGINT, *not_nohup):
             before[number] = signal.signal(number, lambda *_: os.write(writing, b"."))
         yield reading
     finally:
@@ -186,4 +186,8 @@ def _shared_folder() -> Iterator[str]:
         os.environ.pop(SHARED_FOLDER)
         if before is not None:
             os.environ[SHARED_FOLDER] = before
-        shutil.rmtree(Path(folder), ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(Path(folder), ignore_errors=True)
