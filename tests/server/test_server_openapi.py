@@ -15,6 +15,8 @@ from lexite import Searcher
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 pytest.importorskip("fastapi", reason="needs the extra 'server'")
 EXAMPLES = 5
+SECONDS = 300
+"""An analysis is a process of low priority, which waits where the machine has other work."""
 
 
 @pytest.fixture
@@ -66,6 +68,6 @@ def _hold(operation: Any, mode: Any, held: list[Any]) -> None:
     def holds(case: Any) -> None:
         if case.path_parameters and mode is schemathesis.GenerationMode.POSITIVE:
             case.path_parameters["index"] = "notes"
-        case.call_and_validate(checks=held, headers={"Authorization": f"Bearer {TOKEN}"})
+        case.call_and_validate(checks=held, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=SECONDS)
 
     holds()
