@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST = 127  # of a number in a byte
+_ROUNDING = 1e-6  # what is less in a difference of vectors of length 1 is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ class TokenVectors:
 def centred(states: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """States of length 1, less a mean, of length 1 again; zeros where nothing is left."""
     away = _of_length_1(states) - mean
+    away[np.abs(away).max(axis=1, initial=0.0) < _ROUNDING] = 0.0
     return _of_length_1(away)
 
 
