@@ -52,7 +52,7 @@ def where_expression(condition: Condition, schema: Mapping[str, FieldType]) -> s
 
 
 def _literal(kind: FieldType, value: Value) -> str:
-    """A value as it stands in the JSON of a document. Texts of dates and of times in UTC have the order of what they mean."""
+    """A value as it stands in the JSON of a document. Dates and times in UTC sort as their texts do."""
     if kind in ("date", "datetime"):
         moment: datetime.date = in_utc(value) if kind == "datetime" else value  # type: ignore[assignment, arg-type]
         return quoted(moment.isoformat())

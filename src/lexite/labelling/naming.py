@@ -186,8 +186,8 @@ def _grown(
 ) -> list[tuple[float, str]]:
     """Names of one part and more with their AUC less what they cost, the best first.
 
-    From each of the two best parts on, the part is added that helps most, while one does. The tokens of a name of several parts
-    are taken to be those of its parts.
+    From each of the two best parts on, the part is added that helps most, while one does. A name of several parts has the
+    tokens of its parts.
     """
     found, totals = zip(*(detector.words_of(part, trial.passages) for part in parts), strict=True)
     words, idf = np.stack(found, axis=1), np.array(totals, dtype=np.float32)
