@@ -200,6 +200,26 @@ def check_same(
     assert not overlaps or float(np.mean(overlaps)) >= kit.overlap, float(np.mean(overlaps))
 
 
+def check_opened_again(make: Callable[[], LiveEngine]) -> None:
+    """Holds that a collection in files goes on as it was: words keep their numbers, and statistics count what is there."""
+    documents, rows = small(60)
+    engine = begun(make())
+    engine.add(documents[:40], rows[:40])
+    engine.close()
+    engine.close()
+    again = make()
+    again.add(documents[40:], rows[40:])
+    assert len(again) == 60 and again.drift is not None
+    again.delete([each.id for each in documents[:20]])
+    names = [f"t{number}" for number in range(100)]
+    counted = beside(documents[20:], rows[20:]).document_frequency[:100]
+    assert again.driver.frequencies(names).tolist() == counted.tolist()
+    again.delete([each.id for each in documents])
+    again.add(documents[:40], rows[:40])
+    check_same(Kit(lambda: again, 1e-5), again, beside(documents[:40], rows[:40]), random_queries(5))
+    again.close()
+
+
 def _of_one(options: dict[str, Any], number: int) -> dict[str, Any]:
     """The options of one query among several."""
     exclude, among = options.get("exclude"), options.get("among")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from congruence import CASES, Case, Kit, begun, beside, check_same, fielded_index, named, run, small
+from congruence import CASES, Case, Kit, begun, beside, check_opened_again, fielded_index, named, run, small
 from emulated_engines import N_LATENTS, random_queries
 from engine_pages import run_page
 from engines_wanted import wanted
@@ -75,23 +75,7 @@ def test_questions_that_are_asked_together_get_what_each_gets_alone(kit: Kit) ->
 
 
 def test_a_file_is_opened_again(tmp_path: Path) -> None:
-    documents, rows = small(60)
-    path = tmp_path / "notes.db"
-    engine = begun(MilvusEngine(MilvusRows(path)))
-    engine.add(documents[:40], rows[:40])
-    engine.close()
-    engine.close()
-    again = MilvusEngine(MilvusRows(path))
-    again.add(documents[40:], rows[40:])  # words that came before keep their numbers
-    assert len(again) == 60 and again.drift is not None
-    again.delete([each.id for each in documents[:20]])
-    names = [f"t{number}" for number in range(100)]
-    counted = beside(documents[20:], rows[20:]).document_frequency[:100]
-    assert again.driver.frequencies(names).tolist() == counted.tolist()
-    again.delete([each.id for each in documents])
-    again.add(documents[:40], rows[:40])
-    check_same(Kit(lambda: again, 1e-5), again, beside(documents[:40], rows[:40]), random_queries(5))
-    again.close()
+    check_opened_again(lambda: MilvusEngine(MilvusRows(tmp_path / "notes.db")))
 
 
 def test_two_collections_of_a_file_are_apart_and_one_process_has_it(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from congruence import CASES, Case, Kit, begun, beside, check_same, named, run, small
-from emulated_engines import random_queries
+from congruence import CASES, Case, Kit, begun, check_opened_again, named, run
 from engine_pages import run_page
 from engines_wanted import wanted
 
@@ -65,21 +64,7 @@ def test_the_client_answers_as_an_index(case: Case, client: Kit) -> None:
 
 def test_a_folder_is_opened_again(tmp_path: Path) -> None:
     wanted("qdrant_edge", "qdrant-edge-py")
-    documents, rows = small(60)
-    engine = begun(QdrantEngine(EdgePoints(tmp_path)))
-    engine.add(documents[:40], rows[:40])
-    engine.close()
-    again = QdrantEngine(EdgePoints(tmp_path))
-    again.add(documents[40:], rows[40:])  # words that came before keep their numbers
-    assert len(again) == 60 and again.drift is not None
-    again.delete([each.id for each in documents[:20]])
-    names = [f"t{number}" for number in range(100)]
-    counted = beside(documents[20:], rows[20:]).document_frequency[:100]
-    assert again.driver.frequencies(names).tolist() == counted.tolist()
-    again.delete([each.id for each in documents])
-    again.add(documents[:40], rows[:40])
-    check_same(Kit(lambda: again, 1e-5), again, beside(documents[:40], rows[:40]), random_queries(5))
-    again.close()
+    check_opened_again(lambda: QdrantEngine(EdgePoints(tmp_path)))
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
