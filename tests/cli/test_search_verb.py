@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexite.cli import search as search_file
+from lexite.cli import session
 from lexite.index import BM25Index, read_trec_run
 from lexite.search import MatchedTerm, Passage, SearchHit
 from lexite.search.snippets import snippets
@@ -158,7 +158,7 @@ def test_passages_keep_sentences_together_and_split_long_ones() -> None:
 
 def test_line_editing_is_only_a_comfort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "readline", None)
-    assert search_file._enable_line_editing() is None
+    assert session._enable_line_editing() is None
 
 
 def test_fields_of_a_file_of_queries_are_named(lexite, tiny_index: Path, tmp_path: Path) -> None:

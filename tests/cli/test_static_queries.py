@@ -18,7 +18,7 @@ from lexite.backbone.transformer import TransformerBackbone
 from lexite.index import BM25Index, read_trec_run
 from lexite.terms import EncodedQueries, LatentTermEncoder, StaticTable
 from lexite.terms.measure import measured
-from lexite.terms.static import FLOOR
+from lexite.terms.static_counts import FLOOR
 
 N_LATENTS = 64
 MORE = [("m1", "The virus enters the cell; the protein binds a gene. How rare the moon."), ("m2", "zebra milk")]

@@ -13,7 +13,7 @@ from engine_fixtures import address_of, new_name
 
 from lexite.cli import main
 from lexite.cli.engine_search import refuse_operators
-from lexite.cli.search import Session
+from lexite.cli.session import Session
 
 
 @pytest.mark.engines

@@ -24,7 +24,7 @@ from lexite.cli.arguments import (
 )
 from lexite.cli.options import configured
 from lexite.cli.output import console, is_quiet
-from lexite.cli.search import Session
+from lexite.cli.session import Session
 from lexite.config import Overrides
 from lexite.corpus.records import Query
 from lexite.errors import LexiteError, StorageError
