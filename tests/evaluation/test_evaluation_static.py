@@ -14,7 +14,7 @@ from lexite.evaluation import COLUMNS, evaluate_collections
 from lexite.index import BM25Index, LiteralConfig
 from lexite.terms import EncodedQueries, StaticTable
 from lexite.terms.card import SYSTEMS, results_section
-from lexite.terms.static import FLOOR
+from lexite.terms.static_counts import FLOOR
 
 QUERIES = {"q1": "cats hunt birds", "q2": "dogs bark", "q9": "dogs bark near fences"}  # those that are judged
 

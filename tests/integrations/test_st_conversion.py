@@ -27,7 +27,8 @@ from lexite.integrations.sentence_transformers import (
 from lexite.sae import SparseAutoencoder
 from lexite.scoring import BM25Config
 from lexite.terms import apply_transform, measure_vocabulary
-from lexite.terms.static import StaticTable, counter_for, table_for
+from lexite.terms.static import StaticTable
+from lexite.terms.static_counts import counter_for, table_for
 
 TEXTS = [
     "the cat sat on the mat",

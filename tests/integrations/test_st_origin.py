@@ -24,7 +24,7 @@ from lexite.integrations.sentence_transformers.origin import weights_changed
 from lexite.sae import SparseAutoencoder
 from lexite.scoring import BM25Config
 from lexite.terms import ModelDetails, measure_vocabulary
-from lexite.terms.static import counter_for, table_for
+from lexite.terms.static_counts import counter_for, table_for
 
 TEXTS = ["The cat and the dog drink milk.", "Rain and snow fall on the lake.", "Open the file, read the text."]
 RESULTS = {"collections": {"six": {"latent": {"nDCG@10": 0.7771}}}}

@@ -18,16 +18,8 @@ from lexite.errors import ArgumentError, ModelError
 from lexite.terms import LatentTermEncoder, StaticTable, find_folder, load_static
 from lexite.terms.manifest import seal_manifest
 from lexite.terms.measure import measured
-from lexite.terms.static import (
-    ARRAYS_NAME,
-    FLOOR,
-    STEPS,
-    TOKENIZER_NAME,
-    StaticCounter,
-    counter_for,
-    table_for,
-    table_of_corpus,
-)
+from lexite.terms.static import ARRAYS_NAME, TOKENIZER_NAME
+from lexite.terms.static_counts import FLOOR, STEPS, StaticCounter, counter_for, table_for, table_of_corpus
 
 PIECES, TERMS = 6, 9
 

@@ -116,7 +116,7 @@ def counted_table(place: Place, settings: TermsSettings) -> StaticTable:
     Raises:
         StorageError, ModelError: a file is missing or damaged.
     """
-    from lexite.terms.static import StaticCounter
+    from lexite.terms.static_counts import StaticCounter
 
     table = untouched_static(place)
     counter = StaticCounter(table.n_pieces, table.n_latents)

@@ -92,7 +92,7 @@ class TermsSettings:
             MissingExtraError: words are cut by a package that is not installed.
         """
         from lexite.search.indexing import recorded
-        from lexite.terms.static import counter_for
+        from lexite.terms.static_counts import counter_for
 
         words = literal or LiteralConfig()
         words.check_installed()

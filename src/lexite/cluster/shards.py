@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lexite.corpus.text_fields import FieldWeights
     from lexite.scoring.words import LiteralConfig
     from lexite.terms import LatentTermEncoder
-    from lexite.terms.static import StaticCounter
+    from lexite.terms.static_counts import StaticCounter
 
 ROWS_PER_GROUP = 4096  # passages that wait in memory before they are written
 
@@ -145,7 +145,7 @@ def encode_shard(
 
 def prepare(place: Place, settings: TermsSettings, encoder: LatentTermEncoder) -> None:
     """Makes a folder ready for shards; refuses one that holds others. Errors are those of :func:`agree_on_settings`."""
-    from lexite.terms.static import untouched_table
+    from lexite.terms.static_counts import untouched_table
 
     pooling = encoder.terms.pooling
     table = untouched_table(encoder.static, encoder.backbone, encoder.n_latents, pooling) if settings.static else None
@@ -201,7 +201,7 @@ def write_shard(
     Raises:
         CorpusError, StorageError: as :func:`encode_shard`.
     """
-    from lexite.terms.static import counter_for
+    from lexite.terms.static_counts import counter_for
 
     names, report = ShardFiles.of(shard), report or ReadReport()
     counter = counter_for(encoder.backbone, encoder.n_latents) if settings.static else None

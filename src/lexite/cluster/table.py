@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
     from lexite.search.unread import UnreadDocuments
     from lexite.terms import LatentTermEncoder
-    from lexite.terms.static import StaticCounter
+    from lexite.terms.static_counts import StaticCounter
 
 PURPOSE = "Encoding shards"
 _PARSED = ("date", "datetime")

@@ -30,7 +30,7 @@ from lexite.scoring.words import LiteralConfig
 from lexite.search.indexing import Indexer, index_documents, summed_fields
 from lexite.search.queries import configured_encoder, static_queries_of
 from lexite.search.side_collection import SideCollector
-from lexite.terms.static import counter_for
+from lexite.terms.static_counts import counter_for
 
 if TYPE_CHECKING:
     from lexite.backbone import TokenStates

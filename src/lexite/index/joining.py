@@ -280,8 +280,8 @@ def join_indexes(
     """Writes one index of several: the one that a build of all their documents, in their order, would give.
 
     Files are copied piece by piece. Memory is a few megabytes, some 60 bytes for each document, and the literal words. What was
-    deleted is left out. The static table is near to that of one build (:func:`lexite.terms.static.merged_tables`); all else is
-    the same, score for score.
+    deleted is left out. The static table is near to that of one build
+    (:func:`lexite.terms.static_counts.merged_tables`); all else is the same, score for score.
 
     Args:
         paths: folders of the indexes, of the same vocabulary and settings.
@@ -328,7 +328,7 @@ def _kept_fields(indexes: Sequence[OpenedIndex]) -> dict[str, FieldType] | None:
 
 def joined_static(indexes: Sequence[OpenedIndex]) -> StaticTable | None:
     """One static table for several indexes; None where one of them has none."""
-    from lexite.terms.static import merged_tables
+    from lexite.terms.static_counts import merged_tables
 
     tables = [index.files.static.table for index in indexes if index.files.static is not None]
     if len(tables) < len(indexes):

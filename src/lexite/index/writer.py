@@ -230,7 +230,7 @@ class IndexWriter:
         """Gives the index a static table with the next commit, in place of the one that it has; None removes that.
 
         The writer does not count: documents that are added, replaced or deleted leave the table as it is.
-        :class:`lexite.terms.static.StaticCounter` counts them while they are encoded.
+        :class:`lexite.terms.static_counts.StaticCounter` counts them while they are encoded.
 
         Args:
             table: the table.

@@ -31,7 +31,7 @@ from lexite.search.indexing import Indexer, chunks, index_documents
 from lexite.search.queries import configured_encoder
 from lexite.terms.config import Profile
 from lexite.terms.encoder import LatentTermEncoder
-from lexite.terms.static import counter_for
+from lexite.terms.static_counts import counter_for
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata

@@ -31,7 +31,7 @@ from lexite.terms.piece_counts import PieceCounts
 if TYPE_CHECKING:
     from lexite.corpus import Document
     from lexite.terms import LatentTermEncoder
-    from lexite.terms.static import StaticCounter
+    from lexite.terms.static_counts import StaticCounter
 
 logger = logging.getLogger("lexite")
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Indexer:
             ArgumentError: the model has not what ``side_data`` asks for.
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
         """
-        from lexite.terms.static import counter_for, table_of_corpus
+        from lexite.terms.static_counts import counter_for, table_of_corpus
 
         words = literal or LiteralConfig()
         words.check_installed()
@@ -155,7 +155,7 @@ class Indexer:
             writer: of the index. ``BM25Index.writer`` locks it, so that a lock is found before a model is loaded.
             encoder: the index's vocabulary, encoding as the index recorded (:func:`lexite.search.queries.encoder_of`).
         """
-        from lexite.terms.static import counter_for
+        from lexite.terms.static_counts import counter_for
 
         table = writer.static()
         counter = None if table is None else counter_for(encoder.backbone, encoder.n_latents)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from lexite.backbone.states import TokenStates
     from lexite.sae import SparseAutoencoder, SparseCodes
     from lexite.terms.piece_counts import PieceCounts
-    from lexite.terms.static import StaticCounter, StaticTable
+    from lexite.terms.static import StaticTable
+    from lexite.terms.static_counts import StaticCounter
     from lexite.terms.token_decoder import TokenDecoder
 
 

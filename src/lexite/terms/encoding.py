@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lexite.sae import SparseCodes
     from lexite.terms.components import Components
     from lexite.terms.piece_counts import PieceCounts
-    from lexite.terms.static import StaticCounter
+    from lexite.terms.static_counts import StaticCounter
 
 
 class TextSink(Protocol):

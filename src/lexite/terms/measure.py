@@ -13,7 +13,7 @@ from lexite.progress import progress
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.labels import LabelCounter
 from lexite.terms.pooling import pool_arrays
-from lexite.terms.static import StaticCounter, counter_for, table_for
+from lexite.terms.static_counts import StaticCounter, counter_for, table_for
 from lexite.terms.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
