@@ -18,7 +18,7 @@ from lexite.search.cascade_queries import CascadeQueries
 from lexite.search.operators import without_operators
 from lexite.search.presets import Preset
 from lexite.search.queries import ModelQueries, QueryEncoder, static_queries_of
-from lexite.search.strategy import Answer, Backend, Strategy, check_needs, depth_of, run_strategies, strategies_of
+from lexite.search.strategy import Answer, Backend, Strategy, check_needs, check_order, depth_of, run_strategies, strategies_of
 from lexite.search.tabular import preset_for_index
 from lexite.terms.queries import EncodedQueries
 
@@ -83,6 +83,7 @@ def answered(
     encoded = encoded_for(index, encoder, queries, k_queries, floor_queries)
     chosen = scoring_for(index, own_scoring, scoring)
     options: dict[str, Any] = {"scoring": chosen, "exclude": exclude, "among": among, "approximate": approximate, **limits}
+    check_order(strategies)
     check_needs(strategies, index, encoder)
     wanted = top_k + offset
     asked = Answer(encoded, [], wanted, index, options, encoder, label)

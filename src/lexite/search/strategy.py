@@ -225,6 +225,16 @@ def depth_of(strategies: Sequence[Strategy], top_k: int) -> int:
     return max([top_k, *(int(getattr(strategy, "candidates", None) or CANDIDATES) for strategy in strategies)])
 
 
+def check_order(strategies: Sequence[Strategy]) -> None:
+    """Refuses a cascade behind other strategies, whose work it would throw away; raises :class:`ArgumentError`."""
+    late = next((each for each in strategies[1:] if getattr(each, "static_first", False)), None)
+    if late is not None:
+        raise ArgumentError(
+            f"The strategy {type(late).__name__} asks anew, so it would throw away what the strategies before it found. "
+            "Name it first, and once."
+        )
+
+
 def check_needs(strategies: Sequence[Strategy], backend: Backend, encoder: QueryEncoder | None) -> None:
     """Refuses strategies that need what is not there (:data:`NEEDS`), before anything is searched.
 
@@ -261,9 +271,12 @@ def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:
     """Hands an answer from one strategy to the next.
 
     Raises:
-        ArgumentError: one is no strategy, or gives something else than an answer with a ranking for each query.
+        ArgumentError: one is no strategy, stands where it cannot, or gives something else than an answer with a ranking for
+            each query.
     """
-    for strategy in strategies_of(strategies):
+    listed = strategies_of(strategies)
+    check_order(listed)
+    for strategy in listed:
         name = getattr(strategy, "__name__", type(strategy).__name__)
         found = strategy(answer)
         if not isinstance(found, Answer):

@@ -17,7 +17,7 @@ from lexite.scoring.formula import worth_of_terms
 from lexite.scoring.words import LiteralConfig
 from lexite.search import Searcher
 from lexite.search.cascade_queries import CascadeQueries
-from lexite.search.strategies import Cascade
+from lexite.search.strategies import Cascade, Steer
 from lexite.search.strategies.cascade import common, sureness
 
 QUERIES = ["how to parse json text", "milk of the cow", "effect of the drug on cancer", "the moon", "zebra"]
@@ -124,6 +124,8 @@ def test_wrong_use(index, cascade):
         cascade.rank(queries)
     with pytest.raises(ArgumentError, match="these were changed"):
         cascade.rank("milk of the cow", liked=["d1"])
+    with pytest.raises(ArgumentError, match="Name it first, and once"):
+        Searcher.open(index).rank("milk", then=[Steer(boost=("1",)), Cascade()])
     with pytest.raises(ArgumentError, match="Open it without static"):
         cascade.add(texts=["more"])
 

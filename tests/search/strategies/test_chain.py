@@ -59,11 +59,19 @@ def test_a_chain_takes_a_single_strategy_and_an_iterator_too() -> None:
         Chain([Shifted])
 
 
+def test_a_cascade_stands_first_wherever_it_is_nested() -> None:
+    """What ranked before it would be thrown away without a word."""
+    assert Chain([Chain([Cascade(), Shifted(1.0)])]).static_first and not Chain([]).static_first
+    for late in (Cascade(), Chain([Cascade()])):
+        with pytest.raises(ArgumentError, match="throw away what the strategies before it found"):
+            Chain([Shifted(1.0), late])(asked())
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES.values())
 def test_settings_are_checked_when_a_strategy_is_made(strategy: Any) -> None:
     needed = {"source": {}} if strategy is Outside else {}
     strategy(**needed)
-    wrong = {"candidates": (0, -1, 2.5, True), "weight": (float("nan"), float("inf"), -1.0, "x"), "fusion": ("sum",)}
+    wrong = {"candidates": (0, -1, 2.5, True), "weight": (float("nan"), float("inf"), 1e308, -1.0, "x"), "fusion": ("sum",)}
     tried = [(field.name, value) for field in dataclasses.fields(strategy) for value in wrong.get(field.name, ())]
     tried += [("sureness", float("nan"))] if strategy is Cascade else []
     assert tried

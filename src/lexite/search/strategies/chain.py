@@ -36,6 +36,11 @@ class Chain:
         """What any of them needs."""
         return frozenset().union(*(getattr(strategy, "needs", ()) for strategy in self.strategies))
 
+    @property
+    def static_first(self) -> bool:
+        """Whether it begins with a cascade, which spares the model."""
+        return bool(self.strategies) and bool(getattr(self.strategies[0], "static_first", False))
+
     def __call__(self, answer: Answer) -> Answer:
         """Hands an answer from one to the next."""
         return run_strategies(answer, self.strategies)

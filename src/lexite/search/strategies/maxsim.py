@@ -88,7 +88,7 @@ class MaxSim:
         "a late-interaction model (model).",
     )
     candidates: int = option(100, "Hits of the ranking before that are scored again.", minimum=1)
-    weight: float = option(0.5, "Weight beside the current scores, both brought to one scale.", minimum=0.0)
+    weight: float = option(0.5, "Weight beside the current scores, both brought to one scale.", minimum=0.0, maximum=1e6)
     fusion: Fusion = option("minmax", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     alone: bool = option(False, "Leave the current scores out.")
     token_weights: TokenWeights = option(
