@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from second_stage import asked, ranked, read_stored
+from second_stage import PASSAGES, asked, ranked, read_stored
 from sentence_transformers import CrossEncoder
 
+from lexite.corpus.passages import PassageConfig, cut_documents
 from lexite.errors import ArgumentError, ConfigError, ModelError
 from lexite.index.config import StoredDocument
 from lexite.ranking.hits import PassageHit
@@ -64,6 +65,13 @@ class Texts:
 
     def passages(self, query: Any, document: str, **options: Any) -> Sequence[PassageHit]:
         return self.found if document == "d1" else ()
+
+
+@dataclass
+class Cut(Texts):
+    """The same, of an index that cuts texts into passages of ten words."""
+
+    passages_config: PassageConfig = PASSAGES
 
 
 @pytest.fixture
@@ -118,6 +126,19 @@ def test_the_best_of_several_passages_counts(answer: Answer, model: CrossEncoder
         assert score == pytest.approx(float(model.predict(pairs).max()), abs=1e-5)
 
 
+def test_of_a_long_document_that_another_ranking_let_in_the_best_passage_is_read(answer: Answer, model: CrossEncoder) -> None:
+    """Such a hit names no passage. Where none shares a term with the query, the first one is read, and never the whole text."""
+    long = " ".join(f"This is the sentence number {n} of a long text." for n in range(5))
+    stored = {name: StoredDocument(name, "", text) for name, text in {"d1": long, "d2": long, "d3": "A short one."}.items()}
+    first, second = map(tuple, cut_documents([stored["d1"]], PASSAGES).spans[:2].tolist())
+    cut = Cut(stored, [PassageHit(9.0, second)])
+    asked_for = dataclasses.replace(answer, backend=cut, rankings=[ranked(["d1", "d2", "d3"]), []])
+    found = Rerank(encoder=model)(asked_for).rankings[0]
+    read = {"d1": long[slice(*second)], "d2": long[slice(*first)], "d3": "A short one."}
+    expected = {name: float(model.predict([(QUERIES[0], text)])[0]) for name, text in read.items()}
+    assert {hit.id: hit.score for hit in found} == pytest.approx(expected, abs=1e-5)
+
+
 def test_hits_behind_the_candidates_stay_and_nothing_found_stays_nothing(answer: Answer, model: CrossEncoder) -> None:
     found = Rerank(encoder=model, candidates=2)(answer)
     assert [hit.id for hit in found.rankings[0]][2:] == NAMES[2:]
@@ -141,6 +162,8 @@ def test_what_is_lacking_is_said(
         Rerank(encoder=model)(dataclasses.replace(answer, queries=dataclasses.replace(answer.queries, texts=None)))
     with pytest.raises(ModelError, match="cannot be loaded"):
         Rerank(str(tmp_path / "nothing"))(answer)
+    with pytest.raises(ModelError, match="there is no such folder"):
+        Rerank("./nothing")(answer)
     with pytest.raises(ModelError, match="3 numbers for a pair"):
         Rerank(str(make_model(tiny_model, tmp_path / "three", num_labels=3)))(answer)
     with pytest.raises(ConfigError, match="at least 1"):

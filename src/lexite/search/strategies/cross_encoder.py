@@ -8,16 +8,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.config import option
+from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError, ModelError
+from lexite.index.config import StoredDocument
 from lexite.ranking.hits import Hit
 from lexite.search.strategies.candidates import check_settings, document_of, rescored, texts_of_queries
-from lexite.search.strategy import Answer
+from lexite.search.strategy import Answer, Backend
 
 Activation: TypeAlias = Literal["auto", "none", "sigmoid"]
 NAME = "rerank"
@@ -34,7 +37,10 @@ class Rerank:
     model: str = option("cross-encoder/ms-marco-MiniLM-L6-v2", "Cross-encoder: a folder, or a name on the Hugging Face hub.")
     candidates: int = option(50, "Hits of the ranking before that are scored again.", minimum=1)
     weight: float | None = option(
-        None, "Weight beside the current scores, both brought to 0 … 1 (default: the cross-encoder alone).", minimum=0.0
+        None,
+        "Weight beside the current scores, both brought to 0 … 1 (default: the cross-encoder alone).",
+        minimum=0.0,
+        maximum=1e6,
     )
     passages: int = option(1, "Passages of each document that are read: the best ones of the first stage.", minimum=1)
     max_length: int | None = option(None, "Tokens of a pair that are read (default: what the model says).", minimum=8)
@@ -79,8 +85,9 @@ class Rerank:
     def _passages(self, answer: Answer, number: int, hit: Hit) -> Iterator[str]:
         """What is read of a candidate: its title with its best passages."""
         stored = document_of(answer.backend, hit, NAME)
-        spans: list[tuple[int, int] | None] = [hit.span]
-        if self.passages > 1 and hit.span is not None:
+        cut = _spans_of(answer.backend, stored) if hit.span is None else [hit.span]
+        spans: Sequence[tuple[int, int] | None] = cut[:1]
+        if len(cut) > 1 or (self.passages > 1 and hit.span is not None):
             found = answer.backend.passages(answer.queries[number], hit.id, **_scoring(answer))
             spans = [passage.span for passage in found[: self.passages]] or spans
         for span in spans:
@@ -109,6 +116,13 @@ class Rerank:
         if not np.isfinite(scores).all():
             raise ModelError(f"The cross-encoder '{name}' gives NaN or infinity. Check its weights.")
         return scores
+
+
+def _spans_of(backend: Backend, stored: StoredDocument) -> list[tuple[int, int] | None]:
+    """Where the passages lie of a hit that names none: a document that is whole, or one that another ranking let in."""
+    config = getattr(backend, "passages_config", None)
+    spans = [] if config is None else cut_documents([stored], config).spans.tolist()
+    return [(start, stop) for start, stop in spans] if len(spans) > 1 else [None]
 
 
 def _scoring(answer: Answer) -> dict[str, Any]:
@@ -143,6 +157,8 @@ def _load(name: str, device: str, max_length: int | None) -> Any:
             "Reranking by a cross-encoder needs sentence-transformers. Run: pip install 'sentence-transformers>=6,<7'"
         ) from error
     use_torch()
+    if name.startswith(("/", ".", "~")) and not Path(name).is_dir():  # the hub would complain of the letters of such a name
+        raise ModelError(f"The cross-encoder '{name}' cannot be loaded: there is no such folder.")
     try:
         return CrossEncoder(name, device=None if device == "auto" else device, max_length=max_length)
     except Exception as error:  # whatever the model's files, the hub or the device make it raise
