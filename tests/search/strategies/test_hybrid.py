@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from vector_fakes import VectorIndex, VectorQueries, cosine, drawn
 
 from lexite.errors import ArgumentError
-from lexite.index import Hit
+from lexite.index import EncodedQueries, Hit
 from lexite.ranking.fusion import Fusion
 from lexite.search.strategies import Chain, Hybrid, Rescore
 from lexite.search.strategies import dense_scores as module
@@ -163,3 +164,13 @@ def test_no_query_and_no_hit_are_answered() -> None:
     assert searcher.rank([], then=[Hybrid(), Rescore()]) == []
     assert searcher.rank("0", then=[Hybrid(), Rescore()]) == [[]]
     assert len(searcher.rank("0", 12, then=Hybrid(exhaustive=True))[0]) == 12
+
+
+def test_nothing_resembles_a_blank_query() -> None:
+    """The model gives a vector of it too, and some documents are nearest to that."""
+    searcher, _, queries = drawn(6)
+    queries.rows[0] = 0
+    queries.encode = lambda texts, **_: EncodedQueries(csr_array(queries.rows[[0] * len(texts)]), list(texts))  # type: ignore[method-assign]
+    queries.dense = lambda texts: queries.vectors_of_queries[[0] * len(texts)]  # type: ignore[method-assign]
+    found = searcher.rank(["", " \n", "a"], 12, then=Hybrid(exhaustive=True))
+    assert [len(hits) for hits in found] == [0, 0, 12]

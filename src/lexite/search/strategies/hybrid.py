@@ -85,7 +85,7 @@ class Hybrid:
     first stage, in so far as the search allows them (``where``, ``among``, ``exclude``).
     """
 
-    weight: float = option(1.0, "Weight of the dense score, where the score so far has 1.", minimum=0.0)
+    weight: float = option(1.0, "Weight of the dense score, where the score so far has 1.", minimum=0.0, maximum=1e6)
     fusion: Fusion = option("minmax", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     candidates: int = option(100, CANDIDATES_HELP, minimum=1)
     exhaustive: bool = option(False, "Let documents in that the first stage missed, from a dense ranking of all vectors.")
@@ -120,7 +120,11 @@ class Hybrid:
         scores = [scores_of(head) for head in heads]
         if self.exhaustive:
             self._check_exhaustive(answer)
-            found = exhaustive_rankings(answer, allowed_documents(answer), self.candidates)
+            allowed = allowed_documents(answer)
+            for query, text in enumerate(answer.queries.texts or ()):
+                if not text.strip():  # the vector of nothing resembles some documents, and means none
+                    allowed[query] = allowed[query][:0]
+            found = exhaustive_rankings(answer, allowed, self.candidates)
             for query, ranking in enumerate(found):
                 numbers = set(ranking.documents.tolist())
                 risen = [hit for hit in rests[query] if hit.document in numbers]
@@ -141,5 +145,5 @@ class Hybrid:
         if n_documents > self.limit:
             raise ArgumentError(
                 f"The index has {n_documents:,} documents, and an exhaustive dense ranking reads all their vectors. "
-                f"Leave exhaustive out, or allow so many: limit={n_documents}."
+                f"Leave exhaustive out, or allow so many: limit={n_documents} (--hybrid-limit {n_documents})."
             )
