@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,36 @@ def test_the_rank_of_another_searcher_is_a_source() -> None:
     by_search = searcher.rank("0", 12, then=Outside(source=lambda text: searcher.search(text, passages=False)))
     assert found and [found] == by_search
     assert searcher.rank("0", 12, then=Outside(source=lambda text: [[]])) == searcher.rank("0", 12, then=Outside(source={}))
+
+
+def test_reciprocal_ranks_are_those_of_the_run_where_scores_are_equal(tmp_path: Path) -> None:
+    searcher, _, _ = drawn(12)
+    first = [hit.id for hit in searcher.rank("0", 12)[0]]
+    order = [*reversed(first), "elsewhere"]
+    lines = [f"0 Q0 {name} {rank} 1.0 engine" for rank, name in enumerate(order, start=1)]
+    (tmp_path / "equal.run").write_text("\n".join(lines), encoding="utf-8")
+    (found,) = searcher.rank("0", 12, then=Outside(run=str(tmp_path / "equal.run"), fusion="rrf", weight=3.0))
+    expected = {name: 1 / (61 + first.index(name)) + 3 / (61 + order.index(name)) for name in first}
+    assert {hit.id: hit.score for hit in found} == pytest.approx(expected)
+
+
+def test_a_ranking_of_other_queries_or_documents_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    searcher, _, _ = drawn(13)
+    plain = [hit.id for hit in searcher.rank("0", 12)[0]]
+    wrong = [
+        (Outside(source={"q7": {"d3": 1.0}}), "none of the queries asked.*'q7'.*--outside-queries"),
+        (Outside(source={}), "Its queries: none"),
+        (Outside(source=lambda text: {"doc 1": 2.0}), "No document of the outside ranking is in the index"),
+    ]
+    for outside, message in wrong:
+        caplog.clear()
+        assert [hit.id for hit in searcher.rank("0", 12, then=outside)[0]] == plain
+        [record] = caplog.records
+        assert record.levelname == "WARNING" and re.search(message, record.getMessage())
+    caplog.clear()
+    right = Outside(source={"0": {"d3": 1.0, "gone": 2.0}})
+    searcher.rank(["0", "1"], then=right)
+    searcher.rank(["0"], then=right, among=["d1"])
+    searcher.rank(["0"], then=Outside(source=lambda text: {}))
+    searcher.rank([], then=right)
+    assert not caplog.records

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import os
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,12 @@ from lexite.ranking.hits import Hit
 from lexite.search.strategies.candidates import check_settings
 from lexite.search.strategies.newcomers import allowed_documents, has_numbers, newcomers
 from lexite.search.strategies.rescoring import ranked_anew, scores_of
+from lexite.wording import one_line
 
 if TYPE_CHECKING:
     from lexite.search.strategy import Answer
+
+logger = logging.getLogger("lexite")
 
 Source = Callable[[str], Any] | Mapping[str, Mapping[str, float]]
 """A function from the text of a query to a ranking, or rankings by the text or the id of a query."""
@@ -53,7 +58,7 @@ class Outside:
 
     run: str = option("", "TREC run with the outside ranking.")
     queries: str = option("", "File of queries that says which id of the run a text has. Without it the id is the text.")
-    weight: float = option(1.0, "Weight of the outside score, where the score so far has 1.", minimum=0.0)
+    weight: float = option(1.0, "Weight of the outside score, where the score so far has 1.", minimum=0.0, maximum=1e6)
     fusion: Fusion = option("minmax", "How both are brought to one scale: least to greatest, reciprocal ranks, deviations.")
     candidates: int = option(100, "Hits of each query that are fused, from either ranking.", minimum=1)
     source: Source | None = option(None, "", hidden=True)
@@ -72,19 +77,37 @@ class Outside:
         if texts is None:
             raise ArgumentError("An outside ranking is found by the text of a query, which these queries have not. Give texts.")
         comes_in = _Incoming(answer)
-        rankings = []
+        rankings, asked = [], 0
         for query, (text, hits) in enumerate(zip(texts, answer.rankings, strict=True)):
             outside = self.ranking(text)
             head, rest = list(hits[: self.candidates]), list(hits[self.candidates :])
             risen = [hit for hit in rest if _score(outside, hit.id) is not None]
             new = comes_in.hits(query, hits, outside)
             head += [*risen, *new]
+            asked += len(outside)
+            if self.fusion == "rrf":  # by their ranks, also where scores are equal
+                outside = {name: -float(place) for place, name in enumerate(outside)}
             scores = np.concatenate([scores_of(head[: len(head) - len(new)]), np.full(len(new), np.nan)])
             found = (_score(outside, hit.id) for hit in head)
             other = np.array([math.nan if value is None else value for value in found], dtype=np.float64)
             left = [hit for hit in rest if _score(outside, hit.id) is None]
             rankings.append(ranked_anew(head, fused(scores, other, self.weight, self.fusion), left))
+        self._warn_of_strangers(len(texts), asked, comes_in)
         return answer.with_rankings(rankings)
+
+    def _warn_of_strangers(self, n_queries: int, asked: int, comes_in: _Incoming) -> None:
+        """Says so where an outside ranking changes nothing, since it is of other queries or of other documents."""
+        if not n_queries:
+            return
+        if not asked and not callable(source := self._source()):
+            some = ", ".join(f"'{one_line(str(name))[:40]}'" for name in islice(source, 3)) or "none"
+            logger.warning(
+                "The outside ranking has none of the queries asked, so it changes nothing. Its queries: %s. Where these are "
+                "ids, give the file of queries too: queries= (--outside-queries).",
+                some,
+            )
+        elif asked and not comes_in.n_known and comes_in.looked:
+            logger.warning("No document of the outside ranking is in the index, so it changes nothing. Are the ids the same?")
 
     def ranking(self, text: str) -> dict[str, float]:
         """The best candidates of the outside ranking for a query, by id; empty where it does not have the query.
@@ -116,10 +139,15 @@ class _Incoming:
 
     Args:
         answer: the question.
+
+    Attributes:
+        n_known: how many of the documents that were handed to it the rankings or the back-end have.
+        looked: whether all of them were looked for.
     """
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self.n_known, self.looked = 0, True
         self._allowed = [set(each.tolist()) for each in allowed_documents(answer)] if has_numbers(answer) else None
 
     def hits(self, query: int, hits: Sequence[Hit], outside: Mapping[str, float]) -> list[Hit]:
@@ -130,16 +158,21 @@ class _Incoming:
         """
         known = {hit.id for hit in hits}
         missing = [name for name in outside if name not in known and urllib.parse.unquote(name) not in known]
+        self.n_known += len(outside) - len(missing)
         backend, options = self._answer.backend, self._answer.options
         if self._allowed is not None:
-            numbers = [_number(backend, name) for name in missing]
-            allowed = [number for number in numbers if number is not None and number in self._allowed[query]]
+            numbers = [number for name in missing if (number := _number(backend, name)) is not None]
+            self.n_known += len(numbers)
+            allowed = [number for number in numbers if number in self._allowed[query]]
             return newcomers(self._answer, hits, list(dict.fromkeys(allowed)))
         if any(options.get(name) is not None for name in ("where", "min_score", "min_coverage", "among")):
+            self.looked = False
             return []
         excluded = (options.get("exclude") or [None] * (query + 1))[query]
         found = (next((n for n in (name, urllib.parse.unquote(name)) if backend.get(n) is not None), None) for name in missing)
-        return [Hit(name, 0.0, 0, -1) for name in dict.fromkeys(found) if name is not None and name != excluded]
+        there = [name for name in dict.fromkeys(found) if name is not None]
+        self.n_known += len(there)
+        return [Hit(name, 0.0, 0, -1) for name in there if name != excluded]
 
 
 def _number(index: Any, name: str) -> int | None:
