@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -238,7 +239,24 @@ def test_what_cannot_be_learned_or_used_is_explained(tmp_path: Path) -> None:
         SteeringVector({}, "a" * 64).check("b" * 64, N)
     with pytest.raises(ConfigError, match="does not exist"):
         Steer(vector=str(tmp_path / "none.json"))(answer)
-    import dataclasses
-
     with pytest.raises(ArgumentError, match="Example texts need what encodes"):
         Steer(towards=("1",))(dataclasses.replace(answer, encoder=None))
+
+
+@pytest.mark.parametrize("text", ["2=-1", "2=nan", "tide=-inf", "2= +3", "tide, moon=Infinity", "word:sea=-.5"])
+def test_a_factor_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ArgumentError, match="must be a number from 0 to 1e[+]06, behind the last equals sign"):
+        Steer(boost=(text,))(answer_of(index_of(), [[1, 0, 0, 0, 0, 0]]))
+
+
+def test_steering_by_nothing_is_refused() -> None:
+    answer = answer_of(index_of(), [[1, 0, 0, 0, 0, 0]])
+    with pytest.raises(ArgumentError, match="something to steer by"):
+        Steer(strength=2.0)(answer)
+
+    class Nothing:
+        def encode(self, texts: list[str], **_: Any) -> EncodedQueries:
+            return EncodedQueries(csr_array(np.zeros((len(texts), N), dtype=np.float32)), texts)
+
+    with pytest.raises(ArgumentError, match="The example text ':-.' has no latent"):
+        Steer(away=(":-)",))(dataclasses.replace(answer, encoder=Nothing()))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lexite.index.term_space import TermSpace
 
 PURPOSE = "Steering"
+_NO_FACTOR = re.compile(r".*=\s*(?:[-+]\s*[0-9.].*|[-+]?(?:nan|inf|infinity))\s*", re.DOTALL | re.IGNORECASE)
 _FACTOR = re.compile(r"(.*?)=\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*", re.DOTALL)
 
 
@@ -74,12 +75,17 @@ class Steer:
         """Steers the queries, and asks again.
 
         Raises:
-            ArgumentError: nothing or several things are called as a concept is; a vector is of another vocabulary; there is
-                nothing that encodes example texts; or the backend does not show the terms of documents.
+            ArgumentError: there is nothing to steer by; nothing or several things are called as a concept is; a factor is none;
+                a vector is of another vocabulary; an example text has no latent, or there is nothing that encodes it; or the
+                backend does not show the terms of documents.
             ConfigError: the file of a vector cannot be read.
         """
         from scipy.sparse import csr_array
 
+        if not any((self.boost, self.mute, self.towards, self.away, self.vector)):
+            raise ArgumentError(
+                "Steering needs something to steer by: boost=, mute=, towards=, away= or vector= (--steer-boost, …). Give one."
+            )
         space = term_space_of(answer.backend, answer.options.get("scoring"), PURPOSE)
         vectors = space.queries(answer.queries)
         factors, change = self._factors(answer, space), self._change(answer, space)
@@ -100,6 +106,10 @@ class Steer:
         label, found = answer.label or numbered, dict[int, float]()
         for text in self.boost:
             match = _FACTOR.fullmatch(text)
+            if match is None and _NO_FACTOR.fullmatch(text):
+                raise ArgumentError(
+                    f"The factor of '{one_line(text)}' must be a number from 0 to {MOST_BOOST:g}, behind the last equals sign."
+                )
             name, factor = (match[1], float(match[2])) if match else (text, 2.0)
             if factor > MOST_BOOST:
                 raise ArgumentError(f"The factor of '{one_line(text)}' is more than {MOST_BOOST:g}, which is the largest.")
@@ -132,6 +142,10 @@ class Steer:
         if answer.encoder is None:
             raise ArgumentError("Example texts need what encodes queries, which this search has not. Ask a Searcher.")
         weights = space.queries(answer.encoder.encode(list(texts)))[:, : space.n_latents].toarray()
+        if len(without := np.flatnonzero(weights.sum(axis=1) <= 0)):
+            raise ArgumentError(
+                f"The example text '{one_line(texts[int(without[0])])[:60]}' has no latent, so it cannot steer. Give another."
+            )
         shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
         mean: NDArray[np.float64] = shares.mean(axis=0)
         return mean
