@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from lexite.errors import ArgumentError, IndexFormatError
 from lexite.files import json_checksum
 from lexite.index import BM25Index
+from lexite.index.side_config import SideDataRecord, TokenCodesRecord, VectorsRecord
 from lexite.index.side_packing import pack_tokens, pack_vectors, rounded, unpack_values, unpack_vectors
 
 OPERATION = st.one_of(
@@ -225,6 +226,8 @@ def test_a_missing_cut_or_changed_file_is_named(name: str, tmp_path: Path) -> No
         ("code_counts.bin", "code_counts.bin is damaged"),
         ("code_latents.bin", "code_latents.bin is damaged"),
         ("code_bounds.npy", "code_bounds.npy is damaged"),
+        ("code_scales.bin", "code_scales.bin is damaged"),
+        ("code_norms.bin", "code_norms.bin is damaged"),
         ("vector_scales.bin", "vectors.bin is damaged"),
     ],
 )
@@ -289,3 +292,10 @@ def test_an_index_can_be_copied_with_its_side_files(tmp_path: Path) -> None:
     expected = built(tmp_path / "index")
     shutil.copytree(tmp_path / "index", tmp_path / "copy")
     assert_holds(BM25Index.open(tmp_path / "copy", verify=True), expected, record_of())
+
+
+def test_a_record_says_what_is_kept() -> None:
+    both = SideDataRecord(VectorsRecord("int8", 384), TokenCodesRecord(6, False))
+    assert str(both) == "vectors of 384 numbers in int8 and token codes of 6 latents, without lengths"
+    assert str(SideDataRecord(None, TokenCodesRecord(8, True))) == "token codes of 8 latents, with lengths"
+    assert str(SideDataRecord()) == "none"

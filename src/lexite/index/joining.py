@@ -113,10 +113,10 @@ def _check_alike(one: OpenedIndex, other: OpenedIndex) -> None:
     }
     different = next((name for name, (ours, theirs) in settings.items() if ours != theirs), None)
     if different is not None:
-        ours, theirs = settings[different]
+        ours, theirs = ("none" if each is None else each for each in settings[different])
         raise IndexFormatError(
-            f"{one.path} and {other.path} cannot be one index: they differ in {different}, {ours} and {theirs}. "
-            "Build one of them again with the settings of the other."
+            f"{one.path} and {other.path} cannot be one index: they differ in {different}: {ours} in one, {theirs} in the "
+            "other. Build one of them again with the settings of the other."
         )
 
 

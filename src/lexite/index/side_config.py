@@ -77,6 +77,13 @@ class SideDataRecord:
     vectors: VectorsRecord | None = None
     token_codes: TokenCodesRecord | None = None
 
+    def __str__(self) -> str:
+        """What is kept, for people."""
+        vectors, codes = self.vectors, self.token_codes
+        parts = [] if vectors is None else [f"vectors of {vectors.d} numbers in {vectors.format}"]
+        parts += [] if codes is None else [f"token codes of {codes.k} latents, {'with' if codes.norms else 'without'} lengths"]
+        return " and ".join(parts) or "none"
+
     @property
     def kinds(self) -> frozenset[str]:
         """What is kept, by the names of :mod:`lexite.index.side_data`."""

@@ -119,9 +119,14 @@ class SideReader:
                 raise self._damaged([part.side], CODE_COUNTS_NAME)
             if CODE_NORMS_NAME in arrays:
                 tokens = file[:, 1] - file[:, 0]
-                norms[_ranges(own[:, 0], tokens)] = arrays[CODE_NORMS_NAME][_ranges(file[:, 0], tokens)]
+                lengths = arrays[CODE_NORMS_NAME][_ranges(file[:, 0], tokens)]
+                if not np.isfinite(lengths).all():
+                    raise self._damaged([part.side], CODE_NORMS_NAME)
+                norms[_ranges(own[:, 0], tokens)] = lengths
         if n_entries and not 0 <= int(latents.min()) <= int(latents.max()) < self._n_latents:
             raise self._damaged([part.side for _, part in parts], CODE_LATENTS_NAME)
+        if not np.isfinite(values.sum()):
+            raise self._damaged([part.side for _, part in parts], CODE_SCALES_NAME)
         return PassageCodes(bounds, outs[:, 0].copy(), entries, latents, values, norms)
 
     def _passages(self, documents: Sequence[int], kind: str) -> tuple[Numbers, list[tuple[int, Passages]]]:
