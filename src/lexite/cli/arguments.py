@@ -88,7 +88,7 @@ PresetOption = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="Way of searching, chosen by measurement: fast, default, best or tables (docs/second-stages.md).",
+        help="Way of searching, chosen by measurement: fast, cascade, default, best, tables or code (docs/second-stages.md).",
         metavar="NAME",
         show_default=False,
     ),
