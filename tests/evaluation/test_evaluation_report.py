@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from rich.console import Console
 
+from lexite.cli.output import print_table
 from lexite.evaluation import EvaluationReport, PairedTest
 
 
@@ -69,3 +71,22 @@ def test_the_best_value_is_bold():
     lines = console.file.getvalue().splitlines()
     assert any("\x1b[1m0.7000" in line for line in lines)
     assert not any("\x1b[1m0.6000" in line for line in lines)
+
+
+def timed():
+    report = make(baselines=("a system of a long name > hybrid, neighbours, rescore", "bm25"))
+    milliseconds = {"sci[fi]": {"latent": 0.4, "latent > hybrid": 12.25}}
+    systems = {"latent > hybrid": row(0.71), **report.collections["sci[fi]"]}
+    return dataclasses.replace(report, collections={"sci[fi]": systems}, milliseconds=milliseconds)
+
+
+def test_where_room_is_short_names_are_folded_and_numbers_are_whole():
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(timed().table())
+    text = console.file.getvalue()
+    assert "…" not in text and "0.7100" in text and "+0.0512" in text and "12.25" in text
+
+
+def test_into_a_pipe_a_table_is_as_wide_as_it_is(capsys):
+    print_table(timed().table())
+    assert "a system of a long name > hybrid, neighbours, rescore │" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import typer
 
 from lexite.cli.arguments import count_of, need_output
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, console, is_quiet, write_json
+from lexite.cli.output import WrongUsage, is_quiet, print_table, write_json
 
 
 @configured()
@@ -92,7 +92,7 @@ def compare_verb(
     drawn = plot_comparison(comparison, folder) if plots else []
     comparison.write(folder, [path for path in drawn if path.suffix == ".png"])
     if json_file is None or str(json_file) != "-":
-        console().print(comparison.table())
+        print_table(comparison.table())
     if json_file is not None:
         write_json(comparison.to_json(), json_file)
 

@@ -25,7 +25,7 @@ from lexite.cli.arguments import (
     load_vocabulary,
 )
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, console, is_quiet, write_json
+from lexite.cli.output import WrongUsage, is_quiet, print_table, write_json
 from lexite.cli.strategy_options import StrategySettings, with_strategies
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
@@ -169,7 +169,7 @@ def eval_verb(
         show_progress=not is_quiet(),
     )
     if json_file is None or str(json_file) != "-":
-        console().print(report.table())
+        print_table(report.table())
     if json_file is not None:
         write_json(report.to_json(), json_file)
 

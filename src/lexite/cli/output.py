@@ -18,8 +18,11 @@ from lexite.wording import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 logger = logging.getLogger("lexite")
+WIDEST_TABLE = 10_000
+"""Characters of a line of a table in a file or a pipe."""
 
 
 class WrongUsage(ConfigError):
@@ -84,6 +87,17 @@ def console() -> Console:
 
     width = None if sys.stdout.isatty() else 120
     return SafeConsole(file=sys.stdout, width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_table(table: Table) -> None:
+    """Prints a table: into a file or a pipe as wide as it is, so that no number is cut, on a terminal as wide as that."""
+    from rich.measure import Measurement
+
+    out = console()
+    if not sys.stdout.isatty():
+        whole = Measurement.get(out, out.options.update(max_width=WIDEST_TABLE), table)
+        out.width = max(out.width, whole.maximum)
+    out.print(table)
 
 
 def prepare_streams() -> None:

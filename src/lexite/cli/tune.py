@@ -10,7 +10,7 @@ import typer
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, JsonFlag, open_queries
 from lexite.cli.options import configured
-from lexite.cli.output import WrongUsage, console, print_json, quoted, say
+from lexite.cli.output import WrongUsage, print_json, print_table, quoted, say
 from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions
 from lexite.ranking.fusion import Fusion
@@ -91,7 +91,7 @@ def _show(chosen: LearnedWeight, index: Path) -> None:
     for weight, value in chosen.values.items():
         style = "bold" if weight == chosen.weight else ""
         table.add_row(f"{weight:.3g}", f"{value:.4f}", style=style)
-    console().print(table)
+    print_table(table)
     if chosen.cross_validated is not None:
         first = chosen.values[0.0]
         say(f"Cross-validated: {chosen.measure} {chosen.cross_validated:.4f}, and {first:.4f} without dense scores.")

@@ -92,8 +92,8 @@ class EvaluationReport:
         from rich.table import Table
 
         table = Table(title=f"Vocabulary {escape(one_line(self.vocabulary))}", title_justify="left", header_style="bold")
-        table.add_column("collection", no_wrap=True)
-        table.add_column("system", no_wrap=True)
+        table.add_column("collection", overflow="fold")  # where room is short, names are folded, and numbers stay whole
+        table.add_column("system", overflow="fold")
         tests = ("latent -\nbaseline", "p\nt-test", "p\nrandom.") if any(self.significance.values()) else ()
         timed = any(THEN in system for row in self.collections.values() for system in row)
         times = ("ms\n/query",) if timed else ()

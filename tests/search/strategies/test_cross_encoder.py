@@ -168,6 +168,9 @@ def test_what_is_lacking_is_said(
         Rerank(str(make_model(tiny_model, tmp_path / "three", num_labels=3)))(answer)
     with pytest.raises(ConfigError, match="at least 1"):
         Rerank(passages=0)
+    with pytest.raises(ModelError, match=r"cannot read a pair: .*--rerank-max-length"):
+        long = dataclasses.replace(answer.queries, texts=["milk " * 99, "milk"])
+        Rerank(str(make_model(tiny_model, tmp_path / "short")), max_length=500)(dataclasses.replace(answer, queries=long))
     broken = CrossEncoder(str(make_model(tiny_model, tmp_path / "broken")), device="cpu")
     with torch.no_grad():
         broken.model.classifier.bias.fill_(np.nan)

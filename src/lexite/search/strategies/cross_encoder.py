@@ -112,7 +112,13 @@ class Rerank:
         if self.activation != "auto":
             options["activation_fn"] = _activation(self.activation)
         for batch in plan_batches(_lengths(model, pairs), self.tokens_per_batch):
-            scores[batch] = model.predict([pairs[i] for i in batch], batch_size=len(batch), **options)
+            try:
+                scores[batch] = model.predict([pairs[i] for i in batch], batch_size=len(batch), **options)
+            except (RuntimeError, IndexError) as error:  # as where a pair is longer than the model's table of positions
+                raise ModelError(
+                    f"The cross-encoder '{name}' cannot read a pair: {error}. Where it reads fewer tokens, say how many: "
+                    "max_length= (--rerank-max-length). Where memory is short, take a smaller tokens_per_batch."
+                ) from error
         if not np.isfinite(scores).all():
             raise ModelError(f"The cross-encoder '{name}' gives NaN or infinity. Check its weights.")
         return scores
