@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,25 @@ import torch
 from family_problems import RULES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs_of_numbers import LATENTS, D, Numbers, distance, records, run, same, token_states, untimed
 from thread_ranks import on_ranks
 
 from lexite.errors import ConfigError, TrainingError
 from lexite.kernels.ranks import ALONE, Ranks
-from lexite.sae import SAEConfig, SparseAutoencoder
+from lexite.sae import SAEConfig
 from lexite.sae.objective import ObjectiveConfig
 from lexite.training.batches import Batch, Moment
 from lexite.training.buffers import make_buffer
 from lexite.training.checkpoint import latest_checkpoint, load_checkpoint
 from lexite.training.config import TrainingConfig
 from lexite.training.run import METRICS_FILE, TrainingResult, train_autoencoder
-from lexite.training.shares import WHOLE, Share
+from lexite.training.shares import Share
 from lexite.training.sources import Chunk, groups_of_chunks, own_part
 from lexite.training.step import TrainingState
 from simulated_cuda import CUDA, SimulatedCuda
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-D, LATENTS, TOKENS = 24, 96, 160
+TOKENS = 160
 OFFSETS = np.array([0, 20, 21, 60, 100, 100, 130, 160])
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
@@ -48,12 +48,6 @@ SHARES = {  # ranks of the passages, step by step
     "one has nothing": [[0] * 7, [1] * 7, [0] * 7],
     "three": [[0, 1, 2, 0, 1, 2, 0], [2, 2, 0, 1, 1, 2, 2], [1] * 7],
 }
-
-
-def token_states(n: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(48, D, generator=torch.Generator().manual_seed(99))
-    return (torch.relu(torch.randn(n, 48, generator=generator) - 1) @ directions + torch.arange(D) / D).bfloat16()
 
 
 def make_state(rule: str, variant: str, ranks: Ranks = ALONE) -> TrainingState:
@@ -165,73 +159,6 @@ def test_what_ranks_draw_together_is_what_one_process_draws(device: str, passage
         assert alone.size == 0
 
 
-class Numbers:
-    """A source of random states, cut into texts of 0 to 11 tokens; ranks deal the texts by turns, or in another way."""
-
-    repeatable = True
-
-    def __init__(self, texts: int = 200, *, seed: int = 0, fail_at: int | None = None, dealt: str = "fairly") -> None:
-        self.identity, self.fail_at, self.dealt = [f"numbers {texts} {seed}"], fail_at, dealt
-        self.lengths = np.arange(texts) * 7 % 12
-        self.states = token_states(int(self.lengths.sum()), seed)
-
-    def chunks(self, skip_texts: int = 0, share: Share = WHOLE) -> Iterator[Chunk]:
-        bounds = np.r_[0, self.lengths.cumsum()]
-        for start in range(0, len(self.lengths), 10):
-            end = min(start + 10, len(self.lengths))
-            if start < skip_texts:
-                continue
-            if self.fail_at is not None and start >= self.fail_at:
-                raise RuntimeError("killed")
-            chunk = self.states[bounds[start] : bounds[end]], bounds[start : end + 1] - bounds[start]
-            if share == WHOLE:
-                yield Chunk(*chunk)
-            elif self.dealt == "fairly":
-                yield own_part(*chunk, share)
-            else:  # the last rank has nothing, or nothing from the middle of each pass on
-                owners = np.zeros(end - start, dtype=np.int64)
-                owners[1::2] = share.size - 1 if self.dealt == "half" and start < 100 else 0
-                own = owners == share.rank
-                offsets = np.r_[0, np.diff(chunk[1])[own].cumsum()].astype(np.int64)
-                yield Chunk(chunk[0][torch.from_numpy(np.repeat(own, np.diff(chunk[1])))], offsets, owners)
-
-
-def run(folder: Path, size: int = 1, source: Numbers | None = None, *, resume: bool = False, **changes: Any) -> TrainingResult:
-    """What the first of some ranks returns; the others have the same weights."""
-    objective = {key: changes.pop(key) for key in ("flops_coefficient",) if key in changes}
-    sae = SAEConfig(D, 48, 3, rule=changes.pop("rule", "topk"), normalize_activations="expected_average_only_in")
-    values = {"tokens": 3000, "batch_tokens": 50, "buffer_tokens": 300, "log_tokens": 300, "checkpoint_tokens": 500, **changes}
-    config = TrainingConfig(**{"init_tokens": 200, "dead_after_tokens": 400, **values})
-
-    def work(ranks: Ranks) -> TrainingResult:
-        given = source or Numbers()
-        terms = ObjectiveConfig(**objective)
-        return train_autoencoder(given, folder, sae, config, objective=terms, resume=resume, show_progress=False, ranks=ranks)
-
-    if size == 1:
-        return work(ALONE)
-    results = on_ranks(size, work)
-    for result in results[1:]:
-        assert same(result.autoencoder, results[0].autoencoder)
-        assert result.summary == results[0].summary
-    return results[0]
-
-
-NAMES = ("encoder_weight", "encoder_bias", "decoder_weight", "decoder_bias")
-
-
-def same(a: SparseAutoencoder, b: SparseAutoencoder) -> bool:
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in NAMES)
-
-
-def distance(a: SparseAutoencoder, b: SparseAutoencoder) -> float:
-    return max(float((getattr(a, name) - getattr(b, name)).abs().max()) for name in NAMES)
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
-
-
 @pytest.mark.parametrize("dealt", ["fairly", "all to the first", "half"])
 @pytest.mark.parametrize("passages", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
@@ -266,11 +193,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_never_stopped(tmp_path: Path
     with pytest.raises(RuntimeError, match="killed"):
         run(tmp_path / "parts", 2, Numbers(fail_at=fail_at), tokens=3000, **terms)
     assert same(run(tmp_path / "parts", 2, resume=True, **terms).autoencoder, whole.autoencoder)
-    untimed = [
-        [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second")} for r in records(tmp_path / name)]
-        for name in ("whole", "parts")
-    ]
-    assert untimed[0] == untimed[1]
+    assert untimed(tmp_path / "whole") == untimed(tmp_path / "parts")
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,7 +18,7 @@ from lexite.kernels.ranks import Ranks
 T = TypeVar("T")
 
 
-class _Table:
+class Table:
     """What the threads lay down for each other, in rounds."""
 
     def __init__(self, size: int) -> None:
@@ -27,7 +29,7 @@ class _Table:
 class ThreadRanks(Ranks):
     """A rank in a thread."""
 
-    def __init__(self, rank: int, size: int, table: _Table) -> None:
+    def __init__(self, rank: int, size: int, table: Table) -> None:
         self.rank, self.size, self._table = rank, size, table
 
     def _all(self, value: T) -> list[T]:
@@ -61,7 +63,8 @@ class ThreadRanks(Ranks):
         return any(self._all(flag))
 
     def by_first(self, action: Callable[[], T]) -> T:
-        value = action() if self.leads else None
+        with self.patience():
+            value = action() if self.leads else None
         told: T = json.loads(json.dumps(self._all(value)[0]))
         return value if self.leads else told  # type: ignore[return-value]
 
@@ -76,9 +79,37 @@ class ThreadRanks(Ranks):
         return whole if self.leads else rows[:0]
 
 
+class ThreadWire:
+    """How threads that train and threads that encode reach each other, as processes do."""
+
+    def __init__(self, rank: int, queues: defaultdict[object, queue.Queue[Any]], wait: float = 30.0) -> None:
+        self.rank, self.wait, self._queues = rank, wait, queues
+
+    def send(self, tensor: torch.Tensor, rank: int) -> None:
+        assert tensor.is_contiguous()
+        self._queues[self.rank, rank].put(tensor.clone())
+
+    def receive(self, tensor: torch.Tensor, rank: int) -> torch.Tensor:
+        sent = self._queues[rank, self.rank].get(timeout=self.wait)
+        if isinstance(sent, Exception):
+            raise sent
+        assert sent.dtype == tensor.dtype and sent.shape == tensor.shape
+        return tensor.copy_(sent)
+
+    def order(self, numbers: Sequence[int], rank: int) -> None:
+        self._queues["orders", rank].put(list(numbers))
+
+    def ordered(self, n: int) -> list[int]:
+        numbers: list[int] | Exception = self._queues["orders", self.rank].get()
+        if isinstance(numbers, Exception):
+            raise numbers
+        assert len(numbers) == n
+        return numbers
+
+
 def on_ranks(size: int, function: Callable[[Ranks], T]) -> list[T]:
     """What a function returns on each rank."""
-    table = _Table(size)
+    table = Table(size)
 
     def work(rank: int) -> T:
         try:

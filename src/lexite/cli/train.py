@@ -65,6 +65,17 @@ def train_verb(
             show_default=False,
         ),
     ] = None,
+    encoding_ranks: Annotated[
+        int,
+        typer.Option(
+            "--encoding-ranks",
+            help="Under torchrun: so many of the processes, the last ones, send texts through the model for the others, which "
+            "train (default: each does both).",
+            metavar="N",
+            min=0,
+            show_default=False,
+        ),
+    ] = 0,
     training: TrainingConfig,
     sae: Overrides[SAEConfig],
     objective: ObjectiveConfig,
@@ -111,6 +122,7 @@ def train_verb(
             overwrite=overwrite,
             show_progress=not is_quiet(),
             ranks=ranks,
+            encoding_ranks=encoding_ranks,
         )
     if json_file is not None and ranks.leads:
         write_json(summary, json_file)

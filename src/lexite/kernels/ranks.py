@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TypeVar
 
 import torch
 
 from lexite.kernels.numbers import Number
 
 T = TypeVar("T")
+
+
+class Audience(Protocol):
+    """Processes outside that work for those of a batch, and wait for the first of these."""
+
+    size: int
+
+    def goes_on(self) -> None:
+        """Tells them, now and then, that the first rank is still at work."""
+        ...
+
+    def waits(self) -> AbstractContextManager[None]:
+        """They wait meanwhile, as long as it takes."""
+        ...
 
 
 class Ranks:
@@ -20,10 +35,12 @@ class Ranks:
     Attributes:
         rank: number of this process, from 0.
         size: how many there are.
+        audience: processes beside these that work for them; None where there are none.
     """
 
     rank: int = 0
     size: int = 1
+    audience: Audience | None = None
 
     @property
     def leads(self) -> bool:
@@ -62,7 +79,12 @@ class Ranks:
 
         The others wait as long as it takes.
         """
-        return action()
+        with self.patience():
+            return action()
+
+    def patience(self) -> AbstractContextManager[None]:
+        """Lets the audience wait for what takes longer than a step."""
+        return nullcontext() if self.audience is None else self.audience.waits()
 
     def from_first(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The tensors of the first rank; what the others give is not looked at."""

@@ -31,10 +31,12 @@ from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.manifest import CARD, MANIFEST, ModelDetails, read_manifest
 from lexite.terms.measure import measured
 from lexite.terms.saving import save_components
+from lexite.training.apart import check_encoding_ranks, train_apart
 from lexite.training.checkpoint import latest_checkpoint
 from lexite.training.config import TrainingConfig
 from lexite.training.run import METRICS_FILE, Probe, TrainingResult, train_autoencoder
-from lexite.training.sources import StoreSource, TextSource
+from lexite.training.sources import StateSource, StoreSource, TextSource
+from lexite.training.together import check_ranks
 
 logger = logging.getLogger("lexite")
 WORK_FOLDER = "training"
@@ -80,6 +82,7 @@ def train(
     overwrite: bool = False,
     show_progress: bool = False,
     ranks: Ranks = ALONE,
+    encoding_ranks: int = 0,
 ) -> dict[str, Any]:
     """Trains a vocabulary on texts, without labels, and saves it.
 
@@ -105,6 +108,8 @@ def train(
         show_progress: progress on stderr.
         ranks: the processes that train together, each of which calls this alike; :func:`lexite.training.ranks.joined` gives
             them. Only the first one reads and writes ``output``, and measures and names the terms at the end.
+        encoding_ranks: how many of them, the last ones, send the texts through the model for the others, which train
+            (:mod:`lexite.training.apart`). By default each does both.
 
     Returns:
         A summary of the run: ``output``, ``name``, ``fingerprint``, ``tokens``, ``passes``, ``fvu``, ``l0``, ``dead_share``,
@@ -118,6 +123,7 @@ def train(
         KeyboardInterrupt: after a checkpoint was written.
     """
     folder = Path(output)
+    check_encoding_ranks(encoding_ranks, ranks)
     training, objective = training or TrainingConfig(), objective or ObjectiveConfig()
     ranks.by_first(lambda: _check_folder(folder, resume, overwrite))
     given = _open_input(sources, backbone, read, None if start is None else start.backbone)
@@ -138,9 +144,11 @@ def train(
     described = {key: settings[key] for part in (given.reading, *fixed) for key in part}
     if start is not None:
         described["start"] = start.fingerprint
-    with _nothing_left_behind(folder, ranks):
-        result = train_autoencoder(
-            given.stream,
+    device = _device(given.backbone, backbone)
+
+    def fit(stream: StateSource, training_ranks: Ranks) -> TrainingResult:
+        return train_autoencoder(
+            stream,
             folder / WORK_FOLDER,
             sae,
             training,
@@ -148,14 +156,24 @@ def train(
             probe=probe,
             description=described,
             precision=given.backbone.config.product_precision,
-            device=_device(given.backbone, backbone),
+            device=device,
             start=None if start is None else start.sae,
             resume=resume,
             show_progress=show_progress,
-            ranks=ranks,
+            ranks=training_ranks,
         )
 
+    with _nothing_left_behind(folder, ranks):
+        if encoding_ranks:
+            stream = _text_stream(given)
+            asked = {**settings, "sources": stream.identity, "resume": resume, "encoding_ranks": encoding_ranks}
+            check_ranks(ranks, asked, repeatable=stream.repeatable, buffer="memory")
+            result = train_apart(stream, fit, ranks, encoding_ranks, device)
+        else:
+            result = fit(given.stream, ranks)
+
     def finish() -> dict[str, Any]:
+        assert result is not None  # the first rank trains
         details = _details(start, folder, saving, settings)
         encoder = _measured(given, result.autoencoder, terms, scoring, details, show_progress)
         encoder = _labelled(encoder, given, training.seed, show_progress)
@@ -237,6 +255,19 @@ def _open_input(
         return _Input(model, TextSource(sources, model, read))
     store = StateStore.open(stores[0])
     return _Input(_model_of(store, "auto" if config is None else config.device), StoreSource(store))
+
+
+def _text_stream(given: _Input) -> TextSource:
+    """The texts that encoding ranks read.
+
+    Raises:
+        ConfigError: there are only states.
+    """
+    if not isinstance(given.stream, TextSource):
+        raise ConfigError(
+            "encoding_ranks sends texts through the model, but the source is a folder of token states. Leave it out."
+        )
+    return given.stream
 
 
 def _device(backbone: Backbone, asked: BackboneConfig | None) -> str:

@@ -8,6 +8,7 @@ is closed, and after a time limit where it is only silent.
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import json
 import os
@@ -66,7 +67,54 @@ class ProcessRanks(Ranks):
             dist.init_process_group(backend, store=groups, rank=rank, world_size=size, timeout=limit)
             self._patient = dist.new_group(backend="gloo", timeout=PATIENCE)
 
+        self._world, self._group = size, None
         self._safely(join)
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether every process here has a GPU of its own, from which it sends tensors."""
+        return self._nccl
+
+    @property
+    def wait(self) -> float:
+        """Seconds that an exchange may take."""
+        return self._limit.total_seconds()
+
+    def leading(self, n: int) -> Ranks:
+        """The first ``n`` ranks as a group of their own. All ranks call this; of use is the result on those ``n``."""
+        made: list[Any] = []
+
+        def divide() -> None:
+            some = list(range(n))
+            made.extend([dist.new_group(some, timeout=self._limit), dist.new_group(some, PATIENCE, "gloo")])
+
+        self._safely(divide)
+        if n == 1:
+            return Ranks()
+        group = copy.copy(self)
+        group.size, (group._group, group._patient) = n, made
+        return group
+
+    def send(self, tensor: torch.Tensor, rank: int) -> None:
+        """Sends a contiguous tensor to another rank, which calls :meth:`receive`; nothing where it has no elements."""
+        if tensor.numel():
+            self._safely(lambda: dist.send(_as_bytes(tensor), rank))
+
+    def receive(self, tensor: torch.Tensor, rank: int) -> torch.Tensor:
+        """Fills a contiguous tensor with what another rank sends, and returns it."""
+        if tensor.numel():
+            self._safely(lambda: dist.recv(_as_bytes(tensor), rank))
+        return tensor
+
+    def order(self, numbers: Sequence[int], rank: int) -> None:
+        """Sends some whole numbers to another rank, which listens (:meth:`ordered`)."""
+        self._safely(lambda: _in_time(dist.isend(torch.tensor(numbers), rank, group=self._patient), self._limit))
+
+    def ordered(self, n: int) -> list[int]:
+        """The next ``n`` numbers from the first rank, however long it takes; a thread of its own may wait for them."""
+        numbers = torch.zeros(n, dtype=torch.int64)
+        self._safely(lambda: dist.recv(numbers, 0, group=self._patient))
+        return [int(number) for number in numbers.tolist()]
 
     def sums(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Small tensors are sent together, large ones each on its own, all at the same time."""
@@ -123,7 +171,8 @@ class ProcessRanks(Ranks):
             value: T = told["value"]
             return value
         try:
-            value = action()
+            with self.patience():
+                value = action()
         except Exception as error:
             with contextlib.suppress(TrainingError):
                 self._say({"error": str(error) or type(error).__name__})
@@ -148,17 +197,14 @@ class ProcessRanks(Ranks):
     def collect(self, rows: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """The other ranks send theirs one after the other."""
         if not self.leads:
-            if len(rows):
-                self._safely(lambda: dist.send(_as_bytes(rows.contiguous()), 0))
+            self.send(rows.contiguous(), 0)
             return rows[:0]
         whole = torch.empty(len(owners), rows.shape[1], dtype=rows.dtype)
         whole[owners == 0] = rows
         for rank in range(1, self.size):
             theirs = owners == rank
             part = torch.empty(int(theirs.sum()), rows.shape[1], dtype=rows.dtype)
-            if len(part):
-                self._safely(lambda part=part, rank=rank: dist.recv(_as_bytes(part), rank))  # type: ignore[misc]
-                whole[theirs] = part
+            whole[theirs] = self.receive(part, rank)
         return whole
 
     def report(self, error: BaseException) -> bool:
@@ -183,7 +229,7 @@ class ProcessRanks(Ranks):
         here = [tensor if tensor.is_cpu or self._nccl else tensor.cpu() for tensor in tensors]
 
         def reduce() -> None:
-            works = [dist.all_reduce(tensor, operation, async_op=True) for tensor in here if tensor.numel()]
+            works = [dist.all_reduce(tensor, operation, self._group, async_op=True) for tensor in here if tensor.numel()]
             for work in works:
                 work.wait()
 
@@ -220,8 +266,8 @@ class ProcessRanks(Ranks):
             raise TrainingError(self._why_lost(error)) from error
 
     def _why_lost(self, error: Exception) -> str:
-        for rank in range(self.size):
-            reason = self._reason(rank, EXPLANATION_SECONDS / self.size) if rank != self.rank else ""
+        for rank in range(self._world):
+            reason = self._reason(rank, EXPLANATION_SECONDS / self._world) if rank != self.rank else ""
             if reason:
                 return f"Rank {rank} has ended, so this one stops too. The reason there: {reason}"
         kept = "The last checkpoint is kept: go on with resume=True."
@@ -249,6 +295,10 @@ class ProcessRanks(Ranks):
 def _as_bytes(tensor: torch.Tensor) -> torch.Tensor:
     """The memory of a contiguous tensor as bytes, which every exchange can send."""
     return tensor.reshape(-1).view(torch.uint8)
+
+
+def _in_time(work: Any, limit: datetime.timedelta) -> None:
+    work.wait(limit)
 
 
 def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:

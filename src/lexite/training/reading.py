@@ -25,7 +25,8 @@ class Reader:
     Args:
         source: the states.
         most_passes: how often a source that can be read again is read.
-        device: where the states are used; on CUDA the source is read ahead (:mod:`lexite.training.ahead`).
+        device: where the states are used; on CUDA the source is read ahead (:mod:`lexite.training.ahead`), unless other
+            processes do that (:mod:`lexite.training.apart`).
         ranks: the processes that share the texts; counts are over all of them.
 
     Attributes:
@@ -66,7 +67,8 @@ class Reader:
         shared = self._ranks.size > 1
         share = (Share(self._ranks.rank, self._ranks.size),) if shared else ()
         chunks = self.source.chunks(self.texts_read, *share)
-        return ReadAhead(chunks, self._device) if self._device is not None and self._device.type == "cuda" else chunks
+        cuda = self._device is not None and self._device.type == "cuda"
+        return ReadAhead(chunks, self._device) if cuda and self._device is not None and self._ranks.audience is None else chunks
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:

@@ -11,21 +11,27 @@ import torch
 
 from lexite.config import differences
 from lexite.errors import TrainingError
+from lexite.kernels.ranks import Ranks
 
 logger = logging.getLogger("lexite")
 OF_THE_MACHINE = ("device", "training_device", "tokens_per_batch")
 """Keys of a configuration that say where a run is computed; it may go on elsewhere, and ranks may differ in them."""
 
 
+def processes(ranks: Ranks) -> dict[str, int]:
+    """How many processes train, and how many encode for them, as a checkpoint records it."""
+    return {"ranks": ranks.size, "encoding_ranks": 0 if ranks.audience is None else ranks.audience.size}
+
+
 def check_resumed(
-    info: Mapping[str, Any], configuration: Mapping[str, Any], n_ranks: int, folder: Path, *, any_precision: bool
+    info: Mapping[str, Any], configuration: Mapping[str, Any], ranks: Ranks, folder: Path, *, any_precision: bool
 ) -> None:
     """Refuses a checkpoint of another configuration, and warns where the last digits will differ.
 
     Args:
         info: of the checkpoint.
         configuration: of the run that would go on.
-        n_ranks: processes that would.
+        ranks: the processes that would.
         folder: of the run.
         any_precision: whether the run chooses its number format itself.
 
@@ -45,8 +51,11 @@ def check_resumed(
         for key in ("training_device", "training_precision")
         if info["configuration"].get(key, configuration[key]) != configuration[key]
     ]
-    if info.get("ranks", 1) != n_ranks:
-        moved.append(f"number of processes {info.get('ranks', 1)} before, {n_ranks} now")
+    then, here = {"ranks": 1, "encoding_ranks": 0} | dict(info), processes(ranks)
+    if then["ranks"] != here["ranks"]:
+        moved.append(f"number of processes {then['ranks']} before, {here['ranks']} now")
+    elif here["ranks"] > 1 and bool(then["encoding_ranks"]) != bool(here["encoding_ranks"]):  # one alone has the same states
+        moved.append("texts go through the model on other processes")
     if moved:
         logger.warning("The run goes on in another way (%s): its last digits will differ from here on.", "; ".join(moved))
     if info["threads"] != torch.get_num_threads():

@@ -33,7 +33,7 @@ from lexite.training.device_buffer import DeviceShuffleBuffer
 from lexite.training.metrics import MetricsLog
 from lexite.training.reading import Reader
 from lexite.training.results import StepMetrics
-from lexite.training.resuming import check_resumed
+from lexite.training.resuming import check_resumed, processes
 from lexite.training.schedule import learning_rate
 from lexite.training.shared_buffer import SharedBuffer
 from lexite.training.sources import Chunk, StateSource
@@ -208,6 +208,8 @@ class _Run:
             probing = self._probe is not None and self._is_due(config.probe_tokens, before)
             logging_now = probing or self._is_due(config.log_tokens, before)
             stopping = self.ranks.any(stop.is_set())
+            if self.ranks.audience is not None:
+                self.ranks.audience.goes_on()
             saving = stopping or self._is_due(config.checkpoint_tokens, before)  # also at the end: minutes follow
             if self.state.device.type == "cpu" or logging_now or saving or len(self._unread) >= STEPS_UNREAD:
                 self._read()
@@ -334,7 +336,7 @@ class _Run:
         align(self.state, self.ranks)
         info = {
             "configuration": self.configuration,
-            "ranks": self.ranks.size,
+            **processes(self.ranks),
             "done": self.done,
             "total": self.total,
             "steps": self.state.steps,
@@ -354,7 +356,7 @@ class _Run:
             TrainingError: it was made with another configuration; the message names the keys.
         """
         info = checkpoint.info
-        check_resumed(info, self.configuration, self.ranks.size, self.folder, any_precision=self._any_precision)
+        check_resumed(info, self.configuration, self.ranks, self.folder, any_precision=self._any_precision)
         self.state.restore(checkpoint.state, info["steps"])
         self.buffer.restore(checkpoint.buffer)
         self.done, self.total = info["done"], info["total"]

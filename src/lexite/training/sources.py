@@ -33,12 +33,14 @@ class Chunk:
         offsets: (texts + 1,) int64; text i has the rows ``offsets[i]:offsets[i + 1]``.
         owners: (all texts,) int64, where ranks share the texts: the rank of each; states and offsets are those of this rank's.
         lengths: (all texts,) int64 tokens of each, once the ranks have told each other.
+        first: number of its first text in a pass, where only some chunks are made.
     """
 
     states: torch.Tensor
     offsets: npt.NDArray[np.int64]
     owners: npt.NDArray[np.int64] | None = None
     lengths: npt.NDArray[np.int64] | None = None
+    first: int = 0
 
     @property
     def n_texts(self) -> int:
@@ -68,6 +70,14 @@ class StateSource(Protocol):
         With a share that is not the whole, there are states of this rank's texts only (:meth:`Share.deal`). ``share`` is not
         given where a process trains alone.
         """
+        ...
+
+
+class DivisibleSource(StateSource, Protocol):
+    """A stream of which some processes make the chunks by turns, each whole."""
+
+    def chunks_by_turns(self, skip_texts: int, turn: Share) -> Iterator[Chunk]:
+        """Every so many-th chunk, from the text with that number on; the first rank begins. Others are passed over."""
         ...
 
 
@@ -123,6 +133,13 @@ class TextSource:
             states = self.backbone.encode(own, "document")
             states.check(where=f"the share of rank {share.rank} in the texts from {first} on")
             yield Chunk(states.states, states.offsets, owners)
+
+    def chunks_by_turns(self, skip_texts: int, turn: Share) -> Iterator[Chunk]:
+        """See :class:`DivisibleSource`. A chunk is the one that a process alone makes, bit for bit."""
+        for number, (first, texts) in enumerate(groups_of_chunks(text_chunks(self.texts()), skip_texts, 1)):
+            if number % turn.size == turn.rank:
+                states = self.backbone.encode(texts, "document").check(first_text=first)
+                yield Chunk(states.states, states.offsets, first=first)
 
 
 class StoreSource:
