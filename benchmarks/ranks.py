@@ -1,5 +1,7 @@
 """Training on one core with one process, and on two with two: tokens a second, by the clock and by the time of the cores.
 
+Two processes share the work in two ways: each encodes and trains, or, with text, one encodes and the other trains.
+
 A process trains an autoencoder as ``lexite train`` does, up to the last step: from text through the default model, or from
 token states that were computed before, which leaves the steps alone. Loading the model and compiling are not counted; all
 processes begin at the same moment, each with one thread and its own core. Runs alternate: one, two, one, two …; medians count.
@@ -27,16 +29,18 @@ from typing import Any
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "LEXITE_THREADS"), "1")
 
 
-def train(source: str, folder: str, tokens: int, latents: int, batch: int) -> None:
+def train(source: str, folder: str, tokens: int, latents: int, batch: int, encoding: int) -> None:
     """One process: says when it is ready, waits for a line, trains, and prints what that took."""
     os.sched_setaffinity(0, {int(os.environ.get("RANK", "0"))})
     from lexite.backbone import BackboneConfig, StateStore, load_backbone
     from lexite.backbone.store import is_store
+    from lexite.kernels.ranks import Ranks
     from lexite.sae import SAEConfig
     from lexite.training import TrainingConfig
+    from lexite.training.apart import train_apart
     from lexite.training.ranks import joined
-    from lexite.training.run import train_autoencoder
-    from lexite.training.sources import StoreSource, TextSource
+    from lexite.training.run import TrainingResult, train_autoencoder
+    from lexite.training.sources import StateSource, StoreSource, TextSource
 
     stream: StoreSource | TextSource
     if is_store(source):
@@ -50,15 +54,25 @@ def train(source: str, folder: str, tokens: int, latents: int, batch: int) -> No
     whole = TrainingConfig(
         tokens=tokens, batch_tokens=batch, buffer_tokens=max(tokens // 2, 2 * batch), checkpoint_tokens=10**12
     )
+
+    def run(name: str, config: TrainingConfig, ranks: Ranks) -> TrainingResult | None:
+        def fit(states: StateSource, training: Ranks) -> TrainingResult:
+            return train_autoencoder(states, Path(folder) / name, sae, config, show_progress=False, ranks=training)
+
+        if encoding and isinstance(stream, TextSource):
+            return train_apart(stream, fit, ranks, encoding, "cpu")
+        return fit(stream, ranks)
+
     with joined() as ranks:
-        train_autoencoder(stream, Path(folder) / "warm", sae, small, show_progress=False, ranks=ranks)
+        run("warm", small, ranks)
         print("ready", flush=True)
         sys.stdin.readline()
         ranks.any(False)  # all are here
         wall, cpu = time.monotonic(), time.process_time()
-        result = train_autoencoder(stream, Path(folder) / "run", sae, whole, show_progress=False, ranks=ranks)
+        result = run("run", whole, ranks)
         taken = {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
-        print(json.dumps({**taken, "tokens": result.summary["tokens"], "fvu": result.summary["fvu"]}), flush=True)
+        found = {} if result is None else {name: result.summary[name] for name in ("tokens", "fvu")}
+        print(json.dumps({**taken, **found}), flush=True)
 
 
 def together(size: int, *arguments: str) -> dict[str, Any]:
@@ -98,6 +112,7 @@ def together(size: int, *arguments: str) -> dict[str, Any]:
 
 def main() -> None:
     """Measures and prints."""
+    from lexite.backbone.store import is_store
     from lexite.config import parse_count
 
     parser = ArgumentParser(description=__doc__)
@@ -106,17 +121,23 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=parse_count, default=parse_count(default))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    runs: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    wanted = {"one": (1, 0), "two, each encodes and trains": (2, 0), "two, one encodes and one trains": (2, 1)}
+    if is_store(given.source):
+        wanted.popitem()
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for _ in range(given.runs):
-        for size, done in runs.items():
-            done.append(together(size, given.source, *map(str, (given.tokens, given.latents, given.batch))))
-            print(size, {key: value for key, value in done[-1].items() if key != "tokens"}, file=sys.stderr, flush=True)
+        for name, (size, encoding) in wanted.items():
+            sizes = map(str, (given.tokens, given.latents, given.batch, encoding))
+            runs[name].append(together(size, given.source, *sizes))
+            shown = {key: value for key, value in runs[name][-1].items() if key != "tokens"}
+            print(name, shown, file=sys.stderr, flush=True)
     keys = ("tokens_per_second", "tokens_per_second_of_slowest_core", "cores")
-    medians = {size: {key: statistics.median(one[key] for one in done) for key in keys} for size, done in runs.items()}
-    ratios = {key: medians[2][key] / medians[1][key] for key in keys[:2]}
-    for size, median in medians.items():
-        print(f"{size} process{'es' if size > 1 else ''}: " + ", ".join(f"{key} {value:,.2f}" for key, value in median.items()))
-    print(f"two over one: {ratios[keys[0]]:.2f} by the clock, {ratios[keys[1]]:.2f} by the time of the slowest core")
+    medians = {name: {key: statistics.median(one[key] for one in done) for key in keys} for name, done in runs.items()}
+    ratios = {name: {key: median[key] / medians["one"][key] for key in keys[:2]} for name, median in medians.items()}
+    for name, median in medians.items():
+        print(f"{name}: " + ", ".join(f"{key} {value:,.2f}" for key, value in median.items()))
+        clock, core = ratios[name].values()
+        print(f"    over one: {clock:.2f} by the clock, {core:.2f} by the time of the slowest core")
     if given.json is not None:
         given.json.write_text(json.dumps({"runs": runs, "medians": medians, "ratios": ratios}, indent=2))
 
