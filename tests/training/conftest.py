@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from forked_ranks import World
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +20,13 @@ def one_thread() -> Iterator[None]:
         patch.setenv("LEXITE_THREADS", "1")
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Starts processes, which end with the test."""
+    folder = tmp_path / "printed"
+    folder.mkdir()
+    made = World(folder)
+    yield made
+    made.end()

@@ -109,10 +109,9 @@ def test_a_run_may_go_on_without_ranks_that_encode(
     assert ("texts go through the model on other processes" in caplog.text) == said
 
 
-@pytest.mark.parametrize("texts", [(180, 200), (205, 200)])
-def test_ranks_that_read_different_texts_are_told(tmp_path: Path, texts: tuple[int, int]) -> None:
+def test_ranks_that_read_different_texts_are_told(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="The encoding ranks read different texts"):
-        run_apart(tmp_path, (1, 2), lambda rank: Numbers(texts[rank == 2]), tokens=100_000, epochs=1)
+        run_apart(tmp_path, (1, 2), lambda rank: Numbers(200 if rank == 2 else 180), tokens=100_000, epochs=1)
 
 
 def test_chunks_that_begin_elsewhere_are_noticed(tmp_path: Path) -> None:

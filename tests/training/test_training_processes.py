@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked_ranks import ONE_THREAD, SECONDS, World, free_port
 
 from lexite.errors import ConfigError, TrainingError
 from lexite.kernels.ranks import ALONE
@@ -22,7 +23,6 @@ from lexite.sae import SparseAutoencoder
 from lexite.training.checkpoint import latest_checkpoint
 from lexite.training.ranks import joined, started_by_torchrun
 
-SECONDS = 120  # after which a test gives up
 TRAIN = ["--n-latents", "64", "--k", "4", "--batch-tokens", "256", "--buffer-tokens", "2048", "--init-tokens", "1000"]
 TRAIN += ["--precision", "fp32", "--device", "cpu", "--log-tokens", "2k", "--dead-after-tokens", "1000", "--epochs", "10000"]
 
@@ -39,66 +39,36 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that a test has started; they are ended with it."""
-    processes: list[subprocess.Popen[str]] = []
-    yield processes
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def start(command: Sequence[str], **variables: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LEXITE_THREADS": "1", **{k: str(v) for k, v in variables.items()}}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *command], env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
-
-
-def start_two(*commands: Sequence[str], **variables: object) -> list[subprocess.Popen[str]]:
-    """Two ranks without torchrun, each with a command of its own."""
-    shared = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), **variables}
-    return [start(command, RANK=rank, LOCAL_RANK=rank, LOCAL_WORLD_SIZE=2, **shared) for rank, command in enumerate(commands)]
-
-
-def wait_for(happened: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + SECONDS
-    while not happened() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    assert happened(), process.communicate()[1]
-
-
-def torchrun(states: Path, output: Path, *options: str) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    return start([*launcher, "-m", "lexite", "train", str(states), "-o", str(output), *TRAIN, *options])
-
-
 @pytest.mark.slow
-def test_two_processes_end_where_one_ends_also_when_they_were_interrupted(
-    states: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
-) -> None:
-    options = ["--tokens", "40k", "--checkpoint-tokens", "1M"]
-    alone = start(["-m", "lexite", "train", str(states), "-o", str(tmp_path / "one"), *TRAIN, *options])
-    first = torchrun(states, tmp_path / "two", *options)
-    started += [alone, first]
-    wait_for((tmp_path / "two" / "training" / "metrics.jsonl").exists, first)
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=SECONDS)
+def test_two_processes_end_where_one_ends_also_when_they_were_interrupted(states: Path, tmp_path: Path, world: World) -> None:
+    def command(output: str) -> list[str]:
+        options = [*TRAIN, "--tokens", "40k", "--checkpoint-tokens", "1M"]
+        return ["lexite", "train", str(states), "-o", str(tmp_path / output), *options]
+
+    alone = world.start(command("one"))
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    environment = {**os.environ, **ONE_THREAD}
+    first = subprocess.Popen(
+        [sys.executable, *torchrun, "-m", *command("two")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        until = time.monotonic() + SECONDS
+        while not (tmp_path / "two" / "training" / "metrics.jsonl").exists() and time.monotonic() < until:
+            assert first.poll() is None, first.communicate()[0].decode()
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=SECONDS)
+    finally:
+        first.kill()
     left = latest_checkpoint(tmp_path / "two" / "training")
     assert left is not None and left.name < f"checkpoint-{40_000:014d}"
-    second = torchrun(states, tmp_path / "two", *options, "--resume")
-    started.append(second)
-    said, logged = second.communicate(timeout=SECONDS)
-    assert second.returncode == 0, logged
+    (status, said, logged), (other_status, other_said, other_logged) = (
+        rank.result() for rank in world.ranks(2, [*command("two"), "--resume"])
+    )
+    assert (status, other_status) == (0, 0), logged + other_logged
     assert said.count("Use it:") == logged.count("Going on from") == logged.count("Saving the vocabulary") == 1
-    assert alone.communicate(timeout=SECONDS) and alone.returncode == 0
+    assert not other_said and not other_logged
+    assert alone.result()[0] == 0
     one, two = (SparseAutoencoder.load(tmp_path / name) for name in ("one", "two"))
     for name in ("encoder_weight", "encoder_bias", "decoder_weight", "decoder_bias"):
         assert float((getattr(one, name) - getattr(two, name)).abs().max()) < 1e-4
@@ -108,28 +78,22 @@ def test_two_processes_end_where_one_ends_also_when_they_were_interrupted(
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_other_with_a_message(
-    states: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
-) -> None:
-    command = ["-m", "lexite", "train", str(states), "-o", str(tmp_path / "out"), *TRAIN, "--tokens", "100M"]
-    ranks = start_two([*command, "--checkpoint-tokens", "2k"], [*command, "--checkpoint-tokens", "2k"])
-    started += ranks
-    wait_for(lambda: latest_checkpoint(tmp_path / "out" / "training"), ranks[0])
-    ranks[1].kill()
-    said, logged = ranks[0].communicate(timeout=SECONDS)
-    assert (ranks[0].returncode, said) == (1, "")
+def test_a_killed_rank_ends_the_other_with_a_message(states: Path, tmp_path: Path, world: World) -> None:
+    options = [*TRAIN, "--tokens", "100M", "--checkpoint-tokens", "2k"]
+    ranks = world.ranks(2, ["lexite", "train", str(states), "-o", str(tmp_path / "out"), *options])
+    ranks[0].wait_until(lambda: latest_checkpoint(tmp_path / "out" / "training"))
+    ranks[1].send(signal.SIGKILL)
+    status, said, logged = ranks[0].result()
+    assert (status, said) == (1, "")
     assert "Another rank has ended without giving a reason" in logged and logged.rstrip().endswith("go on with --resume.")
     assert latest_checkpoint(tmp_path / "out" / "training") is not None
 
 
 @pytest.mark.slow
-def test_what_ranks_tell_each_other_over_gloo(started: list[subprocess.Popen[str]]) -> None:
-    script = [str(Path(__file__).parent / "rank_methods.py")]
-    ranks = start_two(script, script)
-    started += ranks
-    for process in ranks:
-        said, logged = process.communicate(timeout=SECONDS)
-        assert said == "fine\n", logged
+def test_what_ranks_tell_each_other_over_gloo(world: World) -> None:
+    for process in world.ranks(2, [str(Path(__file__).parent / "rank_methods.py")]):
+        status, said, logged = process.result()
+        assert (status, said) == (0, "fine\n"), logged
 
 
 @pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])

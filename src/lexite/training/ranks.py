@@ -12,6 +12,7 @@ import copy
 import datetime
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -213,11 +214,9 @@ class ProcessRanks(Ranks):
         Returns:
             Whether the first rank ends for the same reason, and says so.
         """
-        with contextlib.suppress(Exception):  # the store may be gone with the rank that kept it
-            text = str(error) or type(error).__name__
-            self._store.set(f"ended/{self.rank}", text)
-            return not self.leads and self._reason(0) == text
-        return False
+        text = str(error) or type(error).__name__
+        _for_a_while(lambda: self._store.set(f"ended/{self.rank}", text))
+        return not self.leads and self._reason(0) == text
 
     def leave(self) -> None:
         """Closes the connections."""
@@ -284,12 +283,28 @@ class ProcessRanks(Ranks):
     def _reason(self, rank: int, seconds: float = EXPLANATION_SECONDS) -> str:
         """Why a rank has ended, if it says so within some seconds."""
         until = time.monotonic() + seconds
-        with contextlib.suppress(Exception):
-            while time.monotonic() < until:
+        told: list[str] = []
+
+        def ask() -> None:
+            while time.monotonic() < until and not told:
                 if self._store.check([f"ended/{rank}"]):
-                    return self._store.get(f"ended/{rank}").decode()
+                    told.append(self._store.get(f"ended/{rank}").decode())
                 time.sleep(0.05)
-        return ""
+
+        _for_a_while(ask, seconds)
+        return told[0] if told else ""
+
+
+def _for_a_while(action: Callable[[], object], seconds: float = EXPLANATION_SECONDS) -> None:
+    """Does something with the store, which may be gone, or hang, with the rank that keeps it."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):
+            action()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _as_bytes(tensor: torch.Tensor) -> torch.Tensor:
