@@ -184,6 +184,27 @@ def test_an_error_leaves_no_half_shard(encoder: LatentTermEncoder, tmp_path: Pat
     assert not [p for p in (tmp_path / "terms").iterdir() if p.name.startswith(("terms", "shard", "static-", "."))]
 
 
+def test_a_file_of_a_folder_that_cannot_be_read_is_named_and_the_job_goes_on(
+    encoder: LatentTermEncoder, tmp_path: Path
+) -> None:
+    notes, terms = tmp_path / "notes", tmp_path / "terms"
+    notes.mkdir()
+    for name in ("a.md", "c.md"):
+        (notes / name).write_text(f"The cat of {name} sits in an apple tree by the lake.")
+    (notes / "b.md").symlink_to(tmp_path / "nowhere")
+    reports = [encode_shard(notes, terms, Shard(number, 2), encoder) for number in range(2)]
+    assert sum(report.documents for report in reports) == 2
+    assert index_from_terms(terms, tmp_path / "a").documents == 2
+    records = [json.loads(path.read_text()) for path in sorted(terms.glob("shard-*.json"))]
+    assert sum(record["skipped"] for record in records) == 1
+    assert [m for record in records for m in record["skipped_messages"]] == [
+        f"{notes / 'b.md'} cannot be read: a symbolic link that leads nowhere."
+    ]
+    assert all(encode_shard(notes, terms, Shard(number, 2), encoder).skipped for number in range(2))
+    with pytest.raises(CorpusError, match=r"b\.md"):
+        encode_shard(notes / "b.md", tmp_path / "other", Shard(0, 2), encoder)
+
+
 def test_an_id_in_two_shards_is_refused_by_name(encoder: LatentTermEncoder, tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     lines = [json.dumps({"_id": f"d{i}", "text": "cat dog"}) for i in range(20)] + [json.dumps({"_id": "d3", "text": "cow"})]

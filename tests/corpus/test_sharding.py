@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,44 @@ def test_a_bad_file_of_a_folder_ends_no_shard(tmp_path: Path) -> None:
         assert report.reasons == {"empty": 1}
     with pytest.raises(CorpusError, match=r"b\.md: the text is empty"):
         together([tmp_path / "b.md"], 2)
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_ends_no_shard(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name in ("a.md", "e.md"):
+        (folder / name).write_text(f"The note {name}.")
+    (folder / "b.md").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "c.md")  # to open it would wait for ever
+    before = ReadReport()
+    wanted = list(read_documents([folder], report=before))
+    for count in (1, 2, 3):
+        report = ReadReport()
+        shards = [parts_of_shard([folder], Shard(number, count)) for number in range(count)]
+        found = [document for parts in shards for document in read_parts(parts, report=report)]
+        assert found == wanted and [document.id for document in found] == ["a.md", "e.md"]
+        assert sorted(report.messages) == sorted(before.messages) and report.reasons == before.reasons
+        assert {"b.md", "c.md"} == {Path(message.split()[0]).name for message in report.messages}
+    digests = [digest_of_parts(parts) for parts in shards]
+    (tmp_path / "nowhere").write_text("It is there now.")
+    assert [digest_of_parts(parts) for parts in shards] != digests  # so the shard is encoded again
+    (tmp_path / "nowhere").unlink()
+    with pytest.raises(CorpusError, match=r"b\.md"):  # one that was named ends the command
+        digest_of_parts(parts_of_shard([folder / "b.md"], Shard(0, 1)))
+
+
+def test_damaged_tables_of_a_folder_end_no_shard(tmp_path: Path) -> None:
+    jsonl(tmp_path / "a.jsonl", 20)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "nowhere")
+    before, report = ReadReport(), ReadReport()
+    wanted = list(read_documents([tmp_path], report=before))
+    shards = [parts_of_shard([tmp_path], Shard(number, 3)) for number in range(3)]
+    assert all(digest_of_parts(parts) for parts in shards)
+    assert [document for parts in shards for document in read_parts(parts, report=report)] == wanted
+    assert len(wanted) == 20 and report.skipped == before.skipped == 2
+    with pytest.raises(CorpusError, match=r"b\.parquet: not a readable Parquet file"):
+        parts_of_shard([tmp_path / "b.parquet"], Shard(0, 2))
 
 
 def test_the_digest_is_that_of_the_bytes_of_the_shard(tmp_path: Path) -> None:

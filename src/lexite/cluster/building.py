@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,12 @@ from lexite.cluster.shards import ShardFiles, missing_shards
 from lexite.cluster.table import PURPOSE, decoded, whole_documents
 from lexite.corpus.sharding import Shard
 from lexite.errors import StorageError
-from lexite.index import BM25Index
 from lexite.index.fields import arrow
-from lexite.index.manifest import COMMIT_NAME
 from lexite.progress import progress
 from lexite.scoring.config import BM25Config
+from lexite.search.indexing import Intake
 
 if TYPE_CHECKING:
-    from lexite.index import IndexWriter
     from lexite.terms.static import StaticTable
 
 ROWS_AT_ONCE = 4096
@@ -83,8 +80,7 @@ def index_from_terms(
     if missing:
         raise StorageError(_missing(place, missing, settings.n_shards))
     table = counted_table(place, settings) if static and settings.static else None
-    folder, new = Path(path), not Path(path).exists()
-    writer = BM25Index.create(
+    intake = Intake.into_new(
         path,
         settings.vocabulary,
         scoring or settings.scoring,
@@ -95,17 +91,9 @@ def index_from_terms(
         passages=settings.passages,
         field_weights=settings.field_weights,
     )
-    try:
-        with writer, progress("Indexing", settings.n_shards, "shards", show_progress) as bar:
-            built = [
-                _take(writer, place, settings, Shard(number, settings.n_shards), bar) for number in range(settings.n_shards)
-            ]
-            if table is not None:
-                writer.set_static(table)
-            writer.commit()
-    finally:
-        if new and not (folder / COMMIT_NAME).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    with intake, progress("Indexing", settings.n_shards, "shards", show_progress) as bar:
+        built = [_take(intake, place, settings, Shard(number, settings.n_shards), bar) for number in range(settings.n_shards)]
+        intake.commit(table)
     documents, without, unknown = (sum(counts) for counts in zip(*built, strict=True))
     return BuiltFromTerms(documents, settings.n_shards, without, unknown, settings.precision)
 
@@ -128,7 +116,7 @@ def counted_table(place: Place, settings: TermsSettings) -> StaticTable:
     return counter.moved(table)
 
 
-def _take(writer: IndexWriter, place: Place, settings: TermsSettings, shard: Shard, bar: Any) -> tuple[int, int, int]:
+def _take(intake: Intake, place: Place, settings: TermsSettings, shard: Shard, bar: Any) -> tuple[int, int, int]:
     """Takes one shard; gives its documents, those without a term, and those that cannot be read."""
     names = ShardFiles.of(shard)
     record = read_record(place, names.record)
@@ -138,7 +126,7 @@ def _take(writer: IndexWriter, place: Place, settings: TermsSettings, shard: Sha
     taken = 0
     for batch in whole_documents(read_batches(place, names.terms)):
         some = decoded(batch, n_latents, record["field_types"], where)
-        writer.add(some.documents, some.rows, some.cut, words=some.words)
+        intake.put(some.documents, some.rows, some.cut, words=some.words)
         taken += len(some.documents)
     if taken != record["documents"]:
         raise _damaged(place, names.terms)

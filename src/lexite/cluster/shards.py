@@ -13,8 +13,8 @@ from lexite.cluster.place import Hashing, Place, place_of, read_record, sha256_o
 from lexite.cluster.settings import TermsSettings, agree_on_settings
 from lexite.cluster.table import PURPOSE, encode_documents, schema
 from lexite.corpus.documents import read_parts
-from lexite.corpus.files import list_files
-from lexite.corpus.options import ReadOptions, ReadReport
+from lexite.corpus.files import FileEntry, list_files
+from lexite.corpus.options import BadFile, ReadOptions, ReadReport
 from lexite.corpus.sharding import Shard, digest_of_parts, parts_of_shard
 from lexite.errors import StorageError
 from lexite.files import json_checksum
@@ -283,7 +283,18 @@ def missing_shards(place: Place, count: int) -> list[int]:
 
 def _identity(sources: Sequence[str | Path]) -> str:
     """What identifies the files of sources: their ids, order and sizes."""
+    entries = list_files(list(sources))
     try:
-        return json_checksum({"files": [[entry.id, entry.path.stat().st_size] for entry in list_files(list(sources))]})
-    except OSError as error:
-        raise StorageError(f"{error.filename} cannot be read: {error.strerror or error}.") from error
+        return json_checksum({"files": [[entry.id, _size(entry)] for entry in entries]})
+    except BadFile as problem:
+        raise StorageError(str(problem)) from problem
+
+
+def _size(entry: FileEntry) -> int | None:
+    """The bytes of a file; None where a folder has it and it cannot be read, which ends nothing."""
+    try:
+        return entry.size()
+    except BadFile:
+        if entry.one_of_many:
+            return None
+        raise

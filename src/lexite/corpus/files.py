@@ -39,20 +39,29 @@ class FileEntry:
     one_of_many: bool = False
 
     def check(self) -> None:
-        """Whether it can be opened at all.
+        """Whether it can be opened at all; a file elsewhere is fetched.
 
         Raises:
             BadFile: it cannot; the message names it.
         """
+        self.size()
+        fetch_whole(self.path)
+
+    def size(self) -> int:
+        """Its bytes.
+
+        Raises:
+            BadFile: there is no such file, or it is a pipe or a device; the message names it.
+        """
         try:
-            mode = self.path.stat().st_mode
+            status = self.path.stat()
         except OSError as error:
             if self.path.is_symlink() and not self.path.exists():
                 raise BadFile(f"{self.path} cannot be read: a symbolic link that leads nowhere.", "broken link") from None
             raise BadFile(f"{self.path} cannot be read: {error.strerror or error}.") from None
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise BadFile(f"{self.path} is no regular file.", "no regular file")
-        fetch_whole(self.path)
+        return status.st_size
 
 
 def list_files(sources: Sequence[str | Path] | str | Path, report: ReadReport | None = None) -> list[FileEntry]:

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 from lexite.corpus.files import FileEntry, list_files
 from lexite.corpus.json_values import is_spread_out
 from lexite.corpus.mirror import mirrored_file, shown
-from lexite.corpus.options import DamagedSource, ReadReport
+from lexite.corpus.options import BadFile, DamagedSource, ReadReport
 from lexite.corpus.streams import line_from, open_bytes
 from lexite.errors import ConfigError, CorpusError, MissingExtraError
 
@@ -139,18 +139,24 @@ def _joined(parts: Sequence[FilePart]) -> list[FilePart]:
 
 
 def _pieces_of(entry: FileEntry, n_shards: int) -> list[_Piece]:
+    """The pieces of a file. One of a folder that cannot be read is a piece without bytes: the shard that has it reports it."""
     try:
-        size = entry.path.stat().st_size
-    except OSError as error:
-        raise CorpusError(f"{entry.path} cannot be read: {error.strerror or error}.") from error
-    whole = _Piece(FilePart(entry), size)
-    if n_shards == 1:
-        return [whole]
-    if entry.format == "parquet":
-        return [_Piece(FilePart(entry, number, number + 1), bytes) for number, bytes in enumerate(_row_groups(entry.path))]
-    if entry.format in _CUT_BY_LINES and _is_cut_by_lines(entry):
-        return [whole._replace(by_lines=True)]
-    return [whole]
+        whole = _Piece(FilePart(entry), entry.size())
+        if n_shards == 1:
+            return [whole]
+        if entry.format == "parquet":
+            return [_Piece(FilePart(entry, number, number + 1), bytes) for number, bytes in enumerate(_row_groups(entry.path))]
+        return [whole._replace(by_lines=entry.format in _CUT_BY_LINES and _is_cut_by_lines(entry))]
+    except (BadFile, DamagedSource, OSError) as problem:
+        if entry.one_of_many:
+            return [_Piece(FilePart(entry), 0)]
+        raise _unreadable(entry, problem) from problem
+
+
+def _unreadable(entry: FileEntry, problem: Exception) -> CorpusError:
+    if isinstance(problem, OSError):
+        return DamagedSource(f"{entry.path} cannot be read: {problem.strerror or problem}.")
+    return problem if isinstance(problem, CorpusError) else DamagedSource(str(problem))
 
 
 def _row_groups(path: Path) -> list[int]:
@@ -218,21 +224,24 @@ def digest_of_parts(parts: Sequence[FilePart]) -> str:
     """SHA-256 over the names of files and over the bytes that a shard reads of them, in hexadecimal.
 
     Of a Parquet file these are the numbers of its row groups and the bytes of its footer, which has their places, sizes and
-    statistics.
+    statistics. Of a file of a folder that cannot be read it is the reason.
 
     Raises:
-        DamagedSource: a file cannot be read.
+        DamagedSource: a file that was named cannot be read.
     """
     digest = hashlib.sha256()
     for part in parts:
-        fetch_part(part)
         digest.update(repr((part.entry.id, part.start, part.stop)).encode())
         try:
+            part.entry.size()
+            fetch_part(part)
             with open(part.entry.path, "rb") as file:
                 for block in _blocks(file, part):
                     digest.update(block)
-        except OSError as error:
-            raise DamagedSource(f"{part.entry.path} cannot be read: {error.strerror or error}.") from error
+        except (BadFile, OSError) as problem:
+            if not part.entry.one_of_many:
+                raise _unreadable(part.entry, problem) from problem
+            digest.update(repr(problem.reason if isinstance(problem, BadFile) else problem.strerror).encode())
     return digest.hexdigest()
 
 

@@ -16,8 +16,9 @@ from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import CorpusError
 from lexite.index import BM25Index, IndexWriter, VocabularyInfo
+from lexite.index.dictionary import WordRows
 from lexite.index.manifest import COMMIT_NAME
-from lexite.index.side_config import SideDataConfig
+from lexite.index.side_config import SideDataConfig, SideDataRecord
 from lexite.index.side_files import SideRows
 from lexite.progress import progress
 from lexite.scoring.config import BM25Config
@@ -31,6 +32,7 @@ from lexite.terms.piece_counts import PieceCounts
 if TYPE_CHECKING:
     from lexite.corpus import Document
     from lexite.terms import LatentTermEncoder
+    from lexite.terms.static import StaticTable
     from lexite.terms.static_counts import StaticCounter
 
 logger = logging.getLogger("lexite")
@@ -53,33 +55,119 @@ def recorded(encoder: LatentTermEncoder) -> VocabularyInfo:
     return VocabularyInfo(encoder.fingerprint, encoder.name, encoder.n_latents, config, encoder.source)
 
 
-class Indexer:
-    """Takes documents into an index: encodes them, writes them, counts them into its static table.
+class Intake:
+    """The way of documents into an index, once their weights are there.
 
     Nothing a reader can see changes before :meth:`commit`. Used as a context manager: leaving the block without it drops
     everything, with a warning where no error ended it, and removes the folder of an index that was new.
 
     Args:
         writer: of the index.
+        new_folder: the folder to remove when nothing was ever committed to it; None: nothing is removed.
+    """
+
+    def __init__(self, writer: IndexWriter, new_folder: Path | None = None) -> None:
+        self.writer, self._new_folder = writer, new_folder
+
+    @classmethod
+    def into_new(
+        cls,
+        path: str | Path,
+        vocabulary: VocabularyInfo,
+        scoring: BM25Config,
+        *,
+        overwrite: bool,
+        store_text: bool,
+        store_fields: bool | None,
+        literal: LiteralConfig | None,
+        passages: PassageConfig | None,
+        field_weights: FieldWeights | None,
+        side_data: SideDataRecord | None = None,
+    ) -> Intake:
+        """Starts a new index; arguments and errors are those of :meth:`lexite.index.BM25Index.create`."""
+        new = not Path(path).exists()
+        writer = BM25Index.create(
+            path,
+            vocabulary,
+            scoring,
+            overwrite=overwrite,
+            store_text=store_text,
+            store_fields=store_fields,
+            literal=literal,
+            passages=passages,
+            field_weights=field_weights,
+            side_data=side_data,
+        )
+        return cls(writer, Path(path) if new else None)
+
+    def put(
+        self,
+        documents: Sequence[Document],
+        rows: SparseRows,
+        cut: CutDocuments,
+        *,
+        side: SideRows | None = None,
+        words: WordRows | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Puts documents in.
+
+        Args:
+            documents: the documents.
+            rows: raw weights of their passages.
+            cut: their passages.
+            side: side data of their passages, where the index keeps some.
+            words: literal words of their passages; None counts them in the texts.
+            replace: whether they take the place of documents with the same ids.
+
+        Returns:
+            How many documents were replaced.
+        """
+        if replace:
+            return self.writer.replace(documents, rows, cut, side)
+        self.writer.add(documents, rows, cut, side, words)
+        return 0
+
+    def commit(self, table: StaticTable | None = None) -> None:
+        """Makes all that was put in the state of the index, with a static table; None leaves the one that it has."""
+        if table is not None:
+            self.writer.set_static(table)
+        self.writer.commit()
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.writer.__exit__(kind, error, trace)
+        if self._new_folder is not None and not (self._new_folder / COMMIT_NAME).exists():
+            shutil.rmtree(self._new_folder, ignore_errors=True)
+
+
+class Indexer:
+    """Takes documents into an index: encodes them, puts them in, counts them into its static table.
+
+    It is a context manager as :class:`Intake` is.
+
+    Args:
+        intake: of the index.
         encoder: its vocabulary.
         counter: counts the codes of the documents for a static table; None for none.
-        finish: what is done with the counter before a commit.
-        new_folder: the folder to remove when nothing was ever committed to it; None: nothing is removed.
+        finish: makes the table of the counter before a commit; None leaves the one that the index has.
 
     Attributes:
+        writer: of the index.
         unread: the documents so far that the vocabulary cannot read.
     """
 
     def __init__(
         self,
-        writer: IndexWriter,
+        intake: Intake,
         encoder: LatentTermEncoder,
         counter: StaticCounter | None = None,
-        finish: Callable[[StaticCounter], None] | None = None,
-        new_folder: Path | None = None,
+        finish: Callable[[StaticCounter], StaticTable | None] | None = None,
     ) -> None:
-        self.writer, self.encoder, self.counter = writer, encoder, counter
-        self._finish, self._new_folder = finish, new_folder
+        self.encoder, self.counter = encoder, counter
+        self._intake, self.writer, self._finish = intake, intake.writer, finish
         self.unread = UnreadDocuments()
 
     @classmethod
@@ -126,8 +214,7 @@ class Indexer:
         if static and counter is None:
             logger.info("%s has no tokenizer that can be carried along, so the index gets no static table.", backbone.name)
         side = side_data_of(side_data, encoder)
-        new = not Path(path).exists()
-        writer = BM25Index.create(
+        intake = Intake.into_new(
             path,
             recorded(encoder),
             scoring or encoder.scoring,
@@ -140,10 +227,10 @@ class Indexer:
             side_data=side,
         )
 
-        def finish(counted: StaticCounter) -> None:
-            writer.set_static(table_of_corpus(counted, encoder.static, backbone, encoder.terms.pooling))
+        def finish(counted: StaticCounter) -> StaticTable:
+            return table_of_corpus(counted, encoder.static, backbone, encoder.terms.pooling)
 
-        return cls(writer, encoder, counter, finish, Path(path) if new else None)
+        return cls(intake, encoder, counter, finish)
 
     @classmethod
     def change(cls, writer: IndexWriter, encoder: LatentTermEncoder) -> Indexer:
@@ -162,11 +249,10 @@ class Indexer:
         if table is not None and counter is None:
             logger.info("%s has no tokenizer, so the index's static table stays as it is.", encoder.backbone.name)
 
-        def finish(counted: StaticCounter) -> None:
-            if table is not None:
-                writer.set_static(counted.moved(table, prior_tokens=math.inf))
+        def finish(counted: StaticCounter) -> StaticTable | None:
+            return None if table is None else counted.moved(table, prior_tokens=math.inf)
 
-        return cls(writer, encoder, counter, finish)
+        return cls(Intake(writer), encoder, counter, finish)
 
     def take(
         self,
@@ -206,24 +292,17 @@ class Indexer:
         if side is None and self.writer.side_data is not None:  # fields are encoded apart, but vectors are of whole passages
             side = side_rows_of(self.writer.side_data, self.encoder, cut.texts)
         self.unread.note(documents, rows, counts, self.writer.literal, cut.bounds, cut.encoded_bounds)
-        if replace:
-            return self.writer.replace(documents, rows, cut, side)
-        self.writer.add(documents, rows, cut, side)
-        return 0
+        return self._intake.put(documents, rows, cut, side=side, replace=replace)
 
     def commit(self) -> None:
         """Makes all that was taken the state of the index; see :meth:`lexite.index.IndexWriter.commit`."""
-        if self.counter is not None and self._finish is not None:
-            self._finish(self.counter)
-        self.writer.commit()
+        self._intake.commit(None if self.counter is None or self._finish is None else self._finish(self.counter))
 
     def __enter__(self) -> Indexer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.writer.__exit__(kind, error, trace)
-        if self._new_folder is not None and not (self._new_folder / COMMIT_NAME).exists():
-            shutil.rmtree(self._new_folder, ignore_errors=True)
+        self._intake.__exit__(kind, error, trace)
 
 
 def summed_fields(encoder: LatentTermEncoder, rows: SparseRows, cut: CutDocuments) -> SparseRows:
