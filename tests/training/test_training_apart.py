@@ -123,6 +123,13 @@ def test_chunks_that_begin_elsewhere_are_noticed(tmp_path: Path) -> None:
         run_apart(tmp_path, (1, 2), lambda rank: Shifted() if rank == 2 else Numbers())
 
 
+def beginnings(wait: float = 30.0) -> tuple[EncodingRanks, EncodingRanks]:
+    """One rank that trains and one that encodes, which have told each other nothing."""
+    queues: defaultdict[object, queue.Queue[Any]] = defaultdict(queue.Queue)
+    first, second = (EncodingRanks(ThreadWire(rank, queues, wait), 1, 1) for rank in (0, 1))
+    return first, second
+
+
 def test_an_encoding_rank_works_ahead_but_not_far() -> None:
     made: list[int] = []
 
@@ -132,10 +139,9 @@ def test_an_encoding_rank_works_ahead_but_not_far() -> None:
                 made.append(chunk.first)
                 yield chunk
 
-    queues: defaultdict[object, queue.Queue[Any]] = defaultdict(queue.Queue)
-    thread = threading.Thread(target=serve, args=(Counted(), EncodingRanks(ThreadWire(1, queues), 1, 1)))
+    first, encoder = beginnings()
+    thread = threading.Thread(target=serve, args=(Counted(), encoder))
     thread.start()
-    first = EncodingRanks(ThreadWire(0, queues), 1, 1)
     stream = SentStates(Counted(), first).chunks(30)
     assert next(stream).n_texts == next(stream).n_texts == 10
     until = time.monotonic() + 20
@@ -149,15 +155,18 @@ def test_an_encoding_rank_works_ahead_but_not_far() -> None:
 
 
 def test_silence_of_the_training_ranks_ends_an_encoding_rank() -> None:
-    queues: defaultdict[object, queue.Queue[Any]] = defaultdict(queue.Queue)
-    first, encoder = (EncodingRanks(ThreadWire(rank, queues, wait=0.2), 1, 1) for rank in (0, 1))
+    first, encoder = beginnings(wait=0.2)
     first.tell(Order.AT_WORK)
     with pytest.raises(TrainingError, match="have said nothing for .* one of them hangs"):
         serve(Numbers(), encoder)
+
+
+def test_while_the_first_rank_measures_an_encoding_rank_waits_longer() -> None:
+    first, encoder = beginnings(wait=1.0)
+    thread = threading.Thread(target=serve, args=(Numbers(), encoder))
     with first.waits():
-        thread = threading.Thread(target=serve, args=(Numbers(), encoder))
         thread.start()
-        thread.join(0.5)  # longer than an exchange may take
+        thread.join(2.0)  # an encoding rank would give up after one and a half
         assert thread.is_alive()
     first.tell(Order.DONE)
     thread.join(20)
@@ -165,11 +174,11 @@ def test_silence_of_the_training_ranks_ends_an_encoding_rank() -> None:
 
 
 def test_an_interrupted_run_interrupts_those_that_encode() -> None:
-    queues: defaultdict[object, queue.Queue[Any]] = defaultdict(queue.Queue)
-    with pytest.raises(KeyboardInterrupt), EncodingRanks(ThreadWire(0, queues), 1, 1).until_done():
+    first, encoder = beginnings()
+    with pytest.raises(KeyboardInterrupt), first.until_done():
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        serve(Numbers(), EncodingRanks(ThreadWire(1, queues), 1, 1))
+        serve(Numbers(), encoder)
 
 
 def test_the_first_rank_is_heard_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
