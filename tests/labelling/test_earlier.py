@@ -59,6 +59,19 @@ def test_a_name_below_the_bar_of_today_becomes_examples(again: Vocabulary) -> No
     assert again.label(7) == "tower" and again.described is not None and again.described.bar == TRUSTED
 
 
+def test_kinds_stay_where_a_latent_is_hardly_seen_and_the_dead_that_fire_are_unclear() -> None:
+    before = known([float("nan")] * N_LATENTS, [("a [b] c",)] * N_LATENTS)
+    assert before.described is not None
+    kinds = np.array(
+        [KINDS.index(kind) for kind in ["unclear", "function", "unclear", "dead", "dead", *["function"] * 3]], np.uint8
+    )
+    encoder = EncoderThatKnows(replace(before, described=replace(before.described, kinds=kinds)))
+    few = label_firings(encoder, sample(n=20), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert [few.kind(latent) for latent in range(5)] == ["unclear", "function", "unclear", "unclear", "dead"]
+    many = label_firings(encoder, sample(), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert (many.kind(1), many.kind(2)) == ("lexical", "function")
+
+
 def test_an_older_vocabulary_is_read_by_its_own_bar() -> None:
     some = known([0.86, 0.84], [("name", "more"), ("a [b] c",)])
     assert some.described is not None and [some.label(term) for term in (0, 1)] == ["e.g. “name”, “more”", "e.g. “a [b] c”"]

@@ -27,7 +27,7 @@ NAMES_AT_ONCE = 8192
 def candidate_names(evidence: Evidence) -> tuple[str, ...]:
     """What names are put together from, the plainest first: words, phrases, parts of words, topics.
 
-    >>> candidate_names(Evidence(("bank", "shore"), (1, 2), ("river bank",), ("water",), (), 0.9, 0.0))
+    >>> candidate_names(Evidence(("bank", "shore"), (1, 2), ("river bank",), ("water",), (), 0.9, 0.0, 40))
     ('bank', 'river bank', 'shore', 'water')
     """
     words, phrases = evidence.words, evidence.phrases
