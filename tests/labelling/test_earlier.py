@@ -54,6 +54,12 @@ def test_names_that_cannot_be_tried_stay_and_others_are_tried_anew(again: Vocabu
     assert again.described is not None and again.described.made["earlier_tokens"] == 500
 
 
+def test_a_trusted_name_stays_where_too_few_passages_could_confirm_another() -> None:
+    encoder = EncoderThatKnows(known([0.92] * N_LATENTS, [("shore",), ("coin",), *[("keep",)] * (N_LATENTS - 2)]))
+    few = label_firings(encoder, sample(n=180), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert (few.label(0), few.kind(0), few.about(0).trust) == ("shore", "lexical", pytest.approx(0.92, abs=0.003))
+
+
 def test_a_name_below_the_bar_of_today_becomes_examples(again: Vocabulary) -> None:
     assert again.label(6) == "e.g. “the [castle] 6”" and again.kind(6) == "unclear"
     assert again.label(7) == "tower" and again.described is not None and again.described.bar == TRUSTED
