@@ -210,7 +210,10 @@ def load(plan: Load) -> dict[str, Any]:
     )
     script.write_text(text, encoding="utf-8")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{plan.seconds}s", "--timeout", "10s", "-s", str(script), plan.address]
+    before = os.times()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    own = os.times()
+    used = own.children_user + own.children_system - before.children_user - before.children_system
     numbers = re.search(r"RESULT (.*)", done.stdout)
     assert numbers, done.stdout + done.stderr
     requests, duration, refused, broken, p50, p95, p99, most = map(int, numbers[1].split())
@@ -222,6 +225,7 @@ def load(plan: Load) -> dict[str, Any]:
         "p95 ms": p95 / 1000,
         "p99 ms": p99 / 1000,
         "max ms": most / 1000,
+        "cores of wrk": round(used / (duration / 1e6), 3),
     }
 
 

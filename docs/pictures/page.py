@@ -33,9 +33,10 @@ def main() -> None:
                 page.wait_for_selector(".hit")
                 page.locator("#sliders li:has(.word) input").first.fill("-80")
                 page.locator("#sliders li:has(.concept) input").nth(1).fill("70")
-                page.wait_for_selector(".moved")
+                page.wait_for_selector(".hits:not(.waiting) .moved")
                 page.evaluate("document.activeElement.blur()")
-                page.wait_for_timeout(500)
+                page.wait_for_timeout(1500)  # the second slider asks once more
+                page.wait_for_selector(".hits:not(.waiting) .moved")
                 page.screenshot(path=str(Path(__file__).parent / "page.png"))
                 browser.close()
         finally:

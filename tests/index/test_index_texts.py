@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from scipy.sparse import csr_array
 
 from lexite.corpus.records import Document
 from lexite.errors import IndexFormatError
-from lexite.index import BM25Index
+from lexite.index import BM25Index, stored_texts
 from lexite.index.stored_texts import BLOCK_BYTES, PackedTexts, PlainTexts
 from lexite.scoring.rounding import MANTISSA
 
@@ -149,6 +150,15 @@ class FakeZstd(ModuleType):
         return zlib.decompressobj()
 
 
+@pytest.fixture
+def looked_for_anew() -> Iterator[None]:
+    """Which zstd there is, is looked for again, now and after the test."""
+    stored_texts._zstd.cache_clear()
+    yield
+    stored_texts._zstd.cache_clear()
+
+
+@pytest.mark.usefixtures("looked_for_anew")
 def test_zstd_of_the_standard_library_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "compression", ModuleType("compression"))
     monkeypatch.setitem(sys.modules, "compression.zstd", FakeZstd("compression.zstd"))

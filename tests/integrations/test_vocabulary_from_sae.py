@@ -105,6 +105,8 @@ def test_the_summary_says_how_well_it_fits(make, backbone, tiny_model, documents
     assert "was trained on gpt2 (blocks.5.hook_resid_post)" in caplog.text
     assert ("reconstructs the states worse than their mean" in caplog.text) == (fvu >= 1)
     assert loaded.details.licence == "unknown"
+    named = loaded.vocabulary.described
+    assert named is not None and named.made["source"] == str(documents) and named.made["n_tokens"] <= summary["n_tokens"]
     recipe = loaded.details.recipe
     assert (recipe["imported"], recipe["place"], recipe["fvu"]) == ("sae", "blocks.5.hook_resid_post", summary["fvu"])
     assert "input_scale" not in recipe
@@ -167,7 +169,8 @@ def test_no_more_text_is_read_than_is_needed(make, backbone, monkeypatch) -> Non
             yield TEXTS[taken % len(TEXTS)]
 
     measured = vocabulary_from_sae(make(), backbone, texts=endless()).vocabulary
-    assert measured is not None and 1200 <= measured.n_tokens < 1200 + 64 * 12
+    assert measured is not None and measured.described is not None, "what was read once is named too"
+    assert 1200 <= measured.n_tokens < 1200 + 64 * 12
     assert measured.n_documents == taken
 
 

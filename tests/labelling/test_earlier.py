@@ -54,9 +54,28 @@ def test_names_that_cannot_be_tried_stay_and_others_are_tried_anew(again: Vocabu
     assert again.described is not None and again.described.made["earlier_tokens"] == 500
 
 
+def test_a_trusted_name_stays_where_too_few_passages_could_confirm_another() -> None:
+    encoder = EncoderThatKnows(known([0.92] * N_LATENTS, [("shore",), ("coin",), *[("keep",)] * (N_LATENTS - 2)]))
+    few = label_firings(encoder, sample(n=180), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert (few.label(0), few.kind(0), few.about(0).trust) == ("shore", "lexical", pytest.approx(0.92, abs=0.003))
+
+
 def test_a_name_below_the_bar_of_today_becomes_examples(again: Vocabulary) -> None:
     assert again.label(6) == "e.g. “the [castle] 6”" and again.kind(6) == "unclear"
     assert again.label(7) == "tower" and again.described is not None and again.described.bar == TRUSTED
+
+
+def test_kinds_stay_where_a_latent_is_hardly_seen_and_the_dead_that_fire_are_unclear() -> None:
+    before = known([float("nan")] * N_LATENTS, [("a [b] c",)] * N_LATENTS)
+    assert before.described is not None
+    kinds = np.array(
+        [KINDS.index(kind) for kind in ["unclear", "function", "unclear", "dead", "dead", *["function"] * 3]], np.uint8
+    )
+    encoder = EncoderThatKnows(replace(before, described=replace(before.described, kinds=kinds)))
+    few = label_firings(encoder, sample(n=20), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert [few.kind(latent) for latent in range(5)] == ["unclear", "function", "unclear", "unclear", "dead"]
+    many = label_firings(encoder, sample(), LabelConfig(contexts=1))  # type: ignore[arg-type]
+    assert (many.kind(1), many.kind(2)) == ("lexical", "function")
 
 
 def test_an_older_vocabulary_is_read_by_its_own_bar() -> None:

@@ -95,12 +95,14 @@ def test_forms_of_a_word_share_a_stem() -> None:
 
 def test_the_rule_of_kinds() -> None:
     cases = {
-        "dead": (0, float("nan"), 0.0, 0.0, 0.0, ""),
-        "function": (9, 0.6, 0.0, 0.9, 0.4, "of"),
-        "unclear": (9, float("nan"), 0.9, 0.1, 0.0, "bank"),
-        "lexical": (9, 0.95, 0.6, 0.9, 0.4, "bank"),
-        "broad": (9, 0.95, 0.1, 0.9, 0.02, "football, league"),
-        "narrow": (9, 0.95, 0.1, 0.0, 0.001, "football, league"),
+        "dead": (0, 0, float("nan"), 0.0, 0.0, 0.0, ""),
+        "function": (90, 60, 0.6, 0.0, 0.9, 0.4, "of"),
+        "unclear": (90, 60, float("nan"), 0.9, 0.1, 0.0, "bank"),
+        "lexical": (90, 60, 0.95, 0.6, 0.9, 0.4, "bank"),
+        "broad": (90, 60, 0.95, 0.1, 0.9, 0.02, "football, league"),
+        "narrow": (90, 60, 0.95, 0.1, 0.0, 0.001, "football, league"),
     }
     assert {kind: KINDS[kind_of(*values)] for kind, values in cases.items()} == {kind: kind for kind in cases}
-    assert KINDS[kind_of(9, 0.95, 0.1, 0.0, 0.001, "-inho")] == "lexical"
+    assert KINDS[kind_of(90, 60, 0.95, 0.1, 0.0, 0.001, "-inho")] == "lexical"
+    assert KINDS[kind_of(90, 20, 0.6, 0.0, 0.5, 0.4, "of")] == "function"
+    assert KINDS[kind_of(90, 19, 0.6, 0.0, 1.0, 0.4, "of")] == "unclear"  # seen too seldom to say

@@ -116,6 +116,12 @@ def test_what_has_no_name_is_shown_by_examples(labelled: Vocabulary) -> None:
     assert labelled.label(4) == "latent 4" and labelled.kind(4) == "dead" and labelled.about(4).contexts == ()
 
 
+def test_what_was_hardly_seen_is_unclear_and_never_function() -> None:
+    few = label_firings(KnownEncoder(), sample(n=20), LabelConfig(contexts=3, context_words=6))  # type: ignore[arg-type]
+    assert [few.kind(latent) for latent in range(5)] == ["unclear", "unclear", "unclear", "unclear", "dead"]
+    assert all(few.label(latent).startswith("e.g. “") for latent in range(4)), "also those that fire on “the” alone"
+
+
 def test_examples_mark_what_fires_in_the_text_as_it_was_written(labelled: Vocabulary) -> None:
     texts = sample().passages
     for context in labelled.about(0).contexts:

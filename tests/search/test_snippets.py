@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -50,10 +51,34 @@ def test_snippets_are_the_words_of_a_text_in_order(text: str, characters: int) -
 def test_where_snippets_begin_and_end() -> None:
     assert snippets(" One.  Two is\nhere. ", 12) == [Passage("One.", 1, 5), Passage("Two is here.", 7, 19)]
     assert snippets("## Three ##\n\nfour four four", 12) == [
-        Passage("Three", 3, 8),
-        Passage("four four", 13, 22),
-        Passage("four", 23, 27),
+        Passage("Three four", 3, 17),
+        Passage("four four", 18, 27),
     ]
+
+
+SENTENCE = "The cow gives milk to all who come by in the morning"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("# At night\n\nThe cow sleeps.", ["At night The cow sleeps."]),
+        (
+            f"Before it.\n\n# At night\n\n{SENTENCE}.",
+            ["Before it.", "At night The cow gives milk to all who come by in the", "morning."],
+        ),
+        (
+            f"# Farm\n\n## At night ##\n\n{SENTENCE}. Moo.",
+            ["Farm At night The cow gives milk to all who come by in the", "morning. Moo."],
+        ),
+        (f"# Farm\n## At night\n{SENTENCE}.", ["Farm At night The cow gives milk to all who come by in the", "morning."]),
+        ("# " + "A long heading of " * 3 + "it\n\nThe cow sleeps.", ["A long heading of " * 3 + "it", "The cow sleeps."]),
+        ("The cow sleeps.\n\n# The end", ["The cow sleeps. The end"]),
+        ("# Farm\n\n# Field", ["Farm Field"]),
+    ],
+)
+def test_a_heading_stands_before_what_follows_it(text: str, wanted: list[str]) -> None:
+    assert [piece.text for piece in snippets(text, 60)] == wanted
 
 
 def plainly(text: str, why: ScoreParts) -> Passage | None:

@@ -8,13 +8,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from helpers_server import DOCUMENTS
 
-from lexite import Searcher
+from lexite import Document, Searcher
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
+
+
+ANIMALS, CODE = "cat dog bird fish horse cow milk meat".split(), "python module class function json parse string error".split()
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +26,21 @@ def served_index(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory
     """An index with fields, words, vectors, a static table and hostile titles; it is not to be changed."""
     path = tmp_path_factory.mktemp("served") / "notes"
     Searcher.build(DOCUMENTS, path, vocabulary=str(tiny_vocabulary), vectors="int8", show_progress=False).close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def sixty(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty documents of two kinds."""
+    generator = np.random.default_rng(0)
+    made = [
+        Document(
+            f"d{i}", " ".join(generator.choice(ANIMALS if i % 2 else CODE, 6)), fields={"kind": "ab"[i % 2], "year": 2000 + i}
+        )
+        for i in range(60)
+    ]
+    path = tmp_path_factory.mktemp("sixty") / "notes"
+    Searcher.build(made, path, vocabulary=str(tiny_vocabulary), show_progress=False).close()
     return path
 
 

@@ -81,7 +81,8 @@ def test_agents_ask_through_mcp_without_a_web_framework(served_index: Path, tmp_
             await session.initialize()
             tools = {tool.name for tool in (await session.list_tools()).tools}
             assert tools == {
-                *("describe_index", "search", "read_document", "explain", "find_concepts", "describe_concept", "read_concepts")
+                *("describe_index", "search", "read_document", "explain", "find_concepts", "describe_concept", "read_concepts"),
+                *("differences", "correlations", "clusters", "properties"),
             }
             found = await session.call_tool("search", {"query": "milk moon", "top_k": 3, "factors": {"word:moon": 0}})
             assert not found.is_error and json.loads(found.content[0].text)["hits"][0]["id"] != "d6"  # type: ignore[union-attr]
@@ -94,6 +95,7 @@ def test_agents_ask_through_mcp_without_a_web_framework(served_index: Path, tmp_
                 ("explain", {"query": "milk", "id": "d1"}),
                 ("describe_concept", {"number": 3}),
                 ("read_concepts", {"text": "the cow"}),
+                ("properties", {"sentence": "milk of the cow"}),  # in a process of its own, beside the stream of answers
             ):
                 assert not (await session.call_tool(name, arguments)).is_error, name
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from lexite import Document, Searcher
+from lexite import Searcher
 from lexite.analysis import corpus_of, correlations, differences, property_from_examples
 
 if TYPE_CHECKING:
@@ -20,23 +19,7 @@ if TYPE_CHECKING:
 pytest.importorskip("fastapi", reason="needs the extra 'server'")
 pytest.importorskip("pyarrow", reason="needs the extra 'fields'")
 API = "/api/v1/indexes/notes/analyses"
-ANIMALS, CODE = "cat dog bird fish horse cow milk meat".split(), "python module class function json parse string error".split()
 ClientOf = Callable[..., "TestClient"]
-
-
-@pytest.fixture(scope="module")
-def sixty(tiny_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty documents of two kinds."""
-    generator = np.random.default_rng(0)
-    made = [
-        Document(
-            f"d{i}", " ".join(generator.choice(ANIMALS if i % 2 else CODE, 6)), fields={"kind": "ab"[i % 2], "year": 2000 + i}
-        )
-        for i in range(60)
-    ]
-    path = tmp_path_factory.mktemp("sixty") / "notes"
-    Searcher.build(made, path, vocabulary=str(tiny_vocabulary), show_progress=False).close()
-    return path
 
 
 def post(client: TestClient, kind: str, status: int = 200, **body: Any) -> Any:

@@ -8,6 +8,7 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +27,9 @@ from lexite.cli.options import configured
 from lexite.cli.output import console, is_quiet
 from lexite.cli.session import Session
 from lexite.config import Overrides
-from lexite.corpus.records import Query
+from lexite.corpus.records import Document, Query
 from lexite.errors import LexiteError, StorageError
+from lexite.index.fields import has_arrow
 from lexite.search import Searcher
 from lexite.version import __version__
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from lexite.terms import LatentTermEncoder
 
 logger = logging.getLogger("lexite")
+FIELD = "module"
 
 # Of thirty questions that were written down before they were asked, ten whose answer comes among the first three. The tests
 # hold all thirty, with their answers.
@@ -103,7 +106,10 @@ def demo_searcher(encoder: LatentTermEncoder, fresh: bool = False) -> Searcher:
     place = cache_folder() / f"demo-python{platform.python_version()}-lexite{__version__}-{encoder.fingerprint[:12]}"
     if place.is_dir() and not fresh:
         try:
-            return Searcher.open(place, vocabulary=encoder)
+            found = Searcher.open(place, vocabulary=encoder)
+            if FIELD in found.index.fields or not has_arrow():
+                return found
+            logger.info("The index of the last demo has no field to filter by and is built again.")
         except LexiteError as error:
             logger.warning("The index of the last demo cannot be used and is built again. %s", error)
     try:
@@ -113,10 +119,20 @@ def demo_searcher(encoder: LatentTermEncoder, fresh: bool = False) -> Searcher:
     return _built(Path(tempfile.mkdtemp(prefix="lexite-demo-")) / "index", encoder)
 
 
+def with_module(document: Document) -> Document:
+    """A document with the module that it is of, so that there is something to filter by and to compare.
+
+    >>> [with_module(Document(name, "")).fields["module"] for name in ("os.path.join", "str.split", "json")]
+    ['os', 'builtins', 'json']
+    """
+    first = document.id.partition(".")[0]
+    return replace(document, fields={FIELD: first if first in sys.stdlib_module_names else "builtins"})
+
+
 def _built(place: Path, encoder: LatentTermEncoder) -> Searcher:
     from lexite.corpus import builtin_documents
 
-    documents = list(builtin_documents())
+    documents = [with_module(document) if has_arrow() else document for document in builtin_documents()]
     logger.info("Indexing %s docstrings of Python's library.", f"{len(documents):,}")
     started = time.monotonic()
     searcher = Searcher.build(documents, place, vocabulary=encoder, overwrite=True, show_progress=not is_quiet())

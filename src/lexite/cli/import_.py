@@ -36,7 +36,7 @@ def import_verb(
         list[str] | None,
         typer.Option(
             "--text",
-            help="Text on which labels and frequencies are measured, read like the SOURCES of 'lexite index'; may be repeated.",
+            help="Text on which terms are measured and named, read like the SOURCES of 'lexite index'; may be repeated.",
             metavar="FILE",
             show_default=False,
         ),
@@ -62,7 +62,7 @@ def import_verb(
 ) -> None:
     """Make a vocabulary of a sparse autoencoder that was trained elsewhere.
 
-    It must have been trained on the last hidden states of the model that is named with --model. With --text, terms get labels
+    It must have been trained on the last hidden states of the model that is named with --model. With --text, terms get names
     and frequencies, and the summary says how well the autoencoder fits the model's states.
 
     Example: lexite import sae-folder --model all-MiniLM-L6-v2 --text corpus.jsonl -o my-vocabulary

@@ -14,9 +14,12 @@ from lexite.cli.options import configured
 from lexite.cli.output import WrongUsage
 from lexite.config import Overrides
 from lexite.errors import MissingExtraError
+from lexite.server.config import ServerConfig
+
+LIMITS = ("max_text", "analysis_seconds", "analysis_documents")
 
 
-@configured(only={"model": RUNTIME}, model=RUNTIME_HEADING)
+@configured(only={"server": LIMITS, "model": RUNTIME}, server="Limits", model=RUNTIME_HEADING)
 def mcp_verb(
     index: Annotated[Path, typer.Argument(help="Folder of the index.", metavar="INDEX", show_default=False)],
     *,
@@ -26,6 +29,7 @@ def mcp_verb(
     vocabulary: Annotated[
         str | None, typer.Option("--vocabulary", help="Where the vocabulary of the index is, if it was moved.", metavar="NAME")
     ] = None,
+    server: ServerConfig,
     model: Overrides[BackboneConfig],
 ) -> None:
     """Serve an index to agents, over the Model Context Protocol on standard input and output.
@@ -42,4 +46,4 @@ def mcp_verb(
 
     searcher = Searcher.open(index, static=static, vocabulary=vocabulary, **model.values)
     (name,) = named_indexes([index])
-    agent_server(ServedIndex(name, searcher)).run("stdio")
+    agent_server(ServedIndex(name, searcher), server).run("stdio")

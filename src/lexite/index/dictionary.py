@@ -129,7 +129,7 @@ class GrowingDictionary:
 
     def __init__(self, known: IdTable | None = None) -> None:
         self._known = IdTable.build([]) if known is None else known
-        self._numbers = {self._known.id(number): number for number in range(len(self._known.order))}
+        self._numbers = {word: number for number, word in enumerate(self._known.all())}
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -84,6 +84,12 @@ class IdTable:
         """The id of a document."""
         return decode_text(self.encoded(document), self.place)
 
+    def all(self) -> list[str]:
+        """All ids, in document order; many times quicker than one after the other by :meth:`id`."""
+        data, bounds = self.data.tobytes(), self.bounds.tolist()
+        parts = (data[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False))
+        return [decode_text(part, self.place) for part in parts]
+
     def find(self, ids: Sequence[bytes], hashes: NDArray[np.uint64], deleted: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """The living document of each encoded id, or -1; (n,).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from lexite.scoring.config import BM25Config
 from lexite.scoring.formula import coverage, impacts, saturation_form
 from lexite.scoring.rows import Rows
 from lexite.scoring.transform import transform_weights
+
+if TYPE_CHECKING:
+    from lexite.index.segment import Segment
 
 
 class TermScore(NamedTuple):
@@ -99,12 +102,26 @@ def score_parts(
     return QueryParts(tuple([TermScore(terms[i], worth[i], words[i]) for i in best if worth[i] > 0]), found)
 
 
+def _rows_of(places: Sequence[tuple[Segment, int]]) -> list[tuple[NDArray[Any], NDArray[np.float32]]]:
+    """Terms and raw weights of passages; those of one segment are read together, which takes as long as to read one."""
+    by_segment: dict[int, list[int]] = {}
+    for number, (segment, _) in enumerate(places):
+        by_segment.setdefault(id(segment), []).append(number)
+    found: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}
+    for numbers in by_segment.values():
+        rows = places[numbers[0]][0].rows
+        bounds, terms, weights = rows.pick(np.array([places[number][1] for number in numbers], dtype=np.int64))
+        ends = bounds.tolist()
+        found |= {number: (terms[a:b], weights[a:b]) for number, a, b in zip(numbers, ends, ends[1:], strict=False)}
+    return [found[number] for number in range(len(places))]
+
+
 def _shared(
     scorer: Scorer, query: Rows, passages: Sequence[int], scoring: BM25Config
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """The terms that passages share with a query, passage by passage: whose, which of the query's, and its impact."""
     located = scorer.located(passages, scoring)
-    rows = [segment.row(local) for segment, local, _ in located]
+    rows = _rows_of([(segment, local) for segment, local, _ in located])
     nothing = (np.empty(0, query.terms.dtype), np.empty(0, np.float32))
     own = np.concatenate([nothing[0], *(place[0].in_index(row[0]) for place, row in zip(located, rows, strict=True))])
     sizes = [len(row[0]) for row in rows]

@@ -6,6 +6,7 @@ document decompresses its block, which takes some 40 microseconds.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from array import array
 from collections.abc import Callable, Mapping
@@ -210,26 +211,32 @@ def _damaged(place: Path) -> IndexFormatError:
     return IndexFormatError(f"{place}: an id or a text in the index is damaged. {VERIFY}")
 
 
-def _compressor() -> Callable[[bytes], bytes]:
-    """Compresses a block; by Python's own zstd from 3.14 on, else by the package."""
+@functools.cache
+def _zstd() -> tuple[Any, bool]:
+    """What compresses, and whether it is Python's own, which it has from 3.14 on.
+
+    It is kept, since an import that fails is looked for anew each time, which took twice as long as to read a block.
+    """
     try:
-        standard: Any = importlib.import_module("compression.zstd")
+        return importlib.import_module("compression.zstd"), True
     except ImportError:
-        package: Any = importlib.import_module("zstandard")
-        compress: Callable[[bytes], bytes] = package.ZstdCompressor(level=LEVEL).compress
-        return compress
-    return lambda content: bytes(standard.compress(content, LEVEL))
+        return importlib.import_module("zstandard"), False
+
+
+def _compressor() -> Callable[[bytes], bytes]:
+    """Compresses a block; for one thread."""
+    module, standard = _zstd()
+    if standard:
+        return lambda content: bytes(module.compress(content, LEVEL))
+    compress: Callable[[bytes], bytes] = module.ZstdCompressor(level=LEVEL).compress
+    return compress
 
 
 def _decompressed(frame: bytes, place: Path) -> bytes:
     """The content of a frame, read as far as it goes: a damaged head must not ask for memory."""
-    try:
-        standard: Any = importlib.import_module("compression.zstd")
-        one, error = standard.ZstdDecompressor(), standard.ZstdError
-    except ImportError:
-        package: Any = importlib.import_module("zstandard")
-        one, error = package.ZstdDecompressor().decompressobj(), package.ZstdError
+    module, standard = _zstd()
+    one = module.ZstdDecompressor() if standard else module.ZstdDecompressor().decompressobj()
     try:
         return bytes(one.decompress(frame))
-    except error:
+    except module.ZstdError:
         raise _damaged(place) from None

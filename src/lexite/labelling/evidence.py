@@ -33,6 +33,7 @@ class Evidence:
         affixes: parts of words that it fires on, each in several words: ``meta-``, ``-inho``, ``-ola-``.
         lexical: share of its activation on the forms of the first word.
         function: share of its activation on function words and punctuation.
+        seen: firings that all this was taken from.
     """
 
     words: tuple[str, ...]
@@ -42,6 +43,7 @@ class Evidence:
     affixes: tuple[str, ...]
     lexical: float
     function: float
+    seen: int
 
 
 def log_odds(
@@ -110,7 +112,7 @@ class EvidenceReader:
             every = len(at) // MOST_FIRINGS + 1
             tokens, at, values = tokens[::every], at[::every], values[::every]
         if not len(at):
-            return Evidence((), (), (), (), (), 0.0, 0.0)
+            return Evidence((), (), (), (), (), 0.0, 0.0, 0)
         share = values / values.sum()
         counted = np.minimum(values / values.mean(), 3.0)
         stems = self._words.stems[at]
@@ -137,6 +139,7 @@ class EvidenceReader:
             self._affixes(tokens, at, counted),
             lexical,
             function,
+            len(at),
         )
 
     def _commonest(self, at: NDArray[np.int32]) -> str:

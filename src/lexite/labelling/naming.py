@@ -13,7 +13,7 @@ from lexite.labelling.evidence import Evidence
 from lexite.labelling.meaning import Embed
 from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
-from lexite.terms.descriptions import in_steps
+from lexite.terms.descriptions import TRUSTED, in_steps
 
 MOST_WORDS = 4
 POSITIVES = 100
@@ -27,7 +27,7 @@ NAMES_AT_ONCE = 8192
 def candidate_names(evidence: Evidence) -> tuple[str, ...]:
     """What names are put together from, the plainest first: words, phrases, parts of words, topics.
 
-    >>> candidate_names(Evidence(("bank", "shore"), (1, 2), ("river bank",), ("water",), (), 0.9, 0.0))
+    >>> candidate_names(Evidence(("bank", "shore"), (1, 2), ("river bank",), ("water",), (), 0.9, 0.0, 40))
     ('bank', 'river bank', 'shore', 'water')
     """
     words, phrases = evidence.words, evidence.phrases
@@ -137,7 +137,8 @@ def choose_names(
         trials: two for each latent.
         detector: scores passages.
         embed: gives names the vectors of their tokens; None for words alone.
-        known: names that latents have already; they stay where there is no second trial.
+        known: names that latents have already; they stay where no name could be trusted by the second trial, since it has too
+            few passages.
         show_progress: show progress on stderr.
     """
     tried = [own for own, (first, _) in zip(candidates, trials, strict=True) if first is not None]
@@ -150,7 +151,7 @@ def choose_names(
             if first is not None and own:
                 scored[-1] = _grown(own, first, detector, None if vectors is None else [vectors[part] for part in own])
             bar.advance(1)
-    kept = {latent: name for latent, name in known.items() if trials[latent][1] is None}
+    kept = {latent: name for latent, name in known.items() if _says_little(trials[latent][1])}
     for latent, name in kept.items():
         scored[latent] = [(name.trust, name.name)]
     names = _one_each(scored)
@@ -161,6 +162,11 @@ def choose_names(
         else Chosen(name, _trust(name, second, detector, None if whole is None or not name else [whole[name]]))
         for latent, (name, (_, second)) in enumerate(zip(names, trials, strict=True))
     ]
+
+
+def _says_little(trial: Trial | None) -> bool:
+    """Whether a trial has so few passages that even a name which told all of them would not be trusted."""
+    return trial is None or shrunk(1.0, trial.n_positive) < TRUSTED
 
 
 def _one_each(scored: Sequence[Sequence[tuple[float, str]]]) -> list[str]:

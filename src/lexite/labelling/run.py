@@ -18,7 +18,7 @@ from lexite.labelling.earlier import Earlier, with_earlier
 from lexite.labelling.evidence import Evidence, EvidenceReader
 from lexite.labelling.examples import POOL, choose_examples
 from lexite.labelling.firings import Firings, collect_firings
-from lexite.labelling.kinds import kind_of
+from lexite.labelling.kinds import SEEN, kind_of
 from lexite.labelling.maker import LabelMaker
 from lexite.labelling.meaning import embedder
 from lexite.labelling.naming import (
@@ -195,16 +195,18 @@ def _trials(firings: Firings, held: Holdings, part: NDArray[np.int64], seed: int
 def _kinds(
     firings: Firings, held: Holdings, evidence: list[Evidence], chosen: list[Chosen], earlier: Earlier
 ) -> NDArray[np.uint8]:
-    """The kind of each latent; that which it had where it fires nowhere in the sample, or has its name from before."""
+    """The kind of each latent; that which it had where it was hardly seen in the sample, or has its name from before."""
     counts = np.diff(firings.starts)
     kept = np.concatenate([[0], np.cumsum(held.held)])
     holding = kept[held.starts[1:]] - kept[held.starts[:-1]]
     kinds = np.zeros(firings.n_latents, dtype=np.uint8)
     for latent, (own, name) in enumerate(zip(evidence, chosen, strict=True)):
-        known = earlier.kind(latent, named=name.trust >= TRUSTED) if name.kept or not counts[latent] else None
+        too_few = not name.trust >= TRUSTED and own.seen < SEEN
+        known = earlier.kind(latent, named=name.trust >= TRUSTED) if name.kept or too_few else None
         share = float(holding[latent]) / max(firings.n_passages, 1)
-        found = kind_of(int(counts[latent]), name.trust, own.lexical, own.function, share, name.name)
-        kinds[latent] = found if known is None else known
+        found = kind_of(int(counts[latent]), own.seen, name.trust, own.lexical, own.function, share, name.name)
+        revived = counts[latent] and known == KINDS.index("dead")
+        kinds[latent] = found if known is None or revived else known
     return kinds
 
 

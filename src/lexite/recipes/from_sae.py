@@ -17,6 +17,7 @@ from lexite.config import to_dict
 from lexite.corpus import ReadOptions, ReadReport, read_documents
 from lexite.errors import ConfigError, ModelError
 from lexite.files import check_output_folder, check_replaceable
+from lexite.labelling import LabelConfig, label_vocabulary
 from lexite.recipes.sample import SAMPLE_CHUNK, SAMPLE_TOKENS, limited
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.autoencoder import Precision
@@ -31,6 +32,7 @@ from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.manifest import MANIFEST, ModelDetails, read_manifest
 from lexite.terms.measure import measured
 from lexite.terms.saving import backbone_device
+from lexite.training.sources import SAMPLE_CHARACTERS
 from lexite.wording import counted
 
 logger = logging.getLogger("lexite")
@@ -85,8 +87,8 @@ def vocabulary_from_sae(
     Args:
         sae: as :func:`read_sae` returns it, or made from your own tensors.
         backbone: the dense retriever whose last hidden states the autoencoder was trained on.
-        texts: a sample of text, on which frequencies and labels of the terms are measured. It is read once, up to a million
-            tokens. Without it terms have numbers only.
+        texts: a sample of text, on which frequencies of the terms are measured and latents are named. It is read once, up to a
+            million tokens. Without it terms have numbers only.
         source: what the sample is, for people.
         input_scale: factor of the states in training, if the weights do not contain it yet; it is folded into them. By default
             it is estimated on the text when the autoencoder says ``normalize_activations: expected_average_only_in``.
@@ -101,9 +103,7 @@ def vocabulary_from_sae(
         CorpusError: there is no text in ``texts``.
     """
     encoder = LatentTermEncoder(backbone, sae, terms, scoring, details=details)
-    stream = iter(()) if texts is None else iterate_states(backbone, texts, "document", texts_per_chunk=SAMPLE_CHUNK)
-    encoder, _ = _fit_and_measure(encoder, stream, texts is not None, source, input_scale, show_progress)
-    return encoder
+    return _fit_and_measure(encoder, texts, source, input_scale, show_progress)[0]
 
 
 def import_vocabulary(
@@ -158,12 +158,9 @@ def import_vocabulary(
     details = ModelDetails(saving.name or folder.absolute().name, saving.licence, saving.training_data)
     encoder = LatentTermEncoder(model, sae, terms, scoring, details=details)
     _say_where_from(came_from, encoder)
-    stream: Iterator[TokenStates] = iter(())
-    if documents is not None:
-        texts = (document.full_text for document in documents)
-        stream = iterate_states(model, texts, "document", texts_per_chunk=SAMPLE_CHUNK)
+    texts = None if documents is None else (document.full_text for document in documents)
     names = ", ".join(str(source) for source in sources)
-    encoder, fit = _fit_and_measure(encoder, stream, documents is not None, names, input_scale, show_progress)
+    encoder, fit = _fit_and_measure(encoder, texts, names, input_scale, show_progress)
     if report.skipped:
         were = "was" if report.skipped == 1 else "were"
         logger.warning("%s %s skipped: %s", counted(report.skipped, "bad record"), were, " ".join(report.messages))
@@ -246,19 +243,21 @@ def _say_where_from(came_from: Origin, encoder: LatentTermEncoder) -> None:
 
 def _fit_and_measure(
     encoder: LatentTermEncoder,
-    stream: Iterator[TokenStates],
-    has_text: bool,
+    texts: Iterable[str] | None,
     source: str,
     input_scale: float | None,
     show_progress: bool,
 ) -> tuple[LatentTermEncoder, dict[str, Any]]:
-    """The encoder with its scale folded in and its terms measured, and how well it fits the states."""
+    """The encoder with its scale folded in, its terms measured and its latents named, and how well it fits the states."""
+    sample: list[str] = []
+    read = _kept(texts or (), sample)
+    stream = iterate_states(encoder.backbone, read, "document", texts_per_chunk=SAMPLE_CHUNK)
     head = _head(stream, HEAD_TOKENS)
     states = torch.cat([chunk.states.float() for chunk in head]) if head else None
     scale = _scale(encoder.sae, states, input_scale)
     if scale is not None:
         encoder = encoder.replaced(sae=fold_input_scale(encoder.sae, scale))
-    if not has_text:
+    if texts is None:
         return encoder, {} if scale is None else {"input_scale": scale}
     fit = _fit(encoder.sae, states) if states is not None else {}
     if fit.get("fvu") is not None and fit["fvu"] >= 1:
@@ -272,7 +271,20 @@ def _fit_and_measure(
         encoder = encoder.replaced(sae=_with_k(encoder.sae, max(1, round(fit["l0"]))))
     chunks = chain(head, limited(stream, SAMPLE_TOKENS - sum(chunk.n_tokens for chunk in head)))
     encoder = measured(encoder, chunks, source=source, show_progress=show_progress)
-    return encoder, {**fit, "input_scale": scale}
+    logger.info("Naming the latents on up to %s tokens of the text.", f"{SAMPLE_TOKENS:,}")
+    config = LabelConfig(label_tokens=SAMPLE_TOKENS)
+    named = label_vocabulary(encoder, sample, config, source=source, show_progress=show_progress)
+    return encoder.replaced(vocabulary=named), {**fit, "input_scale": scale}
+
+
+def _kept(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
+    """Texts, the first of which are kept too: they are needed again, and may come from a stream that is read once."""
+    characters = 0
+    for text in texts:
+        if characters < SAMPLE_CHARACTERS:
+            sample.append(text)
+            characters += len(text)
+        yield text
 
 
 def _head(stream: Iterator[TokenStates], n_tokens: int) -> list[TokenStates]:

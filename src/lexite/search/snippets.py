@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class Passage:
 def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
     r"""Splits a text into runs of whole sentences of about ``characters``; a longer sentence is split between words.
 
+    A heading alone tells little, so it stands before some of what follows it, unless it takes most of a snippet itself.
+
     >>> [passage.text for passage in snippets("One. Two is here. Three.", 14)]
     ['One.', 'Two is here.', 'Three.']
     >>> [passage.text for passage in snippets("## At night ##\n\nThe sea is #1.")]
@@ -46,7 +49,7 @@ def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
     found: list[Passage] = []
     words: list[str] = []
     size = begin = end = 0
-    for piece, start, stop in _pieces(text, characters):
+    for piece, start, stop in _led(_pieces(text, characters), text, characters):
         if words and size + 1 + len(piece) <= characters:
             words.append(piece)
             size, end = size + 1 + len(piece), stop
@@ -55,6 +58,44 @@ def snippets(text: str, characters: int = SNIPPET_CHARACTERS) -> list[Passage]:
             found.append(Passage(" ".join(words), begin, end))
         words, size, begin, end = [piece], len(piece), start, stop
     return [*found, Passage(" ".join(words), begin, end)] if words else found
+
+
+def _led(pieces: Iterable[tuple[str, int, int]], text: str, characters: int) -> Iterator[tuple[str, int, int]]:
+    """Pieces, of which headings are put before what follows them; of a sentence that is too long for that, before a part."""
+    lines = heading_lines(text)
+    if not lines:
+        yield from pieces
+        return
+    starts, marks = [line.start for line in lines], _marks(text)
+    leading: tuple[str, int, int] | None = None
+    for piece in pieces:
+        above = bisect_right(starts, piece[1]) - 1
+        if above >= 0 and piece[2] <= lines[above].end:
+            if leading is not None and len(leading[0]) + 1 + len(piece[0]) > characters // 2:
+                yield leading
+                leading = None
+            leading = piece if leading is None else _put_together(leading, piece)
+        elif leading is None:
+            yield piece
+        else:
+            short = len(leading[0]) + 1 + len(piece[0]) <= characters
+            yield from [_put_together(leading, piece)] if short else _before_words(leading, piece, text, characters, marks)
+            leading = None
+    if leading is not None:
+        yield leading
+
+
+def _before_words(
+    leading: tuple[str, int, int], piece: tuple[str, int, int], text: str, characters: int, marks: frozenset[int]
+) -> Iterable[tuple[str, int, int]]:
+    """A heading with as many words of the sentence that follows as fit, and the others."""
+    if len(leading[0]) > characters // 2:
+        return [leading, piece]
+    return _joined([leading, *_words(text, piece[1], piece[2], characters, marks)], characters)
+
+
+def _put_together(first: tuple[str, int, int], second: tuple[str, int, int]) -> tuple[str, int, int]:
+    return f"{first[0]} {second[0]}", first[1], second[2]
 
 
 def _pieces(text: str, characters: int) -> Iterator[tuple[str, int, int]]:

@@ -6,6 +6,7 @@ is given up by ending it, and gives its memory back. It runs at a lower priority
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -121,6 +122,8 @@ def _make(task: Task, told: Connection) -> None:
     """What the process does: sends a status with the result, or with words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     end_with_parent()
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)  # what a library prints must not stand among the answers of an MCP server
     if hasattr(os, "nice"):
         os.nice(NICE)
     try:

@@ -14,6 +14,20 @@ Setting = bool | int | FiniteFloat | str | None
 FieldJson = bool | int | FiniteFloat | str | list[str]
 
 
+Where = Annotated[str | None, Field(max_length=4000, description="Filter of the documents, as in SQL: year >= 2020.")]
+Against = Annotated[str | None, Field(max_length=4000, description="Filter of the others; null: all that do not pass where.")]
+Most = Annotated[int, Field(ge=1, le=200, description="Results of a kind that are given.")]
+Named = Annotated[bool, Field(description="Give only concepts that have a name.")]
+NamedPairs = Annotated[bool, Field(description="Give only pairs of concepts that have a name.")]
+WithField = Annotated[str | None, Field(max_length=250, description="With the values of this field, not of concepts.")]
+NumberOfClusters = Annotated[int, Field(ge=2, le=100, description="How many.")]
+Method = Annotated[Literal["kmeans", "hdbscan"], Field(description="How documents are divided.")]
+Truth = Annotated[str | None, Field(max_length=250, description="A field that they are compared with.")]
+Sentence = Annotated[str | None, Field(description="What documents should have.")]
+Examples = Annotated[list[Id], Field(max_length=1000, description="Ids of examples.")]
+NoExamples = Annotated[list[Id], Field(max_length=1000, description="Ids of documents that are none.")]
+
+
 class Request(BaseModel):
     """What all requests have in common: a key that is not known is an error."""
 
@@ -112,43 +126,41 @@ class TermsRequest(Request):
 class AnalysisRequest(Request):
     """What all analyses have in common."""
 
-    where: str | None = Field(default=None, max_length=4000, description="Filter of the documents, as in SQL: year >= 2020.")
-    most: int = Field(default=15, ge=1, le=200, description="Results of a kind that are given.")
+    where: Where = None
+    most: Most = 15
     seed: int = Field(default=0, ge=0, le=2**31, description="Of everything random.")
 
 
 class DifferencesRequest(AnalysisRequest):
     """Documents, and those that they are compared with."""
 
-    against: str | None = Field(
-        default=None, max_length=4000, description="Filter of the others; null: all that do not pass where."
-    )
+    against: Against = None
     other: str | None = Field(default=None, max_length=200, description="Index of the others; null: the same one.")
     rate: FiniteFloat = Field(default=0.05, gt=0, le=0.5, description="False discovery rate.")
-    named: bool = Field(default=False, description="Give only concepts that have a name.")
+    named: Named = False
 
 
 class CorrelationsRequest(AnalysisRequest):
     """Documents whose concepts are counted together."""
 
-    field: str | None = Field(default=None, max_length=250, description="With the values of this field, not of concepts.")
-    named: bool = Field(default=False, description="Give only pairs of concepts that have a name.")
+    field: WithField = None
+    named: NamedPairs = False
 
 
 class ClustersRequest(AnalysisRequest):
     """Documents that are divided."""
 
-    n_clusters: int = Field(default=8, ge=2, le=100, description="How many.")
-    method: Literal["kmeans", "hdbscan"] = Field(default="kmeans", description="How documents are divided.")
-    truth: str | None = Field(default=None, max_length=250, description="A field that they are compared with.")
+    n_clusters: NumberOfClusters = 8
+    method: Method = "kmeans"
+    truth: Truth = None
 
 
 class PropertiesRequest(AnalysisRequest):
     """What documents should have: a sentence, or examples."""
 
-    sentence: str | None = Field(default=None, description="What documents should have.")
-    positive: list[Id] = Field(default_factory=list, max_length=1000, description="Ids of examples.")
-    negative: list[Id] = Field(default_factory=list, max_length=1000, description="Ids of documents that are none.")
+    sentence: Sentence = None
+    positive: Examples = []
+    negative: NoExamples = []
 
 
 class DocumentBody(Request):

@@ -82,7 +82,9 @@ function side(title, concepts, number, actions) {
       el('span', { class: 'of' }, `${percent(each.share)} / ${percent(each.other_share)}`),
       each.examples.length > 0 && el('p', { class: 'hint example' },
         el('button', { type: 'button', class: 'link', onclick: () => readDocument(each.examples[0].id, each.examples[0].id) }, foreign(each.examples[0].id)),
-        ' ', foreign(each.examples[0].text))))));
+        ' ', foreign(without(each.examples[0].id, each.examples[0].text)))))));
 }
 
+// The text of an example begins with its title, which is often the id that stands before it.
+const without = (id, text) => (text.startsWith(`${id} `) ? text.slice(id.length + 1) : text);
 const percentage = (share) => `${(100 * share).toFixed(1)}%`;
