@@ -32,9 +32,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from combined_documents import build_combined
 from threadpoolctl import threadpool_limits
 
-from lexite import Document, Searcher
+from lexite import Document, LatentTermEncoder, Searcher
 from lexite.corpus import ReadOptions
 from lexite.evaluation.judged import open_collections, read_collection
 from lexite.files import write_json
@@ -68,7 +69,13 @@ def pieces(files: Sequence[str], words: int | None) -> Iterator[Document]:
 
 
 def built(given: argparse.Namespace) -> None:
-    """Builds the index, with one commit for each collection."""
+    """Builds the index, with one commit for each collection; or of combined pieces alone."""
+    if given.combine is not None:
+        each = -(-given.combine // len(given.fill))
+        texts = [piece.text for file in given.fill for piece in itertools.islice(pieces([file], given.words), each)]
+        encoder = LatentTermEncoder.from_pretrained(given.vocabulary)
+        build_combined(given.index, encoder, texts, given.documents, given.preset, given.seed)
+        return
     first, *others = given.collections
     with Searcher.build(
         documents_of(first), given.index, vocabulary=given.vocabulary, preset=given.preset, static=False, store_text=False
@@ -164,6 +171,9 @@ def main() -> None:
     parser.add_argument("--fill", nargs="*", default=[], help="files of texts that fill the index up")
     parser.add_argument("--documents", type=int, default=57_000, help="documents to fill the index up to")
     parser.add_argument("--words", type=int, help="of each document that fills the index up; whole texts where it is not given")
+    parser.add_argument(
+        "--combine", type=int, metavar="N", help="make documents of N pieces of so many words, two to four each, and no others"
+    )
     parser.add_argument("--queries", type=int, default=12, help="of each collection")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each query, of which the fastest counts")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of queries")

@@ -73,7 +73,8 @@ class PassPooling:
     def vectors(self) -> NDArray[np.float32]:
         """L2-normalised vectors of all texts, ``(n_texts, d)``, once all batches were pooled."""
         rest = [sequence for sequence in self._cut if sequence.text not in self._vectors]
-        self._backbone.pool_sequences(rest, self._kind, self._vectors)
+        if rest:
+            self._backbone.pool_sequences(rest, self._kind, self._vectors)
         stacked = self._backbone.stacked(self._vectors, len(self._cut))
         vectors: NDArray[np.float32] = torch.nn.functional.normalize(stacked, dim=1).numpy()
         return vectors

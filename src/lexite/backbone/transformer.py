@@ -190,14 +190,14 @@ class TransformerBackbone:
 
         The hidden states of all tokens stay in memory as long as the function does. It may be called once.
         """
-        framed = self._tokenizer.sequences(texts, self.policy(kind))
+        framed, cut = self._tokenizer.framings(texts, [self.policy(kind), self.policy(kind, "truncate")])
         left: list[tuple[list[TokenSequence], dict[str, Any]]] = []
         states = self._states(framed, len(texts), kind, lambda sequences, features: left.append((sequences, features)))
 
         def vectors() -> Floats:
             self.scorer.check_single(self)
             self._check_process()
-            pooling = PassPooling(self, kind, framed, self._tokenizer.sequences(texts, self.policy(kind, "truncate")))
+            pooling = PassPooling(self, kind, framed, cut)
             with torch.inference_mode():
                 while left:
                     pooling.pool(*left.pop())

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+USUAL = 6  # entries of a token, unless an index is told otherwise: a loop of so many is compiled for itself
 Numbers = NDArray[np.int64]
 
 
@@ -115,17 +116,26 @@ def _gather(
     for passage in range(places.shape[0]):
         token, last_token, entry, last = places[passage]
         out, place = outs[passage]
-        shift = place - entry
+        size, done = last - entry, 0
+        own_latents, own_values = latents[entry:last], values[entry:last]  # loops over parts from 0 are compiled to vectors
+        own_counts, own_bits, own_ends = counts[token:last_token], bits[token:last_token], ends[out : out + last_token - token]
+        to_latents, to_values = found_latents[place : place + size], activations[place : place + size]
+        for each in range(size):
+            to_latents[each] = own_latents[each]
         for number in range(last_token - token):
-            count = counts[token + number]
-            if count > last - entry:
+            count = np.int64(own_counts[number])
+            if count > size - done:
                 return False
-            step = numbers[bits[token + number]] / levels
-            for _ in range(count):
-                found_latents[entry + shift] = latents[entry]
-                activations[entry + shift] = np.float32(values[entry]) * step
-                entry += 1
-            ends[out + number] = entry + shift
-        if entry != last:
+            step = numbers[own_bits[number]] / levels
+            levels_of, to = own_values[done : done + count], to_values[done : done + count]
+            if count == USUAL:
+                for each in range(USUAL):
+                    to[each] = np.float32(levels_of[each]) * step
+            else:
+                for each in range(count):
+                    to[each] = np.float32(levels_of[each]) * step
+            done += count
+            own_ends[number] = place + done
+        if done != size:
             return False
     return True

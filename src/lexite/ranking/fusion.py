@@ -13,6 +13,7 @@ the known ones, or nothing by reciprocal ranks, as in the paper.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -53,17 +54,22 @@ def zscores(scores: ArrayLike) -> Scores:
     """
     given = np.asarray(scores, dtype=np.float64)
     known = ~np.isnan(given)
-    if not known.any() or _all_equal(given[known]):
-        return np.zeros_like(given)
-    share = (given - given[known].min()) / np.ptp(given[known])  # so that squares of tiny scores are not 0
-    distance: Scores = (share - share[known].mean()) / share[known].std()
-    distance[~known] = distance[known].min()
+    values = given if known.all() else given[known]
+    distance = np.zeros_like(given)
+    if not len(values) or _all_equal(values):
+        return distance
+    share = (values - values.min()) / (values.max() - values.min())  # so that squares of tiny scores are not 0
+    share -= share.mean()
+    share /= math.sqrt(np.dot(share, share) / len(share))
+    distance[known] = share
+    distance[~known] = share.min()
     return distance
 
 
 def _all_equal(scores: Scores) -> bool:
     """Whether scores differ by no more than rounding."""
-    return bool(np.ptp(scores) <= SAME * np.abs(scores).max())
+    least, greatest = float(scores.min()), float(scores.max())
+    return greatest - least <= SAME * max(abs(least), abs(greatest))
 
 
 def reciprocal_ranks(scores: ArrayLike, k: float = RRF_K) -> Scores:

@@ -11,6 +11,7 @@ from vector_fakes import VectorIndex, VectorQueries, cosine, drawn
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index import Hit
 from lexite.search.strategies import Neighbours
+from lexite.search.strategies.neighbours import largest_of_rows
 
 TEXTS = ["0", "1", "2"]
 
@@ -62,6 +63,15 @@ def test_scores_are_their_definition(seed: int, share: float, neighbours: int, p
         assert {hit.id: hit.score for hit in found[: len(head)]} == pytest.approx(expected, abs=1e-4)
         assert [hit.id for hit in found[len(head) :]] == [hit.id for hit in rest]
         assert all(one.score >= other.score for one, other in zip(found, found[1:], strict=False))
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12))
+def test_the_largest_of_a_row_are_the_first_of_a_stable_sort(seed: int, width: int, count: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 4, (5, width)).astype(np.float32)  # many are equal
+    count = min(count, width)
+    expected = np.zeros(values.shape, dtype=bool)
+    np.put_along_axis(expected, np.argsort(-values, axis=1, kind="stable")[:, :count], True, axis=1)
+    np.testing.assert_array_equal(largest_of_rows(values, count), expected)
 
 
 def test_a_candidate_among_good_ones_rises() -> None:

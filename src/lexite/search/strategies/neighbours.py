@@ -83,14 +83,31 @@ class Neighbours:
 
     def _weights(self, vectors: NDArray[np.float32]) -> Floats:
         """What each candidate (row) gives to the scores of the others, ``(n, n)``; 0 for all but its neighbours."""
-        cosines = np.maximum(vectors @ vectors.T, 0.0).astype(np.float64)
-        np.fill_diagonal(cosines, -1.0)  # a document is no neighbour of itself
+        cosines = vectors @ vectors.T
+        np.fill_diagonal(cosines, -np.inf)  # a document is no neighbour of itself
         count = min(self.neighbours, len(cosines) - 1)
-        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        chosen = np.take_along_axis(cosines, nearest, axis=1)
+        chosen = largest_of_rows(cosines, count) & (cosines > 0.0)  # others weigh nothing
         weights = np.zeros(cosines.shape)
-        np.put_along_axis(weights, nearest, np.where(chosen > 0.0, np.maximum(chosen, 0.0) ** self.power, 0.0), axis=1)
+        weights[chosen] = cosines[chosen].astype(np.float64) ** self.power
         return weights
+
+
+def largest_of_rows(values: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
+    """Which numbers are among the ``count`` largest of their row; among equals, those that come first.
+
+    A partial sort and a comparison take a fifth of the time of sorted rows.
+
+    >>> largest_of_rows(np.array([[3.0, 1.0, 3.0, 2.0], [1.0, 1.0, 0.0, 1.0]]), 2).tolist()
+    [[True, False, True, False], [True, True, False, False]]
+    """
+    width = values.shape[1]
+    least = np.partition(values, width - count, axis=1)[:, width - count, None]
+    found: NDArray[np.bool_] = values >= least
+    if int(found.sum()) > count * len(values):
+        equal = values == least
+        missing = count - (values > least).sum(axis=1, keepdims=True)
+        found &= ~equal | (equal.cumsum(axis=1) <= missing)
+    return found
 
 
 def nearest_passages(passages: PassageVectors, query: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,6 +118,8 @@ def nearest_passages(passages: PassageVectors, query: NDArray[np.float32]) -> ND
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     sizes = np.diff(passages.bounds)
+    if (sizes == 1).all():
+        return passages.vectors
     found = np.zeros((len(sizes), len(query)), dtype=np.float32)
     if not len(passages.vectors):
         return found
