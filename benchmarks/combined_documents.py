@@ -1,8 +1,8 @@
 """An index of many documents whose codes were computed once: each document is two to four pieces of text, taken at random.
 
 Encoding 57,000 documents of 226 tokens takes an hour on one core. Pieces are encoded once instead, and a document gets the sums
-of its pieces' weights, all of their tokens' codes, and the mean direction of their vectors. Its times are those of an index of
-such documents; its rankings are not measured.
+of its pieces' weights, all of their tokens' codes, and the mean direction of their vectors, as one passage. Its times are those
+of an index of such documents; its rankings are not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lexite import Document, LatentTermEncoder
-from lexite.corpus.passages import cut_documents, passages_of
 from lexite.index import BM25Index
 from lexite.index.side_files import SideRows
 from lexite.index.side_packing import PackedTokens, pack_vectors, unpack_vectors
@@ -58,13 +57,12 @@ def build_combined(
     record = side_data_of(chosen.side_data(), encoder)
     assert record is not None
     pieces = encoded(encoder, texts, SideCollector(record, encoder.sae))
-    config = passages_of(chosen.passages_over("auto"))
     with BM25Index.create(
         path,
         recorded(encoder),
         store_text=False,
         literal=chosen.words_over(LiteralConfig()),
-        passages=config,
+        passages=None,  # a document is one
         side_data=record,
     ) as writer:
         for start in range(0, n_documents, DOCUMENTS_AT_ONCE):
@@ -74,10 +72,8 @@ def build_combined(
             documents = [
                 Document(f"made {start + place}", " ".join(texts[piece] for piece in own)) for place, own in enumerate(parts)
             ]
-            cut = cut_documents(documents, config)
-            assert len(cut.texts) == count, "a document is longer than a passage"
             rows = drop_small(summed(pieces.rows, parts), encoder.floor_for("document"))
-            writer.add(documents, rows, cut, joined(pieces.side, parts))
+            writer.add(documents, rows, side=joined(pieces.side, parts))
         writer.commit()
 
 
