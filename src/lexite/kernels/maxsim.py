@@ -202,8 +202,9 @@ def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queri
         if len(used) > MANY * len(atoms):
             every: Floats = (atoms @ wanted).float().cpu().numpy()
             return every
-        rows = torch.from_numpy(used)
-        torch.from_numpy(products).index_copy_(0, rows, (atoms.index_select(0, rows.to(atoms.device)) @ wanted).float().cpu())
+        places = torch.from_numpy(used)
+        few = (atoms.index_select(0, places.to(atoms.device)) @ wanted).float().cpu()
+        torch.from_numpy(products).index_copy_(0, places, few)
     return products
 
 

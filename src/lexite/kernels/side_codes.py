@@ -116,7 +116,7 @@ def _gather(
     for passage in range(places.shape[0]):
         token, last_token, entry, last = places[passage]
         out, place = outs[passage]
-        size, done = last - entry, 0
+        size, done = last - entry, np.int64(0)
         own_latents, own_values = latents[entry:last], values[entry:last]  # loops over parts from 0 are compiled to vectors
         own_counts, own_bits, own_ends = counts[token:last_token], bits[token:last_token], ends[out : out + last_token - token]
         to_latents, to_values = found_latents[place : place + size], activations[place : place + size]
