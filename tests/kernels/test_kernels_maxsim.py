@@ -132,11 +132,8 @@ def test_a_latent_that_the_decoder_does_not_have_is_refused(latent: int) -> None
         code_norms(**{key: codes[key] for key in ("atoms", "bias", "entries", "latents", "values")})
 
 
-@pytest.mark.parametrize("n_latents", [64, 2048], ids=["most atoms have a token", "few have"])
-def test_atoms_in_bf16_round_scores_only(n_latents: int) -> None:
-    codes = random_codes(6, 12, 40, 32, n_latents=n_latents)
-    used = np.unique(codes["latents"] % n_latents)
-    assert (len(used) > maxsim.MANY * n_latents) == (n_latents == 64)
+def test_atoms_in_bf16_round_scores_only() -> None:
+    codes = random_codes(6, 12, 40, 32, n_latents=64)
     exact = maxsim_codes(**codes)
     rounded = maxsim_codes(**(codes | {"atoms": torch.from_numpy(codes["atoms"]).to(torch.bfloat16)}))
     known = np.isfinite(exact)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
-MANY = 0.5  # share of the atoms above which the product with all takes less time than to pick some
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 FEW = 6  # entries of a token that take one pass
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
@@ -185,10 +184,12 @@ def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queri
 
     Those of latents that no token has may be anything, but for the first latent, with which loops fill up short tokens.
     """
-    used = _used(latents, len(atoms))
-    products = np.empty((len(atoms), len(queries)), dtype=np.float32)
-    products[:1] = 0.0  # 0 times NaN would be NaN
     if isinstance(atoms, np.ndarray):
+        marks = np.zeros(2 * len(atoms), dtype=np.uint8)
+        _mark(latents, marks)
+        used = np.flatnonzero(marks[: len(atoms)] | marks[len(atoms) :])
+        products = np.empty((len(atoms), len(queries)), dtype=np.float32)
+        products[:1] = 0.0  # 0 times NaN would be NaN
         picked = np.empty((ATOMS_AT_ONCE, atoms.shape[1]), dtype=np.float32)
         for start in range(0, len(used), ATOMS_AT_ONCE):
             rows = used[start : start + ATOMS_AT_ONCE]
@@ -197,23 +198,9 @@ def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queri
         return products
     import torch
 
-    with torch.inference_mode():
-        wanted = torch.from_numpy(queries).to(atoms.device, atoms.dtype).T
-        if len(used) > MANY * len(atoms):
-            every: Floats = (atoms @ wanted).float().cpu().numpy()
-            return every
-        places = torch.from_numpy(used)
-        few = (atoms.index_select(0, places.to(atoms.device)) @ wanted).float().cpu()
-        torch.from_numpy(products).index_copy_(0, places, few)
-    return products
-
-
-def _used(latents: NDArray[np.int32], n_latents: int) -> Numbers:
-    """The latents that tokens have, whatever their sign; ascending."""
-    marks = np.zeros(2 * n_latents, dtype=np.uint8)
-    _mark(latents, marks)
-    used: Numbers = np.flatnonzero(marks[:n_latents] | marks[n_latents:])
-    return used
+    with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
+        all_products: Floats = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
+    return all_products
 
 
 def _check_latents(latents: NDArray[np.int32], n_latents: int) -> None:
