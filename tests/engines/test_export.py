@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from emulated_engines import Emulated, memory_index
 from scipy.sparse import csr_array
+from vespa_stub import tensor
 
 from lexite.corpus import Document
 from lexite.corpus.passages import CutDocuments
@@ -79,7 +80,7 @@ def asked_terms(name: str, body: Any) -> dict[str, float]:
     if name == "qdrant":
         return {str(t): w for t, w in zip(body["query"]["indices"], body["query"]["values"], strict=True)}
     if name == "vespa":
-        return dict(body["input.query(lexite)"]["cells"])
+        return tensor(body["input.query(lexite)"])
     if name == "postgres":
         inside = body.partition("'{")[2].partition("}")[0]
         return {str(int(t) - 1): float(w) for t, w in (pair.split(":") for pair in inside.split(","))}

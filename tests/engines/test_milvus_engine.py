@@ -89,7 +89,7 @@ def test_two_collections_of_a_file_are_apart_and_one_process_has_it(tmp_path: Pa
     asked = "from lexite.engines import connect; print(len(connect('milvus-lite:two.db/one')))"
     command = [sys.executable, "-c", asked]
     elsewhere = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "Cannot reach Milvus at two.db (one process at a time has a file open" in elsewhere.stderr
+    assert "Cannot reach Milvus at milvus-lite:two.db (one process at a time has a file open" in elsewhere.stderr
     one.close()
     elsewhere = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert elsewhere.stdout == "20\n"
@@ -196,7 +196,7 @@ def test_the_command_line_loads_a_file(tmp_path: Path, capfd: pytest.CaptureFixt
 
 def test_a_server_that_is_not_there_is_an_error_for_people(capfd: pytest.CaptureFixture[str]) -> None:
     engine = connect("milvus://root:secret@127.0.0.1:1/notes")
-    with pytest.raises(EngineError, match="Cannot reach Milvus at http://127.0.0.1:1:") as raised:
+    with pytest.raises(EngineError, match="Cannot reach Milvus at milvus://127.0.0.1:1:") as raised:
         engine.exists()
     assert "secret" not in str(raised.value) and "Traceback" not in capfd.readouterr().err
 
@@ -210,9 +210,9 @@ def test_a_refused_request_is_an_error_without_a_traceback_beside_it(kit: Kit, c
 
 def test_addresses_and_names() -> None:
     rows: Any = connect("milvus+https://root:Mil%40vus@example.org/books/notes").driver
-    assert (rows._rows.address, rows.name) == ("https://example.org:19530", "notes")
+    assert (rows._rows._uri, rows.name) == ("https://example.org:19530", "notes")
     assert rows._rows._options == {"token": "root:Mil@vus", "db_name": "books"}
-    assert rows.address == "https://example.org:19530/notes"
+    assert rows.address == "milvus+https://example.org:19530/books/notes"
     with pytest.raises(ConfigError, match="DATABASE/NAME"):
         connect("milvus://host/a/b/c")
     with pytest.raises(ConfigError, match="letters, digits and underscores"):

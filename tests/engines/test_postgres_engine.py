@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from scipy.sparse import csr_array
 
 from lexite import Document
 from lexite.engines.postgres import PostgresEngine
+from lexite.engines.retrying import Patience
 from lexite.errors import CorpusError, EngineError
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
@@ -71,10 +73,8 @@ def test_hnsw_is_declared_approximate_and_near(url: str) -> None:
     for number, hits in enumerate(found):
         for hit in hits:
             assert hit.score == pytest.approx(scores[number, hit.id], rel=1e-5)
-    with engine.driver._connection.transaction():  # that the index is used at all
-        plan = engine.driver._rows(
-            "SELECT count(*) FROM pg_indexes WHERE tablename = 'approximate' AND indexdef LIKE '%%hnsw%%'"
-        )
+    used = "SELECT count(*) FROM pg_indexes WHERE tablename = 'approximate' AND indexdef LIKE '%%hnsw%%'"
+    plan = engine.driver._asked(used)  # that the index is used at all
     assert plan == [(1,)]
     wide = csr_array(np.ones((1, 1001), np.float32))
     engine.drop()
@@ -108,6 +108,51 @@ def test_changes_are_whole_or_not_at_all(url: str) -> None:
     check_same(Kit(lambda: engine, 1e-5), engine, beside(documents[:20], rows[:20]), random_queries(5))
     engine.drop()
     engine.close()
+
+
+def test_a_connection_that_is_lost_is_made_anew(url: str) -> None:
+    waits: list[float] = []
+    engine = PostgresEngine(url, "lost", patience=Patience(sleep=waits.append))
+    other = PostgresEngine(url, "other").driver
+    documents, rows = small(60)
+    begun(engine)
+    real = engine.driver._copy
+
+    def cut() -> None:
+        pid = engine.driver._rows("SELECT pg_backend_pid()")[0][0]
+        other._asked("SELECT pg_terminate_backend(%s)", pid)
+
+    def cutting(passages: Any, collection: Any) -> int:
+        n_bytes = real(passages, collection)
+        if len(waits) < 2:
+            cut()  # in the middle of a transaction, which is then done again
+        return n_bytes
+
+    engine.driver._copy = cutting  # type: ignore[method-assign]
+    assert engine.add(documents, rows).n_documents == 60 and waits == [0.5, 1.0]
+    cut()
+    check_same(Kit(lambda: engine, 1e-5), engine, beside(documents, rows), random_queries(5))
+    cut()
+    assert engine.delete(["s1", "s2"]) == 2 and len(engine) == 58
+    left = [number for number in range(60) if number not in (1, 2)]
+    counted = beside([documents[number] for number in left], csr_array(rows[left])).document_frequency[:50]
+    assert engine.driver.frequencies([f"t{number}" for number in range(50)]).tolist() == counted.tolist()
+    cut()
+    engine.driver._connection._given["host"] = "/nowhere"
+    with pytest.raises(EngineError, match="postgresql://.*/lost did not answer in 8 attempts: "):
+        engine.driver.counts()
+    PostgresEngine(url, "lost").drop()
+
+
+def test_tables_of_somebody_else_stay(url: str) -> None:
+    other = PostgresEngine(url, "beside").driver
+    other._do("make", lambda: other._run("CREATE TABLE IF NOT EXISTS foreign_table (id integer)"))
+    engine = PostgresEngine(url, "foreign_table")
+    for overwrite in (False, True):
+        with pytest.raises(EngineError, match='a table "foreign_table" at .* was not made by lexite, .* so it is not replaced'):
+            engine.load(corpus(100)[0], overwrite=overwrite)
+    assert other._asked("SELECT count(*) FROM foreign_table") == [(0,)]
+    other._do("drop", lambda: other._run("DROP TABLE foreign_table"))
 
 
 def test_the_page_runs(url: str) -> None:

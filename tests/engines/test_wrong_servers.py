@@ -28,13 +28,21 @@ ADDRESSES = {
     "elasticsearch": "elasticsearch{way}://{who}{host}/x",
     "solr": "solr{way}://{who}{host}/solr/x",
     "qdrant": "qdrant{way}://{who}{host}/x",
+    "vespa": "vespa{way}://{who}{host}/x",
 }
-MODULES = {"opensearch": "opensearchpy", "elasticsearch": "elasticsearch", "solr": "httpx", "qdrant": "qdrant_client"}
+MODULES = {
+    "opensearch": "opensearchpy",
+    "elasticsearch": "elasticsearch",
+    "solr": "httpx",
+    "qdrant": "qdrant_client",
+    "vespa": "vespa",
+}
 GOOD: Mapping[str, tuple[int, Any]] = {  # what engines are asked first, where they have no collection
     "/": (200, {"version": {"number": "3.3.2", "distribution": "opensearch"}}),
     "/x/_mapping": (404, {"error": {"reason": "no such index [x]"}, "status": 404}),
     "/solr/admin/info/system": (200, {"lucene": {}, "mode": "solrcloud"}),
     "/solr/admin/collections": (200, {"collections": []}),
+    "/document/v1/x/x/docid/%3Dlexite": (400, {"pathId": "/document/v1/", "message": "Document type 'x' does not exist"}),
     "/collections/x_terms/exists": (200, {"result": {"exists": False}, "status": "ok", "time": 0.0}),
 }
 
@@ -181,7 +189,11 @@ def test_a_user_and_a_password_are_sent(engine: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("engine", "header", "who"),
-    [("elasticsearch", ("Authorization", "ApiKey k3y=="), ""), ("qdrant", ("api-key", "k3y=="), "k3y%3D%3D@")],
+    [
+        ("elasticsearch", ("Authorization", "ApiKey k3y=="), ""),
+        ("qdrant", ("api-key", "k3y=="), "k3y%3D%3D@"),
+        ("vespa", ("Authorization", "Bearer k3y=="), ""),
+    ],
 )
 def test_a_key_is_sent(engine: str, header: tuple[str, str], who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(MODULES[engine])
@@ -258,6 +270,10 @@ def _patient(engine: str, stub: Stub, patience: Patience) -> LiveEngine:
         from lexite.engines.solr import SolrEngine
 
         return SolrEngine(f"{url}/solr", "x", patience=patience)
+    if engine == "vespa":
+        from lexite.engines.vespa import VespaEngine
+
+        return VespaEngine(url, "x", patience=patience)
     from lexite.engines.qdrant import QdrantEngine
     from lexite.engines.qdrant_points import ClientPoints
 

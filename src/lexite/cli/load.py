@@ -33,7 +33,8 @@ def load_verb(
         typer.Option(
             "--to",
             help="Address of the collection: opensearch://HOST:9200/NAME, elasticsearch://HOST:9200/NAME, "
-            "solr://HOST:8983/solr/NAME, postgresql://HOST/DATABASE/TABLE, qdrant://HOST:6333/NAME, milvus://HOST:19530/NAME; "
+            "solr://HOST:8983/solr/NAME, postgresql://HOST/DATABASE/TABLE, qdrant://HOST:6333/NAME, milvus://HOST:19530/NAME, "
+            "vespa://HOST:8080/NAME; "
             "lucene:PATH, xapian:PATH, qdrant-edge:PATH or milvus-lite:FILE.db/NAME of an engine in this process.",
             metavar="URL",
             show_default=False,
@@ -66,7 +67,7 @@ def load_verb(
     as_json: JsonFlag = False,
     scoring: Overrides[BM25Config],
 ) -> None:
-    """Load an index into a search engine: OpenSearch, Elasticsearch, Solr, Qdrant, PostgreSQL, Milvus, Lucene or Xapian.
+    """Load an index into a search engine: OpenSearch, Elasticsearch, Solr, Qdrant, PostgreSQL, Milvus, Vespa, Lucene or Xapian.
 
     A load that was stopped goes on where it was when it is called again in the same way.
 

@@ -21,6 +21,7 @@ SCHEMES: Mapping[str, str] = {
     "postgresql": "lexite.engines.postgres",
     "qdrant": "lexite.engines.qdrant",
     "milvus": "lexite.engines.milvus",
+    "vespa": "lexite.engines.vespa",
 }
 """The module of each engine that is a server. It has a function ``at_address(address, **options)``."""
 FOLDERS: Mapping[str, str] = {

@@ -72,6 +72,15 @@ def without_user(url: str) -> tuple[list[str], dict[str, str]]:
     return bare, {"authorization": f"Basic {told}"}
 
 
+def is_blocked(error: Any) -> bool:
+    """Whether an index takes no writes until somebody sees to it, as when the disk is full. Its status says that it is busy.
+
+    Args:
+        error: what stands under ``error`` in an answer.
+    """
+    return isinstance(error, Mapping) and error.get("type") == "cluster_block_exception"
+
+
 def reason_of(error: Any, otherwise: str = "") -> str:
     """Why an engine refused something, with the causes that it names.
 

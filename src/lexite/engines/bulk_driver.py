@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.engines.base import Capabilities
-from lexite.engines.bulk_clients import reason_of
+from lexite.engines.bulk_clients import is_blocked, reason_of
 from lexite.engines.bulk_filters import field_path, filter_query
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import (
@@ -139,7 +139,13 @@ class BulkDriver:
         return self.read_record() is not None
 
     def drop(self) -> None:
-        """Deletes the index."""
+        """Deletes the index. EngineError: it has another name."""
+        found = self._line.ask(self._mapping) or {}
+        if found and self.name not in found:
+            raise EngineError(
+                f"{self.address} is another name of the index {' and '.join(sorted(found))}, which is not deleted by that. "
+                "Name the index itself."
+            )
         self._ask("DELETE", self._path, {"ignore_unavailable": "true"})
         self._n_shards = None
 
@@ -195,6 +201,8 @@ class BulkDriver:
                 items += self._ask("POST", f"{self._path}/_bulk", body=body)["items"]
             for item in items:
                 (result,) = item.values()
+                if is_blocked(result.get("error")):
+                    raise self._blocked(result["error"])
                 if result["status"] in PASSING:
                     continue
                 own = waiting.pop(result["_id"], None)
@@ -205,6 +213,12 @@ class BulkDriver:
         if waiting:
             raise EngineError(f"{self.address} was too busy for {len(waiting)} documents, {self._patience.tries} times.")
         return Written(n_bytes, tuple(refused))
+
+    def _blocked(self, error: Any) -> EngineError:
+        return EngineError(
+            f"{self.address} takes no documents now: {reason_of(error).rstrip(';')}. Those that were sent before are there. "
+            "Free space on its disk or lift the block, and give the same command again."
+        )
 
     def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
         """Nothing: the engine counts."""
@@ -230,7 +244,8 @@ class BulkDriver:
         items = self._send("POST", f"{self._path}/_bulk", {"refresh": "true"}, body)["items"]
         failed = next((item["delete"] for item in items if "error" in item["delete"]), None)
         if failed is not None:
-            raise RequestFailed(int(failed["status"]), reason_of(failed["error"]))
+            error = failed["error"]
+            raise RequestFailed(int(failed["status"]), reason_of(error).rstrip(";"), lasting=is_blocked(error))
 
     def present(self, documents: Sequence[str]) -> set[str]:
         """Looks for the first passages of documents."""

@@ -99,3 +99,18 @@ def in_field_order(
     known.sort(key=value, reverse=descending)  # keeps the order of equal ones, also in reverse
     rest = [each for each in found if value(each) is None]
     return [Found(each.document, each.score, each.span) for each in (*known, *rest)[:top_k]]
+
+
+def in_given_order(
+    ask: Callable[[int], Sequence[FoundPassage]], top_k: int, *, has_passages: bool, min_score: float | None, most: int
+) -> list[Found]:
+    """Documents in the order in which an engine sorted them; arguments as for ``best_documents``."""
+    n = first_passages(top_k, has_passages, most)
+    while True:
+        passages = ask(n)
+        best = {each.document: each for each in collapsed(passages)}
+        kept = [best[name] for name in dict.fromkeys(each.document for each in passages)]
+        kept = [each for each in kept if min_score is None or each.score >= min_score]
+        if len(kept) >= top_k or len(passages) < n or n >= most:
+            return [Found(each.document, each.score, each.span) for each in kept[:top_k]]
+        n = min(4 * n, most)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexite.engines.addresses import Address
-from lexite.engines.bulk_clients import TIMEOUT, check_index_name, reason_of, shown_address
+from lexite.engines.bulk_clients import TIMEOUT, check_index_name, is_blocked, reason_of, shown_address
 from lexite.engines.bulk_driver import BulkDriver, IndexSettings
 from lexite.engines.forms.bulk import ELASTICSEARCH
 from lexite.engines.live import LiveEngine
@@ -84,7 +84,7 @@ class _Connection:
             raise RequestFailed(200, "it does not call itself Elasticsearch") from None
         except self._module.ApiError as error:
             found = error.body.get("error") if isinstance(error.body, Mapping) else error.body
-            raise RequestFailed(error.status_code, reason_of(found, error.message)) from None
+            raise RequestFailed(error.status_code, reason_of(found, error.message), lasting=is_blocked(found)) from None
         except self._module.SerializationError as error:
             raise RequestFailed(200, f"no JSON came back ({error.message})") from None
         except self._module.TransportError as error:

@@ -159,13 +159,13 @@ def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: boo
     wanted = engine.new_record(index, scoring)
     source = source_of(index, wanted, statistics_of(index, scoring))
     if engine.exists():
+        _check_own(engine)
         if not overwrite:
-            found = engine.record.loading or {}
+            found = engine.record.loading or {} if made_by_lexite(engine.driver.read_record()) else {}
             if found.get("source") == source:
                 return int(found["next_document"])
             what = "an unfinished load of something else" if found else "a collection"
             raise EngineError(f"There is {what} at {engine.driver.address} already. Replace it with overwrite=True.")
-        _check_own(engine)
         check_makeable(engine.driver, wanted)
         engine.drop()
     engine.make(dataclasses.replace(wanted, loading={"source": source, "next_document": 0}))

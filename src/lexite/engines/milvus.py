@@ -99,7 +99,7 @@ class MilvusDriver:
                 "with no digit."
             )
         self._rows, self.name = rows, name
-        self.address = f"{'milvus-lite:' if rows.local else ''}{rows.address.rstrip('/')}/{name}"
+        self.address = f"{rows.address}/{name}"
         self._terms = MilvusTerms(rows, f"{name}_terms")
         self._added_length = 0.0
 

@@ -67,11 +67,14 @@ class MilvusRows:
             self._pymilvus: Any = importlib.import_module("pymilvus")
         except ImportError:
             raise MissingExtraError("pymilvus", "milvus", "Milvus") from None
-        self.address = str(uri)
-        self.local = "://" not in self.address
+        self._uri = str(uri)
+        self.local = "://" not in self._uri
+        way = "+https" if self._uri.startswith("https://") else ""
+        host = self._uri.partition("://")[2].rpartition("@")[2].rstrip("/")
+        self.address = f"milvus-lite:{self._uri}" if self.local else f"milvus{way}://{host}{f'/{database}' if database else ''}"
         if self.local:
             _check_lite()
-            if not self.address.endswith(".db"):
+            if not self._uri.endswith(".db"):
                 raise ConfigError(
                     f"'{uri}' is no file of Milvus Lite. Its name ends with .db, and a collection may follow: notes.db/NAME"
                 )
@@ -96,7 +99,7 @@ class MilvusRows:
     def _open(self) -> Any:
         if self._client is None:
             with self._errors(f"Cannot reach Milvus at {self.address}{self._why_not()}"):
-                self._client = self._pymilvus.MilvusClient(self.address, **self._options)
+                self._client = self._pymilvus.MilvusClient(self._uri, **self._options)
             if self.local:
                 with _users_lock:
                     _users[self._file] += 1
@@ -106,13 +109,13 @@ class MilvusRows:
         """What may keep a file from being opened."""
         if not self.local:
             return ""
-        if not Path(self.address).parent.is_dir():
+        if not Path(self._uri).parent.is_dir():
             return " (its folder is not there)"
         return " (one process at a time has a file open, and it may be another one)"
 
     @property
     def _file(self) -> str:
-        return os.path.abspath(self.address)
+        return os.path.abspath(self._uri)
 
     def _ask(self, method: str, *values: Any, **named: Any) -> Any:
         client = self._open()
@@ -121,7 +124,7 @@ class MilvusRows:
 
     def exists(self, name: str) -> bool:
         """Whether there is a collection."""
-        if self.local and self._client is None and not Path(self.address).exists():
+        if self.local and self._client is None and not Path(self._uri).exists():
             return False
         return bool(self._ask("has_collection", name))
 
@@ -162,7 +165,7 @@ class MilvusRows:
     def drop(self, name: str) -> None:
         """Removes a collection, if there is one."""
         self._loaded.discard(name)
-        if not self.local or self._client is not None or Path(self.address).exists():
+        if not self.local or self._client is not None or Path(self._uri).exists():
             self._ask("drop_collection", name)
 
     def upsert(self, name: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexite.engines.addresses import Address
-from lexite.engines.bulk_clients import TIMEOUT, check_index_name, reason_of, shown_address, without_user
+from lexite.engines.bulk_clients import TIMEOUT, check_index_name, is_blocked, reason_of, shown_address, without_user
 from lexite.engines.bulk_driver import BulkDriver, IndexSettings
 from lexite.engines.forms.base import Collection
 from lexite.engines.forms.bulk import OPENSEARCH
@@ -96,7 +96,7 @@ class _Connection:
         except self._errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else None
             found = error.info.get("error") if isinstance(error.info, Mapping) else None
-            raise RequestFailed(status, reason_of(found, quoted(error.error))) from None
+            raise RequestFailed(status, reason_of(found, quoted(error.error)), lasting=is_blocked(found)) from None
         except self._errors.SerializationError as error:
             raise RequestFailed(200, f"no JSON came back ({error})") from None
         return json_object(answer)

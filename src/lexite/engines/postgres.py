@@ -6,12 +6,10 @@ occurs, ``NAME_record`` how the documents were made. Everything that changes tog
 
 from __future__ import annotations
 
-import importlib
+import functools
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -23,26 +21,27 @@ from lexite.engines.driver import Counts, Found, PassageParts, Question, Written
 from lexite.engines.forms.base import Collection
 from lexite.engines.forms.postgres import DIMENSIONS, MOST_TERMS, MOST_TERMS_HNSW, PostgresForm, sparsevec
 from lexite.engines.live import LiveEngine
-from lexite.engines.postgres_filters import sql_value, where_sql
+from lexite.engines.postgres_connection import PostgresConnection
+from lexite.engines.postgres_search import search_sql
 from lexite.engines.queries import EngineQuery
+from lexite.engines.retrying import Patience
 from lexite.engines.security import with_password
 from lexite.engines.stored_values import stored_fields
 from lexite.engines.word_numbers import WORDS_FROM, WordNumbers, json_fields, parts_of
-from lexite.errors import ConfigError, EngineError, MissingExtraError
+from lexite.errors import ConfigError, EngineError
 from lexite.index.config import StoredDocument
 from lexite.index.field_types import FieldType
 
 if TYPE_CHECKING:
     from lexite.engines.addresses import Address
 
-CONNECT_TIMEOUT = 30
-"""Seconds in which a server has to take a connection, unless the address or the environment says otherwise."""
 _TLS = ("sslmode", "sslrootcert")  # options of libpq
 EF_SEARCH = 400
 """Candidates of an approximate search, unless told otherwise."""
 MOST_EF_SEARCH = 1000
 LONGEST_NAME = 63 - len("_record")
 """Bytes: PostgreSQL cuts names after 63, and the names of three tables begin with this one."""
+T = TypeVar("T")
 _COLUMNS = "id, doc, ordinal, number, length, first, behind, n_terms, title, text, fields, lexite"
 
 
@@ -61,6 +60,7 @@ class PostgresDriver:
         name: of the table.
         hnsw: whether a new table gets an approximate index, and searches go through it.
         ef_search: candidates of an approximate search.
+        patience: how often and how long is waited where the connection was lost.
 
     Raises:
         ConfigError: the name is too long, or ef_search too small or too large.
@@ -70,25 +70,24 @@ class PostgresDriver:
 
     engine = "PostgreSQL"
 
-    def __init__(self, url: str, name: str = "lexite", *, hnsw: bool = False, ef_search: int = EF_SEARCH) -> None:
-        try:
-            self._psycopg: Any = importlib.import_module("psycopg")
-        except ImportError:
-            raise MissingExtraError("psycopg", "postgres", "PostgreSQL") from None
+    def __init__(
+        self,
+        url: str,
+        name: str = "lexite",
+        *,
+        hnsw: bool = False,
+        ef_search: int = EF_SEARCH,
+        patience: Patience | None = None,
+    ) -> None:
         if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
             raise ConfigError(f"'{name}' is no name of a table. It has 1 to {LONGEST_NAME} bytes, and no NUL.")
         if not 1 <= ef_search <= MOST_EF_SEARCH:
             raise ConfigError(f"ef_search is {ef_search:,}, but must be from 1 to {MOST_EF_SEARCH:,}.")
         self.name, self._hnsw, self._ef_search = name, hnsw, ef_search
         self.form = _HnswForm() if hnsw else PostgresForm()
-        with self._errors("reach"):
-            given = self._psycopg.conninfo.conninfo_to_dict(url)
-            if "PGCONNECT_TIMEOUT" not in os.environ:
-                given.setdefault("connect_timeout", CONNECT_TIMEOUT)
-            self._connection: Any = self._psycopg.connect(**given, autocommit=True)
-        facts = self._connection.info
-        host = quote(facts.host or "localhost", safe="")  # a socket is a path
-        self.address = f"postgresql://{host}:{facts.port}/{facts.dbname}/{name}"
+        self._connection = PostgresConnection(url, name, patience)
+        self.address = self._connection.address
+        self._run, self._rows = self._connection.run, self._connection.rows
         self._table, self._terms, self._record = (_quoted(f"{name}{end}") for end in ("", "_terms", "_record"))
         self._numbers = WordNumbers(self._find_words, self._create_words)
 
@@ -110,36 +109,49 @@ class PostgresDriver:
         """Makes the tables."""
         if self.read_record() is not None:
             raise EngineError(f"There is a collection at {self.address} already.")
-        with self._errors("make tables at"), self._connection.transaction():
-            self._drop_begun()
-            self._run("CREATE EXTENSION IF NOT EXISTS vector")
-            self._run(
-                f"CREATE TABLE {self._table} (id text PRIMARY KEY, doc text NOT NULL, ordinal integer NOT NULL, "
-                "number bigint NOT NULL, length double precision NOT NULL, first integer, behind integer, "
-                "n_terms integer NOT NULL, title text NOT NULL, text text NOT NULL, fields jsonb NOT NULL, "
-                f"lexite sparsevec({DIMENSIONS}) NOT NULL)"
-            )
-            self._run(f"CREATE INDEX ON {self._table} (doc)")
-            self._run(
-                f"CREATE TABLE {self._terms} (name text PRIMARY KEY, frequency bigint NOT NULL DEFAULT 0, "
-                f"term integer UNIQUE GENERATED ALWAYS AS IDENTITY (START WITH {WORDS_FROM}))"
-            )
-            self._run(f"CREATE TABLE {self._record} (record jsonb NOT NULL)")
-            if self._hnsw:
-                self._run(f"CREATE INDEX ON {self._table} USING hnsw (lexite sparsevec_ip_ops)")
+        self._do("make tables at", self._make)
         self._numbers.forget()
+
+    def _make(self) -> None:
+        self._drop_begun()
+        there = [table for table in (self._table, self._terms, self._record) if self._is_there(table)]
+        if there:
+            raise EngineError(
+                f"There is a table {there[0]} at {self.address} that was not made by lexite, or has lost its record, so it is "
+                "not replaced. Choose another name, or drop it by the means of PostgreSQL."
+            )
+        self._run("CREATE EXTENSION IF NOT EXISTS vector")
+        self._run(
+            f"CREATE TABLE {self._table} (id text PRIMARY KEY, doc text NOT NULL, ordinal integer NOT NULL, "
+            "number bigint NOT NULL, length double precision NOT NULL, first integer, behind integer, "
+            "n_terms integer NOT NULL, title text NOT NULL, text text NOT NULL, fields jsonb NOT NULL, "
+            f"lexite sparsevec({DIMENSIONS}) NOT NULL)"
+        )
+        self._run(f"CREATE INDEX ON {self._table} (doc)")
+        self._run(
+            f"CREATE TABLE {self._terms} (name text PRIMARY KEY, frequency bigint NOT NULL DEFAULT 0, "
+            f"term integer UNIQUE GENERATED ALWAYS AS IDENTITY (START WITH {WORDS_FROM}))"
+        )
+        self._run(f"CREATE TABLE {self._record} (record jsonb NOT NULL)")
+        if self._hnsw:
+            self._run(f"CREATE INDEX ON {self._table} USING hnsw (lexite sparsevec_ip_ops)")
+
+    def _is_there(self, table: str) -> bool:
+        return self._rows("SELECT to_regclass(%s)", table)[0][0] is not None
 
     def _drop_begun(self) -> None:
         """Removes tables that were made, and never got a record or a row."""
         made = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'lexite'"
-        there = self._rows("SELECT to_regclass(%s)", self._record)[0][0] is not None
-        if there and self._rows(made, self._table) and not self._rows(f"SELECT 1 FROM {self._table} LIMIT 1"):
+        if (
+            self._is_there(self._record)
+            and self._rows(made, self._table)
+            and not self._rows(f"SELECT 1 FROM {self._table} LIMIT 1")
+        ):
             self._drop()
 
     def drop(self) -> None:
         """Removes the tables."""
-        with self._errors("remove tables at"):
-            self._drop()
+        self._do("remove tables at", self._drop)
         self._numbers.forget()
 
     def _drop(self) -> None:
@@ -147,33 +159,36 @@ class PostgresDriver:
 
     def read_record(self) -> Any | None:
         """The record; None where there is no such table."""
-        with self._errors("read"):
-            if self._rows("SELECT to_regclass(%s)", self._record)[0][0] is None:
-                return None
-            rows = self._rows(f"SELECT record::text FROM {self._record}")
+        there = self._do("read", lambda: self._is_there(self._record))
+        rows = self._do("read", lambda: self._rows(f"SELECT record::text FROM {self._record}")) if there else []
         return json.loads(rows[0][0]) if rows else None
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Keeps the record in place of the one before."""
-        with self._errors("write to"), self._connection.transaction():
+
+        def replace() -> None:
             self._run(f"DELETE FROM {self._record}")
             self._run(f"INSERT INTO {self._record} VALUES (%s::jsonb)", json.dumps(record))
+
+        self._do("write to", replace)
 
     def add_fields(self, new: Mapping[str, FieldType]) -> None:
         """Fields are keys of a JSON object, so a new one needs nothing."""
 
     def write(self, documents: Sequence[EngineDocument], collection: Collection) -> Written:
         """Writes passages by ``COPY``, all of them or none."""
+        return Written(self._do("write to", lambda: self._copy(documents, collection)))
+
+    def _copy(self, documents: Sequence[EngineDocument], collection: Collection) -> int:
         n_bytes = 0
-        with self._errors("write to"), self._connection.transaction(), self._connection.cursor() as cursor:
-            self._run(f"DELETE FROM {self._table} WHERE id = ANY(%s)", [each.id for each in documents])
-            self._numbers.of_terms(collection.names, (term for each in documents for term in each.terms.tolist()), create=True)
-            with cursor.copy(f"COPY {self._table} ({_COLUMNS}) FROM STDIN") as copy:
-                for each in documents:
-                    row = self._row(each, collection)
-                    n_bytes += len(row[-1]) + len(row[-2]) + len(row[-3])
-                    copy.write_row(row)
-        return Written(n_bytes)
+        self._run(f"DELETE FROM {self._table} WHERE id = ANY(%s)", [each.id for each in documents])
+        self._numbers.of_terms(collection.names, (term for each in documents for term in each.terms.tolist()), create=True)
+        with self._connection.copy(f"COPY {self._table} ({_COLUMNS}) FROM STDIN") as copy:
+            for each in documents:
+                row = self._row(each, collection)
+                n_bytes += len(row[-1]) + len(row[-2]) + len(row[-3])
+                copy.write_row(row)
+        return n_bytes
 
     def _row(self, document: EngineDocument, collection: Collection) -> tuple[Any, ...]:
         numbers = np.array(self._numbers.of_terms(collection.names, document.terms.tolist()), dtype=np.int64)
@@ -197,10 +212,13 @@ class PostgresDriver:
 
     def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
         """Adds to the frequencies of terms, or replaces all of them."""
-        with self._errors("write to"), self._connection.transaction():
+
+        def change() -> None:
             if anew:
                 self._run(f"UPDATE {self._terms} SET frequency = 0 WHERE frequency <> 0")
             self._add_frequencies(changes)
+
+        self._do("write to", change, additive=not anew)
 
     def _add_frequencies(self, changes: Mapping[str, int]) -> None:
         self._run(
@@ -215,99 +233,65 @@ class PostgresDriver:
 
     def delete(self, documents: Sequence[str]) -> None:
         """Deletes documents, and takes their terms out of the frequencies."""
-        with self._errors("delete from"), self._connection.transaction():
-            rows = self._rows(f"DELETE FROM {self._table} WHERE doc = ANY(%s) RETURNING lexite::text", list(documents))
-            counts: dict[int, int] = {}
-            for (vector,) in rows:
-                for number in _parsed(vector):
-                    counts[number] = counts.get(number, 0) - 1
-            words = [number for number in counts if number >= WORDS_FROM]
-            named = dict(self._rows(f"SELECT term, name FROM {self._terms} WHERE term = ANY(%s)", words))
-            self._add_frequencies({named.get(number, f"t{number}"): n for number, n in counts.items()})
+        self._do("delete from", lambda: self._delete(list(documents)))
+
+    def _delete(self, documents: list[str]) -> None:
+        rows = self._rows(f"DELETE FROM {self._table} WHERE doc = ANY(%s) RETURNING lexite::text", documents)
+        counts: dict[int, int] = {}
+        for (vector,) in rows:
+            for number in _parsed(vector):
+                counts[number] = counts.get(number, 0) - 1
+        words = [number for number in counts if number >= WORDS_FROM]
+        named = dict(self._rows(f"SELECT term, name FROM {self._terms} WHERE term = ANY(%s)", words))
+        self._add_frequencies({named.get(number, f"t{number}"): n for number, n in counts.items()})
 
     def present(self, documents: Sequence[str]) -> set[str]:
         """Which documents there are."""
         own = [each for each in documents if "\0" not in each]
-        with self._errors("ask"):
-            return {row[0] for row in self._rows(f"SELECT doc FROM {self._table} WHERE doc = ANY(%s)", own)}
+        return {row[0] for row in self._asked(f"SELECT doc FROM {self._table} WHERE doc = ANY(%s)", own)}
 
     def counts(self) -> Counts:
         """Counts all rows."""
-        with self._errors("ask"):
-            ((documents, passages, filled, mean),) = self._rows(
-                f"SELECT count(*) FILTER (WHERE ordinal = 0), count(*), count(*) FILTER (WHERE n_terms > 0), avg(length) "
-                f"FROM {self._table}"
-            )
+        ((documents, passages, filled, mean),) = self._asked(
+            f"SELECT count(*) FILTER (WHERE ordinal = 0), count(*), count(*) FILTER (WHERE n_terms > 0), avg(length) "
+            f"FROM {self._table}"
+        )
         return Counts(documents, passages, filled, mean)
 
     def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
         """As they were kept."""
-        with self._errors("ask"):
-            rows = self._rows(f"SELECT name, frequency FROM {self._terms} WHERE name = ANY(%s)", list(names))
+        rows = self._asked(f"SELECT name, frequency FROM {self._terms} WHERE name = ANY(%s)", list(names))
         known = dict(rows)
         return np.array([known.get(name, 0) for name in names], dtype=np.int64)
 
     def search(self, questions: Sequence[Question], collection: Collection) -> list[list[Found]]:
         """One statement for each question."""
-        found = []
-        for question in questions:
-            with self._errors("search"), self._connection.transaction():
-                statement, values = self._statement(question, collection)
-                rows = self._rows(statement, *values) if len(question.query.terms) else []
-            found.append([Found(doc, score, None if first is None else (first, behind)) for doc, score, first, behind in rows])
-        return found
+        return [self._do("search", functools.partial(self._answer, question, collection)) for question in questions]
 
-    def _statement(self, question: Question, collection: Collection) -> tuple[str, list[Any]]:
-        """The statement of a question. pgvector's distance is the inner product times -1."""
-        numbers = np.array(self._numbers.of_terms(collection.names, question.query.terms.tolist()), dtype=np.int64)
+    def _answer(self, question: Question, collection: Collection) -> list[Found]:
+        terms = question.query.terms.tolist()
+        if not terms:
+            return []
+        numbers = np.array(self._numbers.of_terms(collection.names, terms), dtype=np.int64)
         kept = np.flatnonzero(numbers >= 0)
         order = kept[np.argsort(numbers[kept])]
         vector = sparsevec(numbers[order].tolist(), question.query.weights[order].tolist())
-        conditions, values = self._conditions(question, collection)
-        only = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        columns = "doc, ordinal, number, first, behind, fields"
-        inner = f"SELECT {columns}, lexite <#> %s::sparsevec AS distance FROM {self._table}{only}"
-        if self._hnsw and question.sort is None:
-            depth = max(self._ef_search, question.top_k)
+        depth = max(self._ef_search, question.top_k) if self._hnsw and question.sort is None else None
+        if depth is not None:
             self._run(
                 "SELECT set_config('enable_seqscan', 'off', true), set_config('hnsw.iterative_scan', 'strict_order', true)"
             )
             self._run("SELECT set_config('hnsw.ef_search', %s, true)", str(self._ef_search))
-            inner = f"{inner} ORDER BY lexite <#> %s::sparsevec LIMIT {depth}"
-            values = [vector, *values, vector]
-        else:
-            inner, values = f"{inner} OFFSET 0", [vector, *values]
-        least = [] if question.min_score is None else [-question.min_score]
-        found = f"SELECT * FROM ({inner}) AS scored WHERE distance < 0{' AND distance <= %s' if least else ''}"
-        values += least
-        if collection.has_passages:
-            found = f"SELECT DISTINCT ON (doc) * FROM ({found}) AS passages ORDER BY doc, distance, ordinal"
-        by, more = _order(question.sort, collection)
-        statement = f"SELECT doc, -distance, first, behind FROM ({found}) AS best ORDER BY {by}distance, number LIMIT %s"
-        return statement, [*values, *more, question.top_k]
-
-    def _conditions(self, question: Question, collection: Collection) -> tuple[list[str], list[Any]]:
-        conditions: list[str] = []
-        values: list[Any] = []
-        if question.among is not None:
-            conditions.append("doc = ANY(%s)")
-            values.append(list(question.among))
-        if question.exclude is not None and "\0" not in question.exclude:
-            conditions.append("doc <> %s")
-            values.append(question.exclude)
-        if question.where is not None:
-            written, own = where_sql(question.where, collection.fields)
-            conditions.append(written)
-            values += own
-        return conditions, values
+        statement, values = search_sql(self._table, vector, question, collection, depth)
+        rows = self._rows(statement, *values)
+        return [Found(doc, score, None if first is None else (first, behind)) for doc, score, first, behind in rows]
 
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Reads the vectors of the document, and multiplies."""
-        numbers = self._numbers.of_terms(collection.names, query.terms.tolist())
-        with self._errors("ask"):
-            rows = self._rows(
-                f"SELECT lexite::text, first, behind, length FROM {self._table} WHERE doc = %s ORDER BY ordinal", document
-            )
+        numbers = self._do("ask", lambda: self._numbers.of_terms(collection.names, query.terms.tolist()))
+        rows = self._asked(
+            f"SELECT lexite::text, first, behind, length FROM {self._table} WHERE doc = %s ORDER BY ordinal", document
+        )
         return [
             parts_of(query, numbers, _parsed(vector), None if first is None else (first, behind), length)
             for vector, first, behind, length in rows
@@ -317,10 +301,9 @@ class PostgresDriver:
         """Puts a document together of its passages."""
         if "\0" in document:
             return None
-        with self._errors("ask"):
-            rows = self._rows(
-                f"SELECT first, behind, text, title, fields FROM {self._table} WHERE doc = %s ORDER BY ordinal", document
-            )
+        rows = self._asked(
+            f"SELECT first, behind, text, title, fields FROM {self._table} WHERE doc = %s ORDER BY ordinal", document
+        )
         if not rows:
             return None
         text = joined_text([(None if first is None else (first, behind), text) for first, behind, text, _, _ in rows])
@@ -337,23 +320,12 @@ class PostgresDriver:
         self._run(f"INSERT INTO {self._terms} (name) SELECT unnest(%s::text[]) ON CONFLICT (name) DO NOTHING", names)
         return self._find_words(names)
 
-    def _run(self, statement: str, *values: Any) -> None:
-        self._connection.execute(statement, values)
+    def _do(self, verb: str, work: Callable[[], T], *, additive: bool = False) -> T:
+        """What some work gives, in one transaction. Words that a failed one made have no number."""
+        return self._connection.transaction(verb, work, lost=self._numbers.forget, additive=additive)
 
-    def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return list(self._connection.execute(statement, values).fetchall())
-
-    @contextmanager
-    def _errors(self, verb: str) -> Iterator[None]:
-        """Makes errors of the database into ones for people. Words that a failed transaction made have no number."""
-        try:
-            yield
-        except self._psycopg.Error as error:
-            if hasattr(self, "_numbers"):
-                self._numbers.forget()
-            where = getattr(self, "address", "PostgreSQL")
-            said = " ".join(str(error).split()) or type(error).__name__
-            raise EngineError(f"Cannot {verb} {where}: {said}") from None
+    def _asked(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._do("ask", lambda: self._rows(statement, *values))
 
 
 class PostgresEngine(LiveEngine):
@@ -364,6 +336,7 @@ class PostgresEngine(LiveEngine):
         name: likewise.
         hnsw: likewise.
         ef_search: likewise.
+        patience: likewise.
         **options: as for :class:`lexite.engines.live.LiveEngine`.
 
     Raises:
@@ -371,9 +344,16 @@ class PostgresEngine(LiveEngine):
     """
 
     def __init__(
-        self, url: str, name: str = "lexite", *, hnsw: bool = False, ef_search: int = EF_SEARCH, **options: Any
+        self,
+        url: str,
+        name: str = "lexite",
+        *,
+        hnsw: bool = False,
+        ef_search: int = EF_SEARCH,
+        patience: Patience | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(PostgresDriver(url, name, hnsw=hnsw, ef_search=ef_search), **options)
+        super().__init__(PostgresDriver(url, name, hnsw=hnsw, ef_search=ef_search, patience=patience), **options)
 
 
 def at_address(address: Address, **options: Any) -> PostgresEngine:
@@ -396,7 +376,7 @@ def at_address(address: Address, **options: Any) -> PostgresEngine:
         raise ConfigError(f"hnsw in the address is {numbers['hnsw']}, but must be 0 or 1.")
     if "ef_search" in numbers and not numbers.get("hnsw"):
         raise ConfigError("ef_search in the address is for approximate searches, and has no effect without hnsw=1.")
-    approximate = {"hnsw": bool(numbers.pop("hnsw", 0))}
+    approximate: dict[str, Any] = {"hnsw": bool(numbers.pop("hnsw", 0))}
     port = f":{address.port}" if address.port else ""
     tls = urlencode({name: value for name, value in address.options.items() if name in _TLS})
     url = f"postgresql://{with_password(address).host}{port}/{quote(address.path[0], safe='')}?{tls}"
@@ -412,11 +392,3 @@ def _parsed(vector: str) -> dict[int, float]:
     inside = vector[1 : vector.index("}")]
     pairs = (pair.split(":") for pair in inside.split(",")) if inside else ()
     return {int(number) - 1: float(value) for number, value in pairs}
-
-
-def _order(sort: tuple[str, bool] | None, collection: Collection) -> tuple[str, list[Any]]:
-    if sort is None:
-        return "", []
-    field, descending = sort
-    expression, values = sql_value(field, collection.fields.get(field, "text"))
-    return f"{expression} {'DESC' if descending else 'ASC'} NULLS LAST, ", values

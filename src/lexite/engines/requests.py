@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TARGETS = {
     "opensearch-bulk": "POST /{name}/_search?search_type={search_type}",
     "elasticsearch-bulk": "POST /{name}/_search?search_type={search_type}",
-    "solr": "POST /solr/{name}/query",
+    "solr": "POST /solr/{name}/select",
     "qdrant": "POST /collections/{name}/points/query{groups}",
     "vespa": "POST /search/",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import re
@@ -33,20 +32,20 @@ from lexite.engines.forms.solr import RECORD, SolrForm, field_types, plain_types
 from lexite.engines.live import LiveEngine
 from lexite.engines.queries import EngineQuery
 from lexite.engines.record import read_collection_record
-from lexite.engines.retrying import Line, Patience, RequestFailed, json_object, no_connection, quoted
+from lexite.engines.retrying import Line, Patience, RequestFailed, quoted
 from lexite.engines.security import TLS, Security, security_of, with_password
-from lexite.engines.solr_filters import NOTHING, filter_query, solr_field
+from lexite.engines.solr_filters import any_of_texts, escaped_text, filter_query, solr_field
+from lexite.engines.solr_http import SolrHttp
 from lexite.engines.stored_values import span_between, stored_fields
-from lexite.errors import EngineError, MissingExtraError
+from lexite.errors import EngineError
 from lexite.index import StoredDocument
 from lexite.index.field_types import FieldType
 from lexite.search.indexing import chunks
 
-TIMEOUT = 120.0
 _IDS_AT_ONCE = 300
 _TERMS_AT_ONCE = 200
 _PASSAGES_AT_ONCE = 1000
-_SEPARATOR = "\x01,\x02"  # between ids, none of which has it
+_REFUSED = frozenset({400, 413})  # for what a document holds, so that the others may be taken
 _EXPLAINED = re.compile(rf"weight\({FIELD}:(.+?) in \d+\)")
 
 
@@ -83,52 +82,8 @@ class SolrEngine(LiveEngine):
         patience: Patience | None = None,
         **options: Any,
     ) -> None:
-        http = _Http(url, security or Security(), client)
+        http = SolrHttp(url, security or Security(), client)
         super().__init__(SolrDriver(http, name, shards, replicas, configset, patience), **options)
-
-
-class _Http:
-    """Requests with JSON answers."""
-
-    def __init__(self, url: str, security: Security, client: Any) -> None:
-        try:
-            self._httpx: Any = importlib.import_module("httpx")
-        except ImportError:
-            raise MissingExtraError("httpx", "solr", "Speaking to Solr") from None
-        self.url = url.rstrip("/")
-        self._client = client or self._httpx.Client(timeout=TIMEOUT, **security.httpx_verify())
-
-    def request(self, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        """Sends a JSON value, or JSON in bytes; without a body, asks. Raises RequestFailed."""
-        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        headers = {} if content is None else {"content-type": "application/json"}
-        method = "GET" if content is None else "POST"
-        try:
-            answer = self._client.request(
-                method, f"{self.url}{path}", params={**(params or {}), "wt": "json"}, content=content, headers=headers
-            )
-        except self._httpx.HTTPError as error:
-            raise no_connection(error) from None
-        if answer.status_code >= 300:
-            raise RequestFailed(answer.status_code, _words(answer))
-        try:
-            return json_object(answer.json())
-        except ValueError:
-            raise RequestFailed(answer.status_code, f"it sent {quoted(answer.text)} where JSON was asked for") from None
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._client.close()
-
-
-def _words(answer: Any) -> str:
-    try:
-        error = answer.json()["error"]
-        details = error.get("details") or []
-        said = [error.get("msg"), *(message for each in details for message in each.get("errorMessages") or [])]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        said = []
-    return "; ".join(str(each).strip() for each in said if each) or quoted(answer.text)
 
 
 class SolrDriver:
@@ -136,7 +91,9 @@ class SolrDriver:
 
     engine = "Solr"
 
-    def __init__(self, http: _Http, name: str, shards: int, replicas: int, configset: str, patience: Patience | None) -> None:
+    def __init__(
+        self, http: SolrHttp, name: str, shards: int, replicas: int, configset: str, patience: Patience | None
+    ) -> None:
         self.form, self.name, self._http = SolrForm(), name, http
         self._shards, self._replicas, self._configset = shards, replicas, configset
         self.address = shown_address("solr", http.url, name)
@@ -166,8 +123,15 @@ class SolrDriver:
 
     def _there(self) -> bool:
         if self.in_cloud:
-            return self.name in self._ask("/admin/collections", {"action": "LIST"})["collections"]
+            return self.name in self._ask("/admin/collections", {"action": "LIST"})["collections"] or self._meant() is not None
         return bool(self._ask("/admin/cores", {"action": "STATUS", "core": self.name})["status"].get(self.name))
+
+    def _meant(self) -> str | None:
+        """The collection of which the name is an alias; EngineError where it stands for several."""
+        meant = (self._ask("/admin/collections", {"action": "LISTALIASES"}).get("aliases") or {}).get(self.name)
+        if meant is not None and "," in meant:
+            raise EngineError(f"{self.address} stands for {meant.count(',') + 1} collections. Name one of them.")
+        return None if meant is None else str(meant)
 
     def create(self, collection: Collection) -> None:
         """Makes the collection, or takes a core that is empty, and adds to its schema."""
@@ -206,6 +170,12 @@ class SolrDriver:
         """Deletes the collection; a core of a server by itself is emptied."""
         if not self._there():
             return
+        meant = self._meant() if self.in_cloud else None
+        if meant is not None:
+            raise EngineError(
+                f"{self.address} is another name of the collection {meant}, which is not deleted by that. Name the collection "
+                "itself."
+            )
         if self.in_cloud:
             self._ask("/admin/collections", {"action": "DELETE", "name": self.name})
         else:
@@ -269,7 +239,7 @@ class SolrDriver:
     def delete(self, documents: Sequence[str]) -> None:
         """Deletes by a query over the ids of documents."""
         for ids in chunks(documents, _IDS_AT_ONCE):
-            queries = [{"query": f'doc:"{_quoted(each)}"'} for each in ids]
+            queries = [{"query": f'doc:"{escaped_text(each)}"'} for each in ids]
             self._ask(f"{self._path}/update", body=_repeated("delete", queries))
         self.settle()
 
@@ -277,7 +247,7 @@ class SolrDriver:
         """Looks for the first passages of documents."""
         found: set[str] = set()
         for ids in chunks([each for each in documents if self.form.id_problem(each) is None], _IDS_AT_ONCE):
-            body = {"query": _any_of("doc", ids), "filter": ["-part:[1 TO *]"], "limit": len(ids), "fields": ["doc"]}
+            body = {"query": any_of_texts("doc", ids), "filter": ["-part:[1 TO *]"], "limit": len(ids), "fields": ["doc"]}
             found.update(each["doc"] for each in self._select(body)["response"]["docs"])
         return found
 
@@ -292,7 +262,7 @@ class SolrDriver:
         found = answer["facets"]
         total = int(found["count"])
         if not total:
-            return Counts(0, 0, 0)
+            return Counts(0, self._count(f"*:* -id:{RECORD}"), 0)  # documents of somebody else count as passages
         n_documents = total - int(found["rest"]["count"])
         return Counts(n_documents, total, int(found["filled"]["count"]), float(found["length"]))
 
@@ -319,9 +289,9 @@ class SolrDriver:
         body = self.form.body(question.query, collection, question.top_k)
         limits: list[Any] = [] if question.where is None else [filter_query(question.where, collection.fields)]
         if question.among is not None:
-            limits.append(_any_of("doc", question.among))
+            limits.append(any_of_texts("doc", question.among))
         if question.exclude is not None:
-            limits.append(f'-doc:"{_quoted(question.exclude)}"')
+            limits.append(f'-doc:"{escaped_text(question.exclude)}"')
         params = {}
         if question.min_score is not None:
             params = {"asked": f"{{!lucene df={FIELD} q.op=OR v=$text}}", "text": body["query"]["lucene"]["query"]}
@@ -339,7 +309,7 @@ class SolrDriver:
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Asks for an explanation as a tree, and takes the weight of each term from it."""
         places = {name: place for place, name in enumerate(collection.names.of(query.terms.tolist()))}
-        only: dict[str, Any] = {"filter": [f'doc:"{_quoted(document)}"'], "limit": _PASSAGES_AT_ONCE}
+        only: dict[str, Any] = {"filter": [f'doc:"{escaped_text(document)}"'], "limit": _PASSAGES_AT_ONCE}
         shown = {"fields": ["id", "length", "begin", "end", "part"], "sort": "part asc"}
         passages = self._select({"query": "*:*", **only, **shown})["response"]["docs"]
         explained: Mapping[str, Any] = {}
@@ -358,7 +328,7 @@ class SolrDriver:
         """Puts the passages of a document together."""
         if self.form.id_problem(document) is not None:
             return None
-        body = {"query": "*:*", "filter": [f'doc:"{_quoted(document)}"'], "limit": _PASSAGES_AT_ONCE}
+        body = {"query": "*:*", "filter": [f'doc:"{escaped_text(document)}"'], "limit": _PASSAGES_AT_ONCE}
         passages = self._select(body)["response"]["docs"]
         if not passages:
             return None
@@ -388,7 +358,11 @@ class SolrDriver:
             try:
                 return self._http.request(path, params, body)
             except RequestFailed as failed:
-                if refusable and not failed.passing:
+                if failed.status == 404 and path.startswith(
+                    f"{self._path}/"
+                ):  # the collection is there: its cores are being opened
+                    raise RequestFailed(503, failed.reason) from None
+                if refusable and failed.status in _REFUSED:
                     return failed
                 raise
 
@@ -396,16 +370,6 @@ class SolrDriver:
         if isinstance(answer, RequestFailed):
             raise answer
         return answer
-
-
-def _quoted(text: str) -> str:
-    """A text as it stands in the quotation marks of Solr's language of queries."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _any_of(field: str, values: Sequence[str]) -> dict[str, Any]:
-    """The query for documents that have one of some values; it may be any number of them."""
-    return {"terms": {"f": field, "separator": _SEPARATOR, "query": _SEPARATOR.join(values)}} if values else NOTHING
 
 
 def _repeated(name: str, values: Sequence[Any]) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NOTHING: dict[str, Any] = {"lucene": {"query": "-*:*"}}
 _ALL: dict[str, Any] = {"lucene": {"query": "*:*"}}
 _SPECIAL = re.compile(r"([\\+\-!():^\[\]\"{}~*?|&;/\s])")
+_SEPARATOR = "\x01,\x02"  # between ids, none of which has it
 _RANGES: Mapping[str, str] = {"<": "[* TO {}}}", "<=": "[* TO {}]", ">": "{{{} TO *]", ">=": "[{} TO *]"}
 
 
@@ -38,6 +39,16 @@ def filter_query(condition: Condition, types: Mapping[str, FieldType]) -> dict[s
 def solr_field(field: str) -> str:
     """What Solr calls a field of a document; its id is in ``doc``."""
     return "doc" if field == ID_FIELD else field
+
+
+def escaped_text(text: str) -> str:
+    """A text as it stands in the quotation marks of Solr's language of queries."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def any_of_texts(field: str, values: Sequence[str]) -> dict[str, Any]:
+    """The query for documents that have one of some values; it may be any number of them."""
+    return {"terms": {"f": field, "separator": _SEPARATOR, "query": _SEPARATOR.join(values)}} if values else NOTHING
 
 
 class _SolrQueries:

@@ -85,7 +85,7 @@ class SolrForm:
         return LinePart(file, encode, opening=b"[", separator=b",", closing=b"]\n")
 
     def body(self, query: EngineQuery, collection: Collection, top_k: int) -> dict[str, Any]:
-        """The body of ``/query``."""
+        """The body of ``/select``, which every configuration has."""
         names = collection.names.of(query.terms.tolist())
         clauses = [f"{_escaped(name)}^{_decimal(weight)}" for name, weight in zip(names, query.weights.tolist(), strict=True)]
         collapse = {"filter": "{!collapse field=doc}"} if collection.has_passages else {}
