@@ -11,7 +11,7 @@ Real documents are drawn with a probability that grows with a power of their len
 out as wanted; all distributions are compared with those of this weighted source. What is not kept: with far more documents than
 real ones, every real one has many near copies, so the best hits of a query are closer to each other than in a real collection.
 
-The source are the test collections in ../shared/data beside the checkout, encoded by the default vocabulary on first use (some
+The source are the test collections in ../shared/data beside the checkout, or in data/ of the folder LEXITE_SHARED, encoded by the default vocabulary on first use (some
 ten minutes on two cores) and kept in a cache folder. Without them it is the documentation of Python, which comes with lexite.
 
     python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only]
@@ -34,7 +34,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz, save_npz, vstack
 
-COLLECTIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "collections"
+SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+COLLECTIONS = SHARED / "data" / "collections"
 NAMES = ("scifact", "npl", "nfcorpus_pre", "cisi", "cranfield", "medline", "datafinder", "wikiqa", "tatqa")
 BUILTIN = "python"
 SHARE, NEIGHBOURS, POSTINGS, QUERY_TERMS = 0.7, 25, 500, 100

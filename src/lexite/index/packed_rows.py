@@ -82,6 +82,13 @@ def sizes_of(
     return sizes
 
 
+def bits_of(data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], place: Path | None) -> tuple[int, int]:
+    """The bits of the weights of rows, all together, and how many weights these are; arguments and errors of :func:`sizes_of`."""
+    sizes = sizes_of(data, begins, ends, place)
+    filled = ends > begins
+    return int((sizes[filled] * data[begins[filled] + 5]).sum()), int(sizes.sum())
+
+
 def unpacked(
     data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], mantissa: int, place: Path | None
 ) -> Entries:

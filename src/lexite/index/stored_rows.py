@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.packed_rows import Entries, damaged_rows, sizes_of, unpacked
+from lexite.index.packed_rows import Entries, bits_of, damaged_rows, sizes_of, unpacked
 from lexite.index.storage import read_ahead, read_part
 from lexite.kernels.posting_lists import SegmentRows
 from lexite.scoring.rounding import FULL_MANTISSA
@@ -46,6 +46,11 @@ class PlainRows:
     def nbytes(self) -> int:
         """Bytes of terms and weights."""
         return self.terms.nbytes + self.weights.nbytes
+
+    def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
+        """The bits of the weights of passages, all together, and how many weights these are; errors are those of :meth:`pick`."""
+        n = int(self.sizes(passages).sum())
+        return 8 * self.weights.itemsize * n, n
 
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
@@ -117,6 +122,11 @@ class PackedRows:
     def nbytes(self) -> int:
         """Bytes of the rows."""
         return self.data.nbytes
+
+    def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
+        """The bits of the weights of passages, all together, and how many weights these are; errors are those of :meth:`pick`."""
+        begins, ends = self.bounds[passages], self.bounds[passages + 1]
+        return bits_of(self.data, begins, ends, self.place)
 
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
