@@ -11,8 +11,9 @@ Real documents are drawn with a probability that grows with a power of their len
 out as wanted; all distributions are compared with those of this weighted source. What is not kept: with far more documents than
 real ones, every real one has many near copies, so the best hits of a query are closer to each other than in a real collection.
 
-The source are the test collections in ../shared/data beside the checkout, or in data/ of the folder LEXITE_SHARED, encoded by the default vocabulary on first use (some
-ten minutes on two cores) and kept in a cache folder. Without them it is the documentation of Python, which comes with lexite.
+The source are the test collections in ../shared/data beside the checkout, or in data/ of the folder that LEXITE_SHARED names.
+They are encoded by the default vocabulary on first use (some ten minutes on two cores) and kept in a cache folder. Without them
+it is the documentation of Python, which comes with lexite.
 
     python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only]
 """
@@ -78,15 +79,15 @@ def add_options(options: argparse.ArgumentParser) -> None:
     )
 
 
-def load_collections(cache: Path) -> list[Encoded]:
+def load_collections(cache: Path, names: Sequence[str] = NAMES) -> list[Encoded]:
     """The source collections with their terms; encodes what the cache lacks, in a process of its own."""
-    sources = list(_read_sources())
+    sources = list(_read_sources(names))
     if [source.name for source in sources] == [BUILTIN]:
         print(f"{COLLECTIONS} is absent: the source is the documentation of Python, which has no judgements.", flush=True)
     paths = [_cache_path(cache, source) for source in sources]
     if not all(path.exists() for pair in paths for path in pair):
         env = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}  # of a caller on one core
-        subprocess.run([sys.executable, __file__, "--cache", str(cache), "--encode-only"], check=True, env=env)
+        subprocess.run([sys.executable, __file__, "--cache", str(cache), "--encode-only", *names], check=True, env=env)
     return [
         Encoded(
             source.name,
@@ -102,9 +103,9 @@ def load_collections(cache: Path) -> list[Encoded]:
     ]
 
 
-def encode_missing(cache: Path) -> None:
+def encode_missing(cache: Path, names: Sequence[str]) -> None:
     """Encodes the collections that the cache lacks."""
-    missing = [source for source in _read_sources() if not all(path.exists() for path in _cache_path(cache, source))]
+    missing = [source for source in _read_sources(names) if not all(path.exists() for path in _cache_path(cache, source))]
     if not missing:
         return
     import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
@@ -122,10 +123,10 @@ def encode_missing(cache: Path) -> None:
             os.replace(unfinished, path)
 
 
-def _read_sources() -> Iterator[_Texts]:
+def _read_sources(names: Sequence[str]) -> Iterator[_Texts]:
     from lexite.corpus import builtin_documents, open_collection
 
-    if there := [name for name in NAMES if (COLLECTIONS / name).is_dir()]:
+    if there := [name for name in names if (COLLECTIONS / name).is_dir()]:
         for name in there:
             collection = open_collection(COLLECTIONS / name)
             documents = [(document.id, document.full_text) for document in collection.documents()]
@@ -404,11 +405,13 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--documents", type=int, default=20_000, help="synthetic documents to compare with the real ones")
     options.add_argument("--queries", type=int, default=300, help="queries to choose")
-    options.add_argument("--encode-only", action="store_true", help="only encode the collections that the cache lacks")
+    options.add_argument(
+        "--encode-only", nargs="*", metavar="NAME", help="only encode the collections that the cache lacks, of all or of these"
+    )
     add_options(options)
     given = options.parse_args()
-    if given.encode_only:
-        encode_missing(given.cache)
+    if given.encode_only is not None:
+        encode_missing(given.cache, given.encode_only or NAMES)
         return
     collections = load_collections(given.cache)
     generator = Generator.of(collections, given.postings, given.seed)

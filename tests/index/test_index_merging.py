@@ -18,14 +18,15 @@ from lexite.index import BM25Index
 from lexite.index.merging import plan_merge
 
 
-@given(st.lists(st.integers(0, 10**8), max_size=60), st.integers(0, 3))
-def test_plans_come_to_an_end_with_few_segments(sizes: list[int], seed: int) -> None:
+@given(st.lists(st.integers(0, 10**8), max_size=60), st.integers(0, 3), st.sampled_from([10**12, 3 * 10**8, 10**6]))
+def test_plans_come_to_an_end_with_few_segments(sizes: list[int], seed: int, largest: int) -> None:
     generator = np.random.default_rng(seed)
     segments = [(int(size * generator.random()), size) for size in sizes]
     steps = 0
-    while plan := plan_merge(segments):
+    while plan := plan_merge(segments, largest):
         start, stop = plan
         live = sum(entry[0] for entry in segments[start:stop])
+        assert stop - start == 1 or live <= largest
         segments[start:stop] = [(live, live)]
         steps += 1
     assert steps <= 2 * len(sizes)
@@ -43,6 +44,15 @@ def test_many_small_commits_make_few_segments_and_little_copying() -> None:
             segments[start:stop] = [(live, live)]
             copied += live
     assert len(segments) < 40 and copied < 8 * 3000 * 600
+
+
+def test_a_large_build_makes_segments_of_a_bounded_size() -> None:
+    segments = [(113_000_000, 113_000_000)] * 40  # 10 million documents of 450 postings, 250,000 in a segment
+    while plan := plan_merge(segments):
+        start, stop = plan
+        live = sum(entry[0] for entry in segments[start:stop])
+        segments[start:stop] = [(live, live)]
+    assert [size for size, _ in segments] == [904_000_000] * 5
 
 
 def test_small_commits_are_merged(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from lexite.config import to_dict
 from lexite.index.config import VocabularyInfo
 from lexite.index.fields import FIELDS_NAME
 from lexite.index.manifest import Commit
-from lexite.index.side_data import TOKEN_CODES, VECTORS
 from lexite.index.segment import Segment
+from lexite.index.side_data import TOKEN_CODES, VECTORS
 from lexite.index.side_files import CODE_FILES, VECTOR_FILES
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.rounding import FULL_MANTISSA

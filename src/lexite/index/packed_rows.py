@@ -83,7 +83,7 @@ def sizes_of(
 
 
 def bits_of(data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], place: Path | None) -> tuple[int, int]:
-    """The bits of the weights of rows, all together, and how many weights these are; arguments and errors of :func:`sizes_of`."""
+    """The bits of all weights of rows together, and how many these are; arguments and errors are those of :func:`sizes_of`."""
     sizes = sizes_of(data, begins, ends, place)
     filled = ends > begins
     return int((sizes[filled] * data[begins[filled] + 5]).sum()), int(sizes.sum())

@@ -20,8 +20,9 @@ from lexite.index.covered_factors import covered_factors, covered_factors_plainl
 from lexite.index.ids import VERIFY
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
+from lexite.index.storage import read_all_ahead
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
-from lexite.kernels.threads import ForkSafeLock, parallel_ranges
+from lexite.kernels.threads import ForkSafeLock, parallel_ranges, together
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
@@ -41,6 +42,7 @@ FEW_QUERIES = 2  # answered without the compiled kernels when those are not load
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
 SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
+DISK_THREADS = 8  # that wait for rows; a disk gives four times as many so
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 ENTRIES_WORTH_COMPILING = 50_000_000  # entries of rows that are gone through as fast as the compiled loops are loaded
 TRIFLE = 1e-6
@@ -119,6 +121,7 @@ class Scorer:
         self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
         self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
+        self._maybe_on_disk = True
         self._averages: dict[Transform, float] = {}
 
     @functools.cached_property
@@ -192,6 +195,11 @@ class Scorer:
         """
         n_passages = int(self.first[-1])
         chosen = None if among is None else check_among(among, queries.n_rows, n_passages)
+        rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
+        if chosen is not None:
+            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
+        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
+            self._read_ahead(queries.terms, scoring)
         prepared = self._prepared(scoring)
         if live is not None:
             rows = tuple(part._replace(live=own) for part, own in zip(prepared.rows, live, strict=True))
@@ -201,11 +209,6 @@ class Scorer:
         passages = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
         if not top_k or not queries.n_rows:
             return passages, scores
-        rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
-        if chosen is not None:
-            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
-        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
-            self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
         with_lists = ready or self._built(prepared.impacts, rows_worth)
         compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES
@@ -307,7 +310,11 @@ class Scorer:
                     damaged.append(True)
 
         n_queries, n_parts = len(heaps.sizes), n_threads()
-        if n_queries >= n_parts or sum(chunks) < CHUNKS_TO_SPLIT:
+        one, large = n_queries == 1, sum(chunks) >= CHUNKS_TO_SPLIT
+        waiting = one and large and share == 1.0 and lists is not None and n_parts < DISK_THREADS and self._rows_on_disk()
+        if waiting:
+            n_parts = DISK_THREADS
+        if n_queries >= n_parts or not large:
             parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
             sort_heaps(*heaps, 0, n_queries)
         else:
@@ -316,12 +323,14 @@ class Scorer:
                 for _ in range(n_parts)
             ]
 
-            def search_part(start: int, stop: int) -> None:
-                for part in range(start, stop):
-                    search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-                    sort_heaps(*parts[part], 0, n_queries)
+            def search_part(part: int) -> None:
+                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+                sort_heaps(*parts[part], 0, n_queries)
 
-            parallel_ranges(search_part, n_parts, smallest=1)
+            if waiting:
+                together(search_part, n_parts)
+            else:
+                parallel_ranges(lambda start, stop: [search_part(part) for part in range(start, stop)], n_parts, smallest=1)
             _merge_rankings(parts, heaps)
         if damaged:
             raise self._damaged("postings")
@@ -394,16 +403,39 @@ class Scorer:
         drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None
         return drift is not None and drift <= LARGEST_DRIFT
 
-    def _read_ahead(self, terms: NDArray[np.int32]) -> None:
-        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule."""
+    def _read_ahead(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
+        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
+
+        What says where they are comes first, of all segments, and what else a search needs last: then the disk is never without
+        work, and all of it is read while norms are computed.
+        """
         new = terms[~self._read[terms]]
-        if len(new):
-            new = np.unique(new)
-            self._read[new] = True
+        if not len(new):
+            return
+        first, new = not self._read.any(), np.unique(new)
+        self._read[new] = True
+        row, asked = TRANSFORMS.index(scoring.document_transform), []
+        for segment in self.segments:
+            present = segment.postings
+            if present is not None and present.scoring.drift(ImpactScoring.of(scoring, present.scoring.average_length)):
+                known = segment.known(new)
+                asked.append((present, np.sort(known[known >= 0]), segment.n_terms))
+                present.read_directory_ahead(*asked[-1][1:])
+            if first:
+                read_all_ahead(segment.lengths[row])
+        for postings, known, n_terms in asked:
+            postings.read_ahead(known, n_terms)
+        if first:
             for segment in self.segments:
-                if segment.postings is not None and segment.n_passages:
-                    known = segment.known(new)
-                    segment.postings.read_ahead(np.sort(known[known >= 0]), segment.n_terms)
+                read_all_ahead(segment.rows.bounds)
+
+    def _rows_on_disk(self) -> bool:
+        """Whether rows are on the disk rather than in memory, until they were once in memory.
+
+        A row is known to be needed when it is read, so that it cannot be asked for before. Threads wait for several at once.
+        """
+        self._maybe_on_disk = self._maybe_on_disk and any(segment.rows.on_disk() for segment in self.segments)
+        return self._maybe_on_disk
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
         """Whether lists for another scoring than the index's exist or are worth building now."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.index.packed_rows import Entries, bits_of, damaged_rows, sizes_of, unpacked
-from lexite.index.storage import read_ahead, read_part
+from lexite.index.storage import on_disk, read_ahead, read_part
 from lexite.kernels.posting_lists import SegmentRows
 from lexite.scoring.rounding import FULL_MANTISSA
 
@@ -48,7 +48,7 @@ class PlainRows:
         return self.terms.nbytes + self.weights.nbytes
 
     def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
-        """The bits of the weights of passages, all together, and how many weights these are; errors are those of :meth:`pick`."""
+        """The bits of all weights of passages together, and how many these are; errors are those of :meth:`pick`."""
         n = int(self.sizes(passages).sum())
         return 8 * self.weights.itemsize * n, n
 
@@ -60,6 +60,16 @@ class PlainRows:
         """Makes the arrays read-only, like mapped ones."""
         for array in (self.bounds, self.terms, self.weights):
             array.flags.writeable = False
+
+    def on_disk(self) -> bool:
+        """Whether most rows would have to be read from a disk."""
+        return self.place is not None and on_disk(self.place / WEIGHTS_NAME, self.weights.nbytes)
+
+    def read_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
+        begins, ends = self.bounds[passages], self.bounds[passages + 1]
+        for values in (self.terms, self.weights):
+            read_ahead(values, begins * values.itemsize, ends * values.itemsize)
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""
@@ -124,7 +134,7 @@ class PackedRows:
         return self.data.nbytes
 
     def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
-        """The bits of the weights of passages, all together, and how many weights these are; errors are those of :meth:`pick`."""
+        """The bits of all weights of passages together, and how many these are; errors are those of :meth:`pick`."""
         begins, ends = self.bounds[passages], self.bounds[passages + 1]
         return bits_of(self.data, begins, ends, self.place)
 
@@ -137,6 +147,14 @@ class PackedRows:
         """Makes the arrays read-only, like mapped ones."""
         for array in (self.bounds, self.data):
             array.flags.writeable = False
+
+    def on_disk(self) -> bool:
+        """Whether most rows would have to be read from a disk."""
+        return self.place is not None and on_disk(self.place / ROWS_NAME, self.data.nbytes)
+
+    def read_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
+        read_ahead(self.data, self.bounds[passages], self.bounds[passages + 1])
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""
