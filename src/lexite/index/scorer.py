@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
 from lexite.index.covered_factors import covered_factors, covered_factors_plainly
+from lexite.index.disk import Disk
 from lexite.index.ids import VERIFY
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.index.storage import read_all_ahead
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
 from lexite.kernels.threads import ForkSafeLock, parallel_ranges, together
 from lexite.scoring.config import BM25Config, Transform
@@ -39,6 +40,7 @@ from lexite.scoring.transform import TRANSFORMS, transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
+LOADING_SECONDS = 0.5  # that loading the compiled kernels takes
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
 SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
@@ -120,8 +122,8 @@ class Scorer:
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
-        self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
-        self._maybe_on_disk = True
+        self._disk = Disk(self.segments, self.n_terms)
+        self._plain_seconds = 0.0
         self._averages: dict[Transform, float] = {}
 
     @functools.cached_property
@@ -168,7 +170,8 @@ class Scorer:
 
         Posting lists hold impacts of one scoring. For another one they are built anew in memory, once there are queries
         enough to pay for that; a few queries are scored from the raw rows. One query in a process that has not loaded the
-        compiled kernels yet is answered without them, since loading them takes longer. The results are the same.
+        compiled kernels yet is answered without them, since loading them takes longer; they are loaded when such queries have
+        taken as long as that together. The results are the same.
 
         Where only some passages may be hits, each chunk of a segment is searched in the quicker of two ways: these passages
         are scored from their rows, or the lists are searched and other passages left out.
@@ -199,7 +202,7 @@ class Scorer:
         if chosen is not None:
             rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
         if rows_worth > FEW_DOCUMENTS * queries.n_rows:
-            self._read_ahead(queries.terms, scoring)
+            self._disk.ask(queries.terms, scoring)
         prepared = self._prepared(scoring)
         if live is not None:
             rows = tuple(part._replace(live=own) for part, own in zip(prepared.rows, live, strict=True))
@@ -211,19 +214,20 @@ class Scorer:
             return passages, scores
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
         with_lists = ready or self._built(prepared.impacts, rows_worth)
-        compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES
+        compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES or self._plain_seconds > LOADING_SECONDS
         if (with_lists and (compiled or not ready)) or (chosen is not None and compiled):
             asked = Queries(queries.indptr, queries.terms, factors, self.n_terms, excluded)
             heaps = Heaps(scores, passages, np.zeros(queries.n_rows, dtype=np.int64))
             self._search(asked, chosen, prepared, self._lists(prepared) if with_lists else None, share, heaps)
             return passages, scores
-        parts = self._searched_segments(prepared, ready)
+        parts, begin = self._searched_segments(prepared, ready), time.perf_counter()
         for row in range(queries.n_rows):
             own = slice(queries.indptr[row], queries.indptr[row + 1])
             some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
             query = numpy_search.SingleQuery(queries.terms[own], factors[own], int(excluded[row]), some)
             found, found_scores = numpy_search.search(parts, query, top_k)
             passages[row, : len(found)], scores[row, : len(found)] = found, found_scores
+        self._plain_seconds += time.perf_counter() - begin
         return passages, scores
 
     def coverage(self, query: Rows, passages: NDArray[np.int64], scoring: BM25Config) -> NDArray[np.float64]:
@@ -311,7 +315,7 @@ class Scorer:
 
         n_queries, n_parts = len(heaps.sizes), n_threads()
         one, large = n_queries == 1, sum(chunks) >= CHUNKS_TO_SPLIT
-        waiting = one and large and share == 1.0 and lists is not None and n_parts < DISK_THREADS and self._rows_on_disk()
+        waiting = one and large and share == 1.0 and lists is not None and n_parts < DISK_THREADS and self._disk.has_rows()
         if waiting:
             n_parts = DISK_THREADS
         if n_queries >= n_parts or not large:
@@ -402,40 +406,6 @@ class Scorer:
     def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
         drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None
         return drift is not None and drift <= LARGEST_DRIFT
-
-    def _read_ahead(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
-        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
-
-        What says where they are comes first, of all segments, and what else a search needs last: then the disk is never without
-        work, and all of it is read while norms are computed.
-        """
-        new = terms[~self._read[terms]]
-        if not len(new):
-            return
-        first, new = not self._read.any(), np.unique(new)
-        self._read[new] = True
-        row, asked = TRANSFORMS.index(scoring.document_transform), []
-        for segment in self.segments:
-            present = segment.postings
-            if present is not None and present.scoring.drift(ImpactScoring.of(scoring, present.scoring.average_length)):
-                known = segment.known(new)
-                asked.append((present, np.sort(known[known >= 0]), segment.n_terms))
-                present.read_directory_ahead(*asked[-1][1:])
-            if first:
-                read_all_ahead(segment.lengths[row])
-        for postings, known, n_terms in asked:
-            postings.read_ahead(known, n_terms)
-        if first:
-            for segment in self.segments:
-                read_all_ahead(segment.rows.bounds)
-
-    def _rows_on_disk(self) -> bool:
-        """Whether rows are on the disk rather than in memory, until they were once in memory.
-
-        A row is known to be needed when it is read, so that it cannot be asked for before. Threads wait for several at once.
-        """
-        self._maybe_on_disk = self._maybe_on_disk and any(segment.rows.on_disk() for segment in self.segments)
-        return self._maybe_on_disk
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
         """Whether lists for another scoring than the index's exist or are worth building now."""

@@ -1,0 +1,67 @@
+"""What the disk is asked for before a search needs it, and whether a search will wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexite.index.postings import ImpactScoring
+from lexite.index.segment import Segment
+from lexite.index.storage import read_all_ahead
+from lexite.scoring.config import BM25Config
+from lexite.scoring.transform import TRANSFORMS
+
+
+class Disk:
+    """The files of segments, of which some may not be in memory.
+
+    Args:
+        segments: of an index.
+        n_terms: number of its terms.
+    """
+
+    def __init__(self, segments: Sequence[Segment], n_terms: int) -> None:
+        self._segments = segments
+        self._asked = np.zeros(n_terms, dtype=bool)
+        self._may_have_rows = True
+
+    def ask(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
+        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
+
+        What says where lists are comes first, for all segments, and what else a first search needs last. So the disk is never
+        without work, and most of it is read while norms are computed.
+
+        Args:
+            terms: of queries.
+            scoring: of the search; lists that do not fit it are not asked for.
+        """
+        new = terms[~self._asked[terms]]
+        if not len(new):
+            return
+        first, new = not self._asked.any(), np.unique(new)
+        self._asked[new] = True
+        fitting = []
+        for segment in self._segments:
+            lists = segment.postings
+            if lists is not None and lists.scoring.drift(ImpactScoring.of(scoring, lists.scoring.average_length)):
+                known = segment.known(new)
+                known = np.sort(known[known >= 0])
+                lists.read_directory_ahead(known, segment.n_terms)
+                fitting.append((lists, known, segment.n_terms))
+            if first:
+                read_all_ahead(segment.lengths[TRANSFORMS.index(scoring.document_transform)])
+        for lists, known, n_terms in fitting:
+            lists.read_ahead(known, n_terms)
+        if first:
+            for segment in self._segments:
+                read_all_ahead(segment.rows.bounds)
+
+    def has_rows(self) -> bool:
+        """Whether most rows of a segment are on the disk alone, until they were once in memory.
+
+        Which rows a search needs is known only when it reads them, so that they cannot be asked for before.
+        """
+        self._may_have_rows = self._may_have_rows and any(segment.rows.on_disk() for segment in self._segments)
+        return self._may_have_rows
