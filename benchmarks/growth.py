@@ -8,8 +8,8 @@ includes the mapped files that were read; JSON has also what is left without the
 
 Warm latencies are those of single queries on one core, timed one by one after all of them ran once. Cold latency is the time
 from opening the index to the first hits, with the compiled loops loaded and the index's files dropped from the system's cache;
-the median of three processes. The exponent is the slope of log latency over log documents, from 57,000 documents on where two
-such sizes were measured; 1 is linear growth.
+the median of fifteen processes with a query each. The exponent is the slope of log latency over log documents, from 57,000
+documents on where two such sizes were measured; 1 is linear growth.
 
 Sizes that FILE has already are not measured again, so an interrupted run goes on where it stopped.
 
@@ -39,7 +39,7 @@ from synthetic import Generator, add_options, choose_queries, load_collections
 from lexite.corpus import Document
 from lexite.index import BM25Index, EncodedQueries, VocabularyInfo
 
-SIZES, TOP_K, CHUNK, N_QUERIES, COLD_RUNS = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 3
+SIZES, TOP_K, CHUNK, N_QUERIES, COLD_RUNS = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 15
 SLOPE_FROM = 57_000
 MEASURED = (
     "build_seconds",

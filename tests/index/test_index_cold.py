@@ -196,3 +196,16 @@ def test_lists_beyond_four_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     queries = csr_array(random_array((9, N_TERMS), density=0.3, format="csr", rng=np.random.default_rng(1)), dtype=np.float32)
     found, expected = index.search_arrays(EncodedQueries(queries), 10), reference_search(weights, queries, BM25Config(), 10)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+def test_the_rows_that_a_search_without_compiled_code_scores_are_asked_for(
+    large: tuple[Path, csr_array], asked: Callable[[NDArray[Any]], set[int]]
+) -> None:
+    rows = BM25Index.open(large[0])._scorer.segments[0].rows
+    Asked.ranges = []
+    passages = np.array([9000, 3, 20_000])
+    rows.read_ahead(passages)
+    data = rows.data  # type: ignore[union-attr]
+    begins, ends = rows.bounds[passages], rows.bounds[passages + 1]
+    needed = {page for begin, end in zip(begins, ends, strict=True) for page in range(begin // PAGE, -(-end // PAGE))}
+    assert needed <= asked(data)
