@@ -8,7 +8,7 @@ includes the mapped files that were read; JSON has also what is left without the
 
 Warm latencies are those of single queries on one core, timed one by one after all of them ran once. Cold latency is the time
 from opening the index to the first hits, with the compiled loops loaded and the index's files dropped from the system's cache;
-the median of fifteen processes with a query each. The exponent is the slope of log latency over log documents, from 57,000
+the median of forty queries. The exponent is the slope of log latency over log documents, from 57,000
 documents on where two such sizes were measured; 1 is linear growth.
 
 Sizes that FILE has already are not measured again, so an interrupted run goes on where it stopped.
@@ -18,6 +18,7 @@ Sizes that FILE has already are not measured again, so an interrupted run goes o
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -39,7 +40,7 @@ from synthetic import Generator, add_options, choose_queries, load_collections
 from lexite.corpus import Document
 from lexite.index import BM25Index, EncodedQueries, VocabularyInfo
 
-SIZES, TOP_K, CHUNK, N_QUERIES, COLD_RUNS = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 15
+SIZES, TOP_K, CHUNK, N_QUERIES, N_COLD = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 40
 SLOPE_FROM = 57_000
 MEASURED = (
     "build_seconds",
@@ -144,13 +145,21 @@ def search_warm(folder: Path, queries: EncodedQueries) -> dict[str, float]:
     return figures | {"peak_search_mb": memory("VmHWM"), "anonymous_search_mb": memory("RssAnon")}
 
 
-def search_cold(folder: Path, query: EncodedQueries) -> dict[str, float]:
+def search_cold(folder: Path, queries: EncodedQueries) -> dict[str, float]:
+    """Each query is the first of an index that is opened for it, after its files were dropped."""
     one_core()
-    BM25Index.open(folder / "small").search_arrays(query, TOP_K)
-    drop_from_cache(folder / "index")
-    read, start = bytes_read(), time.perf_counter()
-    BM25Index.open(folder / "index").search_arrays(query, TOP_K)
-    return {"cold_ms": (time.perf_counter() - start) * 1e3, "cold_read_mb": (bytes_read() - read) / 1e6}
+    BM25Index.open(folder / "small").search_arrays(queries[0], TOP_K)
+    milliseconds, megabytes = [], []
+    for query in queries:
+        drop_from_cache(folder / "index")
+        read, start = bytes_read(), time.perf_counter()
+        index = BM25Index.open(folder / "index")
+        index.search_arrays(query, TOP_K)
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+        megabytes.append((bytes_read() - read) / 1e6)
+        del index  # a file that is mapped is not dropped
+        gc.collect()
+    return {"cold_ms": statistics.median(milliseconds), "cold_read_mb": statistics.median(megabytes)}
 
 
 def drop_from_cache(folder: Path) -> None:
@@ -183,8 +192,7 @@ def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
     queries = EncodedQueries(choose_queries(load_collections(given.cache), N_QUERIES, seed=given.seed)[0])
     figures = in_fresh_process(build, folder, n_documents, given.cache, given.postings, given.seed)
     figures |= in_fresh_process(search_warm, folder, queries)
-    cold = [in_fresh_process(search_cold, folder, query) for query in queries[:COLD_RUNS]]
-    return figures | {name: statistics.median(run[name] for run in cold) for name in cold[0]}
+    return figures | in_fresh_process(search_cold, folder, queries[:N_COLD])
 
 
 def load_figures(file: Path | None, given: Any) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import mmap
 import os
 import threading
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, random_array
 
+import lexite.index.disk
 import lexite.index.postings
 import lexite.index.scorer
 import lexite.index.storage
@@ -131,8 +133,11 @@ def test_a_search_on_the_disk_finds_the_same_on_several_threads(
     path, weights = large
     index = BM25Index.open(path)
     assert index.info()["n_segments"] > 1
-    looked, threads = [], set()
-    monkeypatch.setattr(lexite.index.stored_rows, "on_disk", lambda *_: looked.append(True) or len(looked) < 12)
+    faults = itertools.chain([0, 100, 100, 200, 200], itertools.repeat(210))  # the third search does not wait any more
+    monkeypatch.setattr(lexite.index.disk, "disk_faults", lambda: next(faults))
+    monkeypatch.setattr(index._scorer._disk, "_large", True)
+    monkeypatch.setattr(lexite.index.stored_rows, "on_disk", lambda *_: True)
+    threads, searches = set(), []
     threaded = lexite.index.scorer.together
 
     def together(function: Callable[[int], None], n: int) -> None:
@@ -140,6 +145,7 @@ def test_a_search_on_the_disk_finds_the_same_on_several_threads(
             threads.add(threading.current_thread().name)
             function(part)
 
+        searches.append(n)
         threaded(noted, n)
 
     monkeypatch.setattr(lexite.index.scorer, "together", together)
@@ -148,8 +154,7 @@ def test_a_search_on_the_disk_finds_the_same_on_several_threads(
     for number in range(20):
         found, found_scores = index.search_arrays(EncodedQueries(queries[[number]]), 10)
         assert np.array_equal(found[0], expected[number]) and np.array_equal(found_scores[0], scores[number])
-    assert len(threads) > 1
-    assert len(looked) < 40  # once rows are in memory, nobody looks again
+    assert len(threads) > 1 and searches == [lexite.index.scorer.DISK_THREADS] * 3
 
 
 def test_an_error_of_a_thread_on_the_disk_is_the_error_of_the_search(
@@ -157,6 +162,7 @@ def test_an_error_of_a_thread_on_the_disk_is_the_error_of_the_search(
 ) -> None:
     monkeypatch.setattr(lexite.index.stored_rows, "on_disk", lambda *_: True)
     index = BM25Index.open(large[0])
+    monkeypatch.setattr(index._scorer._disk, "_large", True)
 
     def fails(*_: object) -> Callable[..., bool]:
         def search(*_: object) -> bool:

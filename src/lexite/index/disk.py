@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import importlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexite.index.postings import ImpactScoring
 from lexite.index.segment import Segment
-from lexite.index.storage import read_all_ahead
+from lexite.index.storage import LARGE_BYTES, read_all_ahead
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import TRANSFORMS
+
+MANY_FAULTS = 64  # waits of some 60 microseconds, which threads make up for what they cost
+try:
+    resource: Any = importlib.import_module("resource")
+except ImportError:  # on Windows
+    resource = None
 
 
 class Disk:
@@ -25,7 +34,8 @@ class Disk:
     def __init__(self, segments: Sequence[Segment], n_terms: int) -> None:
         self._segments = segments
         self._asked = np.zeros(n_terms, dtype=bool)
-        self._may_have_rows = True
+        self._large = any(segment.rows.nbytes >= LARGE_BYTES for segment in segments)
+        self._waits: bool | None = None
 
     def ask(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
         """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
@@ -58,10 +68,23 @@ class Disk:
             for segment in self._segments:
                 read_all_ahead(segment.rows.bounds)
 
-    def has_rows(self) -> bool:
-        """Whether most rows of a segment are on the disk alone, until they were once in memory.
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[bool]:
+        """Around a search: gives whether it will wait for the disk again and again, as the one before did.
 
-        Which rows a search needs is known only when it reads them, so that they cannot be asked for before.
+        Which rows a search needs is known only when it reads them, so that they cannot be asked for before. The first search is
+        told by what is in memory of the rows.
         """
-        self._may_have_rows = self._may_have_rows and any(segment.rows.on_disk() for segment in self._segments)
-        return self._may_have_rows
+        if not self._large:
+            yield False
+            return
+        if self._waits is None:
+            self._waits = any(segment.rows.on_disk() for segment in self._segments)
+        before = disk_faults()
+        yield self._waits
+        self._waits = disk_faults() - before > MANY_FAULTS
+
+
+def disk_faults() -> int:
+    """How often this process has waited for a part of a mapped file; 0 where the system does not count that."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_majflt

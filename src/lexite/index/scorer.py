@@ -313,29 +313,27 @@ class Scorer:
                 if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
                     damaged.append(True)
 
-        n_queries, n_parts = len(heaps.sizes), n_threads()
-        one, large = n_queries == 1, sum(chunks) >= CHUNKS_TO_SPLIT
-        waiting = one and large and share == 1.0 and lists is not None and n_parts < DISK_THREADS and self._disk.has_rows()
-        if waiting:
-            n_parts = DISK_THREADS
-        if n_queries >= n_parts or not large:
-            parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
-            sort_heaps(*heaps, 0, n_queries)
-        else:
-            parts = [
-                Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
-                for _ in range(n_parts)
-            ]
+        def search_part(part: int) -> None:
+            search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+            sort_heaps(*parts[part], 0, n_queries)
 
-            def search_part(part: int) -> None:
-                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-                sort_heaps(*parts[part], 0, n_queries)
-
-            if waiting:
-                together(search_part, n_parts)
+        n_queries, n_parts, large = len(heaps.sizes), n_threads(), sum(chunks) >= CHUNKS_TO_SPLIT
+        with self._disk.waiting() as waits:
+            waits = waits and n_queries == 1 and large and share == 1.0 and lists is not None
+            n_parts = max(n_parts, DISK_THREADS) if waits else n_parts
+            if n_queries >= n_parts or not large:
+                parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
+                sort_heaps(*heaps, 0, n_queries)
             else:
-                parallel_ranges(lambda start, stop: [search_part(part) for part in range(start, stop)], n_parts, smallest=1)
-            _merge_rankings(parts, heaps)
+                parts = [
+                    Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
+                    for _ in range(n_parts)
+                ]
+                if waits:
+                    together(search_part, n_parts)
+                else:
+                    parallel_ranges(lambda start, stop: [search_part(part) for part in range(start, stop)], n_parts, smallest=1)
+                _merge_rankings(parts, heaps)
         if damaged:
             raise self._damaged("postings")
 
