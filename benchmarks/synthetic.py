@@ -13,9 +13,11 @@ real ones, every real one has many near copies, so the best hits of a query are 
 
 The source are the test collections in ../shared/data beside the checkout, or in data/ of the folder that LEXITE_SHARED names.
 They are encoded by the default vocabulary on first use (some ten minutes on two cores) and kept in a cache folder. Without them
-it is the documentation of Python, which comes with lexite.
+it is the documentation of Python, which comes with lexite. The static table encodes them in seconds, into a cache folder that
+is then given to the other scripts:
 
-    python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only]
+    python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only [NAME …]]
+    python benchmarks/synthetic.py --encode-only --static --cache DIR
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,24 +105,41 @@ def load_collections(cache: Path, names: Sequence[str] = NAMES) -> list[Encoded]
     ]
 
 
-def encode_missing(cache: Path, names: Sequence[str]) -> None:
-    """Encodes the collections that the cache lacks."""
+def encode_missing(cache: Path, names: Sequence[str], static: bool) -> None:
+    """Encodes the collections that the cache lacks, by the model or by the static table."""
     missing = [source for source in _read_sources(names) if not all(path.exists() for path in _cache_path(cache, source))]
     if not missing:
         return
-    import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
-    from lexite.terms import LatentTermEncoder
-
-    encoder = LatentTermEncoder.from_pretrained()
+    encode = _static_encoder() if static else _model_encoder()
     cache.mkdir(parents=True, exist_ok=True)
     for source in missing:
         print(f"encoding {source.name}, {len(source.documents):,} documents, for {cache}", flush=True)
-        documents = encoder.encode_documents([text for _, text in source.documents], k=8)
-        queries = encoder.encode_queries([text for _, text in source.queries], k=8).to_csr()
+        documents, queries = encode([text for _, text in source.documents], [text for _, text in source.queries])
         for path, matrix in zip(_cache_path(cache, source), (documents, queries), strict=True):
             unfinished = path.with_name("unfinished-" + path.name)
             save_npz(unfinished, matrix, compressed=False)
             os.replace(unfinished, path)
+
+
+def _model_encoder() -> Callable[[list[str], list[str]], tuple[csr_array, csr_array]]:
+    import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
+    from lexite.terms import LatentTermEncoder
+
+    encoder = LatentTermEncoder.from_pretrained()
+    return lambda texts, queries: (encoder.encode_documents(texts, k=8), encoder.encode_queries(queries, k=8).to_csr())
+
+
+def _static_encoder() -> Callable[[list[str], list[str]], tuple[csr_array, csr_array]]:
+    from lexite.scoring.transform import drop_small
+    from lexite.terms.config import TermsConfig
+    from lexite.terms.static import load_static
+
+    (table, _), floor = load_static("default"), TermsConfig().floor_documents
+
+    def encode(texts: list[str], queries: list[str]) -> tuple[csr_array, csr_array]:
+        return drop_small(csr_array(table.encode(texts)), floor), csr_array(table.encode(queries))
+
+    return encode
 
 
 def _read_sources(names: Sequence[str]) -> Iterator[_Texts]:
@@ -408,10 +427,13 @@ def main() -> None:
     options.add_argument(
         "--encode-only", nargs="*", metavar="NAME", help="only encode the collections that the cache lacks, of all or of these"
     )
+    options.add_argument(
+        "--static", action="store_true", help="encode them by the static table, in a cache folder of their own"
+    )
     add_options(options)
     given = options.parse_args()
     if given.encode_only is not None:
-        encode_missing(given.cache, given.encode_only or NAMES)
+        encode_missing(given.cache, given.encode_only or NAMES, given.static)
         return
     collections = load_collections(given.cache)
     generator = Generator.of(collections, given.postings, given.seed)

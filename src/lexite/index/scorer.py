@@ -313,9 +313,10 @@ class Scorer:
                 if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
                     damaged.append(True)
 
-        def search_part(part: int) -> None:
-            search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-            sort_heaps(*parts[part], 0, n_queries)
+        def search_parts(start: int, stop: int) -> None:
+            for part in range(start, stop):
+                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+                sort_heaps(*parts[part], 0, n_queries)
 
         n_queries, n_parts, large = len(heaps.sizes), n_threads(), sum(chunks) >= CHUNKS_TO_SPLIT
         with self._disk.waiting() as waits:
@@ -330,9 +331,9 @@ class Scorer:
                     for _ in range(n_parts)
                 ]
                 if waits:
-                    together(search_part, n_parts)
+                    together(lambda part: search_parts(part, part + 1), n_parts)
                 else:
-                    parallel_ranges(lambda start, stop: [search_part(part) for part in range(start, stop)], n_parts, smallest=1)
+                    parallel_ranges(search_parts, n_parts, smallest=1)
                 _merge_rankings(parts, heaps)
         if damaged:
             raise self._damaged("postings")
