@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from lexite.index.postings import ImpactScoring
 from lexite.index.segment import Segment
-from lexite.index.storage import LARGE_BYTES, read_all_ahead
+from lexite.index.storage import read_all_ahead
 from lexite.scoring.config import BM25Config
 from lexite.scoring.transform import TRANSFORMS
 
+LARGE_BYTES = 1 << 24  # of rows: fewer are soon read
 MANY_FAULTS = 64  # waits of some 60 microseconds, which threads make up for what they cost
 try:
     resource: Any = importlib.import_module("resource")
@@ -36,9 +37,12 @@ class Disk:
         self._asked = np.zeros(n_terms, dtype=bool)
         self._large = any(segment.rows.nbytes >= LARGE_BYTES for segment in segments)
         self._waits: bool | None = None
+        self._in_memory = False
 
     def ask(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
         """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
+
+        Nothing is asked for any more once the index was found to be in memory: as its rows are, so are its lists.
 
         What says where lists are comes first, for all segments, and what else a first search needs last. So the disk is never
         without work, and most of it is read while norms are computed.
@@ -48,7 +52,10 @@ class Disk:
             scoring: of the search; lists that do not fit it are not asked for.
         """
         new = terms[~self._asked[terms]]
-        if not len(new):
+        if self._in_memory or not len(new):
+            return
+        self._in_memory = all(segment.rows.on_disk() is False for segment in self._segments)
+        if self._in_memory:
             return
         first, new = not self._asked.any(), np.unique(new)
         self._asked[new] = True
@@ -79,7 +86,7 @@ class Disk:
             yield False
             return
         if self._waits is None:
-            self._waits = any(segment.rows.on_disk() for segment in self._segments)
+            self._waits = any(segment.rows.on_disk() is True for segment in self._segments)
         before = disk_faults()
         yield self._waits
         self._waits = disk_faults() - before > MANY_FAULTS

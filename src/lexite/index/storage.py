@@ -25,7 +25,7 @@ from lexite.files import fsync_folder, sha256_file, storage_errors
 
 HEADER_BYTES = 128
 GAP_BYTES = 1 << 16  # between two ranges that take no longer to read than another request
-LARGE_BYTES, PLACES = 1 << 24, 8  # a file that may be on the disk alone, and where it is asked about
+PLACES = 8  # of a file, that are asked about
 AHEAD_BYTES = 1 << 18  # asked for in one request, since systems cut off what is beyond their own limit
 Shape = tuple[int, ...]
 
@@ -222,7 +222,7 @@ def read_all_ahead(array: NDArray[Any]) -> None:
     read_ahead(array, np.zeros(1, np.int64), np.full(1, array.nbytes))
 
 
-def on_disk(path: Path, n_bytes: int) -> bool:
+def on_disk(path: Path, n_bytes: int) -> bool | None:
     """Whether most of a file would have to be read from a disk, as far as some places of it tell.
 
     Args:
@@ -230,21 +230,21 @@ def on_disk(path: Path, n_bytes: int) -> bool:
         n_bytes: its length.
 
     Returns:
-        False also for a small file, and where the system cannot say it.
+        None where the system cannot say it.
     """
     without_waiting = getattr(os, "RWF_NOWAIT", 0)
-    if not without_waiting or n_bytes < LARGE_BYTES:
-        return False
+    if not without_waiting:
+        return None
     absent, one = 0, bytearray(1)
     try:
         with open(path, "rb") as file:
-            for place in range(n_bytes // (2 * PLACES), n_bytes, n_bytes // PLACES):
+            for place in range(n_bytes // (2 * PLACES), n_bytes, max(n_bytes // PLACES, 1)):
                 try:
                     os.preadv(file.fileno(), [one], place, without_waiting)
                 except BlockingIOError:
                     absent += 1
     except OSError:  # a file system that cannot say it, or a file that a newer commit has removed
-        return False
+        return None
     return 2 * absent > PLACES
 
 

@@ -61,9 +61,9 @@ class PlainRows:
         for array in (self.bounds, self.terms, self.weights):
             array.flags.writeable = False
 
-    def on_disk(self) -> bool:
-        """Whether most rows would have to be read from a disk."""
-        return self.place is not None and on_disk(self.place / WEIGHTS_NAME, self.weights.nbytes)
+    def on_disk(self) -> bool | None:
+        """Whether most rows would have to be read from a disk; None where the system cannot say it."""
+        return False if self.place is None else on_disk(self.place / WEIGHTS_NAME, self.weights.nbytes)
 
     def read_ahead(self, passages: NDArray[np.int64]) -> None:
         """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
@@ -148,9 +148,9 @@ class PackedRows:
         for array in (self.bounds, self.data):
             array.flags.writeable = False
 
-    def on_disk(self) -> bool:
-        """Whether most rows would have to be read from a disk."""
-        return self.place is not None and on_disk(self.place / ROWS_NAME, self.data.nbytes)
+    def on_disk(self) -> bool | None:
+        """Whether most rows would have to be read from a disk; None where the system cannot say it."""
+        return False if self.place is None else on_disk(self.place / ROWS_NAME, self.data.nbytes)
 
     def read_ahead(self, passages: NDArray[np.int64]) -> None:
         """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
