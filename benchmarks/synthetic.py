@@ -11,10 +11,13 @@ Real documents are drawn with a probability that grows with a power of their len
 out as wanted; all distributions are compared with those of this weighted source. What is not kept: with far more documents than
 real ones, every real one has many near copies, so the best hits of a query are closer to each other than in a real collection.
 
-The source are the test collections in ../shared/data beside the checkout, encoded by the default vocabulary on first use (some
-ten minutes on two cores) and kept in a cache folder. Without them it is the documentation of Python, which comes with lexite.
+The source are the test collections in ../shared/data beside the checkout, or in data/ of the folder that LEXITE_SHARED names.
+They are encoded by the default vocabulary on first use (some ten minutes on two cores) and kept in a cache folder. Without them
+it is the documentation of Python, which comes with lexite. The static table encodes them in seconds, into a cache folder that
+is then given to the other scripts:
 
-    python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only]
+    python benchmarks/synthetic.py [--documents 20000] [--postings 500] [--cache DIR] [--encode-only [NAME …]]
+    python benchmarks/synthetic.py --encode-only --static --cache DIR
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz, save_npz, vstack
 
-COLLECTIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "collections"
+SHARED = Path(os.environ.get("LEXITE_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+COLLECTIONS = SHARED / "data" / "collections"
 NAMES = ("scifact", "npl", "nfcorpus_pre", "cisi", "cranfield", "medline", "datafinder", "wikiqa", "tatqa")
 BUILTIN = "python"
 SHARE, NEIGHBOURS, POSTINGS, QUERY_TERMS = 0.7, 25, 500, 100
@@ -77,15 +81,15 @@ def add_options(options: argparse.ArgumentParser) -> None:
     )
 
 
-def load_collections(cache: Path) -> list[Encoded]:
+def load_collections(cache: Path, names: Sequence[str] = NAMES) -> list[Encoded]:
     """The source collections with their terms; encodes what the cache lacks, in a process of its own."""
-    sources = list(_read_sources())
+    sources = list(_read_sources(names))
     if [source.name for source in sources] == [BUILTIN]:
         print(f"{COLLECTIONS} is absent: the source is the documentation of Python, which has no judgements.", flush=True)
     paths = [_cache_path(cache, source) for source in sources]
     if not all(path.exists() for pair in paths for path in pair):
         env = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}  # of a caller on one core
-        subprocess.run([sys.executable, __file__, "--cache", str(cache), "--encode-only"], check=True, env=env)
+        subprocess.run([sys.executable, __file__, "--cache", str(cache), "--encode-only", *names], check=True, env=env)
     return [
         Encoded(
             source.name,
@@ -101,30 +105,47 @@ def load_collections(cache: Path) -> list[Encoded]:
     ]
 
 
-def encode_missing(cache: Path) -> None:
-    """Encodes the collections that the cache lacks."""
-    missing = [source for source in _read_sources() if not all(path.exists() for path in _cache_path(cache, source))]
+def encode_missing(cache: Path, names: Sequence[str], static: bool) -> None:
+    """Encodes the collections that the cache lacks, by the model or by the static table."""
+    missing = [source for source in _read_sources(names) if not all(path.exists() for path in _cache_path(cache, source))]
     if not missing:
         return
-    import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
-    from lexite.terms import LatentTermEncoder
-
-    encoder = LatentTermEncoder.from_pretrained()
+    encode = _static_encoder() if static else _model_encoder()
     cache.mkdir(parents=True, exist_ok=True)
     for source in missing:
         print(f"encoding {source.name}, {len(source.documents):,} documents, for {cache}", flush=True)
-        documents = encoder.encode_documents([text for _, text in source.documents], k=8)
-        queries = encoder.encode_queries([text for _, text in source.queries], k=8).to_csr()
+        documents, queries = encode([text for _, text in source.documents], [text for _, text in source.queries])
         for path, matrix in zip(_cache_path(cache, source), (documents, queries), strict=True):
             unfinished = path.with_name("unfinished-" + path.name)
             save_npz(unfinished, matrix, compressed=False)
             os.replace(unfinished, path)
 
 
-def _read_sources() -> Iterator[_Texts]:
+def _model_encoder() -> Callable[[list[str], list[str]], tuple[csr_array, csr_array]]:
+    import lexite.kernels  # noqa: F401  (before torch, so that its threads leave the cores to the loops)
+    from lexite.terms import LatentTermEncoder
+
+    encoder = LatentTermEncoder.from_pretrained()
+    return lambda texts, queries: (encoder.encode_documents(texts, k=8), encoder.encode_queries(queries, k=8).to_csr())
+
+
+def _static_encoder() -> Callable[[list[str], list[str]], tuple[csr_array, csr_array]]:
+    from lexite.scoring.transform import drop_small
+    from lexite.terms.config import TermsConfig
+    from lexite.terms.static import load_static
+
+    (table, _), floor = load_static("default"), TermsConfig().floor_documents
+
+    def encode(texts: list[str], queries: list[str]) -> tuple[csr_array, csr_array]:
+        return drop_small(csr_array(table.encode(texts)), floor), csr_array(table.encode(queries))
+
+    return encode
+
+
+def _read_sources(names: Sequence[str]) -> Iterator[_Texts]:
     from lexite.corpus import builtin_documents, open_collection
 
-    if there := [name for name in NAMES if (COLLECTIONS / name).is_dir()]:
+    if there := [name for name in names if (COLLECTIONS / name).is_dir()]:
         for name in there:
             collection = open_collection(COLLECTIONS / name)
             documents = [(document.id, document.full_text) for document in collection.documents()]
@@ -403,11 +424,16 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--documents", type=int, default=20_000, help="synthetic documents to compare with the real ones")
     options.add_argument("--queries", type=int, default=300, help="queries to choose")
-    options.add_argument("--encode-only", action="store_true", help="only encode the collections that the cache lacks")
+    options.add_argument(
+        "--encode-only", nargs="*", metavar="NAME", help="only encode the collections that the cache lacks, of all or of these"
+    )
+    options.add_argument(
+        "--static", action="store_true", help="encode them by the static table, in a cache folder of their own"
+    )
     add_options(options)
     given = options.parse_args()
-    if given.encode_only:
-        encode_missing(given.cache)
+    if given.encode_only is not None:
+        encode_missing(given.cache, given.encode_only or NAMES, given.static)
         return
     collections = load_collections(given.cache)
     generator = Generator.of(collections, given.postings, given.seed)

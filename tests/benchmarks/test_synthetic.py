@@ -185,7 +185,7 @@ def test_no_more_queries_than_there_are() -> None:
 @pytest.fixture
 def small_source(monkeypatch: pytest.MonkeyPatch) -> synthetic._Texts:
     source = synthetic._Texts("small", [("d1", "A cat."), ("d2", "A dog.")], [("q1", "Which cat?")], {"q1": {"d1": 1}})
-    monkeypatch.setattr(synthetic, "_read_sources", lambda: iter([source]))
+    monkeypatch.setattr(synthetic, "_read_sources", lambda names: iter([source]))
     return source
 
 
@@ -212,9 +212,9 @@ def test_what_the_cache_lacks_is_encoded_in_another_process(
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(synthetic.subprocess, "run", run)
-    load_collections(tmp_path)
-    load_collections(tmp_path)
-    assert [command[-1] for command in commands] == ["--encode-only"]
+    load_collections(tmp_path, ["small"])
+    load_collections(tmp_path, ["small"])
+    assert [command[-2:] for command in commands] == [["--encode-only", "small"]]
 
 
 def test_other_texts_have_other_files(tmp_path: Path) -> None:
@@ -226,6 +226,6 @@ def test_other_texts_have_other_files(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_without_collections_the_source_is_the_documentation_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "COLLECTIONS", tmp_path / "absent")
-    (source,) = synthetic._read_sources()
+    (source,) = synthetic._read_sources(synthetic.NAMES)
     assert source.name == "python" and len(source.documents) > 1000 and not source.qrels
     assert len(source.queries) > 100 and all(text for _, text in source.queries)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,19 +14,23 @@ from hypothesis import strategies as st
 
 import lexite.index.merging
 import lexite.index.postings
+import lexite.index.segment_changes
 import lexite.index.stored_texts
+import lexite.index.writer
+from lexite.errors import StorageError
 from lexite.index import BM25Index
 from lexite.index.merging import plan_merge
 
 
-@given(st.lists(st.integers(0, 10**8), max_size=60), st.integers(0, 3))
-def test_plans_come_to_an_end_with_few_segments(sizes: list[int], seed: int) -> None:
+@given(st.lists(st.integers(0, 10**8), max_size=60), st.integers(0, 3), st.sampled_from([10**12, 3 * 10**8, 10**6]))
+def test_plans_come_to_an_end_with_few_segments(sizes: list[int], seed: int, largest: int) -> None:
     generator = np.random.default_rng(seed)
     segments = [(int(size * generator.random()), size) for size in sizes]
     steps = 0
-    while plan := plan_merge(segments):
+    while plan := plan_merge(segments, largest):
         start, stop = plan
         live = sum(entry[0] for entry in segments[start:stop])
+        assert stop - start == 1 or live <= largest
         segments[start:stop] = [(live, live)]
         steps += 1
     assert steps <= 2 * len(sizes)
@@ -43,6 +48,57 @@ def test_many_small_commits_make_few_segments_and_little_copying() -> None:
             segments[start:stop] = [(live, live)]
             copied += live
     assert len(segments) < 40 and copied < 8 * 3000 * 600
+
+
+def test_a_large_build_makes_segments_of_a_bounded_size() -> None:
+    segments = [(113_000_000, 113_000_000)] * 40  # 10 million documents of 450 postings, 250,000 in a segment
+    while plan := plan_merge(segments):
+        start, stop = plan
+        live = sum(entry[0] for entry in segments[start:stop])
+        segments[start:stop] = [(live, live)]
+    assert [size for size, _ in segments] == [904_000_000] * 5
+
+
+def test_segments_of_a_build_are_merged_before_their_lists_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    write = lexite.index.segment_changes.write_postings
+
+    def counted(folder: Path, *arguments: Any) -> Any:
+        made.append(folder.name)
+        return write(folder, *arguments)
+
+    monkeypatch.setattr(lexite.index.segment_changes, "write_postings", counted)
+    weights, ids = weights_of(60, 3), [f"m{i}" for i in range(60)]
+    gone = [0, 1, 2, 3, 7, 30, 58]
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
+        for start in range(0, 60, 4):
+            writer.add(documents_of(ids[start : start + 4]), weights[start : start + 4])
+        folders = len(list((tmp_path / "i" / "segments").iterdir()))
+        writer.delete([ids[place] for place in gone])
+        writer.commit()
+    assert folders >= 8 and len(made) == len(list((tmp_path / "i" / "segments").iterdir())) < 8
+    kept = [place for place in range(60) if place not in gone]
+    index = BM25Index.open(tmp_path / "i", verify=True)
+    assert_same_as_reference(index, [ids[place] for place in kept], weights[kept])
+    assert index.info()["n_deleted"] == 0
+
+
+def test_where_new_segments_cannot_be_merged_the_commit_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(lexite.index.writer, "merge_segments", full)
+    weights, ids = weights_of(60, 3), [f"m{i}" for i in range(60)]
+    with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
+        writer.add(documents_of(ids), weights)
+        writer.commit()
+    assert "New segments could not be merged. The disk is full." in caplog.text
+    index = BM25Index.open(tmp_path / "i", verify=True)
+    assert index.info()["n_segments"] >= 8
+    assert_same_as_reference(index, ids, weights)
+    assert len(list((tmp_path / "i" / "segments").iterdir())) == index.info()["n_segments"]
 
 
 def test_small_commits_are_merged(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from helpers_side import VOCABULARY as SIDE_VOCABULARY
 from helpers_side import assert_holds, batch_of, passages_of, record_of
 from scipy.sparse import csr_array, random_array
 
+from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, IndexFormatError
 from lexite.files import json_checksum
-from lexite.index import BM25Index
+from lexite.index import BM25Index, VocabularyInfo
 from lexite.index.joining import join_indexes
 from lexite.index.manifest import read_commit
 from lexite.index.stored_rows import PackedRows, PlainRows
@@ -146,12 +147,24 @@ def test_the_other_scorings_find_the_same_without_compiled_code(tmp_path: Path, 
             assert np.array_equal(found, documents) and np.array_equal(found_scores, scores)
 
 
-def test_a_commit_point_with_another_mantissa_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mantissa", [40, 0, 7.0, True, "7", None])
+def test_a_commit_point_with_another_mantissa_is_damaged(tmp_path: Path, mantissa: object) -> None:
     with BM25Index.create(tmp_path / "i", VOCABULARY) as writer:
         writer.commit()
     value = json.loads((tmp_path / "i" / "index.json").read_text())
     del value["sha256"]
-    value["mantissa"] = 40
+    value["mantissa"] = mantissa
     (tmp_path / "i" / "index.json").write_text(json.dumps({**value, "sha256": json_checksum(value)}))
-    with pytest.raises(IndexFormatError, match="a mantissa of 40 bits"):
+    with pytest.raises(IndexFormatError, match=f"a mantissa of {mantissa!r} bits"):
         BM25Index.open(tmp_path / "i")
+
+
+def test_info_says_in_which_form_weights_are(tmp_path: Path) -> None:
+    weights = csr_array(np.float32([[1.0, 1.0, 1.5], [0.0, 0.0, 0.0], [1.0, 4.0, 7.0]]))
+    ids = ["a", "b", "c"]
+    with BM25Index.create(tmp_path / "i", VocabularyInfo("f" * 64, "v", 3)) as writer:
+        writer.add([Document(identifier, "") for identifier in ids], weights)
+        writer.commit()
+    # The first row needs the seven bits of the mantissa to tell 1 from 1.5; the last one two more, for the exponents of 1 to 4.
+    assert BM25Index.open(tmp_path / "i").info()["weights"] == {"mantissa": 7, "bits_each": 8.0}
+    assert BM25Index.in_memory(weights, ids).info()["weights"] == {"mantissa": 23, "bits_each": 32.0}

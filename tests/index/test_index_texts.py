@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import zstandard
 from helpers_index import N_TERMS, VOCABULARY
 from helpers_old import to_version
 from hypothesis import given, settings
@@ -19,6 +22,7 @@ from scipy.sparse import csr_array
 
 from lexite.corpus.records import Document
 from lexite.errors import IndexFormatError
+from lexite.files import json_checksum, write_json
 from lexite.index import BM25Index, stored_texts
 from lexite.index.stored_texts import BLOCK_BYTES, PackedTexts, PlainTexts
 from lexite.scoring.rounding import MANTISSA
@@ -119,6 +123,42 @@ def test_damaged_blocks_are_noticed(tmp_path: Path) -> None:
                 except IndexFormatError as error:
                     assert "--verify" in str(error)
         file.write_bytes(content)
+
+
+def crafted(path: Path, frame: bytes) -> BM25Index:
+    """An index of one document whose block of texts is another frame, as the directory of blocks says too."""
+    write(path, [[Document("d", "some text " * 400)]])
+    commit = json.loads((path / "index.json").read_text())
+    (segment,) = commit["segments"]
+    folder = path / "segments" / segment["name"]
+    blocks = np.load(folder / "text_blocks.npy")
+    blocks[-1, 1] = len(frame)
+    (folder / "texts.bin").write_bytes(frame)
+    np.save(folder / "text_blocks.npy", blocks)
+    segment["files"]["texts.bin"]["bytes"] = len(frame)
+    del commit["sha256"]
+    write_json(path / "index.json", {**commit, "sha256": json_checksum(commit)})
+    return BM25Index.open(path)
+
+
+@pytest.mark.parametrize("names_size", [True, False])
+def test_a_block_that_unpacks_to_more_than_the_directory_says_is_refused(tmp_path: Path, names_size: bool) -> None:
+    compress = zstandard.ZstdCompressor(level=19, write_content_size=names_size).compressobj(64 << 20 if names_size else -1)
+    frame = b"".join([compress.compress(bytes(64 << 20)), compress.flush()])
+    assert len(frame) < 20_000
+    index = crafted(tmp_path / "i", frame)
+    tracemalloc.start()
+    with pytest.raises(IndexFormatError, match=r"--verify"):
+        index.stored(0)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"x" * 4001, "more"), (b"x" * 3999, "less")])
+def test_a_block_of_another_length_is_refused_by_name(tmp_path: Path, content: bytes, what: str) -> None:
+    index = crafted(tmp_path / "i", zstandard.ZstdCompressor().compress(content))
+    with pytest.raises(IndexFormatError, match=rf"texts\.bin is damaged: a block of texts holds {what} than the 4,000 bytes"):
+        index.stored(0)
 
 
 def test_plain_texts_of_format_4_are_read_and_compressed_by_a_merge(tmp_path: Path) -> None:

@@ -752,7 +752,7 @@ class BM25Index:
 
     def info(self) -> dict[str, Any]:
         """What can be said about the index in numbers, as JSON values. Bytes are bytes on the disk."""
-        return describe(self, self._commit)
+        return describe(self, self._commit, self._scorer.segments)
 
     def verify(self) -> None:
         """Compares every file of the index with its recorded length and checksum.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +14,14 @@ from lexite.config import to_dict
 from lexite.index.config import VocabularyInfo
 from lexite.index.fields import FIELDS_NAME
 from lexite.index.manifest import Commit
+from lexite.index.segment import Segment
 from lexite.index.side_data import TOKEN_CODES, VECTORS
 from lexite.index.side_files import CODE_FILES, VECTOR_FILES
 from lexite.scoring.config import BM25Config, Transform
+from lexite.scoring.rounding import FULL_MANTISSA
 from lexite.scoring.words import LiteralConfig
+
+ROWS_LOOKED_AT = 1000
 
 
 class Described(Protocol):
@@ -84,12 +89,16 @@ class Described(Protocol):
         ...
 
 
-def describe(index: Described, commit: Commit) -> dict[str, Any]:
+def describe(index: Described, commit: Commit, segments: Sequence[Segment]) -> dict[str, Any]:
     """What can be said about an index in numbers, as JSON values. Bytes are bytes on the disk.
 
     Args:
         index: the opened index.
         commit: the state that it was opened at.
+        segments: its segments.
+
+    Raises:
+        IndexFormatError: rows are damaged.
     """
     files = [(name, record.bytes) for segment in commit.segments for name, record in segment.files.items()]
     bytes_words = sum(record.bytes for record in commit.words.files.values()) if commit.words else 0
@@ -126,6 +135,10 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         **({"n_pieces_used": commit.static.n_pieces_used} if commit.static else {}),
         "bytes_postings": index.bytes,
         "bytes_weights": index.weight_bytes,
+        "weights": {
+            "mantissa": commit.mantissa if index.path else FULL_MANTISSA,
+            "bits_each": _bits_of_weights(segments),
+        },
         "bytes_total": (
             sum(size for _, size in files) + bytes_words + bytes_static if index.path else index.bytes + index.weight_bytes
         ),
@@ -135,6 +148,16 @@ def describe(index: Described, commit: Commit) -> dict[str, Any]:
         "bytes_static": bytes_static,
         **_side(commit, files, n_documents),
     }
+
+
+def _bits_of_weights(segments: Sequence[Segment]) -> float:
+    """Bits of a weight in the rows, in the mean over some passages of each segment; 0 where none of these has a term."""
+    bits = weights = 0
+    for segment in segments:
+        some = np.unique(np.linspace(0, segment.n_passages - 1, min(segment.n_passages, ROWS_LOOKED_AT)).astype(np.int64))
+        found = segment.rows.bits_of(some)
+        bits, weights = bits + found[0], weights + found[1]
+    return bits / weights if weights else 0.0
 
 
 def _side(commit: Commit, files: list[tuple[str, int]], n_documents: int) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
 
 
 def _mantissa(value: Any) -> int:
-    if not isinstance(value, int) or not 1 <= value <= FULL_MANTISSA:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= FULL_MANTISSA:
         raise ValueError(f"it names a mantissa of {value!r} bits")
     return value
 

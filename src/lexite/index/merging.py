@@ -27,6 +27,7 @@ from lexite.scoring.transform import TRANSFORMS
 
 MERGE_FACTOR = 8
 SMALLEST_LEVEL = 10_000  # postings; all smaller segments are of one level
+LARGEST_MERGED = 1_000_000_000  # postings: some 4.5 GB, lists of 2.1 GB
 PIECE_ROWS = 1 << 20  # bytes of packed rows, or entries of others
 
 
@@ -57,21 +58,25 @@ class Source:
         return self.numbers[kept].astype(np.int64), counts[kept]
 
 
-def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def plan_merge(sizes: Sequence[tuple[int, int]], largest: int = LARGEST_MERGED) -> tuple[int, int] | None:
     """Chooses the neighbouring segments to merge next, so that segments stay few and a posting is seldom copied.
 
     Segments are put in levels of size, each 8 times the level before. Eight neighbours of one level or below become one
-    segment, unless one of them has most of the postings; merging neighbours keeps the order of documents. A segment that lost
-    more than half of its postings is rewritten alone.
+    segment, unless one of them has most of the postings; merging neighbours keeps the order of documents. Segments that would
+    be larger than a limit together are left apart: a merge needs room on the disk for both, and time while others wait. A
+    segment that lost more than half of its postings is rewritten alone.
 
     Args:
         sizes: for each segment the postings of its living documents, and all its postings.
+        largest: postings that a merged segment may have.
 
     Returns:
         First segment and end of the run, or None when all is well.
 
     >>> plan_merge([(5, 5)] * 8), plan_merge([(9_000_000, 9_000_000)] + [(5, 5)] * 7), plan_merge([(4, 4), (1, 3)])
     ((0, 8), None, (1, 2))
+    >>> plan_merge([(5, 5)] * 20, 50), plan_merge([(5, 5)] * 20, 39)
+    ((0, 10), None)
     """
     levels = [max(0, math.ceil(math.log(max(count, 1) / SMALLEST_LEVEL, MERGE_FACTOR))) for count, _ in sizes]
     for level in sorted(set(levels)):
@@ -80,14 +85,20 @@ def plan_merge(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
             stop = start
             while stop < len(levels) and levels[stop] <= level:
                 stop += 1
-            run = [live for live, _ in sizes[start:stop]]
-            if len(run) >= MERGE_FACTOR and (level == 0 or 2 * max(run) <= sum(run)):
-                return start, stop
+            for first in range(start, stop - MERGE_FACTOR + 1):
+                run = _within_limit([live for live, _ in sizes[first:stop]], largest)
+                if len(run) >= MERGE_FACTOR and (level == 0 or 2 * max(run) <= sum(run)):
+                    return first, first + len(run)
             start = stop + 1
     for i, (live, total) in enumerate(sizes):
         if 2 * live < total:
             return i, i + 1
     return None
+
+
+def _within_limit(sizes: Sequence[int], largest: int) -> Sequence[int]:
+    """As many of the first sizes as are within a limit together."""
+    return sizes[: int(np.searchsorted(np.cumsum(sizes), largest, side="right"))]
 
 
 def merge_segments(

@@ -218,6 +218,8 @@ def _score(part: SearchedSegment, documents: NDArray[np.int64], slots: NDArray[n
     if len(documents) and documents[-1] - documents[0] + 1 == len(documents):  # a range of rows, read in one piece
         bounds, terms, weights = segment.rows.span(int(documents[0]), int(documents[-1]) + 1)
     else:
+        if segment.rows.on_disk():
+            segment.rows.read_ahead(documents)
         bounds, terms, weights = segment.rows.pick(documents)
     if len(terms) and int(terms.max()) >= segment.n_terms:
         raise damaged_rows(segment.place)

@@ -82,6 +82,13 @@ def sizes_of(
     return sizes
 
 
+def bits_of(data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], place: Path | None) -> tuple[int, int]:
+    """The bits of all weights of rows together, and how many these are; arguments and errors are those of :func:`sizes_of`."""
+    sizes = sizes_of(data, begins, ends, place)
+    filled = ends > begins
+    return int((sizes[filled] * data[begins[filled] + 5]).sum()), int(sizes.sum())
+
+
 def unpacked(
     data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], mantissa: int, place: Path | None
 ) -> Entries:

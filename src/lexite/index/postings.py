@@ -142,6 +142,13 @@ class Postings:
         """Lets the system read the lists of terms from the disk, where they are not in memory yet."""
         read_ahead(self.lists, *self.places(terms, n_terms))
 
+    def read_directory_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
+        """The same for what says where these lists are."""
+        n_chunks = len(self.kinds) // n_terms
+        first = terms.astype(np.int64) * n_chunks
+        for array, more in ((self.offsets, 1), (self.kinds, 0), (self.tops, 0)):
+            read_ahead(array, first * array.itemsize, (first + n_chunks + more) * array.itemsize)
+
 
 RowReader = Callable[[int, int], Entries]
 """Gives the rows of a segment from the first to below the second argument, for building lists from them."""
@@ -258,8 +265,8 @@ def open_postings(
         raise IndexFormatError(f"{folder / missing} is not listed by the commit point; the index is damaged.")
     count = n_terms * n_chunks_of(n_documents)
     lists = map_bytes(folder / names[0], files[names[0]], scattered=True)
-    offsets = map_array(folder / names[1], files[names[1]], _offset_type(lists.nbytes), (count + 1,))
-    kinds, tops = (map_array(folder / name, files[name], "|u1", (count,)) for name in names[2:])
+    offsets = map_array(folder / names[1], files[names[1]], _offset_type(lists.nbytes), (count + 1,), scattered=True)
+    kinds, tops = (map_array(folder / name, files[name], "|u1", (count,), scattered=True) for name in names[2:])
     return Postings(scoring, lists, offsets, kinds, tops)
 
 

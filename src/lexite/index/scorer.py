@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
 from lexite.index.covered_factors import covered_factors, covered_factors_plainly
+from lexite.index.disk import Disk
 from lexite.index.ids import VERIFY
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
-from lexite.kernels.threads import ForkSafeLock, parallel_ranges
+from lexite.kernels.threads import ForkSafeLock, parallel_ranges, together
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
@@ -38,9 +40,11 @@ from lexite.scoring.transform import TRANSFORMS, transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
+LOADING_SECONDS = 0.5  # that loading the compiled kernels takes
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
 SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
+DISK_THREADS = 8  # that wait for rows; a disk gives four times as many so
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 ENTRIES_WORTH_COMPILING = 50_000_000  # entries of rows that are gone through as fast as the compiled loops are loaded
 TRIFLE = 1e-6
@@ -118,7 +122,8 @@ class Scorer:
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
-        self._read = np.zeros(self.n_terms, dtype=bool)  # terms whose lists were searched before
+        self._disk = Disk(self.segments, self.n_terms)
+        self._plain_seconds = 0.0
         self._averages: dict[Transform, float] = {}
 
     @functools.cached_property
@@ -165,7 +170,8 @@ class Scorer:
 
         Posting lists hold impacts of one scoring. For another one they are built anew in memory, once there are queries
         enough to pay for that; a few queries are scored from the raw rows. One query in a process that has not loaded the
-        compiled kernels yet is answered without them, since loading them takes longer. The results are the same.
+        compiled kernels yet is answered without them, since loading them takes longer; they are loaded when such queries have
+        taken as long as that together. The results are the same.
 
         Where only some passages may be hits, each chunk of a segment is searched in the quicker of two ways: these passages
         are scored from their rows, or the lists are searched and other passages left out.
@@ -192,6 +198,11 @@ class Scorer:
         """
         n_passages = int(self.first[-1])
         chosen = None if among is None else check_among(among, queries.n_rows, n_passages)
+        rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
+        if chosen is not None:
+            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
+        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
+            self._disk.ask(queries.terms, scoring)
         prepared = self._prepared(scoring)
         if live is not None:
             rows = tuple(part._replace(live=own) for part, own in zip(prepared.rows, live, strict=True))
@@ -201,26 +212,22 @@ class Scorer:
         passages = np.full((queries.n_rows, top_k), -1, dtype=np.int32)
         if not top_k or not queries.n_rows:
             return passages, scores
-        rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
-        if chosen is not None:
-            rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
-        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
-            self._read_ahead(queries.terms)
         ready = all(self._usable(segment, prepared.impacts) for segment in self.segments)
         with_lists = ready or self._built(prepared.impacts, rows_worth)
-        compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES
+        compiled = "numba" in sys.modules or queries.n_rows > FEW_QUERIES or self._plain_seconds > LOADING_SECONDS
         if (with_lists and (compiled or not ready)) or (chosen is not None and compiled):
             asked = Queries(queries.indptr, queries.terms, factors, self.n_terms, excluded)
             heaps = Heaps(scores, passages, np.zeros(queries.n_rows, dtype=np.int64))
             self._search(asked, chosen, prepared, self._lists(prepared) if with_lists else None, share, heaps)
             return passages, scores
-        parts = self._searched_segments(prepared, ready)
+        parts, begin = self._searched_segments(prepared, ready), time.perf_counter()
         for row in range(queries.n_rows):
             own = slice(queries.indptr[row], queries.indptr[row + 1])
             some = None if chosen is None else chosen.documents[chosen.starts[row] : chosen.stops[row]]
             query = numpy_search.SingleQuery(queries.terms[own], factors[own], int(excluded[row]), some)
             found, found_scores = numpy_search.search(parts, query, top_k)
             passages[row, : len(found)], scores[row, : len(found)] = found, found_scores
+        self._plain_seconds += time.perf_counter() - begin
         return passages, scores
 
     def coverage(self, query: Rows, passages: NDArray[np.int64], scoring: BM25Config) -> NDArray[np.float64]:
@@ -306,23 +313,28 @@ class Scorer:
                 if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
                     damaged.append(True)
 
-        n_queries, n_parts = len(heaps.sizes), n_threads()
-        if n_queries >= n_parts or sum(chunks) < CHUNKS_TO_SPLIT:
-            parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
-            sort_heaps(*heaps, 0, n_queries)
-        else:
-            parts = [
-                Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
-                for _ in range(n_parts)
-            ]
+        def search_parts(start: int, stop: int) -> None:
+            for part in range(start, stop):
+                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
+                sort_heaps(*parts[part], 0, n_queries)
 
-            def search_part(start: int, stop: int) -> None:
-                for part in range(start, stop):
-                    search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-                    sort_heaps(*parts[part], 0, n_queries)
-
-            parallel_ranges(search_part, n_parts, smallest=1)
-            _merge_rankings(parts, heaps)
+        n_queries, n_parts, large = len(heaps.sizes), n_threads(), sum(chunks) >= CHUNKS_TO_SPLIT
+        with self._disk.waiting() as waits:
+            waits = waits and n_queries == 1 and large and share == 1.0 and lists is not None
+            n_parts = max(n_parts, DISK_THREADS) if waits else n_parts
+            if n_queries >= n_parts or not large:
+                parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
+                sort_heaps(*heaps, 0, n_queries)
+            else:
+                parts = [
+                    Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
+                    for _ in range(n_parts)
+                ]
+                if waits:
+                    together(lambda part: search_parts(part, part + 1), n_parts)
+                else:
+                    parallel_ranges(search_parts, n_parts, smallest=1)
+                _merge_rankings(parts, heaps)
         if damaged:
             raise self._damaged("postings")
 
@@ -393,17 +405,6 @@ class Scorer:
     def _usable(self, segment: Segment, wanted: ImpactScoring) -> bool:
         drift = segment.postings.scoring.drift(wanted) if segment.postings is not None else None
         return drift is not None and drift <= LARGEST_DRIFT
-
-    def _read_ahead(self, terms: NDArray[np.int32]) -> None:
-        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule."""
-        new = terms[~self._read[terms]]
-        if len(new):
-            new = np.unique(new)
-            self._read[new] = True
-            for segment in self.segments:
-                if segment.postings is not None and segment.n_passages:
-                    known = segment.known(new)
-                    segment.postings.read_ahead(np.sort(known[known >= 0]), segment.n_terms)
 
     def _built(self, scoring: ImpactScoring, n_queries: float) -> bool:
         """Whether lists for another scoring than the index's exist or are worth building now."""

@@ -221,8 +221,8 @@ def open_segment(
             raise IndexFormatError(f"{folder / name} is not listed by the commit point; the index is damaged.")
         return record.files[name]
 
-    def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
-        return map_array(folder / name, entry(name), dtype, shape)
+    def array(name: str, dtype: str, *shape: int, scattered: bool = False) -> NDArray[Any]:
+        return map_array(folder / name, entry(name), dtype, shape, scattered=scattered)
 
     n, n_passages, n_postings, n_terms = record.n_documents, record.n_passages, record.n_postings, record.n_terms
     ids = IdTable(
@@ -251,7 +251,7 @@ def open_segment(
         rows = PackedRows(bounds, data, n_postings, mantissa, folder)
     return Segment(
         rows,
-        array("lengths.npy", "<f4", len(TRANSFORMS), n_passages),
+        array("lengths.npy", "<f4", len(TRANSFORMS), n_passages, scattered=True),
         array("frequencies.npy", "<i8", n_terms),
         ids,
         postings,

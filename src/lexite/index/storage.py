@@ -24,6 +24,9 @@ from lexite.errors import IndexFormatError
 from lexite.files import fsync_folder, sha256_file, storage_errors
 
 HEADER_BYTES = 128
+GAP_BYTES = 1 << 16  # between two ranges that take no longer to read than another request
+PLACES = 8  # of a file, that are asked about
+AHEAD_BYTES = 1 << 18  # asked for in one request, since systems cut off what is beyond their own limit
 Shape = tuple[int, ...]
 
 
@@ -136,17 +139,22 @@ def new_files(place: Path, names: Sequence[str]) -> Iterator[None]:
         fsync_folder(place.parent)
 
 
-def map_array(path: Path, record: FileRecord, dtype: str, shape: Shape) -> NDArray[Any]:
+def map_array(path: Path, record: FileRecord, dtype: str, shape: Shape, *, scattered: bool = False) -> NDArray[Any]:
     """Maps a ``.npy`` file into memory, read-only.
+
+    Args:
+        path: the file.
+        record: the length that it must have.
+        dtype: of its numbers.
+        shape: of its array.
+        scattered: as for :func:`map_bytes`.
 
     Raises:
         IndexFormatError: it is missing, has another length than recorded, or holds another kind of array.
     """
     count = int(np.prod(shape, dtype=np.int64))
-    content = map_bytes(path, record)
-    if len(content) != HEADER_BYTES + count * np.dtype(dtype).itemsize or bytes(content[:HEADER_BYTES]) != array_header(
-        dtype, shape
-    ):
+    content, head = _mapped(path, record, HEADER_BYTES, scattered=scattered)
+    if len(content) != HEADER_BYTES + count * np.dtype(dtype).itemsize or head != array_header(dtype, shape):
         raise IndexFormatError(f"{path} is damaged: it does not hold the array {dtype}{list(shape)} that the index expects.")
     return np.frombuffer(content, dtype=dtype, offset=HEADER_BYTES, count=count).reshape(shape)
 
@@ -160,17 +168,23 @@ def map_bytes(path: Path, record: FileRecord, *, scattered: bool = False) -> NDA
         scattered: whether few places of it will be read, so that the system does not read megabytes around each from a
             disk; :func:`read_ahead` says which.
     """
+    content, _ = _mapped(path, record, 0, scattered=scattered)
+    return content
+
+
+def _mapped(path: Path, record: FileRecord, n_head: int, *, scattered: bool) -> tuple[NDArray[np.uint8], bytes]:
+    """A file, and its first bytes: these are read, since a system may read megabytes of a map where one byte is looked at."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size != record.bytes:
                 raise IndexFormatError(f"{path} is damaged: it has {size:,} bytes instead of {record.bytes:,}.")
             if not size:
-                return np.empty(0, dtype=np.uint8)
+                return np.empty(0, dtype=np.uint8), b""
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if scattered and hasattr(mmap, "MADV_RANDOM"):
                 mapped.madvise(mmap.MADV_RANDOM)
-            return np.frombuffer(mapped, dtype=np.uint8)
+            return np.frombuffer(mapped, dtype=np.uint8), file.read(n_head) if n_head else b""
     except FileNotFoundError:
         raise IndexFormatError(f"{path} is missing; the index is damaged. Build it again.") from None
     except OSError as error:
@@ -178,10 +192,10 @@ def map_bytes(path: Path, record: FileRecord, *, scattered: bool = False) -> NDA
 
 
 def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-    """Lets the system read ranges of bytes of a mapped file, all at once and without waiting for them.
+    """Lets the system read ranges of bytes of a mapped array, all at once and without waiting for them.
 
     Args:
-        array: from :func:`map_bytes`; nothing happens for one that is in memory.
+        array: from this module, or a contiguous part of such a one; nothing happens for one that is in memory.
         starts: where the ranges begin.
         ends: where they end.
     """
@@ -190,11 +204,48 @@ def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.
         mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
     if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
         return
-    size = len(mapped)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        begin = start - start % mmap.PAGESIZE
-        if 0 <= start < end <= size:  # a damaged directory may say anything
-            mapped.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+    whole = np.frombuffer(mapped, np.uint8, 1)
+    offset = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    real = np.flatnonzero((starts >= 0) & (starts < ends) & (ends <= array.nbytes))  # a damaged directory may say anything
+    real = real[np.argsort(starts[real], kind="stable")]
+    if not len(real):
+        return
+    begins, reached = starts[real] + offset, np.maximum.accumulate(ends[real]) + offset
+    first = np.flatnonzero(np.r_[True, begins[1:] > reached[:-1] + GAP_BYTES])
+    for start, end in zip(begins[first].tolist(), reached[np.r_[first[1:], len(real)] - 1].tolist(), strict=True):
+        for place in range(start - start % mmap.PAGESIZE, end, AHEAD_BYTES):
+            mapped.madvise(mmap.MADV_WILLNEED, place, min(AHEAD_BYTES, end - place))
+
+
+def read_all_ahead(array: NDArray[Any]) -> None:
+    """Lets the system read a mapped array, or a contiguous part of it, without waiting for it."""
+    read_ahead(array, np.zeros(1, np.int64), np.full(1, array.nbytes))
+
+
+def on_disk(path: Path, n_bytes: int) -> bool | None:
+    """Whether most of a file would have to be read from a disk, as far as some places of it tell.
+
+    Args:
+        path: the file.
+        n_bytes: its length.
+
+    Returns:
+        None where the system cannot say it.
+    """
+    without_waiting = getattr(os, "RWF_NOWAIT", 0)
+    if not without_waiting:
+        return None
+    absent, one = 0, bytearray(1)
+    try:
+        with open(path, "rb") as file:
+            for place in range(n_bytes // (2 * PLACES), n_bytes, max(n_bytes // PLACES, 1)):
+                try:
+                    os.preadv(file.fileno(), [one], place, without_waiting)
+                except BlockingIOError:
+                    absent += 1
+    except OSError:  # a file system that cannot say it, or a file that a newer commit has removed
+        return None
+    return 2 * absent > PLACES
 
 
 def map_numbers(path: Path, record: FileRecord, dtype: str, count: int) -> NDArray[Any]:

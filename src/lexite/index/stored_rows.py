@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.index.packed_rows import Entries, damaged_rows, sizes_of, unpacked
-from lexite.index.storage import read_ahead, read_part
+from lexite.index.packed_rows import Entries, bits_of, damaged_rows, sizes_of, unpacked
+from lexite.index.storage import on_disk, read_ahead, read_part
 from lexite.kernels.posting_lists import SegmentRows
 from lexite.scoring.rounding import FULL_MANTISSA
 
@@ -47,6 +47,11 @@ class PlainRows:
         """Bytes of terms and weights."""
         return self.terms.nbytes + self.weights.nbytes
 
+    def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
+        """The bits of all weights of passages together, and how many these are; errors are those of :meth:`pick`."""
+        n = int(self.sizes(passages).sum())
+        return 8 * self.weights.itemsize * n, n
+
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
         return SegmentRows(self.bounds, NO_BYTES, 0, self.terms, self.weights, norms, live, first)
@@ -55,6 +60,16 @@ class PlainRows:
         """Makes the arrays read-only, like mapped ones."""
         for array in (self.bounds, self.terms, self.weights):
             array.flags.writeable = False
+
+    def on_disk(self) -> bool | None:
+        """Whether most rows would have to be read from a disk; None where the system cannot say it."""
+        return False if self.place is None else on_disk(self.place / WEIGHTS_NAME, self.weights.nbytes)
+
+    def read_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
+        begins, ends = self.bounds[passages], self.bounds[passages + 1]
+        for values in (self.terms, self.weights):
+            read_ahead(values, begins * values.itemsize, ends * values.itemsize)
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""
@@ -118,6 +133,11 @@ class PackedRows:
         """Bytes of the rows."""
         return self.data.nbytes
 
+    def bits_of(self, passages: NDArray[np.int64]) -> tuple[int, int]:
+        """The bits of all weights of passages together, and how many these are; errors are those of :meth:`pick`."""
+        begins, ends = self.bounds[passages], self.bounds[passages + 1]
+        return bits_of(self.data, begins, ends, self.place)
+
     def for_kernels(self, norms: NDArray[np.float32], live: NDArray[np.uint8], first: int) -> SegmentRows:
         """The rows as compiled code takes them, with the norms, the living ones and the number of the segment's documents."""
         drop = FULL_MANTISSA - self.mantissa
@@ -127,6 +147,14 @@ class PackedRows:
         """Makes the arrays read-only, like mapped ones."""
         for array in (self.bounds, self.data):
             array.flags.writeable = False
+
+    def on_disk(self) -> bool | None:
+        """Whether most rows would have to be read from a disk; None where the system cannot say it."""
+        return False if self.place is None else on_disk(self.place / ROWS_NAME, self.data.nbytes)
+
+    def read_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
+        read_ahead(self.data, self.bounds[passages], self.bounds[passages + 1])
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""

@@ -26,6 +26,7 @@ TEXTS_NAME, BOUNDS_NAME, BLOCKS_NAME = "texts.bin", "text_bounds.npy", "text_blo
 BLOCK_BYTES = 1 << 14
 LEVEL = 3
 PIECE_BYTES = 1 << 22
+LEAST_WINDOW = 1 << 10  # of zstd
 
 
 class StoredTexts(Protocol):
@@ -99,11 +100,9 @@ class PackedTexts:
         number, content = self.last[0]  # taken in one step, since other threads may put another one there
         if number != block:
             (first, low), (last, high) = self.blocks[block : block + 2].tolist()
-            if not 0 <= low < high <= len(self.data):
+            if not 0 <= low < high <= len(self.data) or last < first:
                 raise _damaged(self.place)
-            content = _decompressed(self.data[low:high].tobytes(), self.place)
-            if len(content) != last - first:
-                raise _damaged(self.place)
+            content = _decompressed(self.data[low:high].tobytes(), last - first, self.place)
             self.last[0] = block, content
         return content
 
@@ -232,11 +231,36 @@ def _compressor() -> Callable[[bytes], bytes]:
     return compress
 
 
-def _decompressed(frame: bytes, place: Path) -> bytes:
-    """The content of a frame, read as far as it goes: a damaged head must not ask for memory."""
+def _decompressed(frame: bytes, size: int, place: Path) -> bytes:
+    """The content of a frame, read piece by piece: neither its head nor the directory can ask for memory that stays empty.
+
+    Args:
+        frame: a compressed block.
+        size: the bytes that the directory says it has; no more than one beyond them is read.
+        place: the folder, for errors.
+
+    Raises:
+        IndexFormatError: the frame is damaged, or holds more or less than that.
+    """
     module, standard = _zstd()
-    one = module.ZstdDecompressor() if standard else module.ZstdDecompressor().decompressobj()
+    read = module.ZstdDecompressor().decompress if standard else functools.partial(_read_by_package, module, size)
     try:
-        return bytes(one.decompress(frame))
+        content = bytes(read(frame, size + 1))
     except module.ZstdError:
         raise _damaged(place) from None
+    if len(content) != size:
+        what = "more" if len(content) > size else "less"
+        raise IndexFormatError(
+            f"{place / TEXTS_NAME} is damaged: a block of texts holds {what} than the {size:,} bytes that {BLOCKS_NAME} "
+            f"gives it. {VERIFY}"
+        )
+    return content
+
+
+def _read_by_package(package: Any, window: int, frame: bytes, most: int) -> bytes:
+    """At most so many bytes of a frame; frames that need more memory than the window are refused."""
+    reader, parts = package.ZstdDecompressor(max_window_size=max(window, LEAST_WINDOW)).stream_reader(frame), []
+    while most and (part := reader.read(min(most, PIECE_BYTES))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)

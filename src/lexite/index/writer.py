@@ -271,6 +271,7 @@ class IndexWriter:
         self._check_usable()
         with self._fatal():
             self._flush()
+            self._merge_new()
             self._publish()
         try:
             while plan := plan_merge([part.sizes for part in self._parts]):
@@ -468,9 +469,32 @@ class IndexWriter:
         self._has_changes = False
         remove_stale(self.folder, state)
 
+    def _merge_new(self) -> None:
+        """Merges new segments of a large build before their posting lists are made, which takes most of the time.
+
+        Where that is not possible they stay as they are.
+        """
+        self._parts = [part for part in self._parts if part.n_live]
+        first = next((place for place, part in enumerate(self._parts) if part.segment.postings is None), len(self._parts))
+        for part in self._parts[first:]:
+            if part.changed:
+                write_deletions(part, self._state.generation + 1)
+        while plan := plan_merge([part.sizes for part in self._parts[first:]]):
+            start, stop = first + plan[0], first + plan[1]
+            parts, target = self._parts[start:stop], self._new_folder()
+            try:
+                merged = self._open(self._merged([_source(part) for part in parts], target, self._fields or {}))
+            except (StorageError, MissingExtraError) as error:
+                shutil.rmtree(target, ignore_errors=True)
+                logger.warning("New segments could not be merged. %s", error)
+                return
+            self._parts[start:stop] = [merged]
+            for part in parts:  # no commit has named them, and their room may be needed
+                shutil.rmtree(part.folder, ignore_errors=True)
+
     def _merge(self, start: int, stop: int) -> None:
         """Merges committed segments and commits the result."""
-        sources = [Source(part.folder, part.record, part.segment) for part in self._parts[start:stop]]
+        sources = [_source(part) for part in self._parts[start:stop]]
         target = self._new_folder()
         try:
             merged = self._open(self._merged(sources, target, self._fields or {}))
@@ -534,3 +558,7 @@ class IndexWriter:
             raise StorageError(
                 f"This writer of {self.folder} has failed or was closed. Open a new one; the last commit is intact."
             )
+
+
+def _source(part: ChangedSegment) -> Source:
+    return Source(part.folder, part.record, part.segment)

@@ -165,6 +165,20 @@ def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smalles
         future.result()
 
 
+def together(function: Callable[[int], None], n: int) -> None:
+    """Calls ``function`` with the numbers below n, each in a new thread: for work that waits for a disk more than it computes.
+
+    Args:
+        function: most of its time is spent in code that releases the interpreter lock.
+        n: how many.
+
+    Raises:
+        Exception: raised by one of the calls; all have ended.
+    """
+    with ThreadPoolExecutor(n, thread_name_prefix="lexite-disk") as pool:
+        list(pool.map(function, range(n)))
+
+
 def in_task() -> bool:
     """Whether the caller runs inside a task of :func:`parallel_tasks`."""
     return getattr(_here, "in_task", False)
