@@ -69,7 +69,7 @@ def test_every_hit_is_in_a_block_that_reaches_it() -> None:
 
 
 def test_sizes_of_lists() -> None:
-    # A term of documents 0, 1 and 300 has gaps of 1, 1 and 299: 1 + 1 + 2 pairs of two bytes; one of a far document is a triple.
+    # Term 0 is in documents 0, 1 and 300, so it has gaps of 1, 1 and 299: 1 + 1 + 2 pairs of two bytes. Term 1 is one triple.
     rows, columns = np.array([0, 1, 300, CHUNK + 700]), np.array([0, 0, 0, 1])
     documents = csr_array((np.ones(4, np.float32), (rows, columns)), shape=(CHUNK + 701, 2))
     total, bits = sizes(documents, np.arange(CHUNK + 701))

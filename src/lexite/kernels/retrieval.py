@@ -30,6 +30,7 @@ from lexite.kernels.chunk_sums import (
     left_out,
     new_scratch,
     order_by,
+    order_chunks,
     read_lists,
     sum_of_score,
     weigh_terms,
@@ -267,7 +268,8 @@ def search_segment(
     Returns:
         False when a posting names a document, or a row a term, that does not exist: a file is damaged.
     """
-    return bool(_search_segment(*_plain(postings, rows, queries, among, form, pruning, heaps, turns), start, stop))
+    given = [*_plain(postings, rows, queries, among, form, pruning, heaps, turns), start, stop]
+    return bool(_search_segment(*given))
 
 
 def score_among(
@@ -288,7 +290,8 @@ def score_among(
     Returns:
         False when a row names a term that does not exist: a file is damaged.
     """
-    return bool(_score_among(*_plain(rows, queries, among, form, heaps, turns), start, stop))
+    given = [*_plain(rows, queries, among, form, heaps, turns), start, stop]
+    return bool(_score_among(*given))
 
 
 def _plain(*named: tuple[Any, ...]) -> list[Any]:
@@ -317,19 +320,6 @@ def _end_query(query: Query) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _order_chunks(postings: PostingLists, query: Query, n_chunks: int, worth: Any, order: Any) -> None:
-    # Puts chunks in the order of what all terms together can add to a score there, the most first.
-    terms, factors, tops, levels = query.terms, query.factors, postings.tops, postings.levels
-    worth[:] = 0.0
-    if n_chunks > 1:
-        for j in range(terms.shape[0]):
-            first, factor = np.int64(terms[j]) * n_chunks, factors[j]
-            for at in range(n_chunks):
-                worth[at] += factor * levels[tops[first + at]]
-    order_by(worth, order, n_chunks)
-
-
-@njit(cache=True, nogil=True)
 def _search_segment(
     postings: Any, rows: Any, queries: Any, among: Any, form: Any, pruning: Any, heaps: Any, turns: Any, start: int, stop: int
 ) -> bool:
@@ -347,7 +337,7 @@ def _search_segment(
     for number in range(start, stop):
         query = _begin_query(asked, number, slots, flags)
         scratch.ordered[0] = 0
-        _order_chunks(lists, query, n_chunks, worth, order)
+        order_chunks(lists, query, n_chunks, worth, order)
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
         begin, end = np.int64(0), np.int64(0)
