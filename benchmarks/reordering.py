@@ -15,7 +15,7 @@ checked.
 
 Orders, indexes and encoded texts in FOLDER are not made again.
 
-    python benchmarks/reordering.py FOLDER [--texts FILE …] [--queries 150] [--seismic] [--json FILE]
+    python benchmarks/reordering.py FOLDER [--texts FILE …] [--queries 150] [--asked FILE] [--seismic] [--json FILE]
 """
 
 from __future__ import annotations
@@ -140,10 +140,13 @@ def main() -> None:
     options.add_argument("folder", type=Path, help="where encoded texts, orders and indexes are kept")
     options.add_argument("--texts", type=Path, nargs="+", metavar="FILE", help="texts in place of those of ../shared/data/text")
     options.add_argument("--queries", type=int, default=150, help="sentences to ask for")
+    options.add_argument("--asked", type=Path, metavar="FILE", help="queries in place of the sentences: scipy's npz, CSR")
     options.add_argument("--seismic", action="store_true", help="measure seismic on the shuffled documents as well")
     given = options.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     documents, queries = encode(given.texts or [TEXTS / f"{name}.jsonl.xz" for name in NAMES], given.folder, given.queries)
+    if given.asked is not None:
+        queries = csr_array(load_npz(given.asked))
     figures: dict[str, float] = {"documents": documents.shape[0], "postings_per_document": documents.nnz / documents.shape[0]}
     figures["terms_per_query"] = queries.nnz / queries.shape[0]
     orders = orders_of(documents, given.folder, figures)
