@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def folder(weights: csr_array, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-def one_by_one(index: BM25Index, queries: csr_array, top_k: int, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    found = [index.search_arrays(EncodedQueries(queries[[row]]), top_k, **options) for row in range(queries.shape[0])]  # type: ignore[arg-type]
+def one_by_one(index: BM25Index, queries: csr_array, top_k: int, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    found = [index.search_arrays(EncodedQueries(queries[[row]]), top_k, **options) for row in range(queries.shape[0])]
     return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
@@ -129,7 +130,12 @@ def test_a_search_beside_another_is_not_split(folder: Path, monkeypatch: pytest.
     monkeypatch.setenv("LEXITE_THREADS", "2")
     index, queries, merged = BM25Index.open(folder), queries_of(6), list[int]()
     merge = lexite.index.scorer._merge_rankings
-    monkeypatch.setattr(lexite.index.scorer, "_merge_rankings", lambda *given: merged.append(1) or merge(*given))
+
+    def counting(*given: Any) -> None:
+        merged.append(1)
+        merge(*given)
+
+    monkeypatch.setattr(lexite.index.scorer, "_merge_rankings", counting)
     alone = one_by_one(index, queries, 10)
     assert len(merged) == queries.shape[0]
     with counted() as first:
