@@ -22,8 +22,8 @@ from lexite.index.disk import Disk
 from lexite.index.ids import VERIFY
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
-from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows
-from lexite.kernels.threads import ForkSafeLock, parallel_ranges, together
+from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows, Turns
+from lexite.kernels.threads import ForkSafeLock, counted, parallel_ranges, together
 from lexite.scoring.config import BM25Config, Transform
 from lexite.scoring.formula import (
     average_length,
@@ -288,7 +288,7 @@ class Scorer:
         share: float,
         heaps: Heaps,
     ) -> None:
-        """Ranges of queries on all cores; a single query's chunks, where they are many. Leaves rankings in the heaps.
+        """Ranges of queries on all cores; the chunks of a single query, where they are many. Leaves rankings in the heaps.
 
         Args:
             queries: all of them.
@@ -305,33 +305,33 @@ class Scorer:
         from lexite.kernels.heaps import sort_heaps
 
         searches = [self._search_of(number, queries, among, prepared, lists, share) for number in range(len(self.segments))]
-        chunks = [n_chunks_of(segment.n_passages) for segment in self.segments]
         damaged: list[bool] = []  # reported when all threads are done: they read files that a caller may then replace
 
-        def search(first: float, last: float, start: int, stop: int, found: Heaps) -> None:
-            for search_chunks, n_chunks in zip(searches, chunks, strict=True):
-                if not search_chunks(found, int(n_chunks * first), int(n_chunks * last), start, stop):
+        def search(found: Heaps, turns: Sequence[Turns], start: int, stop: int) -> None:
+            for search_chunks, own in zip(searches, turns, strict=True):
+                if not search_chunks(found, own, start, stop):
                     damaged.append(True)
+            sort_heaps(*found, start, stop)
+
+        def search_part(part: int) -> None:
+            own = shared if share == 1.0 else _turns(len(searches), n_queries, part, n_parts)
+            search(parts[part], own, 0, n_queries)
 
         def search_parts(start: int, stop: int) -> None:
             for part in range(start, stop):
-                search(part / n_parts, (part + 1) / n_parts, 0, n_queries, parts[part])
-                sort_heaps(*parts[part], 0, n_queries)
+                search_part(part)
 
-        n_queries, n_parts, large = len(heaps.sizes), n_threads(), sum(chunks) >= CHUNKS_TO_SPLIT
-        with self._disk.waiting() as waits:
+        n_queries, n_parts, shared = len(heaps.sizes), n_threads(), _turns(len(searches), len(heaps.sizes))
+        large = sum(n_chunks_of(segment.n_passages) for segment in self.segments) >= CHUNKS_TO_SPLIT
+        with self._disk.waiting() as waits, counted() as alone:
             waits = waits and n_queries == 1 and large and share == 1.0 and lists is not None
             n_parts = max(n_parts, DISK_THREADS) if waits else n_parts
-            if n_queries >= n_parts or not large:
-                parallel_ranges(lambda start, stop: search(0.0, 1.0, start, stop, heaps), n_queries, smallest=1)
-                sort_heaps(*heaps, 0, n_queries)
+            if not waits and (n_queries >= n_parts or not large or not alone):
+                parallel_ranges(lambda start, stop: search(heaps, shared, start, stop), n_queries, smallest=1)
             else:
-                parts = [
-                    Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
-                    for _ in range(n_parts)
-                ]
+                parts = [_like(heaps) for _ in range(n_parts)]
                 if waits:
-                    together(lambda part: search_parts(part, part + 1), n_parts)
+                    together(search_part, n_parts)
                 else:
                     parallel_ranges(search_parts, n_parts, smallest=1)
                 _merge_rankings(parts, heaps)
@@ -352,7 +352,7 @@ class Scorer:
         lists: tuple[Postings, ...] | None,
         share: float,
     ) -> Callable[..., bool]:
-        """The compiled search of one segment. It is called with heaps, a range of chunks and a range of queries."""
+        """The compiled search of one segment. It is called with heaps, turns at its chunks and a range of queries."""
         from lexite.kernels.chunk_sums import Pruning
         from lexite.kernels.retrieval import score_among, search_segment
 
@@ -461,6 +461,17 @@ class Scorer:
         worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
         depends_on = ImpactScoring.of(scoring, average)
         return Prepared(worth, rows, depends_on, depends_on.form)
+
+
+def _turns(n_segments: int, n_queries: int, first: int = 0, step: int = 1) -> list[Turns]:
+    """Turns at the chunks of segments, of which nothing is searched yet; every ``step``-th chunk from ``first`` on."""
+    needed = np.zeros(n_queries, dtype=np.float32)
+    return [Turns(np.full(n_queries, first, dtype=np.int64), step, needed) for _ in range(n_segments)]
+
+
+def _like(heaps: Heaps) -> Heaps:
+    """Empty heaps of the same size."""
+    return Heaps(np.zeros_like(heaps.scores), np.full_like(heaps.documents, -1), np.zeros_like(heaps.sizes))
 
 
 def _merge_rankings(parts: Sequence[Heaps], merged: Heaps) -> None:

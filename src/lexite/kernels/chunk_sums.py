@@ -283,6 +283,19 @@ def order_by(worth: Any, order: Any, n: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def order_chunks(postings: PostingLists, query: Query, n_chunks: int, worth: Any, order: Any) -> None:
+    """Fills ``order`` with the chunks of a segment by what all terms together can add to a score there, the most first."""
+    terms, factors, tops, levels = query.terms, query.factors, postings.tops, postings.levels
+    worth[:] = 0.0
+    if n_chunks > 1:
+        for j in range(terms.shape[0]):
+            first, factor = np.int64(terms[j]) * n_chunks, factors[j]
+            for at in range(n_chunks):
+                worth[at] += factor * levels[tops[first + at]]
+    order_by(worth, order, n_chunks)
+
+
+@njit(cache=True, nogil=True)
 def sum_of_score(needed: Any, unit: Any) -> Any:
     """The smallest integer sum that may stand for a score of ``needed``; everything above 2**31 is out of reach."""
     return np.int32(max(0.0, min(np.floor(needed / unit), 2147483647.0)))

@@ -107,6 +107,20 @@ class Queries(NamedTuple):
     excluded: NDArray[np.int64]
 
 
+class Turns(NamedTuple):
+    """How the threads that search a segment share its chunks, and what each tells the others.
+
+    Attributes:
+        taken: (n_queries,) int64, how many chunks of the segment were taken for each query.
+        step: by how much a thread goes on: 1 where ``taken`` is of all threads.
+        needed: (n_queries,) float32, a score that k hits have reached, of any segment: others need not be looked for.
+    """
+
+    taken: NDArray[np.int64]
+    step: int
+    needed: NDArray[np.float32]
+
+
 class Heaps(NamedTuple):
     """The best hits of each query so far, the worst of them first.
 

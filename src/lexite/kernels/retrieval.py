@@ -30,18 +30,21 @@ from lexite.kernels.chunk_sums import (
     left_out,
     new_scratch,
     order_by,
+    order_chunks,
     read_lists,
     sum_of_score,
     weigh_terms,
     with_full_lists,
 )
 from lexite.kernels.heaps import push
-from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows
+from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows, Turns
 from lexite.kernels.row_scores import Found, new_found, score_row
+from lexite.kernels.turns import take_turn
 
 # Nanoseconds, about: an exact score, and each entry of its row, or each byte where rows are packed.
 ROW_COST, ROW_ENTRY_COST, ROW_BYTE_COST = 120.0, 0.9, 0.4
 BLOCK = 64  # sums looked at together
+TURN = 1024  # documents that a thread takes at a time where all are scored from their rows
 NO_END = np.int64(1 << 40)  # above all sums
 NEVER = np.int32(-2_000_000_000)  # the first sum of a document that may not be a hit: lists add 1,100,000,000 at most
 
@@ -151,12 +154,15 @@ def _begin_sums(sums: Any, chunk: Chunk, rows: SegmentRows, restricted: bool, gi
 @njit(cache=True, nogil=True, error_model="numpy")
 def _search_chunk(
     chunk: Chunk, postings: PostingLists, rows: SegmentRows, query: Query, unwanted: int, restricted: bool, given: Any,
-    form: ImpactForm, pruning: Pruning, top: Top, size: int, row_cost: float, scratch: Scratch,
+    form: ImpactForm, pruning: Pruning, needed: Any, top: Top, size: int, row_cost: float, scratch: Scratch,
 ) -> int:  # fmt: skip
-    # Searches one chunk, or, if ``restricted``, the documents of it that are given. Returns the new size of the heap, or -1
-    # when something is damaged.
+    # Searches one chunk, or, if ``restricted``, the documents of it that are given, for hits that score ``needed`` at least.
+    # Returns the new size of the heap, or -1 when something is damaged.
     drift, share = pruning.drift, pruning.share
-    n_terms, k, full = query.terms.shape[0], top.scores.shape[0], size == top.scores.shape[0]
+    n_terms, k = query.terms.shape[0], top.scores.shape[0]
+    if size == k:
+        needed = max(needed, top.scores[0])
+    full = size == k or needed > 0.0  # k hits are known, in this heap or in that of another thread
     total, time, largest, rounding, worst = 0.0, 0.0, 0.0, 0.0, 0.0
     few = restricted and given.shape[0] * row_cost <= n_terms * LIST_COST  # scored sooner than lists are looked up
     if not few:
@@ -164,7 +170,7 @@ def _search_chunk(
         if total < 0.0:
             return -1
         rounding = (n_terms + 16) * (1.2e-7 * total + 1.5e-45)  # of float32 numbers, the smallest of which are far apart
-        worst = np.float64(top.scores[0]) - rounding if full else 0.0
+        worst = np.float64(needed) - rounding if full else 0.0
         if time == 0.0 or (full and total < worst):
             return size
         few = restricted and given.shape[0] * row_cost <= time
@@ -240,11 +246,12 @@ def _longest(bounds: Any, start: int, stop: int) -> Any:
 
 def search_segment(
     postings: PostingLists, rows: SegmentRows, queries: Queries, among: Among, form: ImpactForm, pruning: Pruning, heaps: Heaps,
-    first_chunk: int, last_chunk: int, start: int, stop: int,
+    turns: Turns, start: int, stop: int,
 ) -> bool:  # fmt: skip
-    """Searches a range of chunks for a range of queries and keeps the best k hits of each in heaps.
+    """Searches the chunks of a segment that are left for a range of queries, and keeps the best k hits of each in heaps.
 
-    Heaps go from call to call: the better their hits, the less is left to look at.
+    Chunks that may hold the best hits come first. Heaps go from call to call: the better their hits, the less is left to look
+    at.
 
     Args:
         postings: lists of the segment.
@@ -254,22 +261,20 @@ def search_segment(
         form: how raw weights become impacts.
         pruning: what decides how much may be left out.
         heaps: of all queries.
-        first_chunk: first chunk of the range.
-        last_chunk: its end.
+        turns: of all queries; threads that have heaps of their own may share them.
         start: first query of the range.
         stop: its end.
 
     Returns:
         False when a posting names a document, or a row a term, that does not exist: a file is damaged.
     """
-    given = [*_plain(postings, rows, queries, among, form, pruning, heaps), first_chunk, last_chunk, start, stop]
+    given = [*_plain(postings, rows, queries, among, form, pruning, heaps, turns), start, stop]
     return bool(_search_segment(*given))
 
 
 def score_among(
-    rows: SegmentRows, queries: Queries, among: Among, form: ImpactForm, heaps: Heaps, first_chunk: int, last_chunk: int,
-    start: int, stop: int,
-) -> bool:  # fmt: skip
+    rows: SegmentRows, queries: Queries, among: Among, form: ImpactForm, heaps: Heaps, turns: Turns, start: int, stop: int
+) -> bool:
     """Scores the documents that may be hits from their rows, without posting lists.
 
     Args:
@@ -278,15 +283,14 @@ def score_among(
         among: the documents that may be their hits; not all documents.
         form: how raw weights become impacts.
         heaps: of all queries.
-        first_chunk: first chunk of a range of the segment's documents.
-        last_chunk: its end.
+        turns: of all queries; here a turn is ``TURN`` documents.
         start: first query of a range.
         stop: its end.
 
     Returns:
         False when a row names a term that does not exist: a file is damaged.
     """
-    given = [*_plain(rows, queries, among, form, heaps), first_chunk, last_chunk, start, stop]
+    given = [*_plain(rows, queries, among, form, heaps, turns), start, stop]
     return bool(_score_among(*given))
 
 
@@ -296,81 +300,93 @@ def _plain(*named: tuple[Any, ...]) -> list[Any]:
 
 
 @njit(cache=True, nogil=True)
+def _begin_query(asked: Any, number: int, slots: Any, flags: Any) -> Query:
+    # A query, its terms marked.
+    low, high = asked.bounds[number], asked.bounds[number + 1]
+    terms = asked.terms[low:high]
+    for j in range(terms.shape[0]):
+        slots[terms[j]] = j + 1
+        flags[terms[j]] = 1
+    return Query(terms, asked.factors[low:high], slots, flags)
+
+
+@njit(cache=True, nogil=True)
+def _end_query(query: Query) -> None:
+    # Takes the marks away.
+    terms, slots, flags = query.terms, query.slots, query.asked
+    for j in range(terms.shape[0]):
+        slots[terms[j]] = 0
+        flags[terms[j]] = 0
+
+
+@njit(cache=True, nogil=True)
 def _search_segment(
-    postings: Any, rows: Any, queries: Any, among: Any, form: Any, pruning: Any, heaps: Any, first_chunk: int, last_chunk: int,
-    start: int, stop: int,
-) -> bool:  # fmt: skip
+    postings: Any, rows: Any, queries: Any, among: Any, form: Any, pruning: Any, heaps: Any, turns: Any, start: int, stop: int
+) -> bool:
     lists, segment, asked, chosen = PostingLists(*postings), SegmentRows(*rows), Queries(*queries), Among(*among)
-    impact_form, limits, best = ImpactForm(*form), Pruning(*pruning), Heaps(*heaps)
+    impact_form, limits, best, shared = ImpactForm(*form), Pruning(*pruning), Heaps(*heaps), Turns(*turns)
     n_documents = segment.norms.shape[0]
     n_chunks = (n_documents + CHUNK - 1) // CHUNK
     each = ROW_BYTE_COST if segment.packed.shape[0] else ROW_ENTRY_COST
     row_cost = ROW_COST + each * (segment.bounds[n_documents] - segment.bounds[0]) / max(n_documents, 1)
-    terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
-    flags = np.zeros(asked.n_terms, np.uint8)
+    slots, flags = np.zeros(asked.n_terms, np.int32), np.zeros(asked.n_terms, np.uint8)
     scratch = new_scratch(_longest(asked.bounds, start, stop), asked.n_terms)
+    worth, order = np.empty(n_chunks), np.empty(n_chunks, np.int64)
     restricted = chosen.starts.shape[0] > 0
     given = chosen.documents
     for number in range(start, stop):
-        low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots, flags)
-        for j in range(low, high):
-            slots[terms[j]] = j - low + 1
-            flags[terms[j]] = 1
+        query = _begin_query(asked, number, slots, flags)
         scratch.ordered[0] = 0
+        order_chunks(lists, query, n_chunks, worth, order)
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
-        place, end = np.int64(0), np.int64(0)
-        if restricted:
-            end = chosen.stops[number]
-            place = _first_from(given, chosen.starts[number], end, segment.first + first_chunk * CHUNK)
-        for at in range(first_chunk, last_chunk):
+        begin, end = np.int64(0), np.int64(0)
+        while True:
+            turn = take_turn(shared.taken, np.int64(number), np.int64(shared.step))
+            if turn >= n_chunks:
+                break
+            at = order[turn]
             chunk = Chunk(at, n_chunks, at * CHUNK, min(CHUNK, n_documents - at * CHUNK))
-            begin = place
             if restricted:
-                place = _first_from(given, begin, end, segment.first + chunk.begin + chunk.n_documents)
-                if place == begin:
+                stop_at = chosen.stops[number]
+                begin = _first_from(given, chosen.starts[number], stop_at, segment.first + chunk.begin)
+                end = _first_from(given, begin, stop_at, segment.first + chunk.begin + chunk.n_documents)
+                if begin == end:
                     continue
             size = _search_chunk(
-                chunk, lists, segment, query, unwanted, restricted, given[begin:place], impact_form, limits, top,
-                best.sizes[number], row_cost, scratch,
+                chunk, lists, segment, query, unwanted, restricted, given[begin:end], impact_form, limits,
+                shared.needed[number], top, best.sizes[number], row_cost, scratch,
             )  # fmt: skip
             if size < 0:
                 return False
             best.sizes[number] = size
-        for j in range(low, high):
-            slots[terms[j]] = 0
-            flags[terms[j]] = 0
+            if size == top.scores.shape[0]:  # another thread may write a smaller number in its place, which is true as well
+                shared.needed[number] = max(shared.needed[number], top.scores[0])
+        _end_query(query)
     return True
 
 
 @njit(cache=True, nogil=True)
-def _score_among(
-    rows: Any, queries: Any, among: Any, form: Any, heaps: Any, first_chunk: int, last_chunk: int, start: int, stop: int
-) -> bool:
-    segment, asked, chosen, impact_form, best = (
-        SegmentRows(*rows), Queries(*queries), Among(*among), ImpactForm(*form), Heaps(*heaps)
-    )  # fmt: skip
-    terms, factors, slots = asked.terms, asked.factors, np.zeros(asked.n_terms, np.int32)
-    flags = np.zeros(asked.n_terms, np.uint8)
+def _score_among(rows: Any, queries: Any, among: Any, form: Any, heaps: Any, turns: Any, start: int, stop: int) -> bool:
+    segment, asked, chosen, impact_form = SegmentRows(*rows), Queries(*queries), Among(*among), ImpactForm(*form)
+    best, shared = Heaps(*heaps), Turns(*turns)
+    slots, flags = np.zeros(asked.n_terms, np.int32), np.zeros(asked.n_terms, np.uint8)
     found = new_found(asked.n_terms)
     for number in range(start, stop):
         stop_at = chosen.stops[number]
-        begin = _first_from(chosen.documents, chosen.starts[number], stop_at, segment.first + first_chunk * CHUNK)
-        last = segment.first + min(last_chunk * CHUNK, segment.norms.shape[0])
-        given = chosen.documents[begin : _first_from(chosen.documents, begin, stop_at, last)]
-        low, high = asked.bounds[number], asked.bounds[number + 1]
-        query = Query(terms[low:high], factors[low:high], slots, flags)
-        for j in range(low, high):
-            slots[terms[j]] = j - low + 1
-            flags[terms[j]] = 1
+        begin = _first_from(chosen.documents, chosen.starts[number], stop_at, segment.first)
+        given = chosen.documents[begin : _first_from(chosen.documents, begin, stop_at, segment.first + segment.norms.shape[0])]
+        query = _begin_query(asked, number, slots, flags)
         top = Top(best.scores[number], best.documents[number])
         unwanted = asked.excluded[number] - segment.first
-        size = _score_given(given, segment, query, unwanted, impact_form, top, best.sizes[number], found)
-        if size < 0:
-            return False
-        best.sizes[number] = size
-        for j in range(low, high):
-            slots[terms[j]] = 0
-            flags[terms[j]] = 0
+        while True:
+            turn = take_turn(shared.taken, np.int64(number), np.int64(shared.step))
+            if turn * TURN >= given.shape[0]:
+                break
+            some = given[turn * TURN : (turn + 1) * TURN]
+            size = _score_given(some, segment, query, unwanted, impact_form, top, best.sizes[number], found)
+            if size < 0:
+                return False
+            best.sizes[number] = size
+        _end_query(query)
     return True

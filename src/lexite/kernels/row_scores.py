@@ -124,6 +124,9 @@ def score_row(rows: SegmentRows, document: int, query: Any, form: ImpactForm, fo
     """
     low, high = rows.bounds[document], rows.bounds[document + 1]
     if rows.packed.shape[0]:
+        prefetch(rows.norms, np.int64(document))
+        for at in range(max(low, 0), min(high, rows.packed.shape[0]), 64):  # all its lines at once: reading waits for one
+            prefetch(rows.packed, np.int64(at))
         shared = _sift_packed(rows, low, high, query, found)
     elif low < 0 or low > high or high > rows.terms.shape[0] or high - low > found.slots.shape[0]:
         shared = -1

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _here = threading.local()
 TASKS_EVERYWHERE = 4
 """Tasks that work is cut into by :func:`same_cut_everywhere`: few enough for large batches, and enough for small machines."""
+_running: list[None] = []
 _same_cut: ContextVar[bool] = ContextVar("same_cut", default=False)
 
 
@@ -134,6 +135,7 @@ def _after_fork() -> None:
     """Drops what belongs to threads that are not in a forked child."""
     _pool.cache_clear()
     _task_pool.cache_clear()
+    _running.clear()
     for lock in list(_locks):
         lock.renew()
     if "tokenizers" in sys.modules:
@@ -143,6 +145,16 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[bool]:
+    """Counts work of this process that keeps a core busy. Gives whether no other such work was going on when it began."""
+    _running.append(None)  # a list is changed by one thread after the other
+    try:
+        yield len(_running) == 1
+    finally:
+        _running.pop()
 
 
 def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smallest: int = 64) -> None:
