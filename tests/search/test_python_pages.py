@@ -98,7 +98,7 @@ def test_the_pages_on_second_stages_run(page: str, notes: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(f"docs/{page}.md", "python"):
         exec(block, names)
-    stage = names["Steer"](mute=("sea",)) if page == "steering" else names["Feedback"]()
+    stage = names["Steer"](boost=("word:water=1.5",)) if page == "steering" else names["Feedback"]()
     assert names["searcher"].rank("the sea", then=[stage])[0]
     if page == "feedback":
         assert "tides.md" not in [hit.id for hit in names["searcher"].more_like("tides.md")]
