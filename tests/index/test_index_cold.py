@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import mmap
 import os
@@ -85,6 +86,21 @@ def test_a_part_of_an_array_is_asked_for_at_its_place_in_the_file(
     read_all_ahead(mapped[1])
     assert asked(mapped) == set(range(200, 401))  # the header moves all by 128 bytes
     assert (mapped == rows).all()
+
+
+def test_a_system_that_takes_no_advice_is_searched_all_the_same(
+    large: tuple[Path, csr_array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(mmap.mmap):
+        def madvise(self, *_: object) -> None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    query = EncodedQueries(csr_array(np.ones((1, N_TERMS), np.float32)))
+    expected = BM25Index.open(large[0]).search_arrays(query)
+    monkeypatch.setattr(mmap, "mmap", Refusing)
+    monkeypatch.setattr(lexite.index.stored_rows, "on_disk", lambda *_: None)
+    found = BM25Index.open(large[0]).search_arrays(query)
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
 
 @given(st.binary(max_size=40), st.lists(st.tuples(st.integers(-50, 90), st.integers(-50, 90)), max_size=8))

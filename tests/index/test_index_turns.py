@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+import lexite.index.ranker
 import lexite.index.scorer
+import lexite.kernels.retrieval  # one query would be answered without it, and exactly
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
 from lexite.index.reference import reference_search
 from lexite.kernels.posting_lists import CHUNK
@@ -124,6 +126,26 @@ def test_an_approximate_search_finds_the_same_each_time(folder: Path, monkeypatc
     index, queries = BM25Index.open(folder), queries_of(5)
     runs = [one_by_one(index, queries, 10, approximate=True) for _ in range(5)]
     assert all((run[0] == runs[0][0]).all() and (run[1] == runs[0][1]).all() for run in runs)
+
+
+def test_an_approximate_search_beside_another_finds_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "3")
+    monkeypatch.setattr(lexite.index.ranker, "APPROXIMATE_SHARE", 0.0)  # so that it depends on what a thread knows
+    index, queries = BM25Index.open(folder), queries_of(5)
+    alone = one_by_one(index, queries, 10, approximate=True)
+    with counted():
+        beside = one_by_one(index, queries, 10, approximate=True)
+    assert (alone[0] == beside[0]).all() and (alone[1] == beside[1]).all()
+    assert (alone[0] != one_by_one(index, queries, 10)[0]).any()
+
+
+def test_a_search_has_no_more_parts_than_chunks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXITE_THREADS", "100000")
+    index, parts = BM25Index.open(folder), list[int]()
+    merge = lexite.index.scorer._merge_rankings
+    monkeypatch.setattr(lexite.index.scorer, "_merge_rankings", lambda own, all: (parts.append(len(own)), merge(own, all)))
+    one_by_one(index, queries_of(7, 2), 10)
+    assert parts == [sum(-(-segment.n_passages // CHUNK) for segment in index._scorer.segments)] * 2
 
 
 def test_a_search_beside_another_is_not_split(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,8 @@ def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXITE_THREADS", "many")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert hardware.n_threads() == 5
+    monkeypatch.setenv("LEXITE_THREADS", "²")
+    assert hardware.n_threads() == 5
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert hardware.n_threads() >= 1
 

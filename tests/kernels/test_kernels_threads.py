@@ -49,6 +49,30 @@ def test_every_task_is_done_once_and_with_one_torch_thread() -> None:
     assert done.returncode == 0, done.stderr
 
 
+LATE = """
+import threading
+from lexite.kernels.threads import parallel_ranges, parallel_tasks, together
+parallel_tasks(lambda task: None, range(2))
+def work():
+    threading.main_thread().join()
+    done = []
+    parallel_ranges(lambda start, stop: done.extend(range(start, stop)), 300)
+    together(done.append, 4)
+    parallel_tasks(done.append, range(5))
+    assert sorted(done) == sorted([*range(300), *range(4), *range(5)]), done
+    try:
+        parallel_ranges(lambda start, stop: 1 // (299 - stop + 1), 300)
+    except ZeroDivisionError:
+        print("done")
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_thread_goes_on_when_the_main_thread_has_ended() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
 def test_threads_started_later_have_torchs_own_number() -> None:
     parallel_tasks(lambda task: None, range(4))
     found: list[int] = []

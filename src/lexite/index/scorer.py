@@ -321,19 +321,22 @@ class Scorer:
             for part in range(start, stop):
                 search_part(part)
 
-        n_queries, n_parts, shared = len(heaps.sizes), n_threads(), _turns(len(searches), len(heaps.sizes))
-        large = sum(n_chunks_of(segment.n_passages) for segment in self.segments) >= CHUNKS_TO_SPLIT
+        n_queries, shared = len(heaps.sizes), _turns(len(searches), len(heaps.sizes))
+        n_chunks = sum(n_chunks_of(segment.n_passages) for segment in self.segments)
+        n_parts, large = min(n_threads(), n_chunks), n_chunks >= CHUNKS_TO_SPLIT
         with self._disk.waiting() as waits, counted() as alone:
             waits = waits and n_queries == 1 and large and share == 1.0 and lists is not None
             n_parts = max(n_parts, DISK_THREADS) if waits else n_parts
-            if not waits and (n_queries >= n_parts or not large or not alone):
+            if not waits and (n_queries >= n_parts or not large or (not alone and share == 1.0)):
                 parallel_ranges(lambda start, stop: search(heaps, shared, start, stop), n_queries, smallest=1)
             else:
                 parts = [_like(heaps) for _ in range(n_parts)]
                 if waits:
                     together(search_part, n_parts)
-                else:
+                elif alone:
                     parallel_ranges(search_parts, n_parts, smallest=1)
+                else:  # what an approximate search finds depends on its parts, so that it has the same ones on one thread
+                    search_parts(0, n_parts)
                 _merge_rankings(parts, heaps)
         if damaged:
             raise self._damaged("postings")

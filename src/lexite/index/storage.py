@@ -183,7 +183,8 @@ def _mapped(path: Path, record: FileRecord, n_head: int, *, scattered: bool) -> 
                 return np.empty(0, dtype=np.uint8), b""
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if scattered and hasattr(mmap, "MADV_RANDOM"):
-                mapped.madvise(mmap.MADV_RANDOM)
+                with contextlib.suppress(OSError):  # advice, which some systems do not take
+                    mapped.madvise(mmap.MADV_RANDOM)
             return np.frombuffer(mapped, dtype=np.uint8), file.read(n_head) if n_head else b""
     except FileNotFoundError:
         raise IndexFormatError(f"{path} is missing; the index is damaged. Build it again.") from None
@@ -212,9 +213,10 @@ def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.
         return
     begins, reached = starts[real] + offset, np.maximum.accumulate(ends[real]) + offset
     first = np.flatnonzero(np.r_[True, begins[1:] > reached[:-1] + GAP_BYTES])
-    for start, end in zip(begins[first].tolist(), reached[np.r_[first[1:], len(real)] - 1].tolist(), strict=True):
-        for place in range(start - start % mmap.PAGESIZE, end, AHEAD_BYTES):
-            mapped.madvise(mmap.MADV_WILLNEED, place, min(AHEAD_BYTES, end - place))
+    with contextlib.suppress(OSError):  # advice, which some systems do not take
+        for start, end in zip(begins[first].tolist(), reached[np.r_[first[1:], len(real)] - 1].tolist(), strict=True):
+            for place in range(start - start % mmap.PAGESIZE, end, AHEAD_BYTES):
+                mapped.madvise(mmap.MADV_WILLNEED, place, min(AHEAD_BYTES, end - place))
 
 
 def read_all_ahead(array: NDArray[Any]) -> None:

@@ -25,7 +25,7 @@ def n_threads() -> int:
     """Threads for compiled loops: ``LEXITE_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use."""
     for name in ("LEXITE_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "")
-        if value.isdigit() and int(value) > 0:
+        if value.isdecimal() and int(value) > 0:
             return int(value)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -157,6 +157,21 @@ def counted() -> Iterator[bool]:
         _running.pop()
 
 
+def _begun(pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Has a pool call a function. Once the main thread has ended, pools take nothing; a thread that goes on calls it itself."""
+    try:
+        return pool.submit(function, *arguments)
+    except RuntimeError as error:
+        if "shutdown" not in str(error):  # no thread could be started, and the pool has taken the call all the same
+            raise
+    done = Future[Any]()
+    try:
+        done.set_result(function(*arguments))
+    except BaseException as error:
+        done.set_exception(error)
+    return done
+
+
 def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smallest: int = 64) -> None:
     """Calls ``kernel(*arguments, start, stop)`` on ranges that cover ``0 … n``, in parallel.
 
@@ -168,7 +183,7 @@ def parallel_ranges(kernel: Callable[..., Any], n: int, *arguments: Any, smalles
     """
     parts = 1 if in_task() else max(1, min(n_threads(), n // smallest))
     bounds = [n * i // parts for i in range(parts + 1)]
-    futures = [_pool(n_threads()).submit(kernel, *arguments, bounds[i], bounds[i + 1]) for i in range(1, parts)]
+    futures = [_begun(_pool(n_threads()), kernel, *arguments, bounds[i], bounds[i + 1]) for i in range(1, parts)]
     try:
         kernel(*arguments, bounds[0], bounds[1])
     finally:
@@ -188,7 +203,8 @@ def together(function: Callable[[int], None], n: int) -> None:
         Exception: raised by one of the calls; all have ended.
     """
     with ThreadPoolExecutor(n, thread_name_prefix="lexite-disk") as pool:
-        list(pool.map(function, range(n)))
+        for future in [_begun(pool, function, number) for number in range(n)]:
+            future.result()
 
 
 def in_task() -> bool:
@@ -248,7 +264,7 @@ def parallel_tasks(function: Callable[[T], None], tasks: Iterable[T]) -> None:
         pool = _task_pool(threads)
     futures: list[Future[None]] = []
     try:
-        futures.extend(pool.submit(function, task) for task in listed)
+        futures.extend(_begun(pool, function, task) for task in listed)
         for future in futures:
             future.result()
     finally:
