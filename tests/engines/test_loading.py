@@ -65,6 +65,8 @@ def test_addresses(text: str, server: str, name: str) -> None:
         ("postgresql://h/d/x?hnsw=1&ef_search=1001", "ef_search is 1,001, but must be from 1 to 1,000"),
         ("postgresql://h/d/x?hnsw=2", "hnsw in the address is 2"),
         ("postgresql://h/d/" + 57 * "x", "no name of a table"),
+        ("vespa://h/x?deploy=0", "deploy in the address is 0, but must be a port, from 1 to 65535"),
+        ("vespa://h/x?deploy=65536", "deploy in the address is 65536, but must be a port, from 1 to 65535"),
         ("opensearch://h/x?shards=two", "'two' in the address is no whole number"),
     ],
 )

@@ -236,3 +236,9 @@ def test_a_tensor_is_read_as_what_it_stands_for(weights: dict[str, float]) -> No
 def test_values_of_fields_come_back(value: datetime.date | int) -> None:
     kind: Any = "integer" if isinstance(value, int) else "datetime" if isinstance(value, datetime.datetime) else "date"
     assert value_of(stored_value(value), kind) == value and -(2**63) <= stored_value(value) < 2**63
+
+
+def test_a_port_that_is_none_is_no_fault_of_lexite(stub: Stub) -> None:
+    engine = VespaEngine(f"http://{stub.host}", "port", deploy="http://127.0.0.1:99999", patience=Patience(2, 0.0))
+    with pytest.raises(EngineError, match="99999 did not answer in 2 attempts: no connection .Port out of range"):
+        begun(engine)

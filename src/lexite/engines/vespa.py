@@ -346,6 +346,8 @@ def at_address(address: Address, **options: Any) -> VespaEngine:
     security, port = security_of(address, key=True), given.pop("deploy", None)
     known = with_password(address)
     if port is not None:
+        if not 0 < port < 1 << 16:
+            raise ConfigError(f"deploy in the address is {port}, but must be a port, from 1 to 65535.")
         given["deploy"] = dataclasses.replace(known, host=known.host.rpartition("@")[2], port=port, path=()).server(port)
     return VespaEngine(known.server(8080), address.name, security=security, **given, **options)
 

@@ -156,7 +156,7 @@ class VespaClient:
                 if split.scheme == "https" and self._security.verify:
                     context = ssl.create_default_context(cafile=self._security.ca)
                     context.wrap_socket(line, server_hostname=split.hostname).close()
-        except OSError as found:
+        except (OSError, ValueError) as found:  # no answer, or an address whose port is none
             return no_connection(found)
         return no_connection(error)
 
