@@ -156,8 +156,10 @@ class VespaClient:
                 if split.scheme == "https" and self._security.verify:
                     context = ssl.create_default_context(cafile=self._security.ca)
                     context.wrap_socket(line, server_hostname=split.hostname).close()
-        except (OSError, ValueError) as found:  # no answer, or an address whose port is none
+        except OSError as found:
             return no_connection(found)
+        except ValueError as wrong:  # the port is none
+            return RequestFailed(None, f"no connection ({wrong})", lasting=True)
         return no_connection(error)
 
 
