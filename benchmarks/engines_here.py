@@ -88,7 +88,7 @@ def _milvus(folder: Path) -> Callable[..., LiveEngine]:
 def server_of(engine: LiveEngine) -> int | None:
     """The process of PostgreSQL that answers an engine; None where this process does."""
     driver: Any = engine.driver
-    return int(driver._connection.info.backend_pid) if driver.engine == "PostgreSQL" else None
+    return int(driver._connection._connection.info.backend_pid) if driver.engine == "PostgreSQL" else None
 
 
 def bytes_of(engine: LiveEngine) -> int:
