@@ -33,7 +33,8 @@ def _trial(nodes: list[Server]) -> None:
 
     def write(passages: Any, collection: Any) -> Any:
         sent.append(len(passages))
-        if len(sent) == 4:
+        if len(sent) == 4:  # a replica that has not caught up yet can save nothing
+            assert engine.driver._ask("GET", "/_cluster/health", {"wait_for_status": "green"})["status"] == "green"
             nodes[2].kill()
         return real(passages, collection)
 
