@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked for where it is pickled
             raise AttributeError(name)
-        print("begun", flush=True)
+        print("begun", file=sys.stderr, flush=True)  # stdout is for answers, and what is printed there goes here too
         time.sleep(600)
 
 

@@ -134,8 +134,8 @@ def test_a_process_that_could_not_be_replaced_is_tried_again(own_index: Path, tm
 @pytest.mark.slow
 def test_an_analysis_does_not_outlive_a_server_that_is_killed() -> None:
     script, environment = Path(__file__).with_name("endless_analysis.py"), {**os.environ, "PYTHONPATH": SOURCES}
-    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    with subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None and process.stderr.readline() == "begun\n"
         (analysis,) = workers_of(process.pid)
         process.kill()
         assert until(lambda: gone(analysis), 20.0)
