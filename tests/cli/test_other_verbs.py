@@ -212,6 +212,17 @@ def test_demo_builds_again_when_asked_or_needed(lexite, tiny_vocabulary: Path, s
     assert lexite(*words, "--fresh").json == first
 
 
+def test_the_demo_of_an_environment_without_pyarrow_has_an_index_of_its_own(
+    lexite, tiny_vocabulary: Path, small_library: Path, monkeypatch
+) -> None:
+    words = ["demo", "--vocabulary", tiny_vocabulary, "--questions", "1"]
+    assert lexite(*words).status == 0
+    monkeypatch.setattr(demo, "has_arrow", lambda: False)
+    assert lexite(*words).status == 0
+    fields = {tuple(BM25Index.open(place).fields) for place in small_library.iterdir()}
+    assert fields == {("module",), ()}, "an index with fields cannot show them there"
+
+
 def test_demo_without_a_cache_folder(lexite, tiny_vocabulary: Path, small_library: Path, monkeypatch, tmp_path: Path) -> None:
     small_library.parent.write_text("a file is in the way")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -102,14 +102,12 @@ def cache_folder() -> Path:
 
 def demo_searcher(encoder: LatentTermEncoder, fresh: bool = False) -> Searcher:
     """The demo's index: the one in the cache when it fits, else a new one there, else one in a temporary folder."""
-    # the version of lexite decides which documents there are
-    place = cache_folder() / f"demo-python{platform.python_version()}-lexite{__version__}-{encoder.fingerprint[:12]}"
+    # the version of lexite decides which documents there are, and pyarrow whether they have a field
+    form = "-fields" if has_arrow() else ""
+    place = cache_folder() / f"demo-python{platform.python_version()}-lexite{__version__}-{encoder.fingerprint[:12]}{form}"
     if place.is_dir() and not fresh:
         try:
-            found = Searcher.open(place, vocabulary=encoder)
-            if FIELD in found.index.fields or not has_arrow():
-                return found
-            logger.info("The index of the last demo has no field to filter by and is built again.")
+            return Searcher.open(place, vocabulary=encoder)
         except LexiteError as error:
             logger.warning("The index of the last demo cannot be used and is built again. %s", error)
     try:
