@@ -53,7 +53,7 @@ AT_ONCE = 8
 """Requests under way at the same time."""
 _IDS_AT_ONCE = 100
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_EMPTY: Mapping[FieldType, Any] = {"text": "", "list": [], "boolean": False}  # Vespa leaves these out of what it gives back
+_EMPTY: Mapping[FieldType, Any] = {"text": "", "list": [], "boolean": False}  # values that an answer of Vespa lacks
 S = TypeVar("S")
 T = TypeVar("T")
 

@@ -162,7 +162,7 @@ def _search_chunk(
     n_terms, k = query.terms.shape[0], top.scores.shape[0]
     if size == k:
         needed = max(needed, top.scores[0])
-    full = size == k or needed > 0.0  # k hits are known, in this heap or in that of another thread
+    full = size == k or needed > 0.0  # this thread or another one knows k hits
     total, time, largest, rounding, worst = 0.0, 0.0, 0.0, 0.0, 0.0
     few = restricted and given.shape[0] * row_cost <= n_terms * LIST_COST  # scored sooner than lists are looked up
     if not few:
