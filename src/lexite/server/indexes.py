@@ -193,8 +193,10 @@ def named_indexes(paths: Sequence[Path]) -> dict[str, Path]:
     Raises:
         ConfigError: two have the same name.
 
-    >>> named_indexes([Path("a/notes.lexite"), Path("my mail")])
-    {'notes': PosixPath('a/notes.lexite'), 'my-mail': PosixPath('my mail')}
+    >>> for name, path in named_indexes([Path("a/notes.lexite"), Path("my mail")]).items():
+    ...     print(name, path.as_posix())
+    notes a/notes.lexite
+    my-mail my mail
     """
     named: dict[str, Path] = {}
     for path in paths:
