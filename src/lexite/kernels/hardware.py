@@ -1,4 +1,4 @@
-"""What the machine is good at: cores to use and whether bf16 products are fast."""
+"""What the machine is good at: cores to use, and whether products in bf16 and int8 are fast."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+INT8_FLAGS = ("avx512_vnni",)
 NATIVE_BF16 = (8, 0)  # compute capability of the first GPUs of NVIDIA with products in bf16
 
 
@@ -63,3 +64,22 @@ def fast_bf16(device: str = "cpu") -> bool:
         # torch calls bf16 supported also where it is emulated (T4, V100), and slower than fp32.
         return torch.version.hip is not None or torch.cuda.get_device_capability(torch.device(device)) >= NATIVE_BF16
     return device.startswith("cpu") and _cpu_has_fast_bf16()
+
+
+@functools.cache
+def fast_int8() -> bool:
+    """Whether the processor multiplies matrices of int8 faster than others, and torch does it without a fault.
+
+    This means the AVX-512 VNNI instructions of x86. Without them torch's product is slow, and sums of torch 2.4 overflow.
+    """
+    if cpu_flags().isdisjoint(INT8_FLAGS):
+        return False
+    import torch
+
+    numbers = torch.full((64, 128), 127, dtype=torch.int8)
+    numbers[::2, 1::2] = -127
+    try:  # private in torch, so it may go away
+        found = torch._int_mm(numbers, numbers.T.contiguous())
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.equal(found.double(), numbers.double() @ numbers.T.double())

@@ -12,20 +12,16 @@ scores Σ weight_i · max over its tokens of sim(q_i, token).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from lexite.errors import IndexFormatError
+from lexite.kernels.atom_products import Atoms, padded_queries, products_of
 from lexite.kernels.threads import parallel_ranges
 
-if TYPE_CHECKING:
-    import torch
-
-LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
-ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 FEW = 6  # entries of a token that take one pass
 SMALLEST_RANGE = 64  # passages under which a second thread does not pay
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
@@ -48,7 +44,7 @@ class LengthsBy(NamedTuple):
 def maxsim_codes(
     queries: Floats,
     weights: Floats,
-    atoms: Floats | torch.Tensor,
+    atoms: Atoms,
     bias: Floats,
     tokens: Numbers,
     entries: Numbers,
@@ -61,7 +57,7 @@ def maxsim_codes(
     Args:
         queries: (n_queries, d) states of the query's tokens, of unit length.
         weights: (n_queries,) what each of them counts.
-        atoms: (n_latents, d) the decoder's rows; a tensor of bf16 is multiplied in bf16, which rounds each product to 8 bits.
+        atoms: (n_latents, d) the decoder's rows, in a form of :mod:`lexite.kernels.atom_products`.
         bias: (d,) the decoder's bias.
         tokens: (n_passages + 1,); passage ``p`` has the tokens ``tokens[p]:tokens[p + 1]``.
         entries: (n_tokens + 1,); token ``t`` has the entries ``entries[t]:entries[t + 1]``.
@@ -79,9 +75,9 @@ def maxsim_codes(
     scores = np.full(len(tokens) - 1, -np.inf, dtype=np.float32)
     if not len(queries) or not len(scores):
         return scores
-    _check_latents(latents, len(atoms))
-    padded = _padded(queries)
-    products = _products_of(atoms, latents, padded)  # (n_latents, width)
+    _check_latents(latents, atoms.shape[0])
+    padded = padded_queries(queries)
+    products = products_of(atoms, latents, padded)  # (n_latents, width)
     offsets = padded @ bias
     counts = np.zeros(len(padded), dtype=np.float32)
     counts[: len(weights)] = weights
@@ -179,44 +175,12 @@ def maxsim_vectors_reference(queries: Floats, weights: Floats, vectors: NDArray[
     return scores.astype(np.float32)
 
 
-def _products_of(atoms: Floats | torch.Tensor, latents: NDArray[np.int32], queries: Floats) -> Floats:
-    """Products of atoms with query tokens, ``(n_latents, n_queries)``.
-
-    Those of latents that no token has may be anything, but for the first latent, with which loops fill up short tokens.
-    """
-    if isinstance(atoms, np.ndarray):
-        marks = np.zeros(2 * len(atoms), dtype=np.uint8)
-        _mark(latents, marks)
-        used = np.flatnonzero(marks[: len(atoms)] | marks[len(atoms) :])
-        products = np.empty((len(atoms), len(queries)), dtype=np.float32)
-        products[:1] = 0.0  # 0 times NaN would be NaN
-        picked = np.empty((ATOMS_AT_ONCE, atoms.shape[1]), dtype=np.float32)
-        for start in range(0, len(used), ATOMS_AT_ONCE):
-            rows = used[start : start + ATOMS_AT_ONCE]
-            np.take(atoms, rows, axis=0, out=picked[: len(rows)], mode="clip")  # other modes copy once more
-            products[rows] = picked[: len(rows)] @ queries.T
-        return products
-    import torch
-
-    with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
-        all_products: Floats = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
-    return all_products
-
-
 def _check_latents(latents: NDArray[np.int32], n_latents: int) -> None:
     """Refuses numbers of latents with which a compiled loop would read beyond the atoms."""
     if len(latents) and not 0 <= int(latents.min()) <= int(latents.max()) < 2 * n_latents:
         raise IndexFormatError(
             f"A token has a latent beyond the {n_latents} of the decoder. Its codes are damaged, or of another vocabulary."
         )
-
-
-def _padded(queries: Floats) -> Floats:
-    """Query tokens, with rows of zeros up to a multiple of :data:`LANES`."""
-    width = -(-len(queries) // LANES) * LANES
-    padded = np.zeros((width, queries.shape[1]), dtype=np.float32)
-    padded[: len(queries)] = queries
-    return padded
 
 
 def _decoded(atoms: Floats, bias: Floats, entries: Numbers, latents: NDArray[np.int32], values: Floats) -> NDArray[np.float64]:
@@ -269,12 +233,6 @@ def _square_of_few(atoms: Any, bias: Any, rows: Any, factors: Any) -> Any:  # pr
         state += f3 * np.float32(atoms[r3, c]) + f4 * np.float32(atoms[r4, c]) + f5 * np.float32(atoms[r5, c])
         squares += state * state
     return squares
-
-
-@njit(cache=True, nogil=True)
-def _mark(latents: Any, marks: Any) -> None:  # pragma: no cover - compiled
-    for entry in range(latents.shape[0]):
-        marks[latents[entry]] = 1
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -16,6 +16,7 @@ from lexite.backbone.store import StateStore
 from lexite.corpus.passages import cut_documents
 from lexite.errors import ArgumentError, ConfigError
 from lexite.index.config import StoredDocument
+from lexite.kernels.atom_products import Levels
 from lexite.ranking import Hit
 from lexite.sae import SparseAutoencoder
 from lexite.sae.normalisation import normalise
@@ -43,8 +44,9 @@ def vocabulary(tiny_vocabulary: Path) -> LatentTermEncoder:
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products in fp32, also where bf16 is fast."""
+    """Products in fp32, also where bf16 or int8 is fast."""
     monkeypatch.setattr("lexite.kernels.hardware.fast_bf16", lambda device="cpu": False)
+    monkeypatch.setattr("lexite.kernels.hardware.fast_int8", lambda: False)
 
 
 def question(vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument], texts: Sequence[str] = QUERIES) -> Answer:
@@ -263,6 +265,22 @@ def test_bf16_changes_little(
     monkeypatch.setattr("lexite.kernels.hardware.fast_bf16", lambda device="cpu": True)
     decoder = Decoder(vocabulary.sae.decoder_weight.numpy(), vocabulary.sae.decoder_bias.numpy())  # type: ignore[union-attr]
     assert alone_scores(MaxSim(alone=True, decoder=decoder)(answer))[0] == pytest.approx(exact, abs=0.05)
+
+
+def test_atoms_in_int8_are_multiplied_so_where_that_is_fast(
+    vocabulary: LatentTermEncoder, stored: dict[str, StoredDocument], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = question(vocabulary, stored, QUERIES[:1])
+    atoms, bias = vocabulary.sae.decoder_weight.numpy(), vocabulary.sae.decoder_bias.numpy()  # type: ignore[union-attr]
+    steps = np.abs(atoms).max(axis=1) / np.float32(127)
+    levels = np.rint(atoms / steps[:, None]).astype(np.int8)
+    given = levels * steps[:, None], bias, None, (levels, steps)
+    exact = alone_scores(MaxSim(alone=True, decoder=Decoder(*given))(answer))[0]
+    monkeypatch.setattr("lexite.kernels.hardware.fast_int8", lambda: True)
+    decoder = Decoder(*given)
+    assert isinstance(decoder.matrix, Levels)
+    assert alone_scores(MaxSim(alone=True, decoder=decoder)(answer))[0] == pytest.approx(exact, abs=0.05)
+    assert not isinstance(Decoder(*given[:2]).matrix, Levels)
 
 
 def test_what_is_lacking_is_said(

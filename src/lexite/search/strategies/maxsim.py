@@ -27,6 +27,7 @@ from lexite.search.strategy import Answer
 
 if TYPE_CHECKING:
     from lexite.backbone.base import Backbone
+    from lexite.kernels.atom_products import Atoms
     from lexite.kernels.maxsim import LengthsBy
     from lexite.sae import SparseAutoencoder
     from lexite.terms import LatentTermEncoder
@@ -56,10 +57,13 @@ class Decoder:
     levels: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
 
     @functools.cached_property
-    def matrix(self) -> Any:
-        """The atoms in the number format in which this machine multiplies them fastest: a tensor of bf16, or float32."""
-        from lexite.kernels.hardware import fast_bf16
+    def matrix(self) -> Atoms:
+        """The atoms in the form in which this machine multiplies them fastest: int8, where they are so, bf16, or float32."""
+        from lexite.kernels.atom_products import Levels
+        from lexite.kernels.hardware import fast_bf16, fast_int8
 
+        if self.levels is not None and fast_int8():
+            return Levels.of(*self.levels)
         if not fast_bf16():
             return np.ascontiguousarray(self.atoms, dtype=np.float32)
         import torch
