@@ -24,7 +24,7 @@ def test_products_in_int8_are_off_by_the_rounding_of_queries_alone(
     queries = generator.standard_normal((n_queries, width), dtype=np.float32)
     queries[generator.random(n_queries) < 0.2] = 0.0
     atoms = levels * steps[:, None].astype(np.float64)
-    found = products_of(Levels.of(levels, steps), np.arange(n_latents, dtype=np.int32), queries)
+    found = products_of(Levels.of(levels, steps), np.arange(n_latents, dtype=np.int32), queries).whole
     half_a_step = np.abs(queries).max(axis=1) / LARGEST / 2
     bound = np.abs(atoms).sum(axis=1)[:, None] * half_a_step
     assert found.dtype == np.float32 and found.shape == (n_latents, n_queries)
@@ -35,7 +35,7 @@ def test_products_of_levels_by_hand() -> None:
     atoms = Levels.of(np.array([[127, 0], [-10, 20]], dtype=np.int8), np.array([1.0, 0.5], dtype=np.float32))
     queries = np.array([[1.27, 0.01], [0.0, 0.0], [0.0, -2.54]], dtype=np.float32)
     expected = [[161.29, 0.0, 0.0], [-6.25, 0.0, -25.4]]
-    np.testing.assert_allclose(products_of(atoms, np.empty(0, dtype=np.int32), queries), expected, rtol=1e-5)
+    np.testing.assert_allclose(products_of(atoms, np.empty(0, dtype=np.int32), queries).whole, expected, rtol=1e-5)
 
 
 @given(seed=st.integers(0, 2**31), **SIZES)
@@ -46,8 +46,8 @@ def test_products_of_latents_that_occur_and_of_the_first(seed: int, n_latents: i
     latents = generator.integers(0, 2 * n_latents, 20).astype(np.int32)
     used = np.unique(latents % n_latents)
     found = products_of(atoms, latents, queries)
-    np.testing.assert_allclose(found[used], (atoms @ queries.T)[used], rtol=1e-4, atol=1e-4)
-    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found.values[used], (atoms @ queries.T)[used], rtol=1e-4, atol=1e-4)
+    assert np.isfinite(found.values[0]).all() and (found.row_steps == 1).all() and (found.lane_steps == 1).all()
 
 
 @pytest.mark.parametrize(("flags", "fast"), [(("avx512_vnni",), True), (("avx_vnni", "avx2"), False), (("asimddp",), False)])

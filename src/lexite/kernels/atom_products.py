@@ -7,6 +7,7 @@ rounded.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 LARGEST = 127  # a level of int8
+MOST_KEPT = 1 << 20  # numbers, 4 MB: 64 query tokens of 16,384 latents
 Floats = NDArray[np.float32]
+_kept = threading.local()
 
 
 class Levels(NamedTuple):
@@ -27,11 +30,11 @@ class Levels(NamedTuple):
 
     Attributes:
         levels: (n_latents, d) tensor of int8.
-        steps: (n_latents, 1) tensor of float32; what the levels of each atom are multiplied by.
+        steps: (n_latents,) float32, what the levels of each atom are multiplied by.
     """
 
     levels: torch.Tensor
-    steps: torch.Tensor
+    steps: Floats
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,7 +46,7 @@ class Levels(NamedTuple):
         """From (n_latents, d) levels and the step of each atom, (n_latents,)."""
         import torch
 
-        return cls(torch.from_numpy(np.array(levels)), torch.from_numpy(np.array(steps, dtype=np.float32)[:, None]))
+        return cls(torch.from_numpy(np.array(levels)), np.array(steps, dtype=np.float32))
 
 
 Atoms: TypeAlias = "Floats | torch.Tensor | Levels"
@@ -62,7 +65,27 @@ def padded_queries(queries: Floats) -> Floats:
     return padded
 
 
-def products_of(atoms: Atoms, latents: NDArray[np.int32], queries: Floats) -> Floats:
+class Products(NamedTuple):
+    """Products of atoms with query tokens: ``values[l, q] · row_steps[l] · lane_steps[q]``.
+
+    Attributes:
+        values: (n_latents, n_queries) float32 or int32. Those of latents that do not occur may be anything, but for latent 0,
+            with which loops fill up short tokens.
+        row_steps: (n_latents,) float32.
+        lane_steps: (n_queries,) float32, above 0.
+    """
+
+    values: NDArray[Any]
+    row_steps: Floats
+    lane_steps: Floats
+
+    @property
+    def whole(self) -> Floats:
+        """The products themselves, (n_latents, n_queries)."""
+        return self.values.astype(np.float32) * self.row_steps[:, None] * self.lane_steps
+
+
+def products_of(atoms: Atoms, latents: NDArray[np.int32], queries: Floats) -> Products:
     """Products of atoms with query tokens.
 
     Args:
@@ -71,18 +94,18 @@ def products_of(atoms: Atoms, latents: NDArray[np.int32], queries: Floats) -> Fl
         queries: (n_queries, d).
 
     Returns:
-        (n_latents, n_queries). Products of latents that do not occur may be anything, but for those of latent 0, with which
-        loops fill up short tokens.
+        The products, in memory that the next call of the same thread may use again.
     """
     if isinstance(atoms, Levels):
         return _products_of_levels(atoms, queries)
     if isinstance(atoms, np.ndarray):
-        return _products_of_some(atoms, latents, queries)
-    import torch
+        values = _products_of_some(atoms, latents, queries)
+    else:
+        import torch
 
-    with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
-        products: Floats = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
-    return products
+        with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
+            values = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
+    return Products(values, np.ones(len(values), dtype=np.float32), np.ones(len(queries), dtype=np.float32))
 
 
 def _products_of_some(atoms: Floats, latents: NDArray[np.int32], queries: Floats) -> Floats:
@@ -100,20 +123,33 @@ def _products_of_some(atoms: Floats, latents: NDArray[np.int32], queries: Floats
     return products
 
 
-def _products_of_levels(atoms: Levels, queries: Floats) -> Floats:
+def _products_of_levels(atoms: Levels, queries: Floats) -> Products:
     """Those of all latents, in whole numbers."""
     import torch
 
-    steps = np.abs(queries).max(axis=1, initial=0.0) / np.float32(LARGEST)
-    rounded = np.rint(queries / np.where(steps > 0, steps, np.float32(1.0))[:, None]).astype(np.int8)
+    largest = np.abs(queries).max(axis=1, initial=0.0)
+    steps = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1.0))
+    rounded = np.rint(queries / steps[:, None]).astype(np.int8)
     with torch.inference_mode():
         columns = torch.from_numpy(rounded).T.contiguous()
+        sums = _room(len(atoms.levels), len(queries))
         if min(atoms.shape) > 1:
-            sums = torch._int_mm(atoms.levels, columns)
+            torch._int_mm(atoms.levels, columns, out=sums)
         else:  # of a matrix with one row or one column torch's product is wrong (pytorch issue 195066)
-            sums = atoms.levels.float() @ columns.float()
-        products: Floats = torch.mul(sums, atoms.steps).mul_(torch.from_numpy(steps)).numpy()
-    return products
+            sums.copy_(atoms.levels.float() @ columns.float())
+    return Products(sums.numpy(), atoms.steps, steps)
+
+
+def _room(n_rows: int, n_columns: int) -> torch.Tensor:
+    """Whole numbers to be filled, int32, in memory that a thread keeps: new memory takes as long as the product."""
+    import torch
+
+    kept, size = getattr(_kept, "sums", None), n_rows * n_columns
+    if kept is None or len(kept) < size:
+        kept = torch.empty(size, dtype=torch.int32)
+        if size <= MOST_KEPT:
+            _kept.sums = kept
+    return kept[:size].view(n_rows, n_columns)
 
 
 @njit(cache=True, nogil=True)

@@ -77,11 +77,12 @@ def maxsim_codes(
         return scores
     _check_latents(latents, atoms.shape[0])
     padded = padded_queries(queries)
-    products = products_of(atoms, latents, padded)  # (n_latents, width)
-    offsets = padded @ bias
+    products = products_of(atoms, latents, padded)
+    offsets = padded @ bias / products.lane_steps
     counts = np.zeros(len(padded), dtype=np.float32)
     counts[: len(weights)] = weights
-    codes = products, offsets, counts, tokens, entries, latents, values
+    counts *= products.lane_steps  # a step is above 0, so it may as well come after the largest of a token's similarities
+    codes = products.values, products.row_steps, offsets, counts, tokens, entries, latents, values
     if not isinstance(norms, LengthsBy):
         parallel_ranges(_codes, len(scores), *codes, norms, scores, smallest=SMALLEST_RANGE)
     elif int(np.diff(entries).max(initial=0)) <= FEW:
@@ -238,6 +239,7 @@ def _square_of_few(atoms: Any, bias: Any, rows: Any, factors: Any) -> Any:  # pr
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _codes(
     products: Any,
+    row_steps: Any,
     offsets: Any,
     weights: Any,
     tokens: Any,
@@ -261,6 +263,8 @@ def _codes(
             first, stop_entry = entries[token], entries[token + 1]
             if stop_entry - first <= FEW:
                 _pick(latents, values, n_latents, scale, first, stop_entry, rows, factors)
+                for place in range(FEW):
+                    factors[place] *= row_steps[rows[place]]
                 _best_of_few(products, offsets, scale, rows, factors, best)
                 continue
             for lane in range(width):
@@ -269,8 +273,9 @@ def _codes(
                 latent, value = latents[entry], values[entry] * scale
                 if latent >= n_latents:
                     latent, value = latent - n_latents, -value
+                value *= row_steps[latent]
                 for lane in range(width):
-                    sums[lane] += value * products[latent, lane]
+                    sums[lane] += value * np.float32(products[latent, lane])
             for lane in range(width):
                 best[lane] = max(best[lane], sums[lane])
         score = np.float32(0.0)
@@ -282,6 +287,7 @@ def _codes(
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _few_codes(
     products: Any,
+    row_steps: Any,
     offsets: Any,
     weights: Any,
     tokens: Any,
@@ -309,7 +315,7 @@ def _few_codes(
             squares = _square_of_few(atoms, bias, rows, stepped)
             scale = one / np.sqrt(squares) if squares > 0.0 else np.float32(0.0)
             for place in range(FEW):
-                factors[place] *= scale
+                factors[place] *= scale * row_steps[rows[place]]
             _best_of_few(products, offsets, scale, rows, factors, best)
         score = np.float32(0.0)
         for lane in range(width):
@@ -339,8 +345,9 @@ def _best_of_few(
     r0, r1, r2, r3, r4, r5 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     f0, f1, f2, f3, f4, f5 = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5]
     for lane in range(len(best)):
-        similar = offsets[lane] * scale + f0 * products[r0, lane] + f1 * products[r1, lane] + f2 * products[r2, lane]
-        similar += f3 * products[r3, lane] + f4 * products[r4, lane] + f5 * products[r5, lane]
+        similar = offsets[lane] * scale + f0 * np.float32(products[r0, lane]) + f1 * np.float32(products[r1, lane])
+        similar += f2 * np.float32(products[r2, lane]) + f3 * np.float32(products[r3, lane])
+        similar += f4 * np.float32(products[r4, lane]) + f5 * np.float32(products[r5, lane])
         best[lane] = max(best[lane], similar)
 
 
