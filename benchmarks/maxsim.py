@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from lexite.kernels.hardware import fast_bf16
+from lexite.kernels.atom_products import Levels
+from lexite.kernels.hardware import fast_bf16, fast_int8
 from lexite.kernels.maxsim import LengthsBy, code_norms, maxsim_codes, maxsim_vectors
 
 N_LATENTS = 16_384
@@ -75,7 +76,7 @@ def workload(candidates: int, tokens: int, query_tokens: int, k: int, width: int
 
 
 def from_codes(work: Workload, atoms: Any) -> Callable[[], Floats]:
-    """lexite's kernel over codes, with atoms in fp32 or in bf16."""
+    """lexite's kernel over codes, with atoms in fp32, bf16 or int8."""
     rest = work.bias, work.tokens, work.entries, work.latents, work.values, work.norms
     return lambda: maxsim_codes(work.queries, work.weights, atoms, *rest)
 
@@ -121,6 +122,10 @@ def ways(work: Workload) -> dict[str, Callable[[], Floats]]:
         narrow = torch.from_numpy(work.atoms).to(torch.bfloat16)
         found["codes, atoms in bf16"] = from_codes(work, narrow)
         found["codes and norms, atoms in bf16"] = norms_and_codes(work, narrow)
+    if fast_int8():
+        whole = Levels.of(work.levels, work.steps)
+        found["codes, atoms in int8"] = from_codes(work, whole)
+        found["codes and norms, atoms in int8"] = norms_and_codes(work, whole)
     found["codes by numpy"] = lambda: numpy_codes(work)
     found["codes by torch"] = lambda: torch_codes(work)
     found["states"] = lambda: maxsim_vectors(work.queries, work.weights, work.states, work.tokens)

@@ -21,13 +21,23 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, random_array
 
 import lexite.index.disk
+import lexite.index.opening
 import lexite.index.postings
 import lexite.index.scorer
 import lexite.index.storage
 import lexite.index.stored_rows
 from lexite.index import BM25Config, BM25Index, VocabularyInfo
 from lexite.index.reference import reference_search
-from lexite.index.storage import FileRecord, map_array, map_bytes, on_disk, read_ahead, read_all_ahead, write_array
+from lexite.index.storage import (
+    FileRecord,
+    map_array,
+    map_bytes,
+    on_disk,
+    read_ahead,
+    read_all_ahead,
+    read_beginnings_ahead,
+    write_array,
+)
 from lexite.kernels.posting_lists import CHUNK
 from lexite.scoring.rounding import rounded_weights
 from lexite.terms import EncodedQueries
@@ -231,3 +241,42 @@ def test_the_rows_that_a_search_without_compiled_code_scores_are_asked_for(
     begins, ends = rows.bounds[passages], rows.bounds[passages + 1]
     needed = {page for begin, end in zip(begins, ends, strict=True) for page in range(begin // PAGE, -(-end // PAGE))}
     assert needed <= asked(data)
+
+
+def test_the_headers_of_all_files_are_asked_for_before_one_is_read(
+    large: tuple[Path, csr_array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(lexite.index.opening, "read_beginnings_ahead", lambda paths: order.extend(map(str, paths)))
+    opened = lexite.index.opening.open_segment
+
+    def open_segment(place: Path, *arguments: Any, **options: Any) -> Any:
+        order.append("opened")
+        return opened(place, *arguments, **options)
+
+    monkeypatch.setattr(lexite.index.opening, "open_segment", open_segment)
+    BM25Index.open(large[0])
+    headers = sorted(map(str, (large[0] / "segments").rglob("*.npy")))
+    assert headers and sorted(order[: len(headers)]) == headers and set(order[len(headers) :]) == {"opened"}
+
+
+def test_frequencies_are_asked_for_before_lists(large: tuple[Path, csr_array], monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    index = BM25Index.open(large[0])
+    segments = index._scorer.segments
+    names = {id(segment.frequencies): "frequencies" for segment in segments}
+    monkeypatch.setattr(lexite.index.stored_rows, "on_disk", lambda *_: True)
+    monkeypatch.setattr(lexite.index.disk, "read_all_ahead", lambda array: order.append(names.get(id(array), "other")))
+    monkeypatch.setattr(lexite.index.postings.Postings, "read_ahead", lambda *_: order.append("lists"))
+    index.search_arrays(EncodedQueries(csr_array(np.eye(1, N_TERMS, dtype=np.float32))), 3)
+    assert order.count("frequencies") == order.count("lists") == len(segments)
+    assert max(i for i, name in enumerate(order) if name == "frequencies") < order.index("lists")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice about files")
+def test_beginnings_are_asked_for_and_missing_files_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[tuple[int, int, int]] = []
+    (tmp_path / "a").write_bytes(bytes(3 * PAGE))
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, *range_and_advice: asked_for.append(range_and_advice))
+    read_beginnings_ahead([tmp_path / "a", tmp_path / "missing"])
+    assert asked_for == [(0, PAGE, os.POSIX_FADV_WILLNEED)]

@@ -68,6 +68,7 @@ class Disk:
                 lists.read_directory_ahead(known, segment.n_terms)
                 fitting.append((lists, known, segment.n_terms))
             if first:
+                read_all_ahead(segment.frequencies)  # behind the lists, norms and search would wait for all of them
                 read_all_ahead(segment.lengths[TRANSFORMS.index(scoring.document_transform)])
         for lists, known, n_terms in fitting:
             lists.read_ahead(known, n_terms)

@@ -13,7 +13,7 @@ from lexite.index.ids import IdTable
 from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.segment import Segment, open_segment
 from lexite.index.static import StoredStatic, verify_static
-from lexite.index.storage import verify_file
+from lexite.index.storage import read_beginnings_ahead, verify_file
 
 OPEN_ATTEMPTS = 10
 Opened = TypeVar("Opened")
@@ -58,6 +58,12 @@ def open_newest(folder: Path, make: Callable[[OpenedFiles], Opened]) -> Opened:
 
 
 def _open(folder: Path, commit: Commit) -> OpenedFiles:
+    read_beginnings_ahead(
+        folder / SEGMENTS_NAME / record.name / name
+        for record in commit.segments
+        for name in record.files
+        if name.endswith(".npy")  # their headers are read
+    )
     words = open_words(folder, commit.words) if commit.words else None
     static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
     segments = [

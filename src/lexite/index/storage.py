@@ -11,7 +11,7 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -222,6 +222,19 @@ def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.
 def read_all_ahead(array: NDArray[Any]) -> None:
     """Lets the system read a mapped array, or a contiguous part of it, without waiting for it."""
     read_ahead(array, np.zeros(1, np.int64), np.full(1, array.nbytes))
+
+
+def read_beginnings_ahead(paths: Iterable[Path]) -> None:
+    """Lets the system read the first page of each of some files without waiting for it, all of them at once."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with contextlib.suppress(OSError):  # advice; what is missing is told where the file is opened
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(file, 0, mmap.PAGESIZE, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(file)
 
 
 def on_disk(path: Path, n_bytes: int) -> bool | None:

@@ -106,7 +106,7 @@ def side_data_for(needs: frozenset[str], asked: SideDataConfig | None = None) ->
 
 BEST: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("hybrid", {"fusion": "zscore"}),
-    ("maxsim", {"fusion": "zscore", "token_weights": "idf"}),
+    ("maxsim", {"fusion": "zscore", "token_weights": "idf", "candidates": 64}),
     ("neighbours", {}),
 )
 """Chosen on SciFact, CISI, WikiQA, NFCorpus and TAT-QA, and confirmed on four others: ``docs/results/second-stages.md``."""
@@ -123,8 +123,8 @@ PRESETS = {
     ),
     "cascade": Preset("Static queries, and the model only for those whose static ranking is unsure.", (("cascade", {}),)),
     "best": Preset(
-        "Dense scores, MaxSim over token codes and neighbours, one after the other, for the best hundred; rows of tables as "
-        "passages, numbers in any written form. Where most documents have tables: tables.",
+        "Dense scores, MaxSim over token codes and neighbours, one after the other, for the best hundred (MaxSim: 64); rows of "
+        "tables as passages, numbers in any written form. Where most documents have tables: tables.",
         BEST,
         passages="tables",
         words={"literal_numbers": "normal"},
