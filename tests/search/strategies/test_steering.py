@@ -249,6 +249,31 @@ def test_a_factor_that_is_none_is_named(text: str) -> None:
         Steer(boost=(text,))(answer_of(index_of(), [[1, 0, 0, 0, 0, 0]]))
 
 
+@pytest.mark.parametrize(
+    ("boost", "mute", "message"),
+    [
+        (("solar",), ("0",), r"latent 0 \(solar, energy, panel\).*'solar' gives it the factor 2, '0' mutes it\. Name it once"),
+        (("energy*=1.5",), ("drink",), r"latent 5 \(energy, drink\).*'energy\*' gives it the factor 1.5, 'drink' mutes it"),
+        (("0=0", "solar=3"), (), r"latent 0 .*'0' mutes it, 'solar' gives it the factor 3"),
+        (("0=3", "Solar Energy=2"), (), r"latent 0 .*'0' gives it the factor 3, 'Solar Energy' gives it the factor 2"),
+        (("word:sun=2",), ("word:Sun",), r"word 'sun' .*'word:sun' gives it the factor 2, 'word:Sun' mutes it"),
+        (("3",), ("3",), r"latent 3 \(moon, lunar\) is steered in two ways: '3' gives it the factor 2, '3' mutes it"),
+    ],
+)
+def test_one_concept_with_two_factors_is_named(boost: tuple[str, ...], mute: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Steer(boost=boost, mute=mute)(answer_of(index_of(), [[1, 0, 0, 0, 0, 0]]))
+
+
+def test_names_that_agree_are_one() -> None:
+    answer = answer_of(index_of(), [[1, 2, 0, 3, 0, 1]])
+    twice = Steer(boost=("solar=3", "0=3.0", "2=0"), mute=("energy*", "1", "2"))
+    with pytest.raises(ArgumentError, match="latent 0"):  # energy* is the solar one too
+        twice(answer)
+    once, again = Steer(boost=("0=3",), mute=("1", "2")), Steer(boost=("solar=3", "0=3.0", "2=0"), mute=("1", "power", "2"))
+    assert np.array_equal(transformed(once(answer)), transformed(again(answer)))
+
+
 def test_steering_by_nothing_is_refused() -> None:
     answer = answer_of(index_of(), [[1, 0, 0, 0, 0, 0]])
     with pytest.raises(ArgumentError, match="something to steer by"):
