@@ -123,8 +123,7 @@ class Steer:
         if self.vector:
             vector = SteeringVector.load(self.vector)
             vector.check(answer.backend.vocabulary.fingerprint, space.n_latents, self.vector)
-            for latent, each in vector.changes.items():
-                boost[latent], mute[latent] = each.boost, each.mute
+            boost, mute = vector.arrays(space.n_latents)
 
         def changed(weights: NDArray[np.float64]) -> NDArray[np.float64]:
             added = self.strength * weights.sum() * (toward - away)
