@@ -58,9 +58,7 @@ def test_people_see_a_table_and_how_to_use_it(
     assert f"lexite search {tiny_index} --static --then steer --steer-vector '{out}'" in shown
 
 
-def test_pairs_come_from_standard_input(
-    lexite, tiny_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pairs_come_from_standard_input(lexite, tiny_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(PAIRS[0]).encode())))
     assert lexite("steer", tiny_index, "-", "-o", tmp_path / "v.json", "--json").json["pairs"] == 2
 
@@ -108,7 +106,9 @@ def test_what_cannot_be_learned_is_said(
     lexite, tiny_index: Path, pairs: Path, own_index: Path, other_vocabulary: Path, tmp_path: Path
 ) -> None:
     out = ["-o", tmp_path / "v.json"]
-    assert "at the sparsity 1, so the vector would be empty" in lexite("steer", tiny_index, pairs, *out, "--sparsity", "1").error
+    assert (
+        "at the sparsity 1, so the vector would be empty" in lexite("steer", tiny_index, pairs, *out, "--sparsity", "1").error
+    )
     assert "does not exist" in lexite("steer", tiny_index, tmp_path / "none.jsonl", *out).error
     assert "holds no preferences" in lexite("steer", tiny_index, own_index, *out).error
     assert "vocabulary" in lexite("steer", tiny_index, pairs, *out, "--vocabulary", other_vocabulary).error
@@ -124,5 +124,8 @@ def test_an_index_that_nothing_encodes_queries_for_is_named(lexite, pairs: Path,
         documents = [Document(f"d{n}", "text") for n in range(1, 7)]
         writer.add(documents, csr_array(np.eye(6, dtype=np.float32)))
         writer.commit()
-    assert "does not say where its vocabulary is. Name it with --vocabulary" in lexite("steer", path, pairs, "-o", tmp_path / "v.json").error
+    assert (
+        "does not say where its vocabulary is. Name it with --vocabulary"
+        in lexite("steer", path, pairs, "-o", tmp_path / "v.json").error
+    )
     assert "static table" in lexite("steer", path, pairs, "-o", tmp_path / "v.json", "--static").error

@@ -71,7 +71,9 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_record_is_named_by_file_line_and_field(tmp_path: Path, record: dict[str, Any], message: str) -> None:
     path, known = tmp_path / "p.jsonl", {"d1", "d2", "3", "7"}
     path.write_text(lines([RECORDS[0], record, RECORDS[1]]))
-    with pytest.raises(CorpusError, match=f"p.jsonl, line 2: the (field|document) {message}.*--skip-bad leaves bad records out"):
+    with pytest.raises(
+        CorpusError, match=f"p.jsonl, line 2: the (field|document) {message}.*--skip-bad leaves bad records out"
+    ):
         list(read_preferences(path, known=known))
     report = ReadReport()
     assert list(read_preferences(path, ReadOptions(skip_bad=True), report, known)) == WANTED

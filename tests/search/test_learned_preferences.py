@@ -29,7 +29,9 @@ class Rows:
     fingerprint, kind = "", "static"
 
     def encode(self, texts: list[str], **_: Any) -> EncodedQueries:
-        return EncodedQueries(csr_array(np.array([[float(x) for x in text.split()] for text in texts], dtype=np.float32)), texts)
+        return EncodedQueries(
+            csr_array(np.array([[float(x) for x in text.split()] for text in texts], dtype=np.float32)), texts
+        )
 
 
 def searcher_over(rows: list[list[float]]) -> Searcher:
@@ -109,7 +111,9 @@ def test_what_cannot_be_learned_is_said() -> None:
     searcher = searcher_over([[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
     with pytest.raises(ArgumentError, match="no pairs"):
         learn_from_preferences(searcher, [])
-    with pytest.raises(ArgumentError, match="No latent tells the preferred documents from the rejected ones at the sparsity 0.2"):
+    with pytest.raises(
+        ArgumentError, match="No latent tells the preferred documents from the rejected ones at the sparsity 0.2"
+    ):
         learn_from_preferences(searcher, [Preference("1 1 0 0", ("d1",), ("d2",))])
     with pytest.raises(ArgumentError, match="would be empty"):
         learn_from_preferences(searcher, [Preference("1 1 0 0", ("d1",), ("d3",))], sparsity=1.0)

@@ -55,9 +55,7 @@ class LearnedVector:
         }
 
 
-def learn_from_preferences(
-    searcher: Searcher, preferences: Iterable[Preference], sparsity: float = SPARSITY
-) -> LearnedVector:
+def learn_from_preferences(searcher: Searcher, preferences: Iterable[Preference], sparsity: float = SPARSITY) -> LearnedVector:
     """Learns a steering vector from the pairs of preferences, each preferred document with each rejected one of a query.
 
     Args:
@@ -91,9 +89,7 @@ def learn_from_preferences(
     return LearnedVector(vector, len(numbers), len(pairs), before, after)
 
 
-def _in_order(
-    index: BM25Index, queries: EncodedQueries, judged: Sequence[tuple[int, str, str]], scoring: BM25Config
-) -> int:
+def _in_order(index: BM25Index, queries: EncodedQueries, judged: Sequence[tuple[int, str, str]], scoring: BM25Config) -> int:
     """The pairs whose preferred document has the higher score for its query."""
     among: list[list[str]] = [[] for _ in range(len(queries))]
     for query, one, other in judged:

@@ -167,7 +167,9 @@ def _with_factor(text: str) -> tuple[str, float]:
 
 def _contradiction(called: str, *given: tuple[str, float]) -> str:
     """The sentence about a term that is named twice, with two factors."""
-    said = [f"'{one_line(name.strip())}' {f'gives it the factor {factor:g}' if factor else 'mutes it'}" for name, factor in given]
+    said = [
+        f"'{one_line(name.strip())}' {f'gives it the factor {factor:g}' if factor else 'mutes it'}" for name, factor in given
+    ]
     return f"The {called} is steered in two ways: {said[0]}, {said[1]}. Name it once."
 
 
