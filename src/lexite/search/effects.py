@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class TermChange:
     def to_json(self) -> dict[str, Any]:
         """It as JSON values."""
         named = {"term": self.term} if self.word is None else {"word": self.word}
-        return {**named, "label": self.label, "before": round(self.before, 6), "after": round(self.after, 6)}
+        return {**named, "label": self.label, "before": round(float(self.before), 6), "after": round(float(self.after), 6)}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _term_changes(
     ]
     found += [
         TermChange(f'"{word}"', words[0].get(word, 0.0), words[1].get(word, 0.0), word=word)
-        for word in sorted({*words[0], *words[1]})
+        for word in _in_index({*words[0], *words[1]}, answer)
     ]
     changed = [each for each in found if abs(each.after - each.before) > 1e-5 * max(each.before, each.after)]
     return tuple(sorted(changed, key=lambda each: -abs(each.after - each.before)))
@@ -167,6 +167,15 @@ def _words(query: EncodedQueries, answer: Answer) -> Mapping[str, float]:
     if own is not None or literal is None or query.texts is None:
         return own or {}
     return literal.words_of(query.texts[0])
+
+
+def _in_index(words: Collection[str], answer: Answer) -> list[str]:
+    """The words that a document has: others count for nothing, and a query that is asked again has lost them."""
+    make, listed = getattr(answer.backend, "term_space", None), sorted(words)
+    if make is None or not listed:
+        return listed
+    there = make(answer.options.get("scoring")).find_words(listed) >= 0
+    return [word for word, known in zip(listed, there.tolist(), strict=True) if known]
 
 
 def _moves(before: list[str], after: list[str]) -> tuple[Move, ...]:

@@ -196,6 +196,9 @@ def test_effects_tell_of_words_and_of_hits_that_come_and_go() -> None:
     assert {move.id for move in effect.moves if move.after is None} == {hit.id for hit in answer.rankings[0]} - {
         hit.id for hit in steered.rankings[0]
     }
+    unknown = answer_of(index_of(), [[1, 0, 0, 0, 0, 0]], ["sun ship"])
+    (effect,) = effects(unknown, Steer(mute=("word:sun",))(unknown))
+    assert [(each.word, each.after) for each in effect.terms] == [("sun", 0.0)], "no document has 'ship'"
     (same,) = effects(answer, answer)
     assert str(same) == "terms:\n  none changed\nranks:\n  none changed"
 
