@@ -254,7 +254,7 @@ def minimised(
 
     def gradient(x: NDArray[np.float64]) -> NDArray[np.float64]:
         wrong = 1.0 / (1.0 + np.exp(np.clip(margins + rows @ x, -500, 500)))
-        found: NDArray[np.float64] = -(columns @ wrong) / n_pairs
+        found: NDArray[np.float64] = np.asarray(columns @ wrong) / -n_pairs
         return found
 
     x = np.zeros(rows.shape[1])
