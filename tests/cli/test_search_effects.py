@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,20 @@ def test_people_see_tables_below_the_hits(lexite, index: Path) -> None:
     assert ["1.00", "0.00", '"milk"'] in [line.split() for line in below.splitlines()]
     assert "steer moved" in below
     assert "steer" not in lexite("search", index, "milk moon", *WORDS[:-2], "--static").out
+
+
+def test_a_conversation_shows_those_of_each_query(lexite, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = iter(["milk", "the moon", ""])
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda prompt: next(asked))
+    shown = lexite("search", index, *WORDS).out
+    first, second = shown.split("steer changed ")[1:]
+    assert first.startswith("2 terms") and '"milk"' in first and second.startswith("1 term ") and '"milk"' not in second
 
 
 def test_a_long_list_is_cut_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
