@@ -15,6 +15,7 @@ from lexite.config import Overrides
 from lexite.corpus.options import ReadOptions, ReadReport
 from lexite.files import check_output_file
 from lexite.search.searcher import Searcher
+from lexite.search.steering_vector import SPARSITY, holds_vector
 from lexite.wording import counted, one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def steer_verb(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of the new vector.", metavar="FILE")] = None,
     sparsity: Annotated[
         float, typer.Option("--sparsity", help="How few latents the vector has: above 0, and at most 1.", min=0.0, max=1.0)
-    ] = 0.2,
+    ] = SPARSITY,
     static: Annotated[
         bool, typer.Option("--static", help="Encode queries with the index's static table. No model is loaded.")
     ] = False,
@@ -60,7 +61,6 @@ def steer_verb(
     from lexite.corpus.preferences import read_preferences
     from lexite.index import BM25Index
     from lexite.search.preferences import learn_from_preferences
-    from lexite.search.steering_vector import holds_vector
 
     if not sparsity > 0:
         raise WrongUsage(f"--sparsity is {sparsity:g}, but must be above 0 and at most 1.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lexite.errors import ArgumentError
-from lexite.search.steering_vector import SteeringVector, learn_steering
+from lexite.search.steering_vector import SPARSITY, SteeringVector, learn_steering
 
 if TYPE_CHECKING:
     from lexite.corpus.preferences import Preference
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lexite.scoring.config import BM25Config
     from lexite.search.searcher import Searcher
     from lexite.terms.queries import EncodedQueries
-
-SPARSITY = 0.2
 
 
 @dataclass(frozen=True)

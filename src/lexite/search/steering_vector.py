@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT, FORMAT_VERSION = "lexite-steering-vector", 1
 SHARPNESS = 10.0
+SPARSITY = 0.2
 MOST_BOOST = 1e6
 """Of a concept or a latent; far above what changes a ranking any further."""
 STEPS, TOLERANCE = 2000, 1e-9
@@ -187,7 +188,7 @@ def steered(
 
 
 def learn_steering(
-    space: TermSpace, queries: EncodedQueries, preferred: Sequence[str], rejected: Sequence[str], sparsity: float = 0.2
+    space: TermSpace, queries: EncodedQueries, preferred: Sequence[str], rejected: Sequence[str], sparsity: float = SPARSITY
 ) -> SteeringVector:
     """Learns a steering vector from pairs.
 
