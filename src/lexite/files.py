@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -168,12 +168,49 @@ def check_output_folder(path: str | os.PathLike[str], marker: str, *, overwrite:
                 raise StorageError(f"{folder} is not empty and was not written by this command. Choose another output folder.")
             if not overwrite:
                 raise StorageError(f"{folder} exists already. Choose another output folder, or replace it with overwrite=True.")
-        ancestor = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-        if not ancestor.is_dir():
-            raise StorageError(f"{ancestor} is a file, so {folder} cannot be made. Choose another output folder.")
-        if not os.access(ancestor, os.W_OK):
-            raise StorageError(f"Cannot write {folder}: permission denied; choose a folder that you may write to.")
+        _check_place(folder, [folder, *folder.absolute().parents])
     return folder
+
+
+def check_output_file(
+    path: str | os.PathLike[str], is_kind: Callable[[Path], bool], noun: str, *, overwrite: bool = False
+) -> Path:
+    """Refuses an output file in whose place something else is, before any work is done.
+
+    Args:
+        path: the file.
+        is_kind: whether a file that is there is of the kind that would be written.
+        noun: what that is called: ``"steering vector"``.
+        overwrite: whether one of the same kind may be replaced.
+
+    Raises:
+        StorageError: it holds something else, is a folder, or cannot be written to.
+    """
+    file = Path(path)
+    with storage_errors(file):
+        if file.is_dir():
+            raise StorageError(f"{file} is a folder. Name a file for the output.")
+        if file.exists():
+            if not (file.is_file() and is_kind(file)):
+                raise StorageError(f"{file} is there already, and holds no {noun}. Choose another output file.")
+            if not overwrite:
+                raise StorageError(f"{file} exists already. Choose another output file, or replace it with overwrite=True.")
+        _check_place(file, file.absolute().parents)
+    return file
+
+
+def _check_place(path: Path, folders: Sequence[Path]) -> None:
+    """Refuses a place below which nothing can be made; raises :class:`StorageError`.
+
+    Args:
+        path: what is to be made.
+        folders: where, the innermost first; the first that exists counts.
+    """
+    ancestor = next(each for each in folders if each.exists())
+    if not ancestor.is_dir():
+        raise StorageError(f"{ancestor} is a file, so {path} cannot be made. Choose another output folder.")
+    if not os.access(ancestor, os.W_OK):
+        raise StorageError(f"Cannot write {path}: permission denied; choose a folder that you may write to.")
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:

@@ -71,6 +71,14 @@ def test_an_engine_of_this_process_is_loaded_and_asked(
         assert main(["search", place, "milk of the cow", "--json", "-q"]) == 0
         found.append({hit["id"]: hit["score"] for hit in json.loads(capsys.readouterr().out)["hits"]})
     assert found[0] and found[1] == pytest.approx(found[0], rel=1e-4)
+    Path("o.run").write_text("milk Q0 d6 1 9.0 o\n")
+    effects = []
+    for place in (tiny, url):
+        outside = ["--then", "outside", "--outside-run", "o.run", "--outside-weight", "9", "--effects"]
+        assert main(["search", place, "milk", *outside, "--json", "-q"]) == 0
+        effects.append(json.loads(capsys.readouterr().out)["effects"])
+    assert effects[0] == effects[1] and effects[0][0]["step"] == "outside" and not effects[0][0]["terms"]
+    assert "d6" in {each["id"] for each in effects[0][0]["moves"]}
     for words, status, message in (
         (["search", url, "milk", "--min-coverage", "0.5"], 1, "cannot search with --min-coverage: leave it out"),
         (

@@ -90,6 +90,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(sixty: Path) -> None:
             ("properties", {"where": "year < 2010", "sentence": "x" * 101}, "at most 100 are taken"),
             ("properties", {"sentence": "milk"}, "60 documents would be analysed, but at most 40 are taken"),
             ("differences", {"where": "kind = 'a'"}, "at most 40 are taken"),
+            ("differences", {"where": "kind = 'a'", "agianst": "kind = 'b'"}, "no argument 'agianst'. Did you mean 'against'?"),
         ):
             answer = await call(tool, **arguments)
             assert isinstance(answer, str) and words in answer, answer

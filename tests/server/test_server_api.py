@@ -188,6 +188,12 @@ def test_indexes_health_and_metrics(client: TestClient) -> None:
         ("search", {"query": "milk", "preset": "bset"}, 400, "Did you mean 'best'?"),
         ("search", {"query": "milk", "scoring": {"k1": "many"}}, 400, "k1"),
         ("search", {"query": "milk", "steering": {"mute": ["nothing-is-called-so"]}}, 400, "No latent has a label"),
+        (
+            "search",
+            {"query": "milk", "steering": {"boost": [{"concept": "word:milk", "factor": 3}], "mute": ["word:Milk"]}},
+            400,
+            "'word:milk' gives it the factor 3, 'word:Milk' mutes it",
+        ),
         ("search", {"query": "milk", "facets": ["nope"]}, 400, "no field 'nope'"),
         ("search-many", {"queries": ["milk"] * 65}, 400, "at most 64"),
         ("search-many", {"queries": []}, 422, "queries"),

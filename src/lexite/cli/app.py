@@ -44,6 +44,7 @@ VERBS = {
     "encode": "Turn texts into weights of latent terms.",
     "eval": "Measure a vocabulary on test collections, beside its baselines.",
     "tune": "Choose the weight of dense scores for an index.",
+    "steer": "Learn a steering vector from documents that are preferred to others.",
     "train": "Train a vocabulary on texts.",
     "rank": "Put the latents of a vocabulary in order of importance.",
     "label": "Give the latents of a vocabulary names, kinds and examples.",

@@ -13,6 +13,7 @@ import typer
 
 from lexite.backbone.config import BackboneConfig
 from lexite.cli.arguments import RUNTIME, RUNTIME_HEADING, PresetOption
+from lexite.cli.effects_view import EffectsView
 from lexite.cli.engine_search import address_in, engine_searcher, refuse_idle, refuse_operators
 from lexite.cli.field_view import FieldView
 from lexite.cli.judged import Judged
@@ -146,6 +147,13 @@ def search_verb(
         typer.Option("--then", help="Second stages, in order: names with commas between them.", metavar="NAMES"),
     ] = None,
     preset: PresetOption = None,
+    effects: Annotated[
+        bool,
+        typer.Option(
+            "--effects",
+            help="Show what each second stage changed in the answer of the stage before it: terms of the query, ranks of hits.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per query, each on a line.")] = False,
     strategies: StrategySettings,
     limits: HitLimits,
@@ -166,6 +174,8 @@ def search_verb(
         raise WrongUsage("--terms takes the place of words, of --queries and of --static. Give one of them.")
     if terms_file is not None and (then or preset):
         raise WrongUsage("--terms holds terms, of which second stages know no texts. Leave --then and --preset out.")
+    if effects and (run is not None or terms_file is not None):
+        raise WrongUsage("--effects are shown below hits that second stages found. Leave --run and --terms out.")
     if then and preset:
         raise WrongUsage("--preset takes the place of --then. Give one of them.")
     chains = strategies.chains([then] if then else [])
@@ -180,7 +190,7 @@ def search_verb(
         _check_place("--static", (*(key for key in terms.values if key == "k_queries"), *model.values))
     address = address_in(index)
     if address is not None:
-        stages = [stage for chain in chains.values() for stage in chain]
+        stages, view = EffectsView.over([stage for chain in chains.values() for stage in chain], wanted=effects)
         refuse_idle(
             {
                 "--index": bool(further),
@@ -202,11 +212,12 @@ def search_verb(
         asked_with = {"top_k": top_k, **terms.values, **limits.given(), **({"then": stages} if stages else {})}
         check = partial(refuse_operators, operators=operators)
         with engine_searcher(address, static, vocabulary, scoring.values, model.values) as over:
-            _ask(Session(over, asked_with, snippets, passages_per_hit, check=check), listed, run, as_json)
+            _ask(Session(over, asked_with, snippets, passages_per_hit, check=check, effects=view), listed, run, as_json)
         return
     opened = opened_index([index, *(further or [])])
     chosen = None if preset is None else preset_for_index(preset, opened)
-    stages = [stage for chain in chains.values() for stage in chain] if chosen is None else chosen.chain()
+    named = [stage for chain in chains.values() for stage in chain]
+    stages, view = EffectsView.over(named if chosen is None else chosen.chain(), wanted=effects)
     cascade = stages.pop(0) if not static and stages and getattr(stages[0], "static_first", False) else None
     if scoring.values.get("literal_weight") and opened.literal is None:
         raise ConfigError(
@@ -223,6 +234,8 @@ def search_verb(
         return
     listed = listed_queries(query, queries, read)
     judged = Judged.of(like, unlike, save_terms, asked=bool(listed))
+    if effects and judged.alone:
+        raise WrongUsage("--effects are those on a query, and --like stands alone here. Add a query.")
     static = static or (judged.alone and not (stages or cascade or model.values) and opened.has_static)
     searcher = Searcher.open(opened, static=static, cascade=cascade, vocabulary=vocabulary, scoring=scored, **model.values)
     gc.freeze()  # what is loaded stays to the end: it is not looked through for garbage, not even then
@@ -230,7 +243,7 @@ def search_verb(
     reads = {"operators": typed if operators is None else operators}
     options = {"top_k": top_k, "approximate": approximate, **reads, **terms.values, **limits.given(), **judged.options()}
     options |= {"then": stages} if stages else {}
-    session = Session(searcher, options, snippets, passages_per_hit, shown)
+    session = Session(searcher, options, snippets, passages_per_hit, shown, effects=view)
     if judged.alone:
         hits = judged.hits(searcher, session.described(), options)
         if run is None:

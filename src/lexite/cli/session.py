@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lexite.cli.effects_view import EffectsView
 from lexite.cli.field_view import FieldView, print_facets
 from lexite.cli.hits import print_hits
 from lexite.cli.output import WrongUsage, console, print_json
@@ -44,6 +45,7 @@ class Session:
         passages_per_hit: whole passages that are shown with each document.
         shown: the fields that are shown with each document, and those whose values are counted.
         check: looks at what is typed in a conversation, and raises WrongUsage where it cannot be asked.
+        effects: the second stages whose effects are shown after the hits.
     """
 
     searcher: Searcher
@@ -52,6 +54,7 @@ class Session:
     passages_per_hit: int = 0
     shown: FieldView = field(default_factory=FieldView)
     check: Callable[[str], None] | None = None
+    effects: EffectsView = field(default_factory=EffectsView)
 
     def search(self, text: str) -> list[SearchHit]:
         """The documents of a query with title, passage and matched terms."""
@@ -79,7 +82,7 @@ class Session:
             missing = self.missing(query.text, hits)
             if as_json:
                 found: dict[str, Any] = {"hits": [hit.to_json() for hit in hits], **({"missing": missing} if missing else {})}
-                print_json({"id": query.id, "query": query.text, **found, **self.shown.to_json()})
+                print_json({"id": query.id, "query": query.text, **found, **self.effects.to_json(), **self.shown.to_json()})
                 sys.stdout.flush()
                 continue
             if headings:
@@ -93,7 +96,7 @@ class Session:
         return missing_words(self.searcher.index, text) if self.options.get("operators") and not hits else []
 
     def show(self, out: Console, text: str, hits: Sequence[SearchHit], missing: Sequence[str]) -> None:
-        """Prints hits; where there are none, which required words no document has."""
+        """Prints hits, and effects; where there are no hits, which required words no document has."""
         from rich.text import Text
 
         if hits or not (self.options.get("operators") and parse_query(text).has_operators):
@@ -105,6 +108,7 @@ class Session:
             out.print(
                 Text("No document that shares a term with the query has all that it requires and nothing that it excludes.")
             )
+        self.effects.show(out)
 
     def converse(self) -> None:
         """Asks for queries until the input ends."""

@@ -213,8 +213,16 @@ def _found(present: Sequence[str], wanted: Sequence[str]) -> str | None:
 def _wrong(name: str, value: object, wanted: str = "text") -> BadRecord:
     if value is _MISSING:
         return BadRecord(f"the field {name!r} is missing.")
-    noun = _NOUNS.get(type(value), type(value).__name__)
-    return BadRecord(f"the field {name!r} is {noun}, but must be {wanted}.")
+    return BadRecord(f"the field {name!r} is {noun_of(value)}, but must be {wanted}.")
+
+
+def noun_of(value: object) -> str:
+    """What a value of a record is, in words.
+
+    >>> noun_of(None), noun_of([1])
+    ('null', 'a list')
+    """
+    return "text" if type(value) is str else _NOUNS.get(type(value), type(value).__name__)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,12 +1,21 @@
-"""What a strategy did to a query: which terms it changed by how much, and which hits moved."""
+"""What a strategy did to a query: which terms it changed by how much, and which hits moved.
+
+:class:`Watched` stands around a strategy, and keeps what it changed::
+
+    steered = Watched(Steer(boost=("word:water=1.5",)))
+    searcher.search("the sea at night", then=[steered])
+    print(steered.found[0])
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lexite.search.labels import numbered
-from lexite.search.strategy import Answer
+from lexite.search.strategy import Answer, Strategy, name_of
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import one_line
 
@@ -22,12 +31,19 @@ class TermChange:
         before: its weight before; 0 where the query did not have it.
         after: its weight after.
         term: number of the latent; None for a literal word.
+        word: the literal word; None for a latent.
     """
 
     label: str
     before: float
     after: float
     term: int | None = None
+    word: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """It as JSON values."""
+        named = {"term": self.term} if self.word is None else {"word": self.word}
+        return {**named, "label": self.label, "before": round(float(self.before), 6), "after": round(float(self.after), 6)}
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,10 @@ class Effect:
     terms: tuple[TermChange, ...]
     moves: tuple[Move, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {"terms": [each.to_json() for each in self.terms], "moves": [dataclasses.asdict(each) for each in self.moves]}
+
     def __str__(self) -> str:
         changes = [
             f"  {change.before:.2f} → {change.after:.2f}  {one_line(change.label)}"
@@ -70,6 +90,33 @@ class Effect:
             rest = [f"  and {total - len(shown)} more"] if total > len(shown) else []
             lines += [f"{name}:", *(shown or ["  none changed"]), *rest]
         return "\n".join(lines)
+
+
+class Watched:
+    """A strategy that keeps what it changed in its last search. It is not for several threads at once.
+
+    Args:
+        strategy: the strategy. Where it may stand, what it needs and how many hits it wants to see stay as they are.
+
+    Attributes:
+        found: what was changed, for each query of the last search.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.found: list[Effect] = []
+        self.__name__ = name_of(strategy)
+        self.candidates = getattr(strategy, "candidates", None)
+        self.needs = getattr(strategy, "needs", ())
+        self.static_first = getattr(strategy, "static_first", False)
+
+    def __call__(self, answer: Answer) -> Answer:
+        """Calls the strategy."""
+        self.found = []
+        found = self.strategy(answer)
+        if isinstance(found, Answer) and len(found.rankings) == len(found.queries) == len(answer.queries):
+            self.found = effects(answer, found)
+        return found
 
 
 def effects(before: Answer, after: Answer) -> list[Effect]:
@@ -102,7 +149,8 @@ def _term_changes(
         for term in sorted({*latents[0], *latents[1]})
     ]
     found += [
-        TermChange(f'"{word}"', words[0].get(word, 0.0), words[1].get(word, 0.0)) for word in sorted({*words[0], *words[1]})
+        TermChange(f'"{word}"', words[0].get(word, 0.0), words[1].get(word, 0.0), word=word)
+        for word in _in_index({*words[0], *words[1]}, answer)
     ]
     changed = [each for each in found if abs(each.after - each.before) > 1e-5 * max(each.before, each.after)]
     return tuple(sorted(changed, key=lambda each: -abs(each.after - each.before)))
@@ -119,6 +167,15 @@ def _words(query: EncodedQueries, answer: Answer) -> Mapping[str, float]:
     if own is not None or literal is None or query.texts is None:
         return own or {}
     return literal.words_of(query.texts[0])
+
+
+def _in_index(words: Collection[str], answer: Answer) -> list[str]:
+    """The words that a document has: others count for nothing, and a query that is asked again has lost them."""
+    make, listed = getattr(answer.backend, "term_space", None), sorted(words)
+    if make is None or not listed:
+        return listed
+    there = make(answer.options.get("scoring")).find_words(listed) >= 0
+    return [word for word, known in zip(listed, there.tolist(), strict=True) if known]
 
 
 def _moves(before: list[str], after: list[str]) -> tuple[Move, ...]:

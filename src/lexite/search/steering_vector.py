@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,14 @@ from lexite.errors import ArgumentError, ConfigError
 from lexite.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from lexite.index.term_space import TermSpace
     from lexite.terms.queries import EncodedQueries
 
 FORMAT, FORMAT_VERSION = "lexite-steering-vector", 1
 SHARPNESS = 10.0
+SPARSITY = 0.2
 MOST_BOOST = 1e6
 """Of a concept or a latent; far above what changes a ranking any further."""
 STEPS, TOLERANCE = 2000, 1e-9
@@ -63,6 +66,51 @@ class SteeringVector:
     changes: dict[int, Change]
     fingerprint: str = ""
 
+    @property
+    def n_boosted(self) -> int:
+        """How many latents it boosts."""
+        return sum(change.boost > 0 for change in self.changes.values())
+
+    @property
+    def n_muted(self) -> int:
+        """How many latents it mutes, wholly or in part."""
+        return sum(change.mute > 0 for change in self.changes.values())
+
+    def listed(self, label: Callable[[int], str] | None = None) -> list[dict[str, Any]]:
+        """Its latents with their changes as JSON values, the largest changes first.
+
+        Args:
+            label: words for a latent, for people; None leaves them out.
+        """
+        ordered = sorted(self.changes.items(), key=lambda pair: (-max(pair[1]), pair[0]))
+        return [
+            {"term": latent, **({} if label is None else {"label": label(latent)}), **change._asdict()}
+            for latent, change in ordered
+        ]
+
+    def arrays(self, n_latents: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Boost and muting of all latents, (n_latents,) each."""
+        boost, mute = np.zeros(n_latents), np.zeros(n_latents)
+        for latent, each in self.changes.items():
+            boost[latent], mute[latent] = each.boost, each.mute
+        return boost, mute
+
+    def changed(self, space: TermSpace, queries: EncodedQueries) -> EncodedQueries:
+        """Queries that it has changed; words stay as they are.
+
+        Args:
+            space: the terms of the index.
+            queries: the queries.
+        """
+        from scipy.sparse import csr_array, vstack
+
+        boost, mute = self.arrays(space.n_latents)
+        rows = []
+        for vector in (space.queries(queries)[[number]].toarray()[0] for number in range(len(queries))):
+            vector[: space.n_latents] = steered(vector[: space.n_latents], boost, mute)
+            rows.append(csr_array(vector[None]))
+        return space.encoded(csr_array(vstack(rows, format="csr")), queries)
+
     def check(self, fingerprint: str, n_latents: int, where: str = "The steering vector") -> None:
         """Refuses a vector for another vocabulary; raises :class:`ArgumentError`."""
         if self.fingerprint and fingerprint and self.fingerprint != fingerprint:
@@ -83,13 +131,8 @@ class SteeringVector:
         Raises:
             StorageError: the file cannot be written.
         """
-        ordered = sorted(self.changes.items(), key=lambda pair: (-max(pair[1]), pair[0]))
-        terms = [
-            {"term": latent, **({} if label is None else {"label": label(latent)}), **change._asdict()}
-            for latent, change in ordered
-        ]
         head = {"format": FORMAT, "format_version": FORMAT_VERSION, "vocabulary": self.fingerprint}
-        write_json(path, {**head, "terms": terms})
+        write_json(path, {**head, "terms": self.listed(label)})
 
     @classmethod
     def load(cls, path: str | Path) -> SteeringVector:
@@ -120,6 +163,15 @@ class SteeringVector:
         return cls(changes, fingerprint)
 
 
+def holds_vector(path: Path) -> bool:
+    """Whether a file is what :meth:`SteeringVector.save` writes, as far as its head says."""
+    try:
+        values = read_json(path, ConfigError)
+    except ConfigError:
+        return False
+    return isinstance(values, dict) and values.get("format") == FORMAT
+
+
 def _latent(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"a latent is a whole number, not {value!r}")
@@ -136,7 +188,7 @@ def steered(
 
 
 def learn_steering(
-    space: TermSpace, queries: EncodedQueries, preferred: Sequence[str], rejected: Sequence[str], sparsity: float = 0.2
+    space: TermSpace, queries: EncodedQueries, preferred: Sequence[str], rejected: Sequence[str], sparsity: float = SPARSITY
 ) -> SteeringVector:
     """Learns a steering vector from pairs.
 
@@ -152,7 +204,7 @@ def learn_steering(
         ArgumentError: there are no pairs, or not one of each for each query; or ``sparsity`` is not above 0 and at most 1.
         CorpusError: the index has no document of an id.
     """
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, hstack
 
     if not len(queries) or not len(queries) == len(preferred) == len(rejected):
         raise ArgumentError(
@@ -162,16 +214,18 @@ def learn_steering(
     if not 0 < sparsity <= 1:
         raise ArgumentError(f"sparsity is {sparsity!r}, but must be above 0 and at most 1.")
     weights, worth = space.queries(queries), space.worth()
-    good, bad = space.documents(preferred).impacts, space.documents(rejected).impacts
+    places = {identifier: place for place, identifier in enumerate(dict.fromkeys([*preferred, *rejected]))}
+    impacts = space.documents(places).impacts
+    good, bad = (impacts[[places[identifier] for identifier in side]] for side in (preferred, rejected))
     difference = csr_array((good - bad).multiply(worth))
     latents = np.unique(difference.indices[difference.indices < space.n_latents])
     before = np.asarray(csr_array(weights.multiply(difference)).sum(axis=1)).ravel()
     scales = np.maximum(np.asarray(weights @ worth), 1e-30)
     own = csr_array(weights[:, : space.n_latents])
     means = np.asarray(own.sum(axis=1)).ravel() / np.maximum(np.diff(own.indptr), 1)
-    gains = difference[:, latents].toarray()  # pairs are few, and so are their latents
-    old = own[:, latents].toarray()
-    design = np.concatenate([gains * means[:, None], -gains * old], axis=1) * (SHARPNESS / scales)[:, None]
+    gains = csr_array(difference[:, latents])
+    parts = gains.multiply(means[:, None]), gains.multiply(own[:, latents]) * -1.0
+    design = csr_array(hstack(parts, format="csr").multiply((SHARPNESS / scales)[:, None]))
     upper = np.concatenate([np.full(len(latents), np.inf), np.ones(len(latents))])
     found = minimised(design, before * SHARPNESS / scales, upper, sparsity)
     boost, mute = found[: len(latents)], found[len(latents) :]
@@ -181,28 +235,34 @@ def learn_steering(
 
 
 def minimised(
-    design: NDArray[np.float64], margins: NDArray[np.float64], upper: NDArray[np.float64], sparsity: float
+    design: NDArray[np.float64] | csr_array[np.float64],
+    margins: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    sparsity: float,
 ) -> NDArray[np.float64]:
     """The x from 0 to ``upper`` with the least ``mean log(1 + exp(-(margins + design · x))) + penalty · Σ x``.
 
     Args:
-        design: (n_pairs, n) what each unknown adds to the margin of each pair.
+        design: (n_pairs, n) what each unknown adds to the margin of each pair; most of it is 0.
         margins: (n_pairs,) without them.
         upper: (n,) largest values.
         sparsity: the penalty, as a share of the smallest one with which x is 0.
     """
-    n_pairs = len(margins)
+    from scipy.sparse import csr_array
+
+    n_pairs, rows = len(margins), csr_array(design)
+    columns = csr_array(rows.T)
 
     def gradient(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        wrong = 1.0 / (1.0 + np.exp(np.clip(margins + design @ x, -500, 500)))
-        found: NDArray[np.float64] = -(design.T @ wrong) / n_pairs
+        wrong = 1.0 / (1.0 + np.exp(np.clip(margins + rows @ x, -500, 500)))
+        found: NDArray[np.float64] = np.asarray(columns @ wrong) / -n_pairs
         return found
 
-    x = np.zeros(design.shape[1])
+    x = np.zeros(rows.shape[1])
     steepest = float(np.max(-gradient(x), initial=0.0))
     if steepest <= 0:
         return x
-    penalty, step = sparsity * steepest, 4.0 * n_pairs / float(np.linalg.norm(design, 2) ** 2)
+    penalty, step = sparsity * steepest, 4.0 * n_pairs / largest_stretch(rows) ** 2
     ahead, momentum = x, 1.0
     for _ in range(STEPS):
         new = np.clip(ahead - step * (gradient(ahead) + penalty), 0.0, upper)
@@ -213,3 +273,19 @@ def minimised(
         if done:
             break
     return x
+
+
+def largest_stretch(matrix: csr_array[np.float64]) -> float:
+    """The largest singular value of a matrix that is not all 0.
+
+    >>> from scipy.sparse import csr_array
+    >>> largest_stretch(csr_array([[3.0, 4.0]])), round(largest_stretch(csr_array([[2.0, 0.0], [0.0, 7.0]])), 9)
+    (5.0, 7.0)
+    """
+    from scipy.sparse.linalg import svds
+
+    least = min(matrix.shape)
+    if least == 1:
+        return float(np.sqrt(matrix.multiply(matrix).sum()))
+    begin = np.linspace(1.0, 2.0, least)  # the same each time, so that the vector is
+    return float(svds(matrix, k=1, v0=begin, return_singular_vectors=False)[0])

@@ -206,6 +206,11 @@ def strategies_of(then: object) -> list[Strategy]:
     return given
 
 
+def name_of(strategy: Strategy) -> str:
+    """What messages call a strategy: its class, or its function."""
+    return str(getattr(strategy, "__name__", type(strategy).__name__))
+
+
 def check_words(backend: Backend, queries: EncodedQueries) -> None:
     """Refuses queries with weights of words where an engine cannot search them; raises :class:`ArgumentError`."""
     capabilities = getattr(backend, "capabilities", None)
@@ -230,7 +235,7 @@ def check_order(strategies: Sequence[Strategy]) -> None:
     late = next((each for each in strategies[1:] if getattr(each, "static_first", False)), None)
     if late is not None:
         raise ArgumentError(
-            f"The strategy {type(late).__name__} asks anew, so it would throw away what the strategies before it found. "
+            f"The strategy {name_of(late)} asks anew, so it would throw away what the strategies before it found. "
             "Name it first, and once."
         )
 
@@ -254,7 +259,7 @@ def check_needs(strategies: Sequence[Strategy], backend: Backend, encoder: Query
         missing = next((need for need in NEEDS if need in needs and need not in there), None)
         if missing is None:
             continue
-        name = getattr(strategy, "__name__", type(strategy).__name__)
+        name = name_of(strategy)
         if missing == "model":
             raise ArgumentError(
                 f"The strategy {name} needs the model, but queries are encoded without it. Leave --static out, in Python "
@@ -277,7 +282,7 @@ def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:
     listed = strategies_of(strategies)
     check_order(listed)
     for strategy in listed:
-        name = getattr(strategy, "__name__", type(strategy).__name__)
+        name = name_of(strategy)
         found = strategy(answer)
         if not isinstance(found, Answer):
             raise ArgumentError(f"The strategy {name} gave a {type(found).__name__}. It must give an Answer.")

@@ -39,21 +39,22 @@ Factors = Annotated[
 
 
 def agent_server(served: ServedIndex, config: ServerConfig | None = None) -> MCPServer:
-    """A server of tools over one index.
+    """A server of tools over one index. A tool refuses arguments that it does not have.
 
     Args:
         served: the index; a newer commit is opened before each answer.
         config: limits of texts, hits and analyses, as those of the server over HTTP; None takes the defaults.
     """
     import anyio
-    from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import ToolAnnotations
+
+    from lexite.server.agent_arguments import StrictServer
 
     config = config or ServerConfig()
     asker = Asker(config.max_text, config.max_top_k, config.max_queries, config.analysis_documents)
     analyser = Analyser(config.analysis_seconds)
-    server = MCPServer(name=f"lexite {served.name}", version=__version__, instructions=INSTRUCTIONS)
+    server = StrictServer(name=f"lexite {served.name}", version=__version__, instructions=INSTRUCTIONS)
     tool = server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))
 
     def asked(function: Any, *arguments: Any) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_concepts_that_are_not_clear_are_named(name: str, message: str) -> None:
     st.dictionaries(st.integers(0, N - 1), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]), max_size=3),
     st.dictionaries(st.integers(0, N - 1), st.tuples(st.floats(0, 2), st.floats(0, 1)), max_size=3),
     st.sampled_from([(), ("2",), ("2", "4")]),
-    st.floats(0, 2),
+    st.just(0.0) | st.floats(2**-30, 2),  # of a smaller one, what is added may be rounded to nothing, or not
 )
 def test_steered_queries_are_those_of_the_formula(
     tmp_path_factory: pytest.TempPathFactory, row: list, factors: dict, changes: dict, texts: tuple, strength: float
@@ -196,6 +196,9 @@ def test_effects_tell_of_words_and_of_hits_that_come_and_go() -> None:
     assert {move.id for move in effect.moves if move.after is None} == {hit.id for hit in answer.rankings[0]} - {
         hit.id for hit in steered.rankings[0]
     }
+    unknown = answer_of(index_of(), [[1, 0, 0, 0, 0, 0]], ["sun ship"])
+    (effect,) = effects(unknown, Steer(mute=("word:sun",))(unknown))
+    assert [(each.word, each.after) for each in effect.terms] == [("sun", 0.0)], "no document has 'ship'"
     (same,) = effects(answer, answer)
     assert str(same) == "terms:\n  none changed\nranks:\n  none changed"
 
@@ -247,6 +250,31 @@ def test_what_cannot_be_learned_or_used_is_explained(tmp_path: Path) -> None:
 def test_a_factor_that_is_none_is_named(text: str) -> None:
     with pytest.raises(ArgumentError, match="must be a number from 0 to 1e[+]06, behind the last equals sign"):
         Steer(boost=(text,))(answer_of(index_of(), [[1, 0, 0, 0, 0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("boost", "mute", "message"),
+    [
+        (("solar",), ("0",), r"latent 0 \(solar, energy, panel\).*'solar' gives it the factor 2, '0' mutes it\. Name it once"),
+        (("energy*=1.5",), ("drink",), r"latent 5 \(energy, drink\).*'energy\*' gives it the factor 1.5, 'drink' mutes it"),
+        (("0=0", "solar=3"), (), r"latent 0 .*'0' mutes it, 'solar' gives it the factor 3"),
+        (("0=3", "Solar Energy=2"), (), r"latent 0 .*'0' gives it the factor 3, 'Solar Energy' gives it the factor 2"),
+        (("word:sun=2",), ("word:Sun",), r"word 'sun' .*'word:sun' gives it the factor 2, 'word:Sun' mutes it"),
+        (("3",), ("3",), r"latent 3 \(moon, lunar\) is steered in two ways: '3' gives it the factor 2, '3' mutes it"),
+    ],
+)
+def test_one_concept_with_two_factors_is_named(boost: tuple[str, ...], mute: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Steer(boost=boost, mute=mute)(answer_of(index_of(), [[1, 0, 0, 0, 0, 0]]))
+
+
+def test_names_that_agree_are_one() -> None:
+    answer = answer_of(index_of(), [[1, 2, 0, 3, 0, 1]])
+    twice = Steer(boost=("solar=3", "0=3.0", "2=0"), mute=("energy*", "1", "2"))
+    with pytest.raises(ArgumentError, match="latent 0"):  # energy* is the solar one too
+        twice(answer)
+    once, again = Steer(boost=("0=3",), mute=("1", "2")), Steer(boost=("solar=3", "0=3.0", "2=0"), mute=("1", "power", "2"))
+    assert np.array_equal(transformed(once(answer)), transformed(again(answer)))
 
 
 def test_steering_by_nothing_is_refused() -> None:

@@ -41,8 +41,10 @@ class Steer:
       ``max(0, v - strength · e · Σ v / Σ e)`` away from it, with the sums over latents.
     - a steering vector: :mod:`lexite.search.steering_vector`.
 
+    Examples and the vector change a query first, and factors change what came of it.
+
     A concept is the number of a latent, words of its label (``solar energy``; ``energy*`` for all latents with this word), or
-    a literal word (``word:solar``).
+    a literal word (``word:solar``). Two factors for one concept are refused, whatever it is called.
 
     Attributes:
         boost: concepts with factors: ``solar energy=2``; 2 where there is none.
@@ -76,8 +78,8 @@ class Steer:
 
         Raises:
             ArgumentError: there is nothing to steer by; nothing or several things are called as a concept is; a factor is none;
-                a vector is of another vocabulary; an example text has no latent, or there is nothing that encodes it; or the
-                backend does not show the terms of documents.
+                one concept has two factors; a vector is of another vocabulary; an example text has no latent, or there is
+                nothing that encodes it; or the backend does not show the terms of documents.
             ConfigError: the file of a vector cannot be read.
         """
         from scipy.sparse import csr_array
@@ -102,21 +104,17 @@ class Steer:
         return answer.asked_again(queries)
 
     def _factors(self, answer: Answer, space: TermSpace) -> dict[int, float]:
-        """The factors of terms, by their numbers."""
-        label, found = answer.label or numbered, dict[int, float]()
-        for text in self.boost:
-            match = _FACTOR.fullmatch(text)
-            if match is None and _NO_FACTOR.fullmatch(text):
-                raise ArgumentError(
-                    f"The factor of '{one_line(text)}' must be a number from 0 to {MOST_BOOST:g}, behind the last equals sign."
-                )
-            name, factor = (match[1], float(match[2])) if match else (text, 2.0)
-            if factor > MOST_BOOST:
-                raise ArgumentError(f"The factor of '{one_line(text)}' is more than {MOST_BOOST:g}, which is the largest.")
-            found.update(dict.fromkeys(terms_named(name, label, space), factor))
-        for text in self.mute:
-            found.update(dict.fromkeys(terms_named(text, label, space), 0.0))
-        return found
+        """The factors of terms, by their numbers; raises :class:`ArgumentError` where two of a term differ."""
+        label = answer.label or numbered
+        found: dict[int, tuple[str, float]] = {}
+        for name, factor in [*map(_with_factor, self.boost), *((name, 0.0) for name in self.mute)]:
+            for term in terms_named(name, label, space):
+                first = found.setdefault(term, (name, factor))
+                if first[1] != factor:
+                    latent = term < space.n_latents
+                    called = f"latent {term} ({one_line(label(term))})" if latent else f"word '{space.word(term)}'"
+                    raise ArgumentError(_contradiction(called, first, (name, factor)))
+        return {term: factor for term, (_, factor) in found.items()}
 
     def _change(self, answer: Answer, space: TermSpace) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         """What example texts and the vector make of the weights of a query's latents."""
@@ -125,8 +123,7 @@ class Steer:
         if self.vector:
             vector = SteeringVector.load(self.vector)
             vector.check(answer.backend.vocabulary.fingerprint, space.n_latents, self.vector)
-            for latent, each in vector.changes.items():
-                boost[latent], mute[latent] = each.boost, each.mute
+            boost, mute = vector.arrays(space.n_latents)
 
         def changed(weights: NDArray[np.float64]) -> NDArray[np.float64]:
             added = self.strength * weights.sum() * (toward - away)
@@ -149,6 +146,31 @@ class Steer:
         shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
         mean: NDArray[np.float64] = shares.mean(axis=0)
         return mean
+
+
+def _with_factor(text: str) -> tuple[str, float]:
+    """The name of a concept to boost, and its factor.
+
+    >>> _with_factor("solar energy=1.5"), _with_factor("812")
+    (('solar energy', 1.5), ('812', 2.0))
+    """
+    match = _FACTOR.fullmatch(text)
+    if match is None and _NO_FACTOR.fullmatch(text):
+        raise ArgumentError(
+            f"The factor of '{one_line(text)}' must be a number from 0 to {MOST_BOOST:g}, behind the last equals sign."
+        )
+    name, factor = (match[1], float(match[2])) if match else (text, 2.0)
+    if factor > MOST_BOOST:
+        raise ArgumentError(f"The factor of '{one_line(text)}' is more than {MOST_BOOST:g}, which is the largest.")
+    return name, factor
+
+
+def _contradiction(called: str, *given: tuple[str, float]) -> str:
+    """The sentence about a term that is named twice, with two factors."""
+    said = [
+        f"'{one_line(name.strip())}' {f'gives it the factor {factor:g}' if factor else 'mutes it'}" for name, factor in given
+    ]
+    return f"The {called} is steered in two ways: {said[0]}, {said[1]}. Name it once."
 
 
 def terms_named(name: str, label: Callable[[int], str], space: TermSpace) -> tuple[int, ...]:
