@@ -2,13 +2,15 @@
 
     python benchmarks/chain_quality.py COLLECTION... --chains benchmarks/chains.json --indexes DIR [--preset best] [--json FILE]
 
-The index of each collection is kept in the folder for the next run. Queries are encoded once. ``--only`` picks chains whose
-names have these words. ``second_stages_time.py`` measures what the same chains cost.
+The index of each collection is kept in the folder for the next run. Queries are encoded once. ``--steps`` adds the preset's
+chain after each of its steps, without each of them, and with MaxSim alone; ``--only`` picks chains of the file whose names have
+these words. ``second_stages_time.py`` measures what the same chains cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from judged_collections import halves_of, ndcg
+from second_stages import chains_of
 from timed_ways import FIRST, chains_in
 
 from lexite import LatentTermEncoder, Searcher
@@ -23,6 +26,7 @@ from lexite.corpus import ReadOptions
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.files import write_json
 from lexite.search.presets import PRESETS
+from lexite.search.strategies.maxsim import MaxSim
 from lexite.search.strategy import Strategy
 
 READ = ReadOptions(skip_bad=True)
@@ -62,13 +66,19 @@ def main() -> None:
     parser.add_argument("collections", nargs="+", help="BEIR folders")
     parser.add_argument("--vocabulary", default="default")
     parser.add_argument("--preset", default="best", help="for which indexes are built; its chain is measured first")
+    parser.add_argument("--steps", action="store_true", help="measure parts of the preset's chain too")
     parser.add_argument("--chains", type=Path, help="JSON file of chains: name to [[step, settings], ...]")
     parser.add_argument("--only", nargs="*", default=[""], help="words, one of which the name of a chain must have")
     parser.add_argument("--indexes", type=Path, required=True, help="folder where indexes are kept")
     parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     listed = {} if given.chains is None else chains_in(given.chains)
-    chains = {FIRST: [], PRESET: PRESETS[given.preset].chain()}
+    chain = PRESETS[given.preset].chain()
+    chains: dict[str, Sequence[Strategy]] = {FIRST: [], PRESET: chain}
+    if given.steps:
+        names = [name for name, _ in PRESETS[given.preset].steps]
+        chains |= chains_of(list(zip(names, chain, strict=True)))
+        chains["maxsim-alone"] = [dataclasses.replace(step, alone=True) for step in chain if isinstance(step, MaxSim)]
     chains |= {name: chain for name, chain in listed.items() if any(words in name for words in given.only)}
     found = measured(given, chains)
     for name, values in found.items():
