@@ -148,7 +148,7 @@ def test_a_merge_without_space_leaves_the_commit(tmp_path: Path, caplog: pytest.
         def full(*_: object, **__: object) -> None:
             raise StorageError("Cannot write x: the disk is full.")
 
-        patch.setattr("lexite.index.writer.merge_segments", full)
+        patch.setattr("lexite.index.growing_segments.merge_segments", full)
         writer.commit()
         assert "could not be merged. Cannot write x" in caplog.text
         with pytest.raises(StorageError, match="disk is full"):

@@ -12,11 +12,11 @@ from helpers_index import ALL_SCORINGS, VOCABULARY, assert_same_as_reference, do
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lexite.index.growing_segments
 import lexite.index.merging
 import lexite.index.postings
 import lexite.index.segment_changes
 import lexite.index.stored_texts
-import lexite.index.writer
 from lexite.errors import StorageError
 from lexite.index import BM25Index
 from lexite.index.merging import plan_merge
@@ -89,7 +89,7 @@ def test_where_new_segments_cannot_be_merged_the_commit_stands(
     def full(*_: Any, **__: Any) -> Any:
         raise StorageError("The disk is full.")
 
-    monkeypatch.setattr(lexite.index.writer, "merge_segments", full)
+    monkeypatch.setattr(lexite.index.growing_segments, "merge_segments", full)
     weights, ids = weights_of(60, 3), [f"m{i}" for i in range(60)]
     with BM25Index.create(tmp_path / "i", VOCABULARY, segment_postings=20) as writer:
         writer.add(documents_of(ids), weights)

@@ -252,7 +252,7 @@ def test_a_killed_writer_leaves_the_last_commit_whole(tmp_path: Path) -> None:
         "from lexite.index import BM25Index\n"
         "writer = BM25Index.writer(sys.argv[1], segment_postings=10)\n"
         "writer.replace(*batch_of(['d0', 'new'], [passages_of(2, 50), passages_of(1, 51)], record_of()))\n"
-        "writer._flush()\n"
+        "writer._segments.flush()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "index"), str(Path(__file__).parent)], env=os.environ)

@@ -23,7 +23,7 @@ from lexite.errors import CorpusError, FilterError, IndexFormatError, MissingExt
 from lexite.files import json_checksum, read_json, write_json
 from lexite.index import BM25Index, numbering, selection
 from lexite.index import fields as fields_module
-from lexite.index import writer as writer_module
+from lexite.index import growing_fields as growing_module
 from lexite.index.conditions import Comparison
 from lexite.index.reference import reference_search
 from lexite.scoring.config import BM25Config
@@ -306,7 +306,7 @@ def test_fields_can_be_left_out(tmp_path: Path) -> None:
 def test_without_pyarrow_fields_are_left_out_and_that_is_said_once(
     tmp_path: Path, library: BM25Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in (fields_module, writer_module):
+    for module in (fields_module, growing_module):
         monkeypatch.setattr(module, "has_arrow", lambda: False)
     monkeypatch.setattr("lexite.index.filtering.has_arrow", lambda: False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
