@@ -14,7 +14,7 @@ from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ArgumentError
 from lexite.index.checks import check_mantissa
-from lexite.index.config import StoredDocument, VocabularyInfo
+from lexite.index.config import SEGMENT_POSTINGS, StoredDocument, VocabularyInfo
 from lexite.index.describe import describe
 from lexite.index.dictionary import Dictionary
 from lexite.index.document_ids import Among, DocumentIds
@@ -36,8 +36,6 @@ from lexite.index.side_data import PassageCodes, PassageVectors
 from lexite.index.side_reading import SideReader
 from lexite.index.static import StoredStatic
 from lexite.index.word_conditions import WordConditions
-from lexite.index.writer import SEGMENT_POSTINGS, IndexWriter
-from lexite.index.writer_opening import create_index, open_writer
 from lexite.ranking.hits import Hit, PassageHit
 from lexite.scoring.config import BM25Config, Transform, scoring_of
 from lexite.scoring.rounding import MANTISSA
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from lexite.index.row_reading import PassageRows
     from lexite.index.score_parts import QueryParts
     from lexite.index.term_space import TermSpace
+    from lexite.index.writer import IndexWriter
     from lexite.terms.static import StaticTable
 
 
@@ -150,6 +149,8 @@ class BM25Index:
             StorageError: the folder holds something else, cannot be written, or is being written by another process.
             MissingExtraError: ``store_fields`` is True, and pyarrow is not installed.
         """
+        from lexite.index.writer_opening import create_index
+
         if store_fields:
             arrow("Storing the fields of documents")
         check_mantissa(mantissa)
@@ -179,6 +180,8 @@ class BM25Index:
             IndexFormatError: there is no index, it is damaged, or it was made with another vocabulary.
             StorageError: it cannot be written, or is being written by another process.
         """
+        from lexite.index.writer_opening import open_writer
+
         return open_writer(path, vocabulary, segment_postings, wait)
 
     @classmethod

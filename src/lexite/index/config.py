@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
 
+SEGMENT_POSTINGS = 200_000_000  # after which a segment is closed, unless told otherwise
+
 
 @dataclass(frozen=True)
 class VocabularyInfo:

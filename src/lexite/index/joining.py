@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError
-from lexite.index.config import VocabularyInfo
+from lexite.index.config import SEGMENT_POSTINGS, VocabularyInfo
 from lexite.index.dictionary import GrowingDictionary, verify_words
 from lexite.index.field_types import FieldType, joined_type
 from lexite.index.file_table import KnownFile, read_file_table
@@ -25,7 +25,6 @@ from lexite.index.merging import Source
 from lexite.index.opening import OpenedFiles, open_newest
 from lexite.index.segment import Segment
 from lexite.index.term_numbers import TermNumbers
-from lexite.index.writer import SEGMENT_POSTINGS
 from lexite.index.writer_opening import create_index
 
 if TYPE_CHECKING:

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from lexite.terms.static import StaticTable
 
 logger = logging.getLogger("lexite")
-SEGMENT_POSTINGS = 200_000_000
 
 
 class IndexWriter:

@@ -15,7 +15,7 @@ from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.passages import CutDocuments, PassageConfig, cut_documents
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import CorpusError
-from lexite.index import BM25Index, IndexWriter, VocabularyInfo
+from lexite.index import BM25Index, VocabularyInfo
 from lexite.index.dictionary import WordRows
 from lexite.index.manifest import COMMIT_NAME
 from lexite.index.side_config import SideDataConfig, SideDataRecord
@@ -31,6 +31,7 @@ from lexite.terms.piece_counts import PieceCounts
 
 if TYPE_CHECKING:
     from lexite.corpus import Document
+    from lexite.index import IndexWriter
     from lexite.terms import LatentTermEncoder
     from lexite.terms.static import StaticTable
     from lexite.terms.static_counts import StaticCounter

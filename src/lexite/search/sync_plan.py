@@ -8,18 +8,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lexite.corpus.files import FileEntry, list_files
 from lexite.corpus.mirror import refuse_urls
 from lexite.corpus.options import ReadReport
 from lexite.errors import CorpusError
 from lexite.files import sha256_file
-from lexite.index import BM25Index, IndexWriter
+from lexite.index import BM25Index
 from lexite.index.file_table import KnownFile
 from lexite.progress import progress
 from lexite.remote import is_url
 from lexite.search.unread import UnreadDocuments
+
+if TYPE_CHECKING:
+    from lexite.index import IndexWriter
 
 CLOCK = 2_000_000_000  # nanoseconds: file systems keep times to two seconds at worst
 

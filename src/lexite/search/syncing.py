@@ -16,7 +16,7 @@ from lexite.backbone.base import TEXTS_PER_CHUNK
 from lexite.corpus.documents import read_each
 from lexite.corpus.files import FileEntry
 from lexite.corpus.options import ReadOptions
-from lexite.index import BM25Index, IndexWriter
+from lexite.index import BM25Index
 from lexite.index.file_table import KnownFile
 from lexite.progress import progress
 from lexite.search.indexing import Indexer
@@ -25,6 +25,7 @@ from lexite.search.sync_plan import SyncPlan, SyncReport, absolute_path, digest_
 if TYPE_CHECKING:
     from lexite.corpus import Document
     from lexite.corpus.records import FieldValue
+    from lexite.index import IndexWriter
     from lexite.index.config import StoredDocument
     from lexite.terms import LatentTermEncoder
 
