@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lexite.errors import ArgumentError
 from lexite.index import BM25Index, StoredDocument
 from lexite.index.field_types import json_value
 from lexite.index.score_parts import QueryParts, ScoreParts, TermScore
 from lexite.search.labels import kinds_of
+from lexite.search.queries import ModelQueries, QueryEncoder, static_queries_of, weigher
 from lexite.search.snippets import Passage, Weighing, best_snippets
 
 if TYPE_CHECKING:
     from lexite.corpus.records import FieldValue
     from lexite.index import EncodedQueries, Hit
     from lexite.scoring.config import BM25Config
-    from lexite.search.strategy import Backend
+    from lexite.search.strategy import Answer, Backend
 
 TERMS_SHOWN = 5
 
@@ -105,6 +107,40 @@ class SearchHit:
         ]
         known |= {"common_share": round(self.common_share, 6)}
         return {**known, **place, "terms": terms, **({"passages": passages} if passages else {})}
+
+
+def describe_answer(
+    answer: Answer, label: Callable[[int], str], encoder: QueryEncoder, passages: bool, passages_per_hit: int
+) -> list[list[SearchHit]]:
+    """The hits of an answer with titles, passages and matched terms.
+
+    Args:
+        answer: what was asked and found.
+        label: words for a latent term.
+        encoder: what encodes queries, where the answer names nothing.
+        passages: look for the snippet of each document that holds most of its score.
+        passages_per_hit: how many whole passages are added.
+
+    Raises:
+        ArgumentError: ``passages_per_hit`` is no number of passages.
+    """
+    if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
+        raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
+    weighing = _weighing(answer.backend, answer.encoder or encoder) if passages else None
+    scorings = answer.scorings or [answer.options["scoring"]] * len(answer.queries)
+    return [
+        describe_hits(
+            answer.backend, query, hits, scoring=scoring, label=label, weighing=weighing, passages_per_hit=passages_per_hit
+        )
+        for query, hits, scoring in zip(answer.queries, answer.rankings, scorings, strict=True)
+    ]
+
+
+def _weighing(index: Backend, encoder: QueryEncoder) -> Weighing:
+    """What chooses the snippets of hits: what encoded queries. The static table of an index sifts those of long texts."""
+    if not isinstance(encoder, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
+        return Weighing(weigher(encoder))
+    return Weighing(weigher(encoder), lambda texts, latents: static_queries_of(index).passage_weights(texts, latents))
 
 
 def describe_hits(

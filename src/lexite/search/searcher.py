@@ -31,12 +31,10 @@ from lexite.search.queries import (
     QueryEncoder,
     StaticQueries,
     static_queries_of,
-    weigher,
 )
-from lexite.search.results import SearchHit, describe_hits
-from lexite.search.snippets import Weighing
+from lexite.search.results import SearchHit, describe_answer
 from lexite.search.sources import Sources, documents_of
-from lexite.search.strategy import Answer, Backend, Strategy
+from lexite.search.strategy import Backend, Strategy
 from lexite.search.tabular import preset_for_documents
 from lexite.terms.queries import EncodedQueries
 from lexite.wording import counted
@@ -319,27 +317,8 @@ class Searcher:
             ArgumentError, IndexFormatError: as :meth:`rank`.
         """
         answer = answered(self.backend, self.queries, self.label, self.scoring, queries, top_k, **options)
-        found = self._described(answer, passages, passages_per_hit)
+        found = describe_answer(answer, self.label, self.queries, passages, passages_per_hit)
         return found[0] if isinstance(queries, str) else found
-
-    def _described(self, answer: Answer, passages: bool, passages_per_hit: int) -> list[list[SearchHit]]:
-        """The hits of an answer with title, passage and matched terms; arguments are those of :meth:`search`."""
-        if isinstance(passages_per_hit, bool) or not isinstance(passages_per_hit, int) or passages_per_hit < 0:
-            raise ArgumentError(f"passages_per_hit is {passages_per_hit!r}, but must be a whole number and not negative.")
-        weighing = self._weighing(answer.backend, answer.encoder) if passages else None
-        scorings = answer.scorings or [answer.options["scoring"]] * len(answer.queries)
-        return [
-            describe_hits(
-                answer.backend,
-                query,
-                hits,
-                scoring=scoring,
-                label=self.label,
-                weighing=weighing,
-                passages_per_hit=passages_per_hit,
-            )
-            for query, hits, scoring in zip(answer.queries, answer.rankings, scorings, strict=True)
-        ]
 
     def more_like(
         self, ids: Sequence[str] | str, top_k: int = 10, *, passages: bool = True, passages_per_hit: int = 0, **options: Any
@@ -361,7 +340,7 @@ class Searcher:
             ArgumentError: no document is named, or the engine does not show the terms of documents.
         """
         answer = documents_like(self.backend, self.queries, self.label, self.scoring, ids, top_k, **options)
-        return self._described(answer, passages, passages_per_hit)[0]
+        return describe_answer(answer, self.label, self.queries, passages, passages_per_hit)[0]
 
     def expanded(self, queries: str | Sequence[str] | EncodedQueries, **options: Any) -> EncodedQueries:
         """The queries as they are asked in the end, when feedback and strategies (``then``) have changed them.
@@ -400,13 +379,6 @@ class Searcher:
         """
         answer = answered(self.backend, self.queries, self.label, self.scoring, queries, top_k, **options)
         return [list(hits) for hits in answer.rankings]
-
-    def _weighing(self, index: Backend, used: QueryEncoder | None) -> Weighing:
-        """What chooses the snippets of hits: what encoded queries. The static table of an index sifts those of long texts."""
-        encoder = used or self.queries
-        if not isinstance(encoder, ModelQueries) or not isinstance(index, BM25Index) or not index.has_static:
-            return Weighing(weigher(encoder))
-        return Weighing(weigher(encoder), lambda texts, latents: static_queries_of(index).passage_weights(texts, latents))
 
     def explain(
         self, query: str | EncodedQueries, document: str, *, scoring: BM25Config | Mapping[str, Any] | None = None
