@@ -8,7 +8,6 @@ float, and its queries score them. Segments are merged in order, so that equal s
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,42 +21,17 @@ from lexite.engines.base import Capabilities
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import Counts, Found, PassageParts, Question, Refused, Written, joined_text
 from lexite.engines.folders import new_folder
-from lexite.engines.forms.base import FIELD, Collection, too_long
+from lexite.engines.forms.base import FIELD, Collection
 from lexite.engines.live import LiveEngine
-from lexite.engines.lucene_filters import LEAST, MOST, LuceneQueries, as_double, as_long, field_key
+from lexite.engines.lucene_documents import UNIT, DocumentMaker, LuceneLimits, tokens, value_problem
 from lexite.engines.lucene_java import java
+from lexite.engines.lucene_searches import QuestionWriter
 from lexite.engines.queries import EngineQuery
-from lexite.engines.routes import RouteName
 from lexite.engines.stored_values import span_of, stored_fields
-from lexite.engines.translating import translated
-from lexite.engines.word_numbers import json_fields
 from lexite.errors import EngineError
 from lexite.index.config import StoredDocument
-from lexite.index.field_types import ID_FIELD, FieldType
+from lexite.index.field_types import FieldType
 from lexite.scoring.formula import inverse_document_frequency
-
-LONGEST = 32_766  # bytes of a term of Lucene, and so of an id or a field's text
-_CUT_BITS = 15  # of a float32, which a feature field does not keep
-_UNIT = 1000.0  # lengths are kept as whole numbers of thousandths
-_MOST_LENGTH = (1 << 31) - 1
-
-
-class LuceneLimits:
-    """What an index of Lucene can hold. It has no files of its own to export to."""
-
-    routes: tuple[RouteName, ...] = ("saturation", "frequencies", "linear")
-    most_terms: int | None = None
-    most_hits: int | None = None
-    holds_texts = True
-    most_terms_of_document: int | None = None
-
-    def id_problem(self, identifier: str) -> str | None:
-        """Ids are terms."""
-        return too_long(identifier, LONGEST)
-
-    def field_problem(self, name: str) -> str | None:
-        """Fields are behind a prefix, so any name is free."""
-        return None
 
 
 class LuceneDriver:
@@ -77,14 +51,9 @@ class LuceneDriver:
         self._folder, self.address = Path(folder), f"lucene:{folder}"
         self._java = java(jars, jvm)
         self._open: dict[str, Any] = {}
-        own = self._java
-        builder = own.CustomAnalyzer.builder().withTokenizer("whitespace", "maxTokenLen", "1000")
+        builder = self._java.CustomAnalyzer.builder().withTokenizer("whitespace", "maxTokenLen", "1000")
         self._analyzer = builder.addTokenFilter("delimitedTermFrequency").build()
-        self._terms_type = own.FieldType()
-        self._terms_type.setIndexOptions(own.IndexOptions.DOCS_AND_FREQS)
-        self._terms_type.setTokenized(True)
-        self._terms_type.setOmitNorms(True)
-        self._terms_type.freeze()
+        self._documents, self._questions = DocumentMaker(self._java), QuestionWriter(self._java)
 
     @property
     def version(self) -> str:
@@ -181,55 +150,15 @@ class LuceneDriver:
         n_bytes = 0
         with self._errors("write to"):
             for each in documents:
-                problem = _field_problem(each)
+                problem = value_problem(each)
                 if problem is not None:
                     refused.append(Refused(each.id, problem))
                     continue
-                terms = self._tokens(each, collection)
+                terms = tokens(each, collection)
                 n_bytes += len(terms) + len(each.text)
-                self._writer.updateDocument(self._java.Term("id", each.id), self._document(each, terms, collection))
+                made = self._documents.document(each, terms, collection)
+                self._writer.updateDocument(self._java.Term("id", each.id), made)
         return Written(n_bytes, tuple(refused))
-
-    def _tokens(self, document: EngineDocument, collection: Collection) -> str:
-        values = document.values
-        if collection.route.rounding == "feature":
-            values = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) >> _CUT_BITS
-        names = collection.names.of(document.terms.tolist())
-        return " ".join(f"{name}|{value}" for name, value in zip(names, values.tolist(), strict=True))
-
-    def _document(self, document: EngineDocument, terms: str, collection: Collection) -> Any:
-        own, store = self._java, self._java.Store
-        made = own.Document()
-        made.add(own.StringField("id", document.id, store.YES))
-        made.add(own.StringField("doc", document.document, store.YES))
-        made.add(own.SortedDocValuesField("doc", own.BytesRef(document.document)))
-        facts: dict[str, Any] = {"ordinal": document.ordinal, "length": document.length, "span": document.span}
-        if collection.text:
-            facts |= {"title": document.title, "text": document.text}
-        facts |= {"fields": json_fields(document.fields)}
-        made.add(own.StoredField("facts", json.dumps(facts)))
-        if not document.ordinal:
-            made.add(own.StringField("kind", "first", store.NO))
-        if terms:
-            made.add(own.StringField("kind", "filled", store.NO))
-            made.add(own.Field(FIELD, terms, self._terms_type))
-        length = min(max(round(document.length * _UNIT), 1), _MOST_LENGTH)
-        made.add(own.Field("length", f"l|{length}", self._terms_type))
-        for name, value in document.fields.items():
-            made.add(own.StringField("has", name, store.NO))
-            for part in self._field(field_key(name), value, collection.fields[name]):
-                made.add(part)
-        return made
-
-    def _field(self, key: str, value: Any, kind: FieldType) -> list[Any]:
-        own = self._java
-        if kind == "text":
-            return [own.StringField(key, value, own.Store.NO), own.SortedDocValuesField(key, own.BytesRef(value))]
-        if kind == "list":
-            return [own.StringField(key, part, own.Store.NO) for part in dict.fromkeys(value)]
-        if kind == "number":
-            return [own.DoublePoint(key, as_double(value)), own.DoubleDocValuesField(key, as_double(value))]
-        return [own.LongPoint(key, as_long(value)), own.NumericDocValuesField(key, as_long(value))]
 
     def keep_frequencies(self, changes: Mapping[str, int], *, anew: bool) -> None:
         """Lucene counts by itself."""
@@ -243,7 +172,7 @@ class LuceneDriver:
     def delete(self, documents: Sequence[str]) -> None:
         """Deletes documents, and commits."""
         with self._errors("delete from"):
-            self._writer.deleteDocuments(self._in("doc", documents))
+            self._writer.deleteDocuments(self._questions.one_of("doc", documents))
         self.settle()
 
     def merge(self) -> None:
@@ -267,7 +196,7 @@ class LuceneDriver:
         """Counts living documents. The mean length has those that were deleted in it until their segment is merged."""
         with self._errors("ask"):
             lengths = self._searcher.collectionStatistics("length")
-            mean = None if lengths is None else float(lengths.sumTotalTermFreq()) / float(lengths.docCount()) / _UNIT
+            mean = None if lengths is None else float(lengths.sumTotalTermFreq()) / float(lengths.docCount()) / UNIT
             return Counts(self._count("kind", "first"), int(self._reader.numDocs()), self._count("kind", "filled"), mean)
 
     def frequencies(self, names: Sequence[str]) -> NDArray[np.int64]:
@@ -283,16 +212,8 @@ class LuceneDriver:
             return [self._found(question, collection) if len(question.query.terms) else [] for question in questions]
 
     def _found(self, question: Question, collection: Collection) -> list[Found]:
-        own = self._java
-        builder = own.Builder()
-        builder.add(self._disjunction(list(self._clauses(question.query, collection))), own.Occur.MUST)
-        if question.among is not None:
-            builder.add(self._in("doc", question.among), own.Occur.FILTER)
-        if question.exclude is not None:
-            builder.add(own.TermQuery(own.Term("doc", question.exclude)), own.Occur.MUST_NOT)
-        if question.where is not None:
-            builder.add(translated(question.where, collection.fields, LuceneQueries(own)), own.Occur.FILTER)
-        query, order = builder.build(), self._order(question.sort, collection)
+        query = self._questions.question(self._clauses(question.query, collection), question, collection.fields)
+        order = self._questions.order(question.sort, collection.fields)
         most = max(int(self._reader.maxDoc()), 1)
         n = question.top_k * 4 if collection.has_passages else question.top_k
         n = most if question.min_score is not None and order is not None else min(n, most)
@@ -319,22 +240,14 @@ class LuceneDriver:
                     break
         return list(best.values())
 
-    def _clauses(self, query: EngineQuery, collection: Collection) -> Iterator[Any]:
+    def _clauses(self, query: EngineQuery, collection: Collection) -> list[Any]:
         """A query for each term, with its weight."""
-        own = self._java
         names = collection.names.of(query.terms.tolist())
         weights = query.weights.astype(np.float64)
         if collection.route.own_idf:
-            self._searcher.setSimilarity(own.BM25Similarity(query.pivot, 0.0))
+            self._searcher.setSimilarity(self._java.BM25Similarity(query.pivot, 0.0))
             weights = weights * self._correction(names)
-        for name, weight in zip(names, weights.astype(np.float32).tolist(), strict=True):
-            if collection.route.own_idf:
-                clause = own.TermQuery(own.Term(FIELD, name))
-            elif collection.route.saturates:
-                clause = own.FeatureField.newSaturationQuery(FIELD, name, 1.0, query.pivot)
-            else:
-                clause = own.FeatureField.newLinearQuery(FIELD, name, 1.0)
-            yield own.BoostQuery(clause, weight)
+        return self._questions.clauses(names, weights.astype(np.float32).tolist(), query.pivot, collection.route)
 
     def _correction(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The idf of living documents by the one that Lucene takes, which counts deleted ones until segments are merged."""
@@ -343,37 +256,6 @@ class LuceneDriver:
         living = inverse_document_frequency(self._count("kind", "filled"), self.frequencies(names), "lucene")
         counted = np.array([self._reader.docFreq(self._java.Term(FIELD, name)) for name in names], dtype=np.int64)
         return living / inverse_document_frequency(int(self._reader.getDocCount(FIELD)), counted, "lucene")
-
-    def _disjunction(self, clauses: Sequence[Any]) -> Any:
-        own = self._java
-        if len(clauses) + 64 > own.IndexSearcher.getMaxClauseCount():
-            own.IndexSearcher.setMaxClauseCount(len(clauses) + 64)
-        builder = own.Builder()
-        for clause in clauses:
-            builder.add(clause, own.Occur.SHOULD)
-        return builder.build()
-
-    def _in(self, field: str, values: Sequence[str]) -> Any:
-        listed = self._java.ArrayList()
-        for value in values:
-            listed.add(self._java.BytesRef(value))
-        return self._java.TermInSetQuery(field, listed)
-
-    def _order(self, sort: tuple[str, bool] | None, collection: Collection) -> Any | None:
-        """Documents without the field come last, in both directions."""
-        if sort is None:
-            return None
-        own, (field, descending) = self._java, sort
-        if field == ID_FIELD or collection.fields[field] == "text":
-            first = own.SortField(field_key(field), own.SortType.STRING, descending)
-            first.setMissingValue(own.SortField.STRING_FIRST if descending else own.SortField.STRING_LAST)
-        elif collection.fields[field] == "number":
-            first = own.SortField(field_key(field), own.SortType.DOUBLE, descending)
-            first.setMissingValue(own.Double(-math.inf if descending else math.inf))
-        else:
-            first = own.SortField(field_key(field), own.SortType.LONG, descending)
-            first.setMissingValue(own.Long(LEAST if descending else MOST))
-        return own.Sort(first, own.SortField.FIELD_SCORE)
 
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Asks for each term alone, among the passages of the document."""
@@ -446,12 +328,3 @@ class LuceneEngine(LiveEngine):
 def at_folder(path: str, **options: Any) -> LuceneEngine:
     """The engine over a folder; other arguments as for :class:`LuceneEngine`."""
     return LuceneEngine(path, **options)
-
-
-def _field_problem(document: EngineDocument) -> str | None:
-    for name, value in document.fields.items():
-        texts = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
-        longest = max((len(text.encode()) for text in texts), default=0)
-        if longest > LONGEST:
-            return f"its field '{name}' has {longest:,} bytes, and {LONGEST:,} are the most"
-    return None
