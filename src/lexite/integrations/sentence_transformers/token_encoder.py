@@ -23,10 +23,15 @@ from lexite.integrations.sentence_transformers.saved import (
     read_config,
     read_tensors,
 )
-from lexite.integrations.sentence_transformers.training_codes import above_thresholds, decoded_of_dead
+from lexite.integrations.sentence_transformers.training_codes import (
+    CurrentProduct,
+    codes_above_thresholds,
+    decoded_of_dead,
+    largest_codes,
+)
 from lexite.integrations.sentence_transformers.weight_state import weight_state
-from lexite.kernels.autograd import decoded, jump_relu, selected_preactivations
-from lexite.kernels.product import EncoderProduct, stack_slots
+from lexite.kernels.autograd import decoded
+from lexite.kernels.product import stack_slots
 from lexite.sae import SAEConfig, SparseAutoencoder
 from lexite.sae.autoencoder import Precision
 from lexite.sae.codes import SparseCodes
@@ -171,7 +176,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         self.register_buffer("data_mean", None)
         self.register_buffer("tokens_since_active", torch.zeros(hidden_dim, dtype=torch.int64))
         self._encoder_cache: tuple[object, SparseAutoencoder] | None = None
-        self._product: EncoderProduct | None = None
+        self._product = CurrentProduct()
 
     def k_for(self, task: str | None) -> int:
         """Latents kept per token of a text: those of a query for the task ``"query"``, else k."""
@@ -314,28 +319,12 @@ class SparseAutoEncoderTokenEncoder(Module):
         self, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Values and latents of the k slots of each token, the largest value first; -1 marks a slot without effect."""
-        product = self._current_product(weight.detach(), bias.detach())
-        if self.theta is None:
-            indices = product.select(inputs.detach(), k)
-            values = torch.relu(selected_preactivations(inputs, indices, weight, bias))
-            return values, torch.where(values > 0, indices, -1)
-        thresholds = self.theta.float().clamp(min=0)
-        window, some = self.jumprelu_bandwidth / 2, self.token_batch_size
-        indices = above_thresholds(product, inputs, weight, bias, thresholds, window, k, some)
-        preactivations = selected_preactivations(inputs, indices, weight, bias)
-        values = jump_relu(preactivations, thresholds[indices.clamp(min=0).long()], self.jumprelu_bandwidth)
-        return torch.where(indices >= 0, values, 0.0), indices
-
-    def _current_product(self, weight: torch.Tensor, bias: torch.Tensor) -> EncoderProduct:
-        """The product of states and encoder that chooses latents, with the current weights."""
         dtype = torch.bfloat16 if self.autoencoder_precision == "bf16" else torch.float32
-        product = self._product
-        if product is None or product.matrix.device != weight.device or product.matrix.dtype != dtype:
-            product = self._product = EncoderProduct(weight, bias, dtype)
-        else:
-            product.matrix[:, : self.input_dim] = weight
-            product.set_bias(bias)
-        return product
+        product = self._product.of(weight.detach(), bias.detach(), dtype)
+        if self.theta is None:
+            return largest_codes(product, inputs, weight, bias, k)
+        thresholds, some = self.theta.float().clamp(min=0), self.token_batch_size
+        return codes_above_thresholds(product, inputs, weight, bias, thresholds, self.jumprelu_bandwidth, k, some)
 
     @property
     def autoencoder_precision(self) -> str:
@@ -433,11 +422,7 @@ class SparseAutoEncoderTokenEncoder(Module):
         return encoder_from(cls, config, read_tensors(model_name_or_path, **hub), place(model_name_or_path, hub))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "_encoder_cache": None,
-            "_product": None,
-        }  # built from the weights again; neither can be pickled
+        return {**self.__dict__, "_encoder_cache": None}  # built from the weights again; it cannot be pickled
 
 
 def _check_counts(**counts: int) -> None:

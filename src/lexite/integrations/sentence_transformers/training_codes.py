@@ -1,11 +1,14 @@
-"""Latents that get gradients in training beyond the k largest of a token: latents near thresholds, and dead latents."""
+"""Codes of token states with gradients: the latents that are chosen, those near thresholds, and dead ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from lexite.kernels.accelerator import on_cpu
+from lexite.kernels.autograd import jump_relu, selected_preactivations
 from lexite.kernels.collect import threshold_patterns
 from lexite.kernels.keep import keep_largest
 from lexite.kernels.product import EncoderProduct, stack_slots
@@ -13,6 +16,69 @@ from lexite.kernels.slots import slot_values
 from lexite.sae.activations import BF16_SLACK
 
 TOKENS_AT_ONCE = 1024  # tokens whose pre-activations (above thresholds, or of dead latents) are held together
+
+
+class CurrentProduct:
+    """The product of states and encoder that chooses latents, with the weights of each step; its memory is used again."""
+
+    def __init__(self) -> None:
+        self._product: EncoderProduct | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CurrentProduct, ()  # a copy makes the product from its own weights, since it cannot be pickled
+
+    def of(self, weight: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype) -> EncoderProduct:
+        """The product with some weights.
+
+        Args:
+            weight: (hidden_dim, input_dim) fp32.
+            bias: (hidden_dim,).
+            dtype: in which latents are chosen.
+        """
+        product = self._product
+        if product is None or product.matrix.device != weight.device or product.matrix.dtype != dtype:
+            product = self._product = EncoderProduct(weight, bias, dtype)
+        else:
+            product.matrix[:, : weight.shape[1]] = weight
+            product.set_bias(bias)
+        return product
+
+
+def largest_codes(
+    product: EncoderProduct, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values and latents of the k slots of each token, the largest value first; -1 marks a slot without effect.
+
+    Args:
+        product: the encoder's product, which finds the latents.
+        inputs: (n, input_dim) fp32, centred.
+        weight: (hidden_dim, input_dim) fp32.
+        bias: (hidden_dim,).
+        k: latents per token.
+    """
+    indices = product.select(inputs.detach(), k)
+    values = torch.relu(selected_preactivations(inputs, indices, weight, bias))
+    return values, torch.where(values > 0, indices, -1)
+
+
+def codes_above_thresholds(
+    product: EncoderProduct,
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    thresholds: torch.Tensor,
+    bandwidth: float,
+    k: int,
+    tokens_at_once: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`largest_codes`, of latents above their thresholds, which get gradients too.
+
+    Arguments are those of :func:`above_thresholds`, with the bandwidth of the gradients in place of its half, the window.
+    """
+    indices = above_thresholds(product, inputs, weight, bias, thresholds, bandwidth / 2, k, tokens_at_once)
+    preactivations = selected_preactivations(inputs, indices, weight, bias)
+    values = jump_relu(preactivations, thresholds[indices.clamp(min=0).long()], bandwidth)
+    return torch.where(indices >= 0, values, 0.0), indices
 
 
 @torch.no_grad()
