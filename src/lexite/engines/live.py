@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,11 @@ from lexite.engines.base import Capabilities, EngineHit
 from lexite.engines.driver import Counts, Driver, PassageParts
 from lexite.engines.explaining import explanation_of
 from lexite.engines.forms.base import Collection, check_top_k
+from lexite.engines.known_counts import KnownCounts
 from lexite.engines.limits import Wanted, questions_of, refuse_options
 from lexite.engines.live_loading import add_documents, check_makeable, load_index
 from lexite.engines.loading import Loaded, LoadSettings
-from lexite.engines.record import CollectionRecord, read_collection_record
+from lexite.engines.record import CollectionRecord, read_collection_record, record_of
 from lexite.engines.routes import route
 from lexite.engines.statistics import LENGTH_MOVED
 from lexite.errors import ArgumentError, ConfigError, CorpusError, EngineError
@@ -82,12 +82,9 @@ class LiveEngine:
             raise ConfigError(f"{driver.engine} holds terms in one way alone. Leave keep_terms=True out.")
         self.new_route, self._text, self._keep_terms = chosen, text, keep_terms
         self.takes_fields = fields and driver.form.holds_texts
-        limits = [limit for limit in (most_terms, driver.form.most_terms) if limit is not None]
-        self._most_terms = min(limits, default=None)
-        self._age, self._record = statistics_age, None  # type: float, CollectionRecord | None
-        self._counts: Counts | None = None
-        self._frequencies: dict[str, int] = {}
-        self._counted_at = 0.0
+        self._most_terms = min((most for most in (most_terms, driver.form.most_terms) if most is not None), default=None)
+        self._record: CollectionRecord | None = None
+        self._known = KnownCounts(statistics_age)
         self._warned = False
 
     @property
@@ -143,14 +140,11 @@ class LiveEngine:
     @property
     def counts(self) -> Counts:
         """What the collection holds, as the engine said :data:`STATISTICS_AGE` seconds ago at most."""
-        if self._counts is None or time.monotonic() - self._counted_at > self._age:
-            self.forget_counts()
-            self._counts, self._counted_at = self.driver.counts(), time.monotonic()
-        return self._counts
+        return self._known.counts(self.driver)
 
     def forget_counts(self) -> None:
         """Asks the engine for its counts again when they are next needed."""
-        self._counts, self._frequencies = None, {}
+        self._known.forget()
 
     @property
     def drift(self) -> float | None:
@@ -180,20 +174,8 @@ class LiveEngine:
 
     def new_record(self, index: BM25Index, scoring: BM25Config) -> CollectionRecord:
         """The record of a collection that is to hold an index."""
-        chosen, text, keep_terms = self.new_route, self._text, self._keep_terms
-        cut = index.passages_config is not None or index.n_passages > index.n_documents
-        form = self.driver.form
-        return CollectionRecord(
-            index.vocabulary,
-            scoring,
-            index.literal,
-            chosen,
-            average_length=index.average_length(scoring.document_transform),
-            fields=dict(index.fields) if self.takes_fields else {},
-            text=text and form.holds_texts and index.stores_text,
-            keep_terms=keep_terms,
-            has_passages=cut,
-        )
+        text = self._text and self.driver.form.holds_texts
+        return record_of(index, scoring, self.new_route, fields=self.takes_fields, text=text, keep_terms=self._keep_terms)
 
     def drop(self) -> None:
         """Removes the collection with all its documents, if there is one."""
@@ -312,16 +294,11 @@ class LiveEngine:
         ]
 
     def _asked(self, queries: EncodedQueries, scoring: BM25Config) -> tuple[list[AskedQuery], WordNumbers]:
-        check_search_scoring(self.driver.address, self.record, scoring)
-        return asked_queries(self.driver.address, queries, self.record, scoring, self.counts, self._known_frequencies)
+        def frequencies(numbers: WordNumbers, terms: NDArray[np.int64]) -> NDArray[np.int64]:
+            return self._known.frequencies(self.driver, self._collection(numbers).names.of(terms.tolist()))
 
-    def _known_frequencies(self, numbers: WordNumbers, terms: NDArray[np.int64]) -> NDArray[np.int64]:
-        names = self._collection(numbers).names.of(terms.tolist())
-        known = self._frequencies
-        new = [name for name in names if name not in known]
-        if new:
-            known.update(zip(new, self.driver.frequencies(new).tolist(), strict=True))
-        return np.array([known[name] for name in names], dtype=np.int64)
+        check_search_scoring(self.driver.address, self.record, scoring)
+        return asked_queries(self.driver.address, queries, self.record, scoring, self.counts, frequencies)
 
     def _collection(self, numbers: WordNumbers) -> Collection:
         return self.record.collection(self.driver.name, numbers.word, numbers.n_latents + len(numbers.words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lexite.config import to_dict
 from lexite.engines.forms.base import Collection
@@ -17,6 +17,9 @@ from lexite.index.config import VocabularyInfo
 from lexite.index.field_types import FieldType
 from lexite.scoring.config import BM25Config, saved_scoring
 from lexite.scoring.words import LiteralConfig, saved_literal
+
+if TYPE_CHECKING:
+    from lexite.index import BM25Index
 
 FORMAT, FORMAT_VERSION = "lexite-engine", 1
 
@@ -92,6 +95,32 @@ class CollectionRecord:
             "loading": None if self.loading is None else dict(self.loading),
         }
         return {**value, "sha256": json_checksum(value)}
+
+
+def record_of(
+    index: BM25Index, scoring: BM25Config, route: Route, *, fields: bool, text: bool, keep_terms: bool
+) -> CollectionRecord:
+    """The record of a collection that is to hold an index.
+
+    Args:
+        index: the index.
+        scoring: how searches are to score.
+        route: what documents will hold.
+        fields: whether they take their fields along.
+        text: whether titles and texts are kept, where the index has some.
+        keep_terms: whether the engine keeps the terms in what it gives back.
+    """
+    return CollectionRecord(
+        index.vocabulary,
+        scoring,
+        index.literal,
+        route,
+        average_length=index.average_length(scoring.document_transform),
+        fields=dict(index.fields) if fields else {},
+        text=text and index.stores_text,
+        keep_terms=keep_terms,
+        has_passages=index.passages_config is not None or index.n_passages > index.n_documents,
+    )
 
 
 def made_by_lexite(value: Any) -> bool:
