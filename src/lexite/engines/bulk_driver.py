@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexite.engines.base import Capabilities
 from lexite.engines.bulk_clients import is_blocked, reason_of
-from lexite.engines.bulk_filters import field_path, filter_query
+from lexite.engines.bulk_searches import PASSAGES_AT_ONCE, found_in, parts_body, parts_in, search_body
 from lexite.engines.documents import EngineDocument
 from lexite.engines.driver import (
     LARGEST_RECORD,
@@ -32,7 +32,7 @@ from lexite.engines.driver import (
     joined_text,
     too_large,
 )
-from lexite.engines.forms.base import Collection, weights_json
+from lexite.engines.forms.base import Collection
 from lexite.engines.forms.bulk import MOST_HITS, BulkForm, field_mappings
 from lexite.engines.queries import EngineQuery
 from lexite.engines.retrying import PASSING, Line, RequestFailed
@@ -47,7 +47,6 @@ _WHOLE = {"allow_partial_search_results": False}  # a ranking of some shards wou
 _IDS_AT_ONCE = 500
 _TERMS_AT_ONCE = 200
 _QUERIES_AT_ONCE = 50
-_PASSAGES_AT_ONCE = 1000
 
 
 class Connection(Protocol):
@@ -287,10 +286,10 @@ class BulkDriver:
         params = {"search_type": "dfs_query_then_fetch"} if collection.route.own_idf and self._shards > 1 else {}
         found: list[list[Found]] = []
         for some in chunks(questions, _QUERIES_AT_ONCE):
-            lines = [line for each in some for line in (_WHOLE, self._body(each, collection, factor))]
+            lines = [line for each in some for line in (_WHOLE, search_body(self.form, each, collection, factor))]
             body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
             answers = self._line.ask(functools.partial(self._answers, params, body))
-            found += [[_found(hit, factor) for hit in answer["hits"]["hits"]] for answer in answers]
+            found += [[found_in(hit, factor) for hit in answer["hits"]["hits"]] for answer in answers]
         return found
 
     def _answers(self, params: Mapping[str, Any], body: bytes) -> list[Any]:
@@ -306,55 +305,19 @@ class BulkDriver:
         whole = {"allow_partial_search_results": "false"}
         return self._ask("POST", f"{self._path}/_search", {**whole, **(params or {})}, body)
 
-    def _body(self, question: Question, collection: Collection, factor: float) -> dict[str, Any]:
-        """The body of a search. Equal scores come in the order of documents."""
-        scored = self.form.query(question.query, collection)
-        limits = [] if question.where is None else [filter_query(question.where, collection.fields)]
-        if question.among is not None:
-            limits.append({"terms": {"doc": list(question.among)}})
-        excluded = [] if question.exclude is None else [{"term": {"doc": question.exclude}}]
-        if limits or excluded:
-            scored = {"bool": {"must": [scored], "filter": limits, "must_not": excluded}}
-        order: list[Any] = [{"_score": "desc"}, {"n": "asc"}]
-        if question.sort is not None:
-            field, descending = question.sort
-            order.insert(0, {field_path(field): {"order": "desc" if descending else "asc", "missing": "_last"}})
-        body: dict[str, Any] = {"size": question.top_k, "query": scored, "sort": order, "track_scores": True}
-        body |= {"_source": False, "docvalue_fields": ["doc"], "track_total_hits": False}
-        if collection.has_passages:
-            body |= {"collapse": {"field": "doc"}, "docvalue_fields": ["doc", "begin", "end"]}
-        return body if question.min_score is None else {**body, "min_score": question.min_score * factor}
-
     def parts(self, query: EngineQuery, document: str, collection: Collection) -> list[PassageParts]:
         """Asks with a name for each term, and takes the scores by name."""
-        factor = self._factor(collection)
-        names = collection.names.of(query.terms.tolist())
-        weights = weights_json(names, query.weights.tolist())
-        clauses = []
-        for place, (name, weight) in enumerate(weights.items()):
-            ((kind, body),) = self.form.clause(name, weight, query.pivot, collection).items()
-            clauses.append({"bool": {"must": [{kind: body}], "_name": str(place)}})
         params = {"include_named_queries_score": "true"}
         if collection.route.own_idf and self._shards > 1:
             params["search_type"] = "dfs_query_then_fetch"
-        body = {
-            "size": _PASSAGES_AT_ONCE,
-            "query": {"bool": {"filter": [{"term": {"doc": document}}], "should": clauses}},
-            "_source": ["length", "begin", "end", "part"],
-        }
-        hits = self._search(body, params)["hits"]["hits"]
-        found = []
-        for hit in sorted(hits, key=lambda each: each["_source"].get("part", 0)):
-            source, scores = hit["_source"], hit.get("matched_queries") or {}
-            parts = {int(place): float(score) / factor for place, score in scores.items()}
-            found.append(PassageParts(span_between(source), float(source["length"]), dict(sorted(parts.items()))))
-        return found
+        hits = self._search(parts_body(self.form, query, document, collection), params)["hits"]["hits"]
+        return parts_in(hits, self._factor(collection))
 
     def get(self, document: str, fields: Mapping[str, FieldType]) -> StoredDocument | None:
         """Puts the passages of a document together."""
         if self.form.id_problem(document) is not None:
             return None
-        body = {"size": _PASSAGES_AT_ONCE, "query": {"bool": {"filter": [{"term": {"doc": document}}]}}}
+        body = {"size": PASSAGES_AT_ONCE, "query": {"bool": {"filter": [{"term": {"doc": document}}]}}}
         sources = [hit["_source"] for hit in self._search(body)["hits"]["hits"]]
         if not sources:
             return None
@@ -398,8 +361,3 @@ def _bodies(records: Sequence[bytes]) -> Iterator[bytes]:
         together.append(each)
         size += len(each)
     yield b"".join(together)
-
-
-def _found(hit: Mapping[str, Any], factor: float) -> Found:
-    fields = {name: values[0] for name, values in hit["fields"].items()}
-    return Found(str(fields["doc"]), float(np.float32(hit["_score"] / factor)), span_between(fields))
