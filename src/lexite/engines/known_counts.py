@@ -1,4 +1,4 @@
-"""What an engine said of its documents, kept for a while: asking again for each search would take longer than the search."""
+"""What an engine said of its documents, kept for a while, so that not every search asks again."""
 
 from __future__ import annotations
 
