@@ -25,6 +25,7 @@ from lexite import LatentTermEncoder, Searcher
 from lexite.corpus import ReadOptions
 from lexite.evaluation.judged import JudgedCollection, open_collections, read_collection
 from lexite.files import write_json
+from lexite.kernels import hardware
 from lexite.search.presets import PRESETS
 from lexite.search.strategies.maxsim import MaxSim
 from lexite.search.strategy import Strategy
@@ -69,10 +70,13 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure parts of the preset's chain too")
     parser.add_argument("--chains", type=Path, help="JSON file of chains: name to [[step, settings], ...]")
     parser.add_argument("--only", nargs="*", default=[""], help="words, one of which the name of a chain must have")
+    parser.add_argument("--without-int8", action="store_true", help="let MaxSim multiply in bf16, or fp32, on any machine")
     parser.add_argument("--indexes", type=Path, required=True, help="folder where indexes are kept")
     parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     listed = {} if given.chains is None else chains_in(given.chains)
+    if given.without_int8:
+        hardware.fast_int8 = lambda: False
     chain = PRESETS[given.preset].chain()
     chains: dict[str, Sequence[Strategy]] = {FIRST: [], PRESET: chain}
     if given.steps:
