@@ -12,6 +12,7 @@ A case that an engine's capabilities rule out is skipped with a word. Precision 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import json
@@ -659,6 +660,11 @@ def case_a_load_that_was_stopped_goes_on(kit: Kit) -> None:
     check_unfinished(engine)
     with pytest.raises(EngineError, match="unfinished load of something else"):
         engine.load(beside(documents[:50], csr_array(rows[:50])))
+    before = engine.record.scoring.literal_weight
+    with pytest.raises(
+        EngineError, match=rf"something else \(literal_weight of scoring \({before}, not {before + 0.5}\)\) at "
+    ):
+        engine.load(index, scoring=dataclasses.replace(engine.record.scoring, literal_weight=before + 0.5), settings=settings)
     report = engine.load(index, settings=settings)
     assert 0 < report.resumed < 200 and report.resumed + report.n_documents == 200
     assert len(engine) == 200 and engine.record.loading is None
