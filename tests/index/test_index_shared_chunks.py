@@ -27,7 +27,7 @@ Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
 N_TERMS = 20
 N_DOCUMENTS = 3 * CHUNK + 900
 OWN, OTHER, FROM_ROWS = BM25Config(), BM25Config(k1=0.7, b=0.3), BM25Config(k1=1.3)
-"""Scorings of the lists of the index, of lists made in memory, and without lists, so that chosen documents are read from rows."""
+"""Scorings of the lists of the index, of lists made in memory, and without lists: chosen documents are read from rows."""
 FILTERS = (
     "none",
     "among few",
