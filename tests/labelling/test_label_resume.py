@@ -220,7 +220,7 @@ def test_texts_that_were_changed_meanwhile_are_read_anew(
     with pytest.raises(KeyboardInterrupt):
         label_into(encoder, texts, tmp_path / "out", CONFIG)
     assert (place / kept[0]).stat().st_mtime_ns == times[kept[0]] and (place / kept[2]).stat().st_mtime_ns > times[kept[2]]
-    assert caplog.text.count("The texts are not those of before: what was made of them is made anew.") == 1
+    assert caplog.text.count("The texts, or what was made of them, are not those of before. What followed is made anew.") == 1
     stop_after(1000, KeyboardInterrupt)
     label_into(encoder, texts, tmp_path / "out", CONFIG)
     label_into(encoder, texts, tmp_path / "whole" / "out", CONFIG)
@@ -309,6 +309,31 @@ def test_blocks_are_counted_and_made_once(tmp_path: Path) -> None:
     assert made == [(0, 4), (4, 8), (8, 10)]
     nothing = Blocks(None, "some", 0, 4)
     assert nothing.whole and nothing.values(make, bar) == []
+
+
+class _Fickle(Maker):
+    """Suggests something else each time."""
+
+    def suggest(self, examples: Sequence[Context], words: Sequence[str]) -> tuple[str, ...]:
+        self.asked += 1
+        return (NOUNS[self.asked % len(NOUNS)],)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_names_are_tried_anew_where_answers_were_lost(
+    encoder: LatentTermEncoder, tmp_path: Path, stop_after: Callable[[int, type[BaseException]], None]
+) -> None:
+    texts, place, maker = texts_of(40), tmp_path / "out.unfinished", _Fickle()
+    while not any(place.glob("names-*")):
+        stop_after(3, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            label_into(encoder, texts, tmp_path / "out", CONFIG, maker=maker)
+    (place / "suggestions-0000016.json").unlink()
+    tried = {path.name: path.stat().st_mtime_ns for path in place.glob("names-*")}
+    stop_after(2, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        label_into(encoder, texts, tmp_path / "out", CONFIG, maker=maker)
+    assert tried and (place / "names-0000000.json").stat().st_mtime_ns > tried["names-0000000.json"]
 
 
 COMMAND = [sys.executable, "-m", "lexite", "label"]

@@ -2,7 +2,8 @@
 
 The folder has a file for each part of the work, and ``labelling.json``: the settings, and the parts that are whole, with
 checksums. A part is written beside its place, flushed and renamed, and ``labelling.json`` likewise behind it. Each part has a
-digest of the settings and of all texts that were read before it, so that nothing is taken that other texts gave.
+digest of the settings, of all texts that were read before it, and of what was made of them before, so that nothing is taken
+that comes from something else.
 """
 
 from __future__ import annotations
@@ -82,8 +83,6 @@ class Unfinished:
                 shutil.rmtree(folder)
             return cls(folder, settings, {})
         _warn_of_another_machine(state["made_by"])
-        for left in folder.glob(".*.tmp"):  # half written when a process was killed
-            left.unlink(missing_ok=True)
         return cls(folder, settings, state["parts"])
 
     @property
@@ -92,13 +91,13 @@ class Unfinished:
         return bool(self._parts)
 
     def read(self, name: str) -> bytes | None:
-        """A part that is whole and was made of the texts that were read; None where there is none."""
+        """A part that is whole and was made of what was read and made until now; None where there is none."""
         part = self._parts.get(name)
         if part is None:
             return None
         if part["digest"] != self._read.hexdigest():
             if not self._warned:
-                logger.warning("The texts are not those of before: what was made of them is made anew.")
+                logger.warning("The texts, or what was made of them, are not those of before. What followed is made anew.")
             self._warned = True
             return None
         try:
@@ -123,6 +122,10 @@ class Unfinished:
         state["parts"] = self._parts
         write_json(self.folder / STATE_FILE, {**state, "sha256": json_checksum(state)})
 
+    def follow(self, content: bytes) -> None:
+        """Takes note of what all parts from here on are made of too."""
+        self._read.update(f"{len(content)} ".encode() + content)
+
     def passages(self, name: str, passages: Sequence[tuple[int, str]]) -> dict[str, Any] | None:
         """Arrays that :meth:`write_arrays` kept of passages, or None. All parts from here on are made of these passages too.
 
@@ -131,8 +134,7 @@ class Unfinished:
             passages: the texts, with the numbers of their documents.
         """
         for document, text in passages:
-            content = text.encode("utf-8", "surrogatepass")
-            self._read.update(f"{document} {len(content)} ".encode() + content)
+            self.follow(f"{document} ".encode() + text.encode("utf-8", "surrogatepass"))
         kept = self.read(name)
         try:
             return None if kept is None else dict(load(kept))
@@ -244,15 +246,17 @@ class Blocks:
             make: makes those of a range of latents; JSON values, which come back as JSON brings them back.
             bar: counts them.
         """
-        result: list[Any] = []
         bar.go_on_from(self.n_kept)
-        for start, part in self._names.items():
-            content = self._found.pop(start)
-            if content is None:
-                made = make(start, min(start + self._size, self._n))
-                content = json.dumps(made).encode()
-                if self._kept is not None:
-                    self._kept.write(part, content)
-                bar.advance(len(made))
-            result += json.loads(content)
-        return result
+        contents = [self._found[start] or self._made(start, make, bar) for start in self._names]
+        if self._kept is not None:
+            for content in contents:
+                self._kept.follow(content)
+        return [value for content in contents for value in json.loads(content)]
+
+    def _made(self, start: int, make: Callable[[int, int], Sequence[Any]], bar: ProgressBar) -> bytes:
+        made = make(start, min(start + self._size, self._n))
+        content = json.dumps(made).encode()
+        if self._kept is not None:
+            self._kept.write(self._names[start], content)
+        bar.advance(len(made))
+        return content
