@@ -345,7 +345,13 @@ class Run:
     def __init__(self, vocabulary: Path, out: Path) -> None:
         words = [*COMMAND, str(vocabulary), "-", "-o", str(out), "--contexts", "2", "--label-passages", "1"]
         self.out, self.unfinished = out, out.with_name(f"{out.name}.unfinished")
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let jobs in the background ignore it
+        )
 
     def give(self, texts: Sequence[str]) -> None:
         assert self.process.stdin is not None
