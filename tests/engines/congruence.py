@@ -321,8 +321,12 @@ def case_scoring_of_a_search(kit: Kit) -> None:
     if kit.loaded.record.route.name == "saturation":
         check_same(kit, kit.loaded, index, queries[:10], scoring=BM25Config(k1=1.2))
     else:
-        with pytest.raises(ConfigError, match="written with k1 2.5"):
+        with pytest.raises(ConfigError, match="written with k1 2.5, so a search there cannot have k1 1.2. Load"):
             kit.loaded.search(queries[:1], scoring=BM25Config(k1=1.2))
+        with pytest.raises(
+            ConfigError, match="written with b 0.75 and k1 2.5, so a search there cannot have b 0.1 and k1 1.2. Load"
+        ):
+            kit.loaded.search(queries[:1], scoring=BM25Config(k1=1.2, b=0.1))
 
 
 def case_among_and_exclude(kit: Kit) -> None:

@@ -355,6 +355,10 @@ def test_statistics_say_when_the_ranking_has_moved(index: BM25Index, tmp_path: P
     assert not same.moved and not same.frequencies_changed and same.growth == 0 == same.length
     grown = drift_of(record, statistics_of(memory_index(600)))
     assert grown.moved and grown.growth == 1.0 and "more than 50%" in grown.reasons()[-1]
+    scored = drift_of(record, statistics_of(index, dataclasses.replace(index.scoring, k1=0.25, delta=0.5)))
+    then = index.scoring
+    told = f"The index scores otherwise now: k1 ({then.k1}, now 0.25), delta ({then.delta}, now 0.5)."
+    assert scored.moved and scored.scoring_changed and scored.reasons() == [told] and not same.scoring
     text = (tmp_path / "export.json").read_text(encoding="utf-8")
     (tmp_path / "export.json").write_text(text.replace('"n_passages": 300', '"n_passages": 301'), encoding="utf-8")
     with pytest.raises(IndexFormatError, match="checksum is wrong"):
