@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexite.config import differences, from_dict, load_recipe, option, option_aliases, parse_count, to_dict
+from lexite.config import differences, differing, from_dict, load_recipe, option, option_aliases, parse_count, to_dict
 from lexite.errors import ConfigError
 from lexite.sae import SAEConfig
 
@@ -68,6 +68,28 @@ def test_what_is_not_a_count_is_refused(text: Any) -> None:
 
 def test_differences_name_both_values() -> None:
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == ["b: 2 -> 3", "c: None -> 4"]
+
+
+settings_by_name = st.dictionaries(
+    st.sampled_from("abcd"), st.none() | st.integers(0, 2) | st.sampled_from(["x", "y"]), max_size=4
+)
+
+
+@given(settings_by_name, settings_by_name)
+def test_what_differs_is_named_with_both_values_and_nothing_else(one: dict[str, Any], other: dict[str, Any]) -> None:
+    told = differing({"inner": one, "same": Example()}, {"inner": other, "same": Example()})
+    names = [key for key in [*one, *(key for key in other if key not in one)] if one.get(key) != other.get(key)]
+    assert [part.split(" ")[0] for part in told.split(", ") if part] == names and "same" not in told
+    for key in names:
+        both = ["none" if side.get(key) is None else repr(side[key]) for side in (one, other)]
+        assert f"{key} of inner ({both[0]} and {both[1]})" in told
+
+
+def test_configurations_are_compared_by_their_fields() -> None:
+    one, other = {"example": Example(), "on": True}, {"example": Example(rate=0.25, name="a"), "on": True}
+    assert differing(one, other) == "rate of example (0.5 and 0.25), name of example (none and 'a')"
+    assert differing(one, {"example": None, "on": False}, ", not ") == "example (some, not none), on (True, not False)"
+    assert differing(one, dict(one)) == ""
 
 
 def test_a_key_of_a_recipe_may_have_a_further_name(tmp_path: Path) -> None:

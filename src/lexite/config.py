@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
 
@@ -156,6 +156,46 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The keys whose values differ, each as ``key: old -> new``."""
     keys = [*old, *(key for key in new if key not in old)]
     return [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], between: str = " and ") -> str:
+    """What differs between two groups of settings, in words: those fields alone, each with both values; empty where none does.
+
+    A configuration that only one side has is "some" there and "none" on the other side.
+
+    Args:
+        one: settings by name, which may be configurations.
+        other: of the same kind.
+        between: what stands between the two values.
+
+    >>> one = {"scoring": {"k1": 0.9, "b": 0.4}, "passages": None, "text": True}
+    >>> differing(one, {"scoring": {"k1": 1.2, "b": 0.4}, "passages": {"words": 200}, "text": True})
+    'k1 of scoring (0.9 and 1.2), passages (none and some)'
+    """
+    return ", ".join(f"{name} ({_in_words(a)}{between}{_in_words(b)})" for name, a, b in _differing(one, other))
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        one, other = ours.get(name), theirs.get(name)
+        inside, outside = _by_name(one), _by_name(other)
+        if inside is not None and outside is not None:
+            yield from ((f"{field} of {name}", a, b) for field, a, b in _differing(inside, outside))
+        elif one != other:
+            yield name, one, other
+
+
+def _by_name(value: Any) -> Mapping[str, Any] | None:
+    """The fields of a configuration, or settings by name; None where it is neither."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return value if isinstance(value, Mapping) else None
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "none"
+    return repr(value) if _by_name(value) is None else "some"
 
 
 def option_aliases(fields: Iterable[dataclasses.Field[Any]]) -> dict[str, str]:

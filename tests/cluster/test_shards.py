@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -140,12 +141,25 @@ def test_other_settings_and_other_files_are_refused(
     out = tmp_path / "terms"
     encode_shard([corpus], out, Shard(0, 3), encoder, passages=CUT)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    with pytest.raises(StorageError, match="n_shards 3, not 4"):
-        encode_shard([corpus], out, Shard(0, 4), encoder, passages=CUT)
-    with pytest.raises(StorageError, match="passages"):
-        encode_shard([corpus], out, Shard(1, 3), encoder)
-    with pytest.raises(StorageError, match="literal"):
-        encode_shard([corpus], out, Shard(1, 3), encoder, passages=CUT, literal=LiteralConfig(literal=False))
+    for told, shard, how in (
+        ("n_shards (3, not 4)", Shard(0, 4), {"passages": CUT}),
+        ("passages (some, not none)", Shard(1, 3), {}),
+        ("words of passages (10, not 12)", Shard(1, 3), {"passages": PassageConfig(12, 15)}),
+        ("literal (some, not none)", Shard(1, 3), {"passages": CUT, "literal": LiteralConfig(literal=False)}),
+        (
+            "store_text (True, not False), static (True, not False)",
+            Shard(1, 3),
+            {"passages": CUT, "store_text": False, "static": False},
+        ),
+    ):
+        with pytest.raises(StorageError) as caught:
+            encode_shard([corpus], out, shard, encoder, **how)  # type: ignore[arg-type]
+        advice = "Encode with the same settings, or choose another output."
+        assert str(caught.value) == f"{out} holds shards that were made otherwise: {told}. {advice}"
+    scored = encoder.replaced(scoring=dataclasses.replace(encoder.scoring, k1=0.25))
+    with pytest.raises(StorageError) as caught:
+        encode_shard([corpus], out, Shard(1, 3), scored, passages=CUT)
+    assert f"made otherwise: k1 of scoring ({encoder.scoring.k1}, not 0.25). " in str(caught.value)
     with pytest.raises(StorageError, match="vocabulary 'tiny' .*not 'other'"):
         encode_shard([corpus], out, Shard(1, 3), LatentTermEncoder.from_pretrained(other_vocabulary), passages=CUT)
     more = tmp_path / "more.jsonl"

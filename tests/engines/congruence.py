@@ -12,6 +12,7 @@ A case that an engine's capabilities rule out is skipped with a word. Precision 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import json
@@ -320,8 +321,12 @@ def case_scoring_of_a_search(kit: Kit) -> None:
     if kit.loaded.record.route.name == "saturation":
         check_same(kit, kit.loaded, index, queries[:10], scoring=BM25Config(k1=1.2))
     else:
-        with pytest.raises(ConfigError, match="written with k1 2.5"):
+        with pytest.raises(ConfigError, match="written with k1 2.5, so a search there cannot have k1 1.2. Load"):
             kit.loaded.search(queries[:1], scoring=BM25Config(k1=1.2))
+        with pytest.raises(
+            ConfigError, match="written with b 0.75 and k1 2.5, so a search there cannot have b 0.1 and k1 1.2. Load"
+        ):
+            kit.loaded.search(queries[:1], scoring=BM25Config(k1=1.2, b=0.1))
 
 
 def case_among_and_exclude(kit: Kit) -> None:
@@ -659,6 +664,11 @@ def case_a_load_that_was_stopped_goes_on(kit: Kit) -> None:
     check_unfinished(engine)
     with pytest.raises(EngineError, match="unfinished load of something else"):
         engine.load(beside(documents[:50], csr_array(rows[:50])))
+    before = engine.record.scoring.literal_weight
+    with pytest.raises(
+        EngineError, match=rf"something else \(literal_weight of scoring \({before}, not {before + 0.5}\)\) at "
+    ):
+        engine.load(index, scoring=dataclasses.replace(engine.record.scoring, literal_weight=before + 0.5), settings=settings)
     report = engine.load(index, settings=settings)
     assert 0 < report.resumed < 200 and report.resumed + report.n_documents == 200
     assert len(engine) == 200 and engine.record.loading is None

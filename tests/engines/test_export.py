@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Iterator
@@ -203,8 +204,15 @@ def test_an_export_that_was_stopped_goes_on(index: BM25Index, tmp_path: Path, mo
     monkeypatch.undo()
     assert not read_manifest(out)["complete"] and len(read_manifest(out)["parts"]) == 2
     (out / ".part-00002.jsonl.1.tmp").write_bytes(b"half")
-    with pytest.raises(IndexFormatError, match="with other settings, which cannot go on. Begin anew with overwrite=True"):
-        export_index(index, out, ExportSettings("qdrant", part_size=40_000))
+    again = "Export with the same settings, or begin anew with overwrite=True."
+    scoring = dataclasses.replace(index.scoring, k1=0.25)
+    for told, chosen, scored in (
+        ("part_size of settings (30000, not 40000)", ExportSettings("qdrant", part_size=40_000), None),
+        (f"k1 of scoring ({index.scoring.k1}, not 0.25)", settings, scoring),
+    ):
+        with pytest.raises(IndexFormatError) as caught:
+            export_index(index, out, chosen, scoring=scored)
+        assert str(caught.value) == f"{out} holds an unfinished export with other settings: {told}. {again}"
     with pytest.raises(IndexFormatError, match="another state of the index"):
         export_index(memory_index(200), out, settings)
     done = export_index(index, out, settings)
@@ -347,6 +355,10 @@ def test_statistics_say_when_the_ranking_has_moved(index: BM25Index, tmp_path: P
     assert not same.moved and not same.frequencies_changed and same.growth == 0 == same.length
     grown = drift_of(record, statistics_of(memory_index(600)))
     assert grown.moved and grown.growth == 1.0 and "more than 50%" in grown.reasons()[-1]
+    scored = drift_of(record, statistics_of(index, dataclasses.replace(index.scoring, k1=0.25, delta=0.5)))
+    then = index.scoring
+    told = f"The index scores otherwise now: k1 ({then.k1}, now 0.25), delta ({then.delta}, now 0.5)."
+    assert scored.moved and scored.scoring_changed and scored.reasons() == [told] and not same.scoring
     text = (tmp_path / "export.json").read_text(encoding="utf-8")
     (tmp_path / "export.json").write_text(text.replace('"n_passages": 300', '"n_passages": 301'), encoding="utf-8")
     with pytest.raises(IndexFormatError, match="checksum is wrong"):

@@ -148,10 +148,10 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     others: list[tuple[dict[str, Any], str]] = [
         ({"vocabulary": VocabularyInfo("e" * 64, "another", N_TERMS)}, "'test' .*'another'"),
         ({"vocabulary": VocabularyInfo("f" * 64, "test", N_TERMS, {"k_documents": 8})}, "other settings"),
-        ({"literal": None}, "literal words: .* in one, none in the other"),
-        ({"scoring": BM25Config(k1=9.0)}, "scoring"),
-        ({"store_text": False}, "whether texts are kept"),
-        ({"mantissa": 23}, "bits of the mantissa of weights: 7 in one, 23 in the other"),
+        ({"literal": None}, r"literal words \(some and none\)"),
+        ({"scoring": BM25Config(k1=9.0)}, r"k1 of scoring \(2.5 and 9.0\)\. Build"),
+        ({"store_text": False}, r"whether texts are kept \(True and False\)"),
+        ({"mantissa": 23}, r"bits of the mantissa of weights \(7 and 23\)"),
     ]
     for number, (how, message) in enumerate(others):
         second = build(tmp_path / f"b{number}", documents[3:], weights[3:], **how)

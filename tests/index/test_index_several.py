@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 from helpers_index import ALL_SCORINGS, VOCABULARY, weights_of
 from helpers_words import LITERAL, documents_with, texts_of, words_of
 
+from lexite.corpus.passages import PassageConfig
 from lexite.corpus.records import Document
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError
 from lexite.index import BM25Index
 from lexite.index.joining import join_indexes
+from lexite.scoring.config import BM25Config
 from lexite.terms import EncodedQueries
 
 SIZES = (60, 1, 90, 35)
@@ -124,6 +127,51 @@ def test_it_is_opened_again_where_it_arrives_and_when_it_changes(folder: Path, t
     assert ranked(pickle.loads(pickle.dumps(one))) == ranked(one)
     one.verify()
     assert "a0" in repr(one) and one.path is None and one.newest().generation == one.generation
+
+
+def test_what_differs_between_indexes_is_named_with_both_values(tmp_path: Path) -> None:
+    """Of the settings, and of a configuration only the fields that differ."""
+    settings: list[dict[str, Any]] = [
+        {},
+        {"scoring": BM25Config(k1=0.9, document_transform="sqrt")},
+        {"literal": LITERAL, "passages": PassageConfig(40, 60)},
+        {"literal": dataclasses.replace(LITERAL, literal_pairs=True), "passages": PassageConfig(50, 60), "store_text": False},
+    ]
+    for number, how in enumerate(settings):
+        with BM25Index.create(tmp_path / str(number), VOCABULARY, **how) as writer:
+            writer.commit()
+    other_terms = dataclasses.replace(
+        VOCABULARY, terms_config={**VOCABULARY.terms_config, "k_documents": 5, "floor_queries": 0.1}
+    )
+    with BM25Index.create(tmp_path / "4", other_terms) as writer:
+        writer.commit()
+    zero = BM25Config()
+    expected = {
+        (0, 1): f"they differ in k1 of scoring ({zero.k1} and 0.9), document_transform of scoring ('none' and 'sqrt'). ",
+        (1, 0): f"they differ in k1 of scoring (0.9 and {zero.k1}), document_transform of scoring ('sqrt' and 'none'). ",
+        (0, 2): "they differ in literal words (none and some), passages (none and some). ",
+        (
+            2,
+            3,
+        ): "they differ in literal_pairs of literal words (False and True), words of passages (40 and 50), whether texts are "
+        "kept (True and False). ",
+    }
+    for (one, other), told in expected.items():
+        named = [tmp_path / str(one), tmp_path / str(other)]
+        message = (
+            f"{named[0]} and {named[1]} cannot be one index: {told}Build one of them again with the settings of the other."
+        )
+        for join in (BM25Index.open_several, lambda paths: join_indexes(paths, tmp_path / "joined")):
+            with pytest.raises(IndexFormatError) as caught:
+                join(named)
+            assert str(caught.value) == message
+    with pytest.raises(IndexFormatError) as caught:
+        BM25Index.open_several([tmp_path / "0", tmp_path / "4"])
+    assert str(caught.value) == (
+        f"{tmp_path / '0'} and {tmp_path / '4'} cannot be one index: their texts were encoded with other settings, "
+        "k_documents (16 and 5), floor_queries (none and 0.1)."
+    )
+    assert not (tmp_path / "joined").exists()
 
 
 def test_what_cannot_be_one_is_refused(folder: Path, tmp_path: Path) -> None:

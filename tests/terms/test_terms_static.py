@@ -289,6 +289,17 @@ def test_the_table_of_a_corpus_is_that_of_the_vocabulary_moved_to_it(with_table,
     np.testing.assert_allclose(own.weights.sum(), table_for(counter, with_table.backbone, "sum").weights.sum())
 
 
+def test_a_table_has_the_same_bytes_each_time() -> None:
+    """The safetensors library alone gives its facts another order each time."""
+    table = a_table()
+    contents = {table.to_bytes() for _ in range(20)}
+    assert len(contents) == 1
+    (content,) = contents
+    again = StaticTable.from_bytes(content, table.tokenizer, "a file")
+    assert again.to_bytes() == content and again.window == table.window and again.pooling == table.pooling
+    np.testing.assert_array_equal(again.rows.data, table.rows.data)
+
+
 def test_bytes_that_are_no_table_are_named():
     content = a_table().to_bytes()
     for broken in (b"", b"x", content[:40], content[:-1]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -48,27 +48,32 @@ def label_verb(
     """Give the latents of a vocabulary names, each with a number for whether it can be trusted, kinds and examples.
 
     Names are made from one part of the text and tried on another. The new vocabulary gives the same terms as the old one, so
-    indexes of either fit the other.
+    indexes of either fit the other. A labelling that was stopped goes on where it was when it is called again in the same way.
 
     Example: lexite label my-vocabulary wiki.jsonl.xz -o labelled
     """
     from lexite.labelling.language_model import LanguageModelLabels
-    from lexite.labelling.run import label_vocabulary
+    from lexite.labelling.resuming import label_into
     from lexite.terms.manifest import MANIFEST
-    from lexite.training.sources import TextSource
+    from lexite.training.sources import TextSource, describe_source
 
     names, folder = need_sources(sources, f"label {quoted(vocabulary)}"), need_output(output)
     if labeler_model is not None and labeler is None:
         raise WrongUsage("--labeler-model names a model at an address, so it needs --labeler.")
     maker = None if labeler is None else LanguageModelLabels(labeler, labeler_model or "default")
-    check_output_folder(folder, MANIFEST, overwrite=overwrite)
+    check_output_folder(folder, MANIFEST, overwrite=overwrite)  # before a model is loaded
     encoder = load_vocabulary(vocabulary, model)
-    texts = TextSource(names, encoder.backbone, read).texts()
-    source = ", ".join(Path(name).name for name in names)
-    found = label_vocabulary(encoder, texts, label, source=source, maker=maker, show_progress=not is_quiet())
-    dtype: Literal["fp32", "bf16"] = "fp32" if encoder.sae.weight_dtype.itemsize == 4 else "bf16"
-    encoder_only = encoder.sae.stored_decoder is None
-    encoder.replaced(vocabulary=found).save_pretrained(folder, overwrite=overwrite, dtype=dtype, encoder_only=encoder_only)
+    found = label_into(
+        encoder,
+        TextSource(names, encoder.backbone, read).texts(),
+        folder,
+        label,
+        source=", ".join(Path(name).name for name in names),
+        reading={"sources": [describe_source(name) for name in names], **read.what_is_read()},
+        maker=maker,
+        overwrite=overwrite,
+        show_progress=not is_quiet(),
+    )
     facts = {"output": str(folder), **_facts(found)}
     if json_file is not None:
         write_json(facts, json_file)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lexite.cluster.place import Place, read_bytes, read_record, write_record
-from lexite.config import from_dict, to_dict
+from lexite.config import differing, from_dict, to_dict
 from lexite.corpus.passages import PassageConfig
 from lexite.corpus.text_fields import FieldWeights
 from lexite.errors import ConfigError, StorageError
@@ -229,17 +229,20 @@ def _settled(place: Place) -> TermsSettings:
 
 
 def _difference(found: TermsSettings, wanted: TermsSettings) -> str:
-    """The first settings that differ, in words."""
-    there, here = found.to_json(), wanted.to_json()
+    """The settings that differ, in words."""
     if found.vocabulary.fingerprint != wanted.vocabulary.fingerprint:
         return (
             f"vocabulary '{found.vocabulary.name}' ({found.vocabulary.fingerprint[:12]}), not "
             f"'{wanted.vocabulary.name}' ({wanted.vocabulary.fingerprint[:12]})"
         )
-    different = [name for name in there if there[name] != here[name]]
-    if different == ["sources"]:
-        return "from other files, or files of other sizes"
-    return "; ".join(f"{name} {there[name]!r}, not {here[name]!r}" for name in different if name != "sources")
+    there, here = ({**each.to_json(), "sources": "", "vocabulary": _encoding(each)} for each in (found, wanted))
+    return differing(there, here, ", not ") or "from other files, or files of other sizes"
+
+
+def _encoding(settings: TermsSettings) -> dict[str, Any]:
+    """All of a vocabulary that decides what a shard holds, but for what its fingerprint tells: not where it lies."""
+    made_with = settings.vocabulary
+    return {"name": made_with.name, "n_terms": made_with.n_terms, **made_with.terms_config}
 
 
 def untouched_static(place: Place) -> StaticTable:

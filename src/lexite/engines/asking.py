@@ -158,7 +158,8 @@ def check_search_scoring(where: str, record: CollectionRecord, scoring: BM25Conf
         baked += ["idf", "delta"]
     other = [name for name in baked if getattr(scoring, name) != getattr(record.scoring, name)]
     if other:
+        there, here = (" and ".join(f"{name} {getattr(each, name)}" for name in other) for each in (record.scoring, scoring))
         raise ConfigError(
-            f"{where} holds documents that were written with {other[0]} {getattr(record.scoring, other[0])}, so a search there "
-            f"cannot have {getattr(scoring, other[0])}. Load the index again with that scoring."
+            f"{where} holds documents that were written with {there}, so a search there cannot have {here}. "
+            "Load the index again with that scoring."
         )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from lexite.config import differing
 from lexite.engines.documents import engine_documents
 from lexite.engines.export_checks import check_documents, collection_of
 from lexite.engines.export_settings import Compression, ExportSettings
@@ -188,11 +189,15 @@ def _begin(place: Path, state: dict[str, Any], overwrite: bool) -> list[Finished
 def _resumed(place: Path, state: dict[str, Any], found: dict[str, Any]) -> list[FinishedPart]:
     if found["complete"]:
         raise StorageError(f"{place} holds a finished export. Choose another output folder, or replace it with overwrite=True.")
-    odd = next((key for key in state if found.get(key) != state[key]), None)
-    if odd is not None:
-        what = "other settings" if odd in ("settings", "text", "fields", "pivot") else "another state of the index"
+    if other := differing(_chosen(found), _chosen(state), ", not "):
         raise IndexFormatError(
-            f"{place} holds an unfinished export with {what}, which cannot go on. Begin anew with overwrite=True."
+            f"{place} holds an unfinished export with other settings: {other}. "
+            "Export with the same settings, or begin anew with overwrite=True."
+        )
+    if any(found.get(key) != state[key] for key in state):
+        raise IndexFormatError(
+            f"{place} holds an unfinished export of another state of the index, which cannot go on. Begin anew with "
+            "overwrite=True."
         )
     parts = [FinishedPart(**part) for part in found["parts"]]
     for part in parts:
@@ -201,6 +206,12 @@ def _resumed(place: Path, state: dict[str, Any], found: dict[str, Any]) -> list[
             raise IndexFormatError(f"{path} is missing or damaged. Begin anew with overwrite=True.")
     _clear(place)
     return parts
+
+
+def _chosen(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person chose of an export, with the scoring that its statistics were made for."""
+    settings = {key: state.get(key) for key in ("settings", "text", "fields", "pivot")}
+    return {**settings, "scoring": (state.get("statistics") or {}).get("scoring")}
 
 
 def _clear(place: Path) -> None:

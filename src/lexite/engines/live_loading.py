@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.config import differing
 from lexite.engines.documents import EngineDocument, engine_documents
 from lexite.engines.driver import Driver, Refused
 from lexite.engines.forms.base import Collection, refuse_fields
@@ -164,12 +165,20 @@ def _begun(engine: Target, index: BM25Index, scoring: BM25Config, overwrite: boo
             found = engine.record.loading or {} if made_by_lexite(engine.driver.read_record()) else {}
             if found.get("source") == source:
                 return int(found["next_document"])
-            what = "an unfinished load of something else" if found else "a collection"
+            what = f"an unfinished load of something else{_otherwise(engine.record, wanted)}" if found else "a collection"
             raise EngineError(f"There is {what} at {engine.driver.address} already. Replace it with overwrite=True.")
         check_makeable(engine.driver, wanted)
         engine.drop()
     engine.make(dataclasses.replace(wanted, loading={"source": source, "next_document": 0}))
     return 0
+
+
+def _otherwise(found: CollectionRecord, wanted: CollectionRecord) -> str:
+    """How a load was to be made otherwise, in brackets; empty where it is of another state of the index."""
+    kept = ("scoring", "route", "scale", "text", "keep_terms")
+    there, here = ({key: record[key] for key in kept} for record in (found.to_json(), wanted.to_json()))
+    other = differing(there, here, ", not ")
+    return f" ({other})" if other else ""
 
 
 def check_makeable(driver: Driver, record: CollectionRecord) -> None:

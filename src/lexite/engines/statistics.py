@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexite.config import to_dict
+from lexite.config import differing, to_dict
 from lexite.errors import IndexFormatError
 from lexite.files import json_checksum, read_json
 from lexite.scoring.config import BM25Config, saved_scoring
@@ -166,6 +166,7 @@ class Drift:
         frequencies_changed: whether any document frequency, or N, is another.
         scoring_changed: whether the index scores otherwise now.
         vocabulary_changed: whether another vocabulary made it.
+        scoring: what of the scoring is otherwise, in words, with the values then and now.
     """
 
     growth: float
@@ -173,6 +174,7 @@ class Drift:
     frequencies_changed: bool
     scoring_changed: bool
     vocabulary_changed: bool
+    scoring: str = ""
 
     @property
     def moved(self) -> bool:
@@ -186,7 +188,7 @@ class Drift:
         if self.vocabulary_changed:
             found.append("Another vocabulary made the index.")
         if self.scoring_changed:
-            found.append("The index scores otherwise now.")
+            found.append(f"The index scores otherwise now: {self.scoring}.")
         if abs(self.length) > LENGTH_MOVED:
             found.append(f"The mean length moved by {self.length:+.1%}, more than {LENGTH_MOVED:.0%}.")
         if not -GROWN <= self.growth <= GROWN:
@@ -207,6 +209,7 @@ def drift_of(record: StatisticsRecord, now: Statistics) -> Drift:
         now.frequency_digest != record.frequency_digest,
         now.scoring != record.scoring,
         now.fingerprint != record.fingerprint,
+        differing(to_dict(record.scoring), to_dict(now.scoring), ", now "),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexite.config import differing
 from lexite.errors import ArgumentError, CorpusError, IndexFormatError
 from lexite.index.config import SEGMENT_POSTINGS, VocabularyInfo
 from lexite.index.dictionary import GrowingDictionary, verify_words
@@ -95,28 +96,33 @@ def _check_alike(one: OpenedIndex, other: OpenedIndex) -> None:
         names = f"'{first.vocabulary.name}' ({first.vocabulary.fingerprint[:12]})"
         others = f"'{second.vocabulary.name}' ({second.vocabulary.fingerprint[:12]})"
         same = first.vocabulary.fingerprint == second.vocabulary.fingerprint
-        how = f"with other settings, {dict(first.vocabulary.terms_config)} and {dict(second.vocabulary.terms_config)}"
+        how = f"with other settings, {_encodings(first, second)}" if same else f"by other vocabularies, {names} and {others}"
+        raise IndexFormatError(f"{one.path} and {other.path} cannot be one index: their texts were encoded {how}.")
+    if different := differing(_settings(first), _settings(second)):
         raise IndexFormatError(
-            f"{one.path} and {other.path} cannot be one index: their texts were encoded "
-            f"{how if same else f'by other vocabularies, {names} and {others}'}."
+            f"{one.path} and {other.path} cannot be one index: they differ in {different}. "
+            "Build one of them again with the settings of the other."
         )
-    settings: Mapping[str, tuple[Any, Any]] = {
-        "scoring": (first.scoring, second.scoring),
-        "literal words": (first.literal, second.literal),
-        "passages": (first.passages, second.passages),
-        "weights of fields": (first.field_weights, second.field_weights),
-        "side files": (first.side_data, second.side_data),
-        "bits of the mantissa of weights": (first.mantissa, second.mantissa),
-        "whether texts are kept": (first.store_text, second.store_text),
-        "whether fields are kept": (first.fields is not None, second.fields is not None),
+
+
+def _settings(commit: Commit) -> dict[str, Any]:
+    """What indexes that are to be one must have in common, by names for people."""
+    return {
+        "scoring": commit.scoring,
+        "literal words": commit.literal,
+        "passages": commit.passages,
+        "weights of fields": commit.field_weights,
+        "side files": commit.side_data,
+        "bits of the mantissa of weights": commit.mantissa,
+        "whether texts are kept": commit.store_text,
+        "whether fields are kept": commit.fields is not None,
     }
-    different = next((name for name, (ours, theirs) in settings.items() if ours != theirs), None)
-    if different is not None:
-        ours, theirs = ("none" if each is None else each for each in settings[different])
-        raise IndexFormatError(
-            f"{one.path} and {other.path} cannot be one index: they differ in {different}: {ours} in one, {theirs} in the "
-            "other. Build one of them again with the settings of the other."
-        )
+
+
+def _encodings(first: Commit, second: Commit) -> str:
+    """In what the encodings of one vocabulary differ, in words."""
+    ours, theirs = ({"terms": each.vocabulary.n_terms, **each.vocabulary.terms_config} for each in (first, second))
+    return differing(ours, theirs)
 
 
 def _identity(vocabulary: VocabularyInfo) -> tuple[str, int, dict[str, Any]]:

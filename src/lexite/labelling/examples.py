@@ -12,6 +12,7 @@ from lexite.labelling.detection import Detector, auc
 from lexite.labelling.meaning import marked_vectors
 from lexite.labelling.naming import Trial
 from lexite.labelling.tokens import TokenVectors
+from lexite.labelling.unfinished import Blocks, Unfinished
 from lexite.progress import progress
 from lexite.terms.descriptions import EXAMPLES, Context
 
@@ -27,6 +28,7 @@ def choose_examples(
     backbone: Backbone,
     tokens: TokenVectors | None,
     *,
+    kept: Unfinished | None = None,
     show_progress: bool = False,
 ) -> list[tuple[str, ...]]:
     """The examples of each latent that are shown, with what fires in [brackets], the best first.
@@ -41,25 +43,28 @@ def choose_examples(
         detector: scores passages.
         backbone: the model that the sample was encoded by.
         tokens: of the sample.
+        kept: what an earlier run has chosen, and where this one keeps it; None keeps nothing.
         show_progress: show progress on stderr.
     """
-    found: list[tuple[str, ...]] = []
+    blocks = Blocks(kept, "examples", len(pools), LATENTS_AT_ONCE)
     with progress("Trying examples", len(pools), "latents", show_progress) as bar:
-        for start in range(0, len(pools), LATENTS_AT_ONCE):
-            end = start + LATENTS_AT_ONCE
-            part, own_trials = [_unlike(pool) for pool in pools[start:end]], trials[start:end]
+
+        def choose(start: int, stop: int) -> list[list[str]]:
+            part, own_trials = [_unlike(pool) for pool in pools[start:stop]], trials[start:stop]
             tried = [len(own) > EXAMPLES and trial is not None for own, trial in zip(part, own_trials, strict=True)]
             texts = [each for own, wanted in zip(part, tried, strict=True) if wanted for each in own]
             vectors = iter([] if tokens is None else marked_vectors(backbone, tokens, texts))
-            for own, trial, wanted, further in zip(part, own_trials, tried, others[start:end], strict=True):
+            found: list[list[str]] = []
+            for own, trial, wanted, further in zip(part, own_trials, tried, others[start:stop], strict=True):
                 if wanted and trial is not None and tokens is not None:
                     scores = detector.tokens_of([next(vectors) for _ in own], trial.passages)
                     values = auc(scores[: trial.n_positive], scores[trial.n_positive :])
                     own = [own[place] for place in np.argsort(-values, kind="stable").tolist()]
                 own = own if len(own) >= EXAMPLES else _unlike((*further, *own))
-                found.append(tuple(each.marked() for each in own[:EXAMPLES]))
-            bar.advance(len(part))
-    return found
+                found.append([each.marked() for each in own[:EXAMPLES]])
+            return found
+
+        return [tuple(own) for own in blocks.values(choose, bar)]
 
 
 def _unlike(pool: Sequence[Context]) -> list[Context]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lexite.labelling.detection import WORDS, Detector, Holdings, auc, matched_negatives
 from lexite.labelling.evidence import Evidence
 from lexite.labelling.meaning import Embed
+from lexite.labelling.unfinished import LATENTS_AT_ONCE, Blocks, Unfinished
 from lexite.labelling.words import plain_form, word_stem
 from lexite.progress import progress
 from lexite.terms.descriptions import TRUSTED, in_steps
@@ -124,6 +125,7 @@ def choose_names(
     embed: Embed | None,
     known: Mapping[int, Chosen],
     *,
+    kept: Unfinished | None = None,
     show_progress: bool = False,
 ) -> list[Chosen]:
     """The name of each latent, no two alike.
@@ -139,29 +141,41 @@ def choose_names(
         embed: gives names the vectors of their tokens; None for words alone.
         known: names that latents have already; they stay where no name could be trusted by the second trial, since it has too
             few passages.
+        kept: what an earlier run has tried, and where this one keeps it; None keeps nothing.
         show_progress: show progress on stderr.
     """
+    blocks = Blocks(kept, "names", len(candidates), LATENTS_AT_ONCE)
     tried = [own for own, (first, _) in zip(candidates, trials, strict=True) if first is not None]
-    parts = sorted({part for own in tried for part in own})
-    vectors = _embedded(parts, embed, show_progress)
-    scored: list[list[tuple[float, str]]] = []
+    vectors = None if blocks.whole else _embedded(sorted({part for own in tried for part in own}), embed, show_progress)
     with progress("Trying names", len(candidates), "latents", show_progress) as bar:
-        for own, (first, _) in zip(candidates, trials, strict=True):
-            scored.append([(-float(place), name) for place, name in enumerate(own)] if first is None else [])
-            if first is not None and own:
-                scored[-1] = _grown(own, first, detector, None if vectors is None else [vectors[part] for part in own])
-            bar.advance(1)
-    kept = {latent: name for latent, name in known.items() if _says_little(trials[latent][1])}
-    for latent, name in kept.items():
+
+        def try_names(start: int, stop: int) -> list[list[tuple[float, str]]]:
+            firsts = [first for first, _ in trials[start:stop]]
+            return [_scored(*each, detector, vectors) for each in zip(candidates[start:stop], firsts, strict=True)]
+
+        scored = [[(value, name) for value, name in own] for own in blocks.values(try_names, bar)]
+    settled = {latent: name for latent, name in known.items() if _says_little(trials[latent][1])}
+    for latent, name in settled.items():
         scored[latent] = [(name.trust, name.name)]
     names = _one_each(scored)
     whole = _embedded(sorted({name for name in names if name}), embed, show_progress)
     return [
-        kept[latent]
-        if latent in kept and name
+        settled[latent]
+        if latent in settled and name
         else Chosen(name, _trust(name, second, detector, None if whole is None or not name else [whole[name]]))
         for latent, (name, (_, second)) in enumerate(zip(names, trials, strict=True))
     ]
+
+
+def _scored(
+    candidates: Sequence[str], trial: Trial | None, detector: Detector, vectors: Mapping[str, NDArray[np.float32]] | None
+) -> list[tuple[float, str]]:
+    """The names of a latent with their values, the best first: as :func:`_grown` has them, by place without a trial."""
+    if trial is None:
+        return [(-float(place), name) for place, name in enumerate(candidates)]
+    if not candidates:
+        return []
+    return _grown(candidates, trial, detector, None if vectors is None else [vectors[part] for part in candidates])
 
 
 def _says_little(trial: Trial | None) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from lexite.labelling.naming import (
     key_of,
 )
 from lexite.labelling.related import related_latents
+from lexite.labelling.unfinished import LATENTS_AT_ONCE, Blocks, Unfinished
 from lexite.labelling.words import SampleWords, sample_words
 from lexite.progress import progress
 from lexite.terms.descriptions import KINDS, TRUSTED, Context, Descriptions
@@ -39,6 +40,8 @@ from lexite.terms.vocabulary import Vocabulary
 
 logger = logging.getLogger("lexite")
 RELATED = 4
+ASKED_AT_ONCE = 16
+"""Latents for which a maker is asked before its answers are kept: they may take seconds each."""
 _PARTS, _ONLY_EVIDENCE, _EVIDENCE = 10, 3, 7  # of ten documents seven make names, four of them choose, three measure the trust
 
 
@@ -49,6 +52,7 @@ def label_vocabulary(
     *,
     source: str = "",
     maker: LabelMaker | None = None,
+    kept: Unfinished | None = None,
     show_progress: bool = False,
 ) -> Vocabulary:
     """Labels the latents of a vocabulary on text. The terms that texts get stay as they are.
@@ -61,6 +65,7 @@ def label_vocabulary(
         config: how much text, and what is kept of it.
         source: what the text is, for people.
         maker: suggests further names, such as a language model; each is tried as the others are.
+        kept: what an earlier run has done, and where this one keeps what it does; None keeps nothing.
         show_progress: show progress on stderr.
 
     Raises:
@@ -70,9 +75,9 @@ def label_vocabulary(
     config = config or LabelConfig()
     passages = drawn_passages(documents, config)
     firings = collect_firings(
-        encoder, passages, n_tokens=config.label_tokens, keeps_states=is_tried, show_progress=show_progress
+        encoder, passages, n_tokens=config.label_tokens, keeps_states=is_tried, kept=kept, show_progress=show_progress
     )
-    return label_firings(encoder, firings, config, source=source, maker=maker, show_progress=show_progress)
+    return label_firings(encoder, firings, config, source=source, maker=maker, kept=kept, show_progress=show_progress)
 
 
 def is_tried(document: int) -> bool:
@@ -99,24 +104,25 @@ def label_firings(
     *,
     source: str = "",
     maker: LabelMaker | None = None,
+    kept: Unfinished | None = None,
     show_progress: bool = False,
 ) -> Vocabulary:
     """:func:`label_vocabulary` for firings that were collected already."""
     words = sample_words(firings.token_ids, firings.offsets, firings.passages, encoder.backbone.describe_token)
     held = holdings(firings, encoder.terms.floor_documents)
     part, earlier = firings.documents % _PARTS, Earlier(encoder.vocabulary)
-    evidence = _evidence(firings, words, held, part < _EVIDENCE, show_progress)
+    evidence = _evidence(firings, words, held, part < _EVIDENCE, kept, show_progress)
     finder = ContextFinder(firings, words, held, config.contexts, config.context_words)
     logger.info("Choosing examples.")
     contexts = [earlier.contexts(each, finder.of(each), config.contexts) for each in range(firings.n_latents)]
     candidates = [with_earlier(candidate_names(each), earlier.words(latent)) for latent, each in enumerate(evidence)]
     if maker is not None:
-        candidates = _with_suggestions(candidates, contexts, evidence, maker, show_progress)
+        candidates = _with_suggestions(candidates, contexts, evidence, maker, kept, show_progress)
     logger.info("Trying names on passages that they were not made from.")
     trials, detector = _trials(firings, held, part, config.seed), Detector(words, firings.states)
     embed = embedder(encoder.backbone, firings.states)
     known = {latent: name for latent in range(firings.n_latents) if (name := earlier.name(latent)) is not None}
-    chosen = choose_names(candidates, trials, detector, embed, known, show_progress=show_progress)
+    chosen = choose_names(candidates, trials, detector, embed, known, kept=kept, show_progress=show_progress)
     unnamed = [latent for latent, name in enumerate(chosen) if not name.trust >= TRUSTED]
     shown = choose_examples(
         [finder.spread(latent, POOL, part < _ONLY_EVIDENCE) for latent in unnamed],
@@ -125,6 +131,7 @@ def label_firings(
         detector,
         encoder.backbone,
         None if embed is None else firings.states,
+        kept=kept,
         show_progress=show_progress,
     )
     labels = [_named(name, own, earlier.words(latent)) for latent, (name, own) in enumerate(zip(chosen, evidence, strict=True))]
@@ -151,14 +158,23 @@ def _made(firings: Firings, source: str, maker: LabelMaker | None, earlier: Earl
 
 
 def _evidence(
-    firings: Firings, words: SampleWords, held: Holdings, usable: NDArray[np.bool_], show_progress: bool
+    firings: Firings,
+    words: SampleWords,
+    held: Holdings,
+    usable: NDArray[np.bool_],
+    kept: Unfinished | None,
+    show_progress: bool,
 ) -> list[Evidence]:
-    reader, found = EvidenceReader(firings, words, held, usable), []
+    reader, blocks = EvidenceReader(firings, words, held, usable), Blocks(kept, "evidence", firings.n_latents, LATENTS_AT_ONCE)
     with progress("Looking for names", firings.n_latents, "latents", show_progress) as bar:
-        for latent in range(firings.n_latents):
-            found.append(reader.read(latent))
-            bar.advance(1)
-    return found
+        found = blocks.values(lambda start, stop: [asdict(reader.read(latent)) for latent in range(start, stop)], bar)
+    return [_as_evidence(values) for values in found]
+
+
+def _as_evidence(values: Mapping[str, Any]) -> Evidence:
+    """Evidence from the JSON values that it was kept as."""
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Evidence(**fields)
 
 
 def _with_suggestions(
@@ -166,16 +182,22 @@ def _with_suggestions(
     contexts: list[tuple[Context, ...]],
     evidence: list[Evidence],
     maker: LabelMaker,
+    kept: Unfinished | None,
     show_progress: bool,
 ) -> list[tuple[str, ...]]:
     """The candidates with those that a maker suggests before them."""
-    result = []
+    blocks = Blocks(kept, "suggestions", len(candidates), ASKED_AT_ONCE)
+
+    def ask(start: int, stop: int) -> list[list[str]]:
+        listed = zip(contexts[start:stop], evidence[start:stop], strict=True)
+        return [list(maker.suggest(examples, known.words)) if examples else [] for examples, known in listed]
+
     with progress("Asking for names", len(candidates), "latents", show_progress) as bar:
-        for own, examples, known in zip(candidates, contexts, evidence, strict=True):
-            suggested = maker.suggest(examples, known.words) if examples else ()
-            keys = {key_of(name) for name in suggested}
-            result.append((*suggested, *(name for name in own if key_of(name) not in keys)))
-            bar.advance(1)
+        suggestions = blocks.values(ask, bar)
+    result = []
+    for own, suggested in zip(candidates, suggestions, strict=True):
+        keys = {key_of(name) for name in suggested}
+        result.append((*suggested, *(name for name in own if key_of(name) not in keys)))
     return result
 
 

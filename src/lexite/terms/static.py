@@ -233,7 +233,7 @@ class StaticTable:
         }
         facts = {"format_version": FORMAT_VERSION, "n_latents": str(self.n_latents), "scale": repr(scale)}
         facts |= {"special_tokens": str(int(self.special_tokens)), "window": str(self.window or 0), "pooling": self.pooling}
-        return bytes(save(arrays, metadata=facts))
+        return _in_order(bytes(save(arrays, metadata=facts)))
 
     @classmethod
     def from_bytes(cls, content: bytes, tokenizer: str, where: str) -> StaticTable:
@@ -314,3 +314,13 @@ def check_rows(rows: CSRRows) -> None:
         raise ValueError("the bounds of its rows do not rise")
     if latents.size and not (latents.min() >= 0 and latents.max() < rows.shape[1]):
         raise ValueError("it names a term beyond its last")
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file of safetensors with its metadata in alphabetical order: the library writes them in another order each time."""
+    n = int.from_bytes(content[:8], "little")
+    head = json.loads(content[8 : 8 + n])
+    ordered = {**head, "__metadata__": dict(sorted(head["__metadata__"].items()))}
+    written = json.dumps(ordered, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)
+    return len(written).to_bytes(8, "little") + written + content[8 + n :]
