@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,35 @@ def test_an_argument_that_a_tool_does_not_have_is_named(searcher: Searcher) -> N
             assert answer.is_error and words in content.text, content  # type: ignore[union-attr]
         assert not (await client.call_tool("search", {"query": "milk", "top_k": 3})).is_error
         assert "Unknown tool" in str((await client.call_tool("serach", {"query": "milk"})).content)
+
+    talk(searcher, ask)
+
+
+def test_values_of_a_wrong_type_or_beyond_a_limit_are_named(searcher: Searcher) -> None:
+    async def ask(client: Client) -> None:
+        milk = {"query": "milk"}
+        cases: tuple[tuple[str, dict[str, Any], str], ...] = (
+            ("search", {}, "'query' is missing."),
+            ("search", {"query": None}, "'query' must be a valid string."),
+            ("search", {**milk, "top_k": None}, "'top_k' must be a valid integer."),
+            ("search", {**milk, "top_k": 51}, "'top_k' must be less than or equal to 50."),
+            ("search", {**milk, "where": "a" * 5000}, "'where' must have at most 4000 characters."),
+            ("search", {**milk, "factors": [5]}, "'factors' must be a JSON object."),
+            ("search", {**milk, "factors": {"5": None}}, "'factors.5' must be a valid number."),
+            ("search", {**milk, "factors": {"5": 1e308}}, "'factors.5' must be less than or equal to 100."),
+            ("search", {**milk, "factors": {"5": -1}}, "'factors.5' must be greater than or equal to 0."),
+            ("search", {**milk, "factors": {"": 2}}, "'factors' must have at least 1 character."),
+            ("search", {**milk, "factors": {str(n): 2 for n in range(65)}}, "'factors' must have at most 64 items"),
+            ("explain", {**milk, "id": ""}, "'id' must have at least 1 character."),
+            ("describe_concept", {"number": 1.5}, "'number' must be a valid integer"),
+            ("clusters", {"n_clusters": 0}, "'n_clusters' must be greater than or equal to 2."),
+        )
+        for tool, arguments, words in cases:
+            answer = await client.call_tool(tool, arguments)
+            (content,) = answer.content
+            assert answer.is_error, arguments
+            assert content.text.startswith(f"{tool} cannot take these arguments. {words}"), content  # type: ignore[union-attr]
+            assert "pydantic" not in content.text  # type: ignore[union-attr]
 
     talk(searcher, ask)
 

@@ -187,6 +187,10 @@ def test_indexes_health_and_metrics(client: TestClient) -> None:
         ("search", {"query": "milk", "colour": "red"}, 422, "There is no key 'colour'"),
         ("search", {"query": "milk", "preset": "bset"}, 400, "Did you mean 'best'?"),
         ("search", {"query": "milk", "scoring": {"k1": "many"}}, 400, "k1"),
+        ("search", {"query": "milk", "scoring": []}, 422, "'scoring' must be a JSON object."),
+        ("search", {"query": "milk", "steering": 3}, 422, "'steering' must be a JSON object."),
+        ("search", {"query": "milk", "steering": {"mute": ["1"] * 65}}, 422, "'steering.mute' must have at most 64 items"),
+        ("search", [], 422, "The body is no JSON object."),
         ("search", {"query": "milk", "steering": {"mute": ["nothing-is-called-so"]}}, 400, "No latent has a label"),
         (
             "search",
@@ -201,7 +205,7 @@ def test_indexes_health_and_metrics(client: TestClient) -> None:
         ("terms", {}, 422, "'text' is missing"),
     ],
 )
-def test_what_is_wrong_is_said(client: TestClient, path: str, body: dict[str, Any], status: int, words: str) -> None:
+def test_what_is_wrong_is_said(client: TestClient, path: str, body: Any, status: int, words: str) -> None:
     answer = client.post(f"{API}/{path}", json=body)
     assert answer.status_code == status, answer.text
     assert words in answer.json()["error"]["message"] and "Traceback" not in answer.text

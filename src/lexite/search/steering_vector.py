@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from lexite.errors import ArgumentError, ConfigError
 from lexite.files import read_json, write_json
+from lexite.wording import one_line
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -39,6 +40,7 @@ SHARPNESS = 10.0
 SPARSITY = 0.2
 MOST_BOOST = 1e6
 """Of a concept or a latent; far above what changes a ranking any further."""
+MOST_TERM = 2**31 - 1
 STEPS, TOLERANCE = 2000, 1e-9
 
 
@@ -144,15 +146,18 @@ class SteeringVector:
         values = read_json(path, ConfigError)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ConfigError(f"{path} holds no steering vector. SteeringVector.save writes one.")
-        if values.get("format_version") != FORMAT_VERSION:
-            raise ConfigError(f"{path} has format version {values.get('format_version')}; this lexite reads {FORMAT_VERSION}.")
+        version = values.get("format_version")
+        if version != FORMAT_VERSION or isinstance(version, bool):
+            raise ConfigError(f"{path} has format version {one_line(str(version))[:60]}; this lexite reads {FORMAT_VERSION}.")
         try:
-            listed = [(_latent(each["term"]), Change(float(each["boost"]), float(each["mute"]))) for each in values["terms"]]
-            fingerprint = str(values["vocabulary"])
-        except (KeyError, TypeError, ValueError):
+            listed = [(_latent(each["term"]), Change(_number(each["boost"]), _number(each["mute"]))) for each in values["terms"]]
+            fingerprint = values["vocabulary"]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            listed, fingerprint = [], None
+        if not isinstance(fingerprint, str):
             raise ConfigError(
                 f"{path} is damaged: it needs a vocabulary and a list of terms, each with the numbers term, boost and mute."
-            ) from None
+            )
         changes: dict[int, Change] = {}
         for latent, change in listed:
             if latent in changes:
@@ -173,9 +178,16 @@ def holds_vector(path: Path) -> bool:
 
 
 def _latent(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MOST_TERM:
         raise ValueError(f"a latent is a whole number, not {value!r}")
     return value
+
+
+def _number(value: object) -> float:
+    """A number of JSON, where true and text are none; raises OverflowError for one that is beyond floats."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
 
 
 def steered(
@@ -226,7 +238,7 @@ def learn_steering(
     gains = csr_array(difference[:, latents])
     parts = gains.multiply(means[:, None]), gains.multiply(own[:, latents]) * -1.0
     design = csr_array(hstack(parts, format="csr").multiply((SHARPNESS / scales)[:, None]))
-    upper = np.concatenate([np.full(len(latents), np.inf), np.ones(len(latents))])
+    upper = np.concatenate([np.full(len(latents), MOST_BOOST), np.ones(len(latents))])  # what load takes
     found = minimised(design, before * SHARPNESS / scales, upper, sparsity)
     boost, mute = found[: len(latents)], found[len(latents) :]
     changed = np.flatnonzero((boost > 0) | (mute > 0))

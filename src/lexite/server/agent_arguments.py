@@ -1,4 +1,7 @@
-"""An MCP server whose tools refuse arguments that they do not have; the protocol's own server drops them without a word."""
+"""An MCP server whose tools refuse arguments that they do not have, which the protocol's own server drops without a word.
+
+What is wrong with the values of arguments is said in lexite's words.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import ValidationError
 
+from lexite.server.refusals import invalid_in_words
 from lexite.wording import one_line
 
 if TYPE_CHECKING:
@@ -32,12 +37,25 @@ class StrictServer(MCPServer[Any]):
         """Calls a tool.
 
         Raises:
-            ToolError: it has no argument of a name, or as the protocol's own server says.
+            ToolError: it has no argument of a name; a value of another type or beyond a limit; or as the protocol's own server
+                says.
         """
         schema = next((tool.input_schema for tool in await self.list_tools() if tool.name == name), None)
         if schema is not None:
             check_arguments(name, arguments, schema.get("properties", {}))
-        return await super().call_tool(name, arguments, context)
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(what_is_wrong(name, error.__cause__)) from error
+            raise
+
+
+def what_is_wrong(tool: str, error: ValidationError) -> str:
+    """The first thing that is wrong with the values of arguments, in a sentence; of the request that a tool makes of them too."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("", "[key]")) or "body"
+    return f"{tool} cannot take these arguments. {invalid_in_words(first, place)}"
 
 
 def check_arguments(tool: str, given: Mapping[str, Any], known: Collection[str]) -> None:

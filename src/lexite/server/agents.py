@@ -12,7 +12,7 @@ from lexite.server.agent_analyses import add_analyses
 from lexite.server.analysing import Analyser
 from lexite.server.asking import Asker
 from lexite.server.config import ServerConfig
-from lexite.server.schemas import Boost, ExplainRequest, SearchRequest, Steering, TermsRequest
+from lexite.server.schemas import MOST_CONCEPTS, Boost, Concept, ExplainRequest, Factor, Id, SearchRequest, Steering, TermsRequest
 from lexite.version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Question = Annotated[str, Field(description="A question or a few words.")]
 TopK = Annotated[int, Field(ge=1, le=50, description="How many documents.")]
 Where = Annotated[str | None, Field(description="Filter over fields, as in SQL: year >= 2020 and 'law' in tags.")]
 Factors = Annotated[
-    dict[str, float] | None,
+    Annotated[dict[Concept, Factor], Field(max_length=MOST_CONCEPTS)] | None,
     Field(description="Concepts with factors: {'812': 3} triples concept 812, {'812': 0} mutes it."),
 ]
 
@@ -93,12 +93,12 @@ def agent_server(served: ServedIndex, config: ServerConfig | None = None) -> MCP
         return asked(lambda snapshot: asker.search(snapshot, [query], request)[0])
 
     @tool
-    def read_document(id: Annotated[str, Field(description="Id of a document, as hits have it.")]) -> dict[str, Any]:
+    def read_document(id: Id) -> dict[str, Any]:
         """Gives the whole text of a document, with its title and fields."""
         return asked(asker.document, id)
 
     @tool
-    def explain(query: Question, id: Annotated[str, Field(description="Id of a document.")]) -> dict[str, Any]:
+    def explain(query: Question, id: Id) -> dict[str, Any]:
         """Takes the score of a document for a question apart: every word and concept with its part."""
         return asked(asker.explain, query, id, ExplainRequest(query=query, document=id))
 

@@ -13,8 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from lexite.errors import LexiteError
-from lexite.server.refusals import Refused, status_of
-from lexite.wording import one_line
+from lexite.server.refusals import Refused, invalid_in_words, status_of
 
 logger = logging.getLogger("lexite")
 LONGEST_MESSAGE = 1000
@@ -86,23 +85,8 @@ def install_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-        return problem(422, _in_words(first, place), place)
+        return problem(422, invalid_in_words(first, place), place)
 
     app.add_exception_handler(LexiteError, of_lexite)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)
-
-
-def _in_words(error: Mapping[str, Any], place: str) -> str:
-    """What is wrong with a value, in a sentence."""
-    kind, context = str(error["type"]), error.get("ctx", {})
-    place = one_line(place)[:100]
-    if kind == "missing":
-        return f"'{place}' is missing."
-    if kind == "extra_forbidden":
-        return f"There is no key '{place}' in this request. Leave it out."
-    if kind in ("json_invalid", "model_attributes_type", "dict_type"):
-        return "The body is no JSON object. Send one, with Content-Type: application/json."
-    words = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
-    expected = f" It is one of {context['expected']}." if kind in ("literal_error", "enum") and "expected" in context else ""
-    return f"'{place}' {words[0].lower()}{words[1:]}.{expected}" if not expected else f"'{place}' has no such value.{expected}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from lexite.errors import (
     ArgumentError,
@@ -14,6 +16,7 @@ from lexite.errors import (
     QueryError,
     StorageError,
 )
+from lexite.wording import one_line
 
 
 class NotFound(CorpusError):
@@ -38,6 +41,9 @@ class Refused(LexiteError):
         self.status, self.headers = status, dict(headers or {})
 
 
+_NO_OBJECT = ("model_attributes_type", "model_type", "dict_type")
+"""Types of pydantic's errors."""
+_SHOULD = re.compile("(Input|String|List|Dictionary) should")
 _STATUSES: tuple[tuple[type[LexiteError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
@@ -60,3 +66,28 @@ def status_of(error: Exception) -> int:
     if isinstance(error, Refused):
         return error.status
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def invalid_in_words(error: Mapping[str, Any], place: str) -> str:
+    """What is wrong with a value of a request, in a sentence.
+
+    Args:
+        error: one of pydantic's.
+        place: where the value is: ``top_k``; ``body`` for all of the request.
+
+    >>> invalid_in_words({"type": "float_type", "msg": "Input should be a valid number"}, "factors.812")
+    "'factors.812' must be a valid number."
+    """
+    kind, context = str(error["type"]), error.get("ctx", {})
+    place = one_line(place)[:100]
+    if kind == "missing":
+        return f"'{place}' is missing."
+    if kind == "extra_forbidden":
+        return f"There is no key '{place}' in this request. Leave it out."
+    if kind == "json_invalid" or (kind in _NO_OBJECT and place == "body"):
+        return "The body is no JSON object. Send one, with Content-Type: application/json."
+    if kind in _NO_OBJECT:
+        return f"'{place}' must be a JSON object."
+    words = _SHOULD.sub("must", str(error["msg"]).removeprefix("Value error, ")).replace(" after validation", "")
+    expected = f" It is one of {context['expected']}." if kind in ("literal_error", "enum") and "expected" in context else ""
+    return f"'{place}' {words[0].lower()}{words[1:]}.{expected}" if not expected else f"'{place}' has no such value.{expected}"

@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 StageName = Literal["hybrid", "rescore", "maxsim", "neighbours", "cascade", "feedback", "vector-feedback"]
 """Second stages that a request may name. Those that read files or load other models by name are not among them."""
 System = Literal["words", "dense"]
-Id = Annotated[str, Field(min_length=1, max_length=2000, description="Id of a document.")]
+Id = Annotated[str, Field(min_length=1, max_length=2000, description="Id of a document, as hits have it.")]
 Setting = bool | int | FiniteFloat | str | None
 FieldJson = bool | int | FiniteFloat | str | list[str]
+MOST_CONCEPTS = 64
+"""That one request may boost, and as many that it may mute."""
+Concept = Annotated[str, Field(min_length=1, max_length=200)]
+Factor = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
 Where = Annotated[str | None, Field(max_length=4000, description="Filter of the documents, as in SQL: year >= 2020.")]
@@ -37,15 +41,15 @@ class Request(BaseModel):
 class Boost(Request):
     """A concept with a factor."""
 
-    concept: str = Field(min_length=1, max_length=200, description="Number of a latent, words of its label, or word:solar.")
-    factor: FiniteFloat = Field(default=2.0, ge=0, le=100, description="0 mutes it, 1 leaves it, 2 doubles it.")
+    concept: Concept = Field(description="Number of a latent, words of its label, or word:solar.")
+    factor: Factor = Field(default=2.0, description="0 mutes it, 1 leaves it, 2 doubles it.")
 
 
 class Steering(Request):
     """Concepts that are moved up or down."""
 
-    boost: list[Boost] = Field(default_factory=list, max_length=64)
-    mute: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default_factory=list, max_length=64)
+    boost: list[Boost] = Field(default_factory=list, max_length=MOST_CONCEPTS)
+    mute: list[Concept] = Field(default_factory=list, max_length=MOST_CONCEPTS)
 
     @property
     def moves(self) -> bool:
