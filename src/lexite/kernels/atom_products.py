@@ -14,12 +14,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from lexite.kernels.threads import use_torch
+
 if TYPE_CHECKING:
     import torch
 
 LANES = 16  # query tokens are filled up to a multiple of it, which the compiler turns into whole vectors
 ATOMS_AT_ONCE = 512  # picked and multiplied while they are in the cache
 LARGEST = 127  # a level of int8
+TINY = np.finfo(np.float32).tiny  # below it a step would lose digits, down to 0
 MOST_KEPT = 1 << 20  # numbers, 4 MB: 64 query tokens of 16,384 latents
 Floats = NDArray[np.float32]
 _kept = threading.local()
@@ -103,6 +106,7 @@ def products_of(atoms: Atoms, latents: NDArray[np.int32], queries: Floats) -> Pr
     else:
         import torch
 
+        use_torch()
         with torch.inference_mode():  # the product with all atoms takes less time than picking some of them
             values = (atoms @ torch.from_numpy(queries).to(atoms.device, atoms.dtype).T).float().cpu().numpy()
     return Products(values, np.ones(len(values), dtype=np.float32), np.ones(len(queries), dtype=np.float32))
@@ -127,8 +131,9 @@ def _products_of_levels(atoms: Levels, queries: Floats) -> Products:
     """Those of all latents, in whole numbers."""
     import torch
 
+    use_torch()
     largest = np.abs(queries).max(axis=1, initial=0.0)
-    steps = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1.0))
+    steps = np.where(largest > LARGEST * TINY, largest / np.float32(LARGEST), np.float32(1.0))
     rounded = np.rint(queries / steps[:, None]).astype(np.int8)
     with torch.inference_mode():
         columns = torch.from_numpy(rounded).T.contiguous()
