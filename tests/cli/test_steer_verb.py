@@ -94,6 +94,7 @@ def test_nothing_is_overwritten_by_accident(lexite, tiny_index: Path, pairs: Pat
     ("words", "message"),
     [
         ([], "No output was named. Give one with -o."),
+        (["-o", "-"], "it cannot go to standard output. Name a file with -o"),
         (["-o", "v.json", "--sparsity", "0"], "--sparsity is 0, but must be above 0"),
         (["-o", "v.json", "--static", "--precision", "fp32"], "--static needs no model, so --precision has no effect"),
     ],

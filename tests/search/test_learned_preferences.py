@@ -119,5 +119,8 @@ def test_what_cannot_be_learned_is_said() -> None:
         learn_from_preferences(searcher, [Preference("1 1 0 0", ("d1",), ("d3",))], sparsity=1.0)
     with pytest.raises(ArgumentError, match="sparsity is 0"):
         learn_from_preferences(searcher, [Preference("1 1 0 0", ("d1",), ("d3",))], sparsity=0.0)
+    many = tuple(f"d{number}" for number in range(200))
+    with pytest.raises(ArgumentError, match="20,100 pairs of a preferred and a rejected document, but at most 20,000"):
+        learn_from_preferences(searcher, [Preference("a", many, many[:100]), Preference("b", many[:100], ("d3",))])
     with pytest.raises(CorpusError, match="no document 'd9'"):
         learn_from_preferences(searcher, [Preference("1 1 0 0", ("d1",), ("d9",))])

@@ -67,6 +67,10 @@ def steer_verb(
     if static and model.values:
         raise WrongUsage(f"--static needs no model, so {flag(next(iter(model.values)))} has no effect. Leave it out.")
     path, report = need_output(output), ReadReport()
+    if str(path) == "-":
+        raise WrongUsage(
+            "A steering vector is a file, so it cannot go to standard output. Name a file with -o; --json prints it."
+        )
     check_output_file(path, holds_vector, "steering vector", overwrite=overwrite)
     opened = BM25Index.open(index)
     preferences = list(read_preferences(pairs, read, report, known=opened.ids))  # before a model is loaded

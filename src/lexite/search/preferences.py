@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lexite.terms.queries import EncodedQueries
 
 
+MOST_PAIRS = 20_000
+"""Of which each takes some 80 kB of memory."""
+
+
 @dataclass(frozen=True)
 class LearnedVector:
     """A steering vector, and what it does to the pairs that it was learned from.
@@ -62,11 +66,18 @@ def learn_from_preferences(searcher: Searcher, preferences: Iterable[Preference]
         sparsity: as for :func:`lexite.search.steering_vector.learn_steering`.
 
     Raises:
-        ArgumentError: there is no pair, no latent tells the documents of the pairs apart at this ``sparsity``, or the searcher
-            asks an engine.
+        ArgumentError: there is no pair, or there are more than :data:`MOST_PAIRS`; no latent tells the documents of the pairs
+            apart at this ``sparsity``; or the searcher asks an engine.
         CorpusError: the index has no document of an id.
     """
-    pairs = [(each.query, one, other) for each in preferences for one in each.preferred for other in each.rejected]
+    given = list(preferences)
+    n_pairs = sum(len(each.preferred) * len(each.rejected) for each in given)
+    if n_pairs > MOST_PAIRS:
+        raise ArgumentError(
+            f"These are {n_pairs:,} pairs of a preferred and a rejected document, but at most {MOST_PAIRS:,} can be learned "
+            "from. Name fewer documents in a record, or give fewer records."
+        )
+    pairs = [(each.query, one, other) for each in given for one in each.preferred for other in each.rejected]
     if not pairs:
         raise ArgumentError("There are no pairs of a preferred and a rejected document to learn from.")
     numbers = {text: number for number, text in enumerate(dict.fromkeys(text for text, _, _ in pairs))}

@@ -150,7 +150,9 @@ class SteeringVector:
         if version != FORMAT_VERSION or isinstance(version, bool):
             raise ConfigError(f"{path} has format version {one_line(str(version))[:60]}; this lexite reads {FORMAT_VERSION}.")
         try:
-            listed = [(_latent(each["term"]), Change(_number(each["boost"]), _number(each["mute"]))) for each in values["terms"]]
+            listed = [
+                (_latent(each["term"]), Change(_number(each["boost"]), _number(each["mute"]))) for each in values["terms"]
+            ]
             fingerprint = values["vocabulary"]
         except (KeyError, TypeError, ValueError, OverflowError):
             listed, fingerprint = [], None
