@@ -66,8 +66,10 @@ def test_json_goes_round_and_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="does not exist"):
         read_json(tmp_path / "b.json", CorpusError)
     (tmp_path / "c.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"cannot be read: it is no text in UTF-8 \(byte 0\)"):
         read_json(tmp_path / "c.json")
+    with pytest.raises(ModelError, match="is a folder, but must be a file"):
+        read_json(tmp_path)
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "d.json", float("nan"))
     assert not (tmp_path / "d.json").exists()

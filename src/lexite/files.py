@@ -110,7 +110,11 @@ def read_text(path: str | os.PathLike[str], error: type[LexiteError] = ModelErro
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as problem:
+    except IsADirectoryError:
+        raise error(f"{path} is a folder, but must be a file.") from None
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} cannot be read: it is no text in UTF-8 (byte {problem.start:,}).") from problem
+    except OSError as problem:
         raise error(f"{path} cannot be read: {problem}.") from problem
 
 

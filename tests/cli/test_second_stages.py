@@ -88,5 +88,7 @@ def test_messages_say_what_to_type_and_nothing_of_python(lexite, tiny_index: Pat
     assert static == "The strategy Hybrid needs the model, but queries are encoded without it. Leave --static out."
     vectors = lexite("search", tiny_index, "milk", "--static", "--then", "hybrid").error
     assert vectors.endswith("the index keeps none. Build it again with 'lexite index --vectors int8'.")
+    best = lexite("search", tiny_index, "milk", "--preset", "best").error
+    assert best.endswith("Build it again with 'lexite index --vectors int8 --token-codes'."), "all that the chain needs"
     tables = lexite("search", tiny_index, "milk", "--preset", "tables").error
     assert "Build it again with 'lexite index --preset tables'. Or leave the preset out." in tables

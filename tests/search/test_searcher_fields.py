@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def test_filters_sorting_and_limits_reach_the_index(searcher: Searcher) -> None:
     assert ids(searcher.search("milk cow sea moon", sort="_id:desc")) == ["d", "c", "b", "a"]
     least = everything[1].score
     assert ids(searcher.search("milk cow sea moon", min_score=least)) == ids(everything[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert searcher.search("milk cow sea moon", min_score=1e308) == []
+        assert ids(searcher.search("milk cow sea moon", min_score=-1e308)) == ids(everything)
     covered = sorted(hit.coverage for hit in everything)[2]
     some = searcher.search("milk cow sea moon", min_coverage=covered)
     assert ids(some) == [hit.id for hit in everything if hit.coverage >= covered]

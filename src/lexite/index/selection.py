@@ -40,7 +40,8 @@ class Limits(NamedTuple):
         """The places of a ranking of one query that hold hits."""
         kept = best.documents[0] >= 0
         if self.min_score is not None:
-            kept &= best.scores[0] >= self.min_score
+            with np.errstate(over="ignore"):  # a number beyond float32 is above all scores, or below
+                kept &= best.scores[0] >= self.min_score
         if self.min_coverage is not None:
             places = np.flatnonzero(kept)
             kept[places] = self.coverage(best.passages[0, places].astype(np.int64)) >= self.min_coverage - ROUNDING

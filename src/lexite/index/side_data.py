@@ -50,11 +50,12 @@ class PassageCodes:
     norms: NDArray[np.float32]
 
 
-def how_to_keep(kind: str) -> str:
-    """What to do for an index to keep side data of a kind.
+def how_to_keep(*kinds: str) -> str:
+    """What to do for an index to keep side data of some kinds.
 
     >>> how_to_keep("vectors")
     "Build it again with 'lexite index --vectors int8', in Python Searcher.build(..., vectors='int8')."
     """
-    option, argument = {VECTORS: ("--vectors int8", "vectors='int8'"), TOKEN_CODES: ("--token-codes", "token_codes=True")}[kind]
-    return f"Build it again with 'lexite index {option}', in Python Searcher.build(..., {argument})."
+    named = {VECTORS: ("--vectors int8", "vectors='int8'"), TOKEN_CODES: ("--token-codes", "token_codes=True")}
+    options, arguments = zip(*(named[kind] for kind in kinds), strict=True)
+    return f"Build it again with 'lexite index {' '.join(options)}', in Python Searcher.build(..., {', '.join(arguments)})."

@@ -269,7 +269,9 @@ def check_needs(strategies: Sequence[Strategy], backend: Backend, encoder: Query
             raise ArgumentError(
                 f"The strategy {name} needs {_NOUNS[missing]}, and {type(backend).__name__} keeps none. Leave it out."
             )
-        raise ArgumentError(f"The strategy {name} needs {_NOUNS[missing]}, and the index keeps none. {how_to_keep(missing)}")
+        wanted = {need for each in strategies for need in getattr(each, "needs", ())}
+        keep = how_to_keep(*(kind for kind in _NOUNS if kind in wanted))  # of the whole chain: to build an index takes long
+        raise ArgumentError(f"The strategy {name} needs {_NOUNS[missing]}, and the index keeps none. {keep}")
 
 
 def run_strategies(answer: Answer, strategies: Sequence[Strategy]) -> Answer:

@@ -52,7 +52,7 @@ class StrictServer(MCPServer[Any]):
 
 
 def what_is_wrong(tool: str, error: ValidationError) -> str:
-    """The first thing that is wrong with the values of arguments, in a sentence; of the request that a tool makes of them too."""
+    """The first thing that is wrong with values of arguments, or with the request that a tool makes of them, in a sentence."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("", "[key]")) or "body"
     return f"{tool} cannot take these arguments. {invalid_in_words(first, place)}"

@@ -12,7 +12,17 @@ from lexite.server.agent_analyses import add_analyses
 from lexite.server.analysing import Analyser
 from lexite.server.asking import Asker
 from lexite.server.config import ServerConfig
-from lexite.server.schemas import MOST_CONCEPTS, Boost, Concept, ExplainRequest, Factor, Id, SearchRequest, Steering, TermsRequest
+from lexite.server.schemas import (
+    MOST_CONCEPTS,
+    Boost,
+    Concept,
+    ExplainRequest,
+    Factor,
+    Id,
+    SearchRequest,
+    Steering,
+    TermsRequest,
+)
 from lexite.version import __version__
 
 if TYPE_CHECKING:
