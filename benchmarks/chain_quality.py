@@ -42,7 +42,8 @@ def index_of(collection: JudgedCollection, folder: Path, encoder: LatentTermEnco
         part = path.with_name(f"{path.name}.part")  # what a run that was stopped left is not taken for an index
         shutil.rmtree(part, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        Searcher.build(collection.read(), part, vocabulary=encoder, preset=preset, static=False, store_text=False).close()
+        documents = (document for document in collection.read() if document.full_text.strip())
+        Searcher.build(documents, part, vocabulary=encoder, preset=preset, static=False, store_text=False).close()
         part.rename(path)
     return path
 

@@ -53,9 +53,10 @@ READ = ReadOptions(skip_bad=True)
 
 
 def documents_of(collection: str) -> list[Document]:
-    """All documents of a collection, under ids that no other collection has."""
+    """All documents of a collection that have a text, under ids that no other collection has."""
     (opened,) = open_collections([collection], "test")
-    return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in read_collection(opened, READ).read()]
+    read = (each for each in read_collection(opened, READ).read() if each.full_text.strip())
+    return [Document(f"{opened.name} {each.id}", each.text, each.title) for each in read]
 
 
 def pieces(files: Sequence[str], words: int | None) -> Iterator[Document]:
