@@ -479,3 +479,24 @@ def test_what_cannot_be_removed_is_told(
     monkeypatch.setattr(lexite.labelling.unfinished.shutil, "rmtree", refuse)
     kept.remove()
     assert f"{tmp_path / 'w'} is of no more use, but cannot be removed: Permission denied." in caplog.text
+
+
+def test_a_second_labelling_is_refused_while_the_first_runs(encoder: LatentTermEncoder, tmp_path: Path) -> None:
+    """Neither its own settings nor ``overwrite`` let it in; what the first does stays whole."""
+    refused: list[str] = []
+
+    class Meanwhile(Maker):
+        def suggest(self, examples: Sequence[Context], words: Sequence[str]) -> tuple[str, ...]:
+            if not self.asked:
+                for overwrite in (False, True):
+                    with pytest.raises(StorageError) as caught:
+                        label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, overwrite=overwrite)
+                    refused.append(str(caught.value))
+            return super().suggest(examples, words)
+
+    label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, maker=Meanwhile())
+    place = tmp_path / "out.unfinished"
+    message = f"Another labelling keeps its work in {place}. Wait until it is done, or choose another output folder."
+    assert refused == [message, message] and [path.name for path in tmp_path.iterdir()] == ["out"]
+    label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, maker=Maker(), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -87,8 +87,9 @@ def label_verb(
 
 
 def _described(source: str) -> str:
-    """A source, to be compared with that of an earlier run: without the folder that it is in, which can be written in several
-    ways. Texts are compared too.
+    """A source, to be compared with that of an earlier run, without the folder that it is in.
+
+    A folder can be written in several ways. Texts are compared too.
     """
     from lexite.training.sources import describe_source
 
