@@ -120,3 +120,11 @@ def test_a_recipe_is_a_mapping(tmp_path: Path) -> None:
         load_recipe(path)
     with pytest.raises(ConfigError, match="does not exist"):
         load_recipe(tmp_path / "missing.yaml")
+
+
+def test_of_long_lists_only_what_differs_is_named() -> None:
+    one, other = [f"f{n}" for n in range(5000)], [f"f{n}" for n in range(10, 5001)]
+    assert differences({"files": one}, {"files": other}) == ["files: ['f0', 'f1', 'f2'] and 7 more -> ['f5000']"]
+    assert differences({"files": ["a", "b"]}, {"files": ["b", "a"]}) == ["files: ['a', 'b'] -> ['b', 'a']"]
+    assert differences({"files": ["a"]}, {"files": None}) == ["files: ['a'] -> None"]
+    assert differences({"files": [["a"]]}, {"files": [["b"], ["a"]]}) == ["files: [] -> [['b']]"]

@@ -20,6 +20,8 @@ from lexite.errors import ConfigError
 
 T = TypeVar("T")
 Config = TypeVar("Config")
+MOST_ITEMS = 3
+"""Items of a list that a message names."""
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -153,9 +155,26 @@ _NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ, each as ``key: old -> new``."""
+    """The keys whose values differ, each as ``key: old -> new``.
+
+    Of two lists only items are named that the other does not have, the first few of them.
+
+    >>> differences({"seed": 0, "files": ["a", "b", "c"]}, {"seed": 0, "files": ["a", "B", "c"]})
+    ["files: ['b'] -> ['B']"]
+    """
     keys = [*old, *(key for key in new if key not in old)]
-    return [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+    pairs = [(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+    return [f"{key}: {_own_items(one, other)} -> {_own_items(other, one)}" for key, one, other in pairs]
+
+
+def _own_items(value: Any, other: Any) -> str:
+    """A value for a message; of a list, what another list lacks, or all of it where both have the same items."""
+    if not isinstance(value, list) or not isinstance(other, list):
+        return repr(value)
+    own, others = {repr(item) for item in value}, {repr(item) for item in other}
+    items = value if own == others else [item for item in value if repr(item) not in others]
+    further = len(items) - MOST_ITEMS
+    return repr(items) if further <= 0 else f"{items[:MOST_ITEMS]!r} and {further:,} more"
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], between: str = " and ") -> str:

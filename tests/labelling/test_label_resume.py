@@ -411,3 +411,92 @@ def test_the_verb_says_what_differs_by_its_options(
     stop_after(1000, KeyboardInterrupt)
     assert main([*words, "--seed", "3", "--overwrite"]) == 0
     assert not (tmp_path / "out.unfinished").exists() and (tmp_path / "out").is_dir()
+
+
+def test_files_may_be_named_from_another_folder(
+    tiny_vocabulary: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: Callable[[int, type[BaseException]], None],
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts_of(60)))
+    words = ["--contexts", "2", "-o", str(tmp_path / "out")]
+    stop_after(1, KeyboardInterrupt)
+    assert main(["label", str(tiny_vocabulary), str(tmp_path / "texts.jsonl"), *words]) == 130
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", str(tiny_vocabulary), "texts.jsonl", *words]) == 130
+    assert "Going on from" in capsys.readouterr().err
+    (tmp_path / "texts.jsonl").write_text(json.dumps({"text": "other"}) + "\n")
+    assert main(["label", str(tiny_vocabulary), "texts.jsonl", *words]) == 1
+    assert "(sources: ['texts.jsonl (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_stop_between_the_first_part_and_the_record_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | BaseException
+) -> None:
+    """The folder says what it is, so the next run takes it, with these settings or others."""
+    real = os.replace
+
+    def replace(old: Path, new: Path) -> None:
+        real(old, new)
+        if Path(new).name == "some-1":
+            raise error
+
+    for settings in ({"a": 1}, {"a": 2}):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            with pytest.raises((KeyboardInterrupt, StorageError)):
+                Unfinished.begin(tmp_path / "w", {"a": 1}).write("some-1", b"x")
+        assert (tmp_path / "w" / "some-1").exists()
+        kept = Unfinished.begin(tmp_path / "w", settings)
+        assert not kept.holds_something and kept.read("some-1") is None
+        kept.write("some-1", b"y")
+        assert Unfinished.begin(tmp_path / "w", settings).read("some-1") == b"y"
+        kept.remove()
+        assert not (tmp_path / "w").exists()
+
+
+def test_a_folder_on_another_disk_is_removed_with_its_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "w").symlink_to(tmp_path / "large")
+    kept = Unfinished.begin(tmp_path / "w", {})
+    kept.write("some-1", b"x")
+    kept.remove()
+    assert not list(tmp_path.iterdir()) and not caplog.text
+    kept.remove()
+
+
+def test_what_cannot_be_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    kept = Unfinished.begin(tmp_path / "w", {})
+    kept.write("some-1", b"x")
+    monkeypatch.setattr(lexite.labelling.unfinished.shutil, "rmtree", refuse)
+    kept.remove()
+    assert f"{tmp_path / 'w'} is of no more use, but cannot be removed: Permission denied." in caplog.text
+
+
+def test_a_second_labelling_is_refused_while_the_first_runs(encoder: LatentTermEncoder, tmp_path: Path) -> None:
+    """Neither its own settings nor ``overwrite`` let it in; what the first does stays whole."""
+    refused: list[str] = []
+
+    class Meanwhile(Maker):
+        def suggest(self, examples: Sequence[Context], words: Sequence[str]) -> tuple[str, ...]:
+            if not self.asked:
+                for overwrite in (False, True):
+                    with pytest.raises(StorageError) as caught:
+                        label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, overwrite=overwrite)
+                    refused.append(str(caught.value))
+            return super().suggest(examples, words)
+
+    label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, maker=Meanwhile())
+    place = tmp_path / "out.unfinished"
+    message = f"Another labelling keeps its work in {place}. Wait until it is done, or choose another output folder."
+    assert refused == [message, message] and [path.name for path in tmp_path.iterdir()] == ["out"]
+    label_into(encoder, texts_of(20), tmp_path / "out", CONFIG, maker=Maker(), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ def label_verb(
     from lexite.labelling.language_model import LanguageModelLabels
     from lexite.labelling.resuming import label_into
     from lexite.terms.manifest import MANIFEST
-    from lexite.training.sources import TextSource, describe_source
+    from lexite.training.sources import TextSource
 
     names, folder = need_sources(sources, f"label {quoted(vocabulary)}"), need_output(output)
     if labeler_model is not None and labeler is None:
@@ -69,7 +70,7 @@ def label_verb(
         folder,
         label,
         source=", ".join(Path(name).name for name in names),
-        reading={"sources": [describe_source(name) for name in names], **read.what_is_read()},
+        reading={"sources": [_described(name) for name in names], **read.what_is_read()},
         maker=maker,
         overwrite=overwrite,
         show_progress=not is_quiet(),
@@ -83,6 +84,17 @@ def label_verb(
             f"{counted(facts['named'], 'latent')} of {facts['latents']:,} have a name that can be trusted, from "
             f"{counted(facts['tokens'], 'token')} ({kinds}): {folder}"
         )
+
+
+def _described(source: str) -> str:
+    """A source, to be compared with that of an earlier run, without the folder that it is in.
+
+    A folder can be written in several ways. Texts are compared too.
+    """
+    from lexite.training.sources import describe_source
+
+    described = describe_source(source)
+    return Path(os.path.abspath(source)).name + described.removeprefix(source) if Path(source).exists() else described
 
 
 def _facts(vocabulary: Any) -> dict[str, Any]:

@@ -35,19 +35,25 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+class Busy(StorageError):
+    """Another writer holds the lock."""
+
+
 class WriterLock:
     """Holds the lock of an index folder until :meth:`release`.
 
     Args:
         folder: the index; it must exist.
         wait: seconds to wait for another writer.
+        name: of the file.
 
     Raises:
-        StorageError: another writer holds it all the while, or the folder cannot be written.
+        Busy: another writer holds it all the while.
+        StorageError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, wait: float = 0.0) -> None:
-        path = folder / LOCK_NAME
+    def __init__(self, folder: Path, wait: float = 0.0, name: str = LOCK_NAME) -> None:
+        path = folder / name
         with storage_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         until = time.monotonic() + wait
@@ -58,7 +64,7 @@ class WriterLock:
                     break
                 except OSError:
                     if time.monotonic() >= until:
-                        raise StorageError(_busy(folder, _holder(descriptor), wait)) from None
+                        raise Busy(_busy(folder, _holder(descriptor), wait)) from None
                 time.sleep(min(ASK_AGAIN, max(until - time.monotonic(), 0.0)))
         except BaseException:
             os.close(descriptor)

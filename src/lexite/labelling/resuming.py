@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lexite.files import check_output_folder
+from lexite.errors import StorageError
+from lexite.files import check_output_folder, storage_errors
+from lexite.index.lock import Busy, WriterLock
 from lexite.labelling.config import LabelConfig
 from lexite.labelling.maker import LabelMaker
 from lexite.labelling.run import label_vocabulary
@@ -50,24 +53,52 @@ def label_into(
     Raises:
         CorpusError: there is no text.
         BackboneError: the model fails, or gives NaN.
-        StorageError: the folder holds something else, a labelling with other settings was stopped, or nothing can be written.
+        StorageError: the folder holds something else, a labelling with other settings was stopped, another process labels into
+            it, or nothing can be written.
     """
     folder, config = Path(output), config or LabelConfig()
     check_output_folder(folder, MANIFEST, overwrite=overwrite)
     named = folder if folder.name not in ("", "..") else folder.resolve()
     place = named.with_name(f"{named.name}.unfinished")
-    kept = Unfinished.begin(place, {**settings_of(encoder, config, maker), **(reading or {})}, overwrite=overwrite)
-    try:
-        found = label_vocabulary(encoder, documents, config, source=source, maker=maker, kept=kept, show_progress=show_progress)
-        encoder.replaced(vocabulary=found).save_pretrained(
-            folder,
-            overwrite=overwrite,
-            dtype="fp32" if encoder.sae.weight_dtype.itemsize == 4 else "bf16",
-            encoder_only=encoder.sae.stored_decoder is None,
-        )
-    except BaseException:
-        if kept.holds_something:
-            logger.warning("What was done is kept in %s. The same command goes on there.", place)
-        raise
-    kept.remove()
+    with _alone(place):
+        kept = Unfinished.begin(place, {**settings_of(encoder, config, maker), **(reading or {})}, overwrite=overwrite)
+        try:
+            found = label_vocabulary(
+                encoder, documents, config, source=source, maker=maker, kept=kept, show_progress=show_progress
+            )
+            encoder.replaced(vocabulary=found).save_pretrained(
+                folder,
+                overwrite=overwrite,
+                dtype="fp32" if encoder.sae.weight_dtype.itemsize == 4 else "bf16",
+                encoder_only=encoder.sae.stored_decoder is None,
+            )
+        except BaseException:
+            if kept.holds_something:
+                logger.warning("What was done is kept in %s. The same command goes on there.", place)
+            raise
+        kept.remove()
     return found
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Keeps others away from a folder of unfinished work, by a hidden file beside it.
+
+    Raises:
+        StorageError: another labelling goes on there, or nothing can be written beside it.
+    """
+    with storage_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{place.name}.lock"
+    try:
+        lock = WriterLock(place.parent, name=name)
+    except Busy:
+        raise StorageError(
+            f"Another labelling keeps its work in {place}. Wait until it is done, or choose another output folder."
+        ) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (place.parent / name).unlink()
+        lock.release()

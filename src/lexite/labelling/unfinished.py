@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from lexite.progress import ProgressBar
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.vocabulary import Vocabulary
 from lexite.version import __version__
+from lexite.wording import counted
 
 logger = logging.getLogger("lexite")
 STATE_FILE = "labelling.json"
@@ -74,13 +76,15 @@ class Unfinished:
                 raise StorageError(f"{folder} holds something else, but an unfinished labelling is kept there. Move it.")
             return cls(folder, settings, {})
         state, trouble = _state(folder, settings)
-        if trouble and not overwrite:
+        if trouble and not overwrite and (not state or state["parts"]):
             advice = "Go on with the same settings, or begin" if state else "Begin"
             raise StorageError(f"{trouble} {advice} anew with overwrite=True.")
         if trouble:
             logger.warning("%s The labelling begins anew.", trouble)
             with storage_errors(folder):
-                shutil.rmtree(folder)
+                shutil.rmtree(folder.resolve())
+                if folder.is_symlink():
+                    folder.unlink()
             return cls(folder, settings, {})
         _warn_of_another_machine(state["made_by"])
         return cls(folder, settings, state["parts"])
@@ -115,9 +119,14 @@ class Unfinished:
         Raises:
             StorageError: it cannot be written; the parts before it are still there.
         """
+        if not self._parts:
+            self._record()  # first, so that a kill or a full disk behind the first part leaves a folder that says what it is
         with atomic_write(self.folder / name) as file:
             file.write(content)
         self._parts[name] = {"digest": self._read.hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
+        self._record()
+
+    def _record(self) -> None:
         state = {"format": FORMAT, "format_version": FORMAT_VERSION, "settings": self._settings, "made_by": _machine()}
         state["parts"] = self._parts
         write_json(self.folder / STATE_FILE, {**state, "sha256": json_checksum(state)})
@@ -146,8 +155,15 @@ class Unfinished:
         self.write(name, save(dict(arrays)))
 
     def remove(self) -> None:
-        """Removes the folder, since the labelling is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the folder, since the labelling is finished; where it is a link, what that names, and the link."""
+        if not os.path.lexists(self.folder):
+            return
+        try:
+            shutil.rmtree(self.folder.resolve())
+            if self.folder.is_symlink():
+                self.folder.unlink()
+        except OSError as error:
+            logger.warning("%s is of no more use, but cannot be removed: %s.", self.folder, error.strerror or error)
 
 
 def _state(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -211,7 +227,8 @@ def _machine() -> dict[str, Any]:
 
 def _warn_of_another_machine(before: Mapping[str, Any]) -> None:
     if before != _machine():
-        logger.warning("The labelling had %s threads before: the last bits of its numbers may differ.", before.get("threads"))
+        threads = counted(before["threads"], "thread")
+        logger.warning("The labelling had %s before: the last bits of its numbers may differ.", threads)
 
 
 class Blocks:
