@@ -46,10 +46,10 @@ def test_the_package_keeps_the_order_and_has_no_circle(copied: Path) -> None:
     [
         ("kernels/keep.py", "\nfrom lexite.terms import encoder\n", ORDER, "lexite.kernels.keep -> lexite.terms.encoder"),
         (
-            "index/lock.py",
+            "index/disk.py",
             "\ndef late():\n    from lexite.search import searcher\n    return searcher\n",
             ORDER,
-            "lexite.index.lock -> lexite.search.searcher",
+            "lexite.index.disk -> lexite.search.searcher",
         ),
         (
             "scoring/words.py",

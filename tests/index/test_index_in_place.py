@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from lexite.corpus.records import Document
 from lexite.index import BM25Index
 from lexite.index.file_table import KnownFile
-from lexite.index.lock import LOCK_NAME
 from lexite.index.writer import IndexWriter
+from lexite.locking import LOCK_NAME
 from lexite.terms import EncodedQueries
 
 QUERIES = EncodedQueries(weights_of(5, 77, 0.2))

@@ -11,9 +11,9 @@ from pathlib import Path
 from lexite.files import check_output_folder, fsync_folder, storage_errors
 from lexite.index.dictionary import WORDS_NAME
 from lexite.index.file_table import FILES_NAME
-from lexite.index.lock import LOCK_NAME, WriterLock
 from lexite.index.manifest import COMMIT_NAME, SEGMENTS_NAME, Commit, read_commit
 from lexite.index.static import STATIC_NAME
+from lexite.locking import LOCK_NAME, WriterLock
 
 PLACES = (WORDS_NAME, STATIC_NAME, FILES_NAME)
 """Folders of an index beside its segments."""

@@ -25,13 +25,13 @@ from lexite.index.growing_segments import GrowingSegments
 from lexite.index.ids import decode_text
 from lexite.index.incoming import checked
 from lexite.index.index_folder import current_commit, remove_stale
-from lexite.index.lock import WriterLock
 from lexite.index.manifest import FORMAT_VERSION, Commit, SegmentRecord, write_commit
 from lexite.index.merging import Source
 from lexite.index.segment_changes import Place
 from lexite.index.side_config import SideDataRecord
 from lexite.index.side_files import SideRows
 from lexite.index.uncommitted_tables import UncommittedTables
+from lexite.locking import WriterLock
 from lexite.scoring.rows import SparseRows
 from lexite.scoring.words import LiteralConfig
 

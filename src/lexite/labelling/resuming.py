@@ -10,11 +10,11 @@ from typing import Any
 
 from lexite.errors import StorageError
 from lexite.files import check_output_folder, storage_errors
-from lexite.index.lock import Busy, WriterLock
 from lexite.labelling.config import LabelConfig
 from lexite.labelling.maker import LabelMaker
 from lexite.labelling.run import label_vocabulary
 from lexite.labelling.unfinished import Unfinished, settings_of
+from lexite.locking import Busy, WriterLock
 from lexite.terms.encoder import LatentTermEncoder
 from lexite.terms.manifest import MANIFEST
 from lexite.terms.vocabulary import Vocabulary

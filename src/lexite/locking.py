@@ -40,10 +40,10 @@ class Busy(StorageError):
 
 
 class WriterLock:
-    """Holds the lock of an index folder until :meth:`release`.
+    """Holds the lock of a folder, such as an index, until :meth:`release`.
 
     Args:
-        folder: the index; it must exist.
+        folder: it must exist.
         wait: seconds to wait for another writer.
         name: of the file.
 
