@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from judged_collections import halves_of, ndcg
+from judged_collections import halves_of, kept_index, ndcg
 from second_stages import chains_of
 from timed_ways import FIRST, chains_in
 
@@ -35,17 +33,13 @@ PRESET = "the preset"
 
 
 def index_of(collection: JudgedCollection, folder: Path, encoder: LatentTermEncoder, preset: str) -> Path:
-    """The index of a collection for a preset; built where the folder lacks it. Its name tells texts, vocabulary and preset."""
-    key = hashlib.sha256(f"{collection.digest} {encoder.fingerprint} {preset}".encode()).hexdigest()[:12]
-    path = folder / f"{collection.name}-{key}"
-    if not path.exists():
-        part = path.with_name(f"{path.name}.part")  # what a run that was stopped left is not taken for an index
-        shutil.rmtree(part, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+    """The index of a collection for a preset; built where the folder lacks it."""
+
+    def build(place: Path) -> None:
         documents = (document for document in collection.read() if document.full_text.strip())
-        Searcher.build(documents, part, vocabulary=encoder, preset=preset, static=False, store_text=False).close()
-        part.rename(path)
-    return path
+        Searcher.build(documents, place, vocabulary=encoder, preset=preset, static=False, store_text=False).close()
+
+    return kept_index(folder, collection, f"{encoder.fingerprint} {preset}", build)
 
 
 def measured(given: argparse.Namespace, chains: Mapping[str, Sequence[Strategy]]) -> dict[str, dict[str, float]]:

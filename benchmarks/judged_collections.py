@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,22 +76,30 @@ def indexed_collections(
         with tempfile.TemporaryDirectory(prefix="lexite-judged-") as folder:
             path = Path(folder) / "index"
             if kept is not None:
-                own = _kept(kept, system, collection)
+                make = functools.partial(system.indexed, collection=collection)
+                own = kept_index(kept, collection, encoder.fingerprint, make)
                 path = Path(shutil.copytree(own, path)) if changed else own
             index = BM25Index.open(path) if path.exists() else system.indexed(path, collection)
             yield Indexed(collection, index, system.queries(collection))
             del index  # its files are mapped
 
 
-def _kept(folder: Path, system: LatentSystem, collection: JudgedCollection) -> Path:
-    """The index of a collection in a folder of them, made where it is not there. Its name tells texts and vocabulary."""
-    key = hashlib.sha256(f"{collection.digest} {system.encoder.fingerprint}".encode()).hexdigest()[:12]
+def kept_index(folder: Path, collection: JudgedCollection, told: str, make: Callable[[Path], object]) -> Path:
+    """The index of a collection in a folder of them, made where it is not there.
+
+    Args:
+        folder: of the indexes.
+        collection: whose index it is.
+        told: what the index depends on beside the texts; its name tells both.
+        make: makes it at a place.
+    """
+    key = hashlib.sha256(f"{collection.digest} {told}".encode()).hexdigest()[:12]
     path = folder / f"{collection.name}-{key}"
     if not path.exists():
         part = path.with_name(f"{path.name}.part")  # what a run that was stopped left is not taken for an index
         shutil.rmtree(part, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        system.indexed(part, collection)
+        make(part)
         part.rename(path)
     return path
 
