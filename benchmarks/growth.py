@@ -154,9 +154,10 @@ def search_warm(folder: Path, queries: EncodedQueries, first: bool) -> dict[str,
     return figures | {"peak_search_mb": memory("VmHWM"), "anonymous_search_mb": memory("RssAnon")}
 
 
-def search_cold(folder: Path, queries: EncodedQueries, first: bool) -> dict[str, float]:
+def search_cold(folder: Path, queries: EncodedQueries, first: bool, all_cores: bool) -> dict[str, float]:
     """Each query is the first of an index that is opened for it, after its files were dropped."""
-    one_core()
+    if not all_cores:
+        one_core()
     BM25Index.open(folder / "small").search_arrays(queries[0], TOP_K)
     if first:
         before_all_others()
@@ -203,7 +204,7 @@ def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
     queries = EncodedQueries(choose_queries(load_collections(given.cache), N_QUERIES, seed=given.seed)[0])
     figures = in_fresh_process(build, folder, n_documents, given.cache, given.postings, given.seed)
     figures |= in_fresh_process(search_warm, folder, queries, given.first)
-    return figures | in_fresh_process(search_cold, folder, queries[:N_COLD], given.first)
+    return figures | in_fresh_process(search_cold, folder, queries[:N_COLD], given.first, given.cold_on_all_cores)
 
 
 def load_figures(file: Path | None, given: Any) -> dict[str, float]:
@@ -276,6 +277,7 @@ def main() -> None:
     options.add_argument(
         "--first", action="store_true", help="let searches go before all other programs (Linux, as root), on a busy machine"
     )
+    options.add_argument("--cold-on-all-cores", action="store_true", help="let searches from the disk use all cores")
     add_options(options)
     given = options.parse_args()
     figures = load_figures(given.json, given)
