@@ -278,20 +278,22 @@ def test_what_is_not_a_labelling_is_left_alone(encoder: LatentTermEncoder, tmp_p
     assert not list(tmp_path.glob("none*"))
 
 
+@pytest.mark.parametrize(("before", "told"), [(1, "1 thread"), (3, "3 threads")])
 def test_another_number_of_threads_is_told(
+    before: int,
+    told: str,
     encoder: LatentTermEncoder,
     tmp_path: Path,
     stop_after: Callable[[int, type[BaseException]], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stop_after(1, KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
-        label_into(encoder, texts_of(20), tmp_path / "out", CONFIG)
-    monkeypatch.setattr(lexite.labelling.unfinished, "_machine", lambda: {"threads": 77})
-    with pytest.raises(KeyboardInterrupt):
-        label_into(encoder, texts_of(20), tmp_path / "out", CONFIG)
-    assert "threads before: the last bits of its numbers may differ." in caplog.text
+    for threads in (before, 77):
+        monkeypatch.setattr(lexite.labelling.unfinished, "_machine", lambda threads=threads: {"threads": threads})
+        stop_after(1, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            label_into(encoder, texts_of(20), tmp_path / "out", CONFIG)
+    assert f"The labelling had {told} before: the last bits of its numbers may differ." in caplog.text
 
 
 def test_blocks_are_counted_and_made_once(tmp_path: Path) -> None:
