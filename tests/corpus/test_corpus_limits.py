@@ -59,7 +59,7 @@ def test_a_reader_who_stops_early_ends_the_worker(tmp_path: Path, started: list[
     documents = read_documents(tmp_path)
     assert next(documents).title == "0"
     documents.close()  # type: ignore[attr-defined]
-    assert started[0].wait(timeout=30) is not None
+    assert started[0].wait(timeout=120) is not None
     assert len(read(tmp_path)[0]) == 2000
 
 

@@ -83,7 +83,7 @@ def test_threads_started_later_have_torchs_own_number() -> None:
 
 
 def test_two_tasks_run_at_once() -> None:
-    meeting = threading.Barrier(2, timeout=30)
+    meeting = threading.Barrier(2, timeout=120)
     parallel_tasks(lambda task: meeting.wait() and None, range(2))
 
 

@@ -60,7 +60,7 @@ def serving(*words: str, token: str | None = None) -> Iterator[tuple[str, subpro
             yield json.loads(line)["address"], process
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=120)
 
 
 @contextlib.contextmanager
@@ -83,4 +83,4 @@ def running(app: Any) -> Iterator[str]:
             yield address_of(listening)
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=120)

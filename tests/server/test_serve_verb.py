@@ -26,7 +26,7 @@ def test_a_static_server_answers_without_torch_and_ends_when_told(served_index: 
             json.dumps({"query": "milk"}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             assert json.load(answer)["encoded_by"] == "static"
         loaded = Path(f"/proc/{process.pid}/maps")
         assert not loaded.exists() or "libtorch" not in loaded.read_text(encoding="utf-8")

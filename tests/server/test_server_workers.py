@@ -32,7 +32,7 @@ def ask(address: str, path: str, body: dict[str, Any] | None = None) -> str:
     """An answer over a connection of its own, so that any of the processes may give it."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address + path, data, {"Content-Type": "application/json", "Connection": "close"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -115,7 +115,7 @@ def test_nothing_outlives_the_first_process(served_index: Path, how: signal.Sign
         for each in (process.pid, *(workers if how == signal.SIGHUP else ())):  # a terminal tells all
             os.kill(each, how)
         assert until(lambda: all(map(gone, workers)) and not folder.exists())
-        assert process.wait(timeout=20) == (0 if how == signal.SIGHUP else -how)
+        assert process.wait(timeout=120) == (0 if how == signal.SIGHUP else -how)
 
 
 @pytest.mark.slow

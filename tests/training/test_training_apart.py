@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from runs_of_numbers import Numbers, agreed, distance, fit, records, run, same, untimed
-from thread_ranks import Table, ThreadRanks, ThreadWire
+from thread_ranks import PATIENCE, Table, ThreadRanks, ThreadWire
 
 from lexite.backbone import BackboneConfig, load_backbone
 from lexite.errors import ConfigError, TrainingError
@@ -123,7 +123,7 @@ def test_chunks_that_begin_elsewhere_are_noticed(tmp_path: Path) -> None:
         run_apart(tmp_path, (1, 2), lambda rank: Shifted() if rank == 2 else Numbers())
 
 
-def beginnings(wait: float = 30.0) -> tuple[EncodingRanks, EncodingRanks]:
+def beginnings(wait: float = PATIENCE) -> tuple[EncodingRanks, EncodingRanks]:
     """One rank that trains and one that encodes, which have told each other nothing."""
     queues: defaultdict[object, queue.Queue[Any]] = defaultdict(queue.Queue)
     first, second = (EncodingRanks(ThreadWire(rank, queues, wait), 1, 1) for rank in (0, 1))
@@ -150,7 +150,7 @@ def test_an_encoding_rank_works_ahead_but_not_far() -> None:
     time.sleep(0.05)
     assert made == [30, 40, 50, 60, 70]  # two were asked for, two wait, one is in the making
     first.tell(Order.DONE)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -169,7 +169,7 @@ def test_while_the_first_rank_measures_an_encoding_rank_waits_longer() -> None:
         thread.join(2.0)  # an encoding rank would give up after one and a half
         assert thread.is_alive()
     first.tell(Order.DONE)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

@@ -16,6 +16,7 @@ from lexite.kernels.numbers import Number
 from lexite.kernels.ranks import Ranks
 
 T = TypeVar("T")
+PATIENCE = 120.0  # seconds; a machine that does other work may stand still for half a minute
 
 
 class Table:
@@ -23,7 +24,7 @@ class Table:
 
     def __init__(self, size: int) -> None:
         self.places: list[object] = [None] * size
-        self.barrier = threading.Barrier(size, timeout=30)
+        self.barrier = threading.Barrier(size, timeout=PATIENCE)
 
 
 class ThreadRanks(Ranks):
@@ -82,7 +83,7 @@ class ThreadRanks(Ranks):
 class ThreadWire:
     """How threads that train and threads that encode reach each other, as processes do."""
 
-    def __init__(self, rank: int, queues: defaultdict[object, queue.Queue[Any]], wait: float = 30.0) -> None:
+    def __init__(self, rank: int, queues: defaultdict[object, queue.Queue[Any]], wait: float = PATIENCE) -> None:
         self.rank, self.wait, self._queues = rank, wait, queues
 
     def send(self, tensor: torch.Tensor, rank: int) -> None:
