@@ -35,7 +35,7 @@ from lexite.index.storage import (
     on_disk,
     read_ahead,
     read_all_ahead,
-    read_beginnings_ahead,
+    read_files_ahead,
     write_array,
 )
 from lexite.kernels.posting_lists import CHUNK
@@ -134,6 +134,19 @@ def test_whether_a_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
     assert on_disk(tmp_path / "missing", 100_000) is None
     monkeypatch.delattr(os, "RWF_NOWAIT")
     assert on_disk(tmp_path / "f", 100_000) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice about files")
+def test_asking_whether_a_file_is_on_the_disk_does_not_read_it(tmp_path: Path) -> None:
+    path, size = tmp_path / "f", 4 << 20
+    path.write_bytes(os.urandom(size))
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if not on_disk(path, size):
+        pytest.skip("the file system keeps files in memory")
+    for _ in range(20):
+        assert on_disk(path, size)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +260,7 @@ def test_the_headers_of_all_files_are_asked_for_before_one_is_read(
     large: tuple[Path, csr_array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    monkeypatch.setattr(lexite.index.opening, "read_beginnings_ahead", lambda paths: order.extend(map(str, paths)))
+    monkeypatch.setattr(lexite.index.opening, "read_files_ahead", lambda files: order.extend(path for path, _ in files))
     opened = lexite.index.opening.open_segment
 
     def open_segment(place: Path, *arguments: Any, **options: Any) -> Any:
@@ -278,5 +291,5 @@ def test_beginnings_are_asked_for_and_missing_files_are_no_fault(tmp_path: Path,
     asked_for: list[tuple[int, int, int]] = []
     (tmp_path / "a").write_bytes(bytes(3 * PAGE))
     monkeypatch.setattr(os, "posix_fadvise", lambda file, *range_and_advice: asked_for.append(range_and_advice))
-    read_beginnings_ahead([tmp_path / "a", tmp_path / "missing"])
+    read_files_ahead([(str(tmp_path / "a"), PAGE), (str(tmp_path / "missing"), PAGE)])
     assert asked_for == [(0, PAGE, os.POSIX_FADV_WILLNEED)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,22 @@ except ImportError:  # on Windows
     resource = None
 
 
+class Wanted(NamedTuple):
+    """Terms whose lists may be on the disk, for one search.
+
+    Attributes:
+        terms: ascending, each once, of the index.
+        segments: those whose lists fit the scoring of the search.
+        lengths: which lengths it needs: the place of its transform.
+        certain: whether the system says that most of the index is on the disk.
+    """
+
+    terms: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+    lengths: int
+    certain: bool
+
+
 class Disk:
     """The files of segments, of which some may not be in memory.
 
@@ -34,18 +50,16 @@ class Disk:
 
     def __init__(self, segments: Sequence[Segment], n_terms: int) -> None:
         self._segments = segments
-        self._asked = np.zeros(n_terms, dtype=bool)
+        self._asked, self._left = np.zeros(n_terms, dtype=bool), np.zeros(n_terms, dtype=bool)
         self._large = any(segment.rows.nbytes >= LARGE_BYTES for segment in segments)
         self._waits: bool | None = None
-        self._in_memory = False
+        self._in_memory = self._begun = self._with_all = False
 
-    def ask(self, terms: NDArray[np.int32], scoring: BM25Config) -> None:
-        """Asks for the lists of terms that are searched for the first time; later they are in memory, as a rule.
+    def wanted(self, terms: NDArray[np.int32], scoring: BM25Config) -> Wanted | None:
+        """Which terms are searched for the first time; later their lists are in memory, as a rule. None where none is.
 
-        Nothing is asked for any more once the index was found to be in memory: as its rows are, so are its lists.
-
-        What says where lists are comes first, for all segments, and what else a first search needs last. So the disk is never
-        without work, and most of it is read while norms are computed.
+        It asks for what says where lists are, and for what else the first search needs before its lists. Nothing is asked for
+        any more once the index was found to be in memory: as its rows are, so are its lists.
 
         Args:
             terms: of queries.
@@ -53,28 +67,51 @@ class Disk:
         """
         new = terms[~self._asked[terms]]
         if self._in_memory or not len(new):
-            return
-        self._in_memory = all(segment.rows.on_disk() is False for segment in self._segments)
+            return None
+        states = [segment.rows.on_disk() for segment in self._segments]
+        self._in_memory = all(state is False for state in states)
         if self._in_memory:
-            return
-        first, new = not self._asked.any(), np.unique(new)
-        self._asked[new] = True
-        fitting = []
+            return None
+        new, fitting = np.unique(new), []
         for segment in self._segments:
             lists = segment.postings
             if lists is not None and lists.scoring.drift(ImpactScoring.of(scoring, lists.scoring.average_length)):
-                known = segment.known(new)
-                known = np.sort(known[known >= 0])
-                lists.read_directory_ahead(known, segment.n_terms)
-                fitting.append((lists, known, segment.n_terms))
-            if first:
-                read_all_ahead(segment.frequencies)  # behind the lists, norms and search would wait for all of them
-                read_all_ahead(segment.lengths[TRANSFORMS.index(scoring.document_transform)])
-        for lists, known, n_terms in fitting:
-            lists.read_ahead(known, n_terms)
-        if first:
+                lists.read_directory_ahead(_known(segment, new), segment.n_terms)
+                fitting.append(segment)
+            if not self._begun:
+                read_all_ahead(segment.frequencies)
+        self._begun = True
+        row = TRANSFORMS.index(scoring.document_transform)
+        return Wanted(new, tuple(fitting), row, any(state is True for state in states))
+
+    def ask(self, wanted: Wanted, terms: NDArray[np.int32] | None = None) -> None:
+        """Asks for the lists of terms, at once for all segments, so that the disk is never without work.
+
+        Args:
+            wanted: by a search.
+            terms: some of its terms. None for all, and for what else a search of all lists needs: lengths before them, since
+                norms would wait for all lists; what says where rows are behind them, which is read while norms are computed.
+        """
+        if terms is None and not self._with_all:
+            for segment in self._segments:
+                read_all_ahead(segment.lengths[wanted.lengths])
+        asked = wanted.terms[~self._asked[wanted.terms]] if terms is None else terms
+        self._asked[asked] = True
+        for segment in wanted.segments:
+            assert segment.postings is not None
+            segment.postings.read_ahead(_known(segment, asked), segment.n_terms)
+        if terms is None and not self._with_all:
+            self._with_all = True
             for segment in self._segments:
                 read_all_ahead(segment.rows.bounds)
+
+    def left(self, terms: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which terms an earlier search could do without. They are asked for by the next search that has them."""
+        return self._left[terms]
+
+    def leave(self, terms: NDArray[np.int32]) -> None:
+        """Says that a search does without the lists of terms, as far as it goes."""
+        self._left[terms] = True
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[bool]:
@@ -91,6 +128,12 @@ class Disk:
         before = disk_faults()
         yield self._waits
         self._waits = disk_faults() - before > MANY_FAULTS
+
+
+def _known(segment: Segment, terms: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The numbers of terms in a segment, ascending, of those that it knows."""
+    known = segment.known(terms)
+    return np.sort(known[known >= 0])
 
 
 def disk_faults() -> int:

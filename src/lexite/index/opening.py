@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -13,9 +15,11 @@ from lexite.index.ids import IdTable
 from lexite.index.manifest import SEGMENTS_NAME, Commit, read_commit
 from lexite.index.segment import Segment, open_segment
 from lexite.index.static import StoredStatic, verify_static
-from lexite.index.storage import read_beginnings_ahead, verify_file
+from lexite.index.storage import read_files_ahead, verify_file
 
 OPEN_ATTEMPTS = 10
+READ_FIRST = ("frequencies", "list_")  # names of files begin so of which a search needs parts before all else
+DIRECTORY_BYTES = 8 << 20  # of these files: more are read in parts, when it is known which
 Opened = TypeVar("Opened")
 
 
@@ -58,12 +62,7 @@ def open_newest(folder: Path, make: Callable[[OpenedFiles], Opened]) -> Opened:
 
 
 def _open(folder: Path, commit: Commit) -> OpenedFiles:
-    read_beginnings_ahead(
-        folder / SEGMENTS_NAME / record.name / name
-        for record in commit.segments
-        for name in record.files
-        if name.endswith(".npy")  # their headers are read
-    )
+    _read_ahead(folder, commit)
     words = open_words(folder, commit.words) if commit.words else None
     static = StoredStatic(folder, commit.static, commit.vocabulary.n_terms) if commit.static else None
     segments = [
@@ -77,6 +76,19 @@ def _open(folder: Path, commit: Commit) -> OpenedFiles:
         for record in commit.segments
     ]
     return OpenedFiles(commit, segments, words, static)
+
+
+def _read_ahead(folder: Path, commit: Commit) -> None:
+    """Asks for the headers of all files, and for what a search reads first where that is not much."""
+    arrays = [
+        (os.path.join(folder, SEGMENTS_NAME, record.name, name), file.bytes)  # many Paths would take a millisecond to make
+        for record in commit.segments
+        for name, file in record.files.items()
+        if name.endswith(".npy")
+    ]
+    directories = {path: size for path, size in arrays if os.path.basename(path).startswith(READ_FIRST)}
+    whole = directories if sum(directories.values()) <= DIRECTORY_BYTES else {}
+    read_files_ahead((path, whole.get(path, mmap.PAGESIZE)) for path, _ in arrays)
 
 
 def verify_files(folder: Path, commit: Commit) -> None:

@@ -127,20 +127,24 @@ class Postings:
         """The lists as the kernels take them."""
         return PostingLists(self.lists, self.offsets, self.kinds, self.tops, self.levels)
 
-    def places(self, terms: NDArray[np.int32], n_terms: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def places(
+        self, terms: NDArray[np.int32], n_terms: int, chunks: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the lists of terms begin and end in ``lists``, in bytes, (n,) each.
 
         Args:
             terms: (n,) terms that the segment knows.
             n_terms: number of terms that the segment knows.
+            chunks: the first chunk, and the one behind the last; None for all.
         """
         n_chunks = len(self.kinds) // n_terms
-        first = terms.astype(np.int64) * n_chunks
-        return self.offsets[first].astype(np.int64), self.offsets[first + n_chunks].astype(np.int64)
+        first, end = chunks or (0, n_chunks)
+        begin = terms.astype(np.int64) * n_chunks
+        return self.offsets[begin + first].astype(np.int64), self.offsets[begin + end].astype(np.int64)
 
-    def read_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
-        """Lets the system read the lists of terms from the disk, where they are not in memory yet."""
-        read_ahead(self.lists, *self.places(terms, n_terms))
+    def read_ahead(self, terms: NDArray[np.int32], n_terms: int, chunks: tuple[int, int] | None = None) -> None:
+        """Lets the system read the lists of terms from the disk, where they are not in memory yet; chunks as above."""
+        read_ahead(self.lists, *self.places(terms, n_terms, chunks))
 
     def read_directory_ahead(self, terms: NDArray[np.int32], n_terms: int) -> None:
         """The same for what says where these lists are."""

@@ -7,9 +7,9 @@ import functools
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,19 @@ from lexite.errors import IndexFormatError
 from lexite.index import numpy_search
 from lexite.index.checks import check_among
 from lexite.index.covered_factors import covered_factors, covered_factors_plainly
-from lexite.index.disk import Disk
+from lexite.index.disk import Disk, Wanted
+from lexite.index.foresight import (
+    Scored,
+    SingleQuery,
+    ask_for_rows,
+    find_candidates,
+    is_worth_foreseeing,
+    seconds_of_rows,
+)
 from lexite.index.ids import VERIFY
 from lexite.index.postings import LARGEST_DRIFT, ImpactScoring, Postings, build_postings, n_chunks_of
 from lexite.index.segment import Segment
+from lexite.index.storage import read_all_ahead
 from lexite.kernels.posting_lists import Among, Heaps, ImpactForm, Queries, SegmentRows, Turns
 from lexite.kernels.threads import ForkSafeLock, counted, parallel_ranges, together
 from lexite.scoring.config import BM25Config, Transform
@@ -39,11 +48,13 @@ from lexite.scoring.rows import Rows
 from lexite.scoring.transform import TRANSFORMS, transform_weights
 
 Arrays = tuple[NDArray[np.int32], NDArray[np.float32]]
+Made = TypeVar("Made")
 FEW_QUERIES = 2  # answered without the compiled kernels when those are not loaded
 LOADING_SECONDS = 0.5  # that loading the compiled kernels takes
 QUERIES_WORTH_BUILDING = 4  # building lists takes about as long as scoring so many queries from the rows
 SCORINGS_KEPT = 8
 LISTS_KEPT = 2  # scorings whose lists are kept; lists for another scoring than the index's take 2 bytes a posting
+LIKELY = 4  # times as many passages as hits, the rows of which are read first from a disk
 DISK_THREADS = 8  # that wait for rows; a disk gives four times as many so
 CHUNKS_TO_SPLIT = 8  # fewer are searched by one thread
 ENTRIES_WORTH_COMPILING = 50_000_000  # entries of rows that are gone through as fast as the compiled loops are loaded
@@ -110,21 +121,29 @@ class Scorer:
         segments: in document order.
         n_latents: number of latent terms; the terms behind them are literal words.
         n_words: number of literal words. A segment that was written before a word was known has no postings of it.
+        averages: mean lengths of the passages of living documents, by transform, of those that are known.
     """
 
-    def __init__(self, segments: Sequence[Segment], n_latents: int, n_words: int = 0) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        n_latents: int,
+        n_words: int = 0,
+        averages: Mapping[Transform, float] | None = None,
+    ) -> None:
         self.segments, self.n_latents, self.n_terms = tuple(segments), n_latents, n_latents + n_words
         sizes = [segment.n_passages for segment in segments]
         self.first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.n_passages = sum(len(segment.live_lengths(0)) for segment in segments)
         self._live = [_live_mask(segment) for segment in segments]
+        self._worth_for: OrderedDict[BM25Config, NDArray[np.float64]] = OrderedDict()
         self._prepared_for: OrderedDict[BM25Config, Prepared] = OrderedDict()
         self._lists_of: OrderedDict[ImpactScoring, tuple[Postings, ...]] = OrderedDict()
         self._building = ForkSafeLock()
         self._asked: dict[ImpactScoring, float] = {}
         self._disk = Disk(self.segments, self.n_terms)
         self._plain_seconds = 0.0
-        self._averages: dict[Transform, float] = {}
+        self._averages: dict[Transform, float] = dict(averages or {})
 
     @functools.cached_property
     def document_frequency(self) -> NDArray[np.int64]:
@@ -144,17 +163,22 @@ class Scorer:
         """Mean length of the passages of living documents; the same number however they are spread over segments."""
         if transform not in self._averages:
             row = TRANSFORMS.index(transform)
+            self._read_lengths_ahead(row)
             lengths = np.concatenate([np.empty(0, np.float32), *[segment.live_lengths(row) for segment in self.segments]])
             self._averages[transform] = average_length(lengths)
         return self._averages[transform]
 
+    def _read_lengths_ahead(self, row: int) -> None:
+        for segment in self.segments:
+            read_all_ahead(segment.lengths[row])
+
     def worth(self, scoring: BM25Config) -> NDArray[np.float64]:
         """(n_terms,) what a query's weight of each term is multiplied by; shared, so it is not to be changed."""
-        return self._prepared(scoring).worth
+        return _kept(self._worth_for, scoring, self._worth)
 
     def factors(self, queries: Rows, scoring: BM25Config) -> NDArray[np.float32]:
         """What each query term multiplies: transformed query weight times what the term is worth."""
-        return query_factors(queries.values, self._prepared(scoring).worth[queries.terms], scoring)
+        return query_factors(queries.values, self.worth(scoring)[queries.terms], scoring)
 
     def top(
         self,
@@ -201,8 +225,12 @@ class Scorer:
         rows_worth = float(queries.n_rows)  # of queries that may find any passage: as many rows as they score
         if chosen is not None:
             rows_worth = int((chosen.stops - chosen.starts).sum()) / max(n_passages, 1)
-        if rows_worth > FEW_DOCUMENTS * queries.n_rows:
-            self._disk.ask(queries.terms, scoring)
+        if rows_worth > FEW_DOCUMENTS * queries.n_rows and (wanted := self._disk.wanted(queries.terms, scoring)):
+            plain = chosen is None and live is None and share == 1.0
+            first = self._first_top(wanted, queries, top_k if plain else 0, scoring, excluded)
+            if first is not None:
+                return first
+            self._disk.ask(wanted)
         prepared = self._prepared(scoring)
         if live is not None:
             rows = tuple(part._replace(live=own) for part, own in zip(prepared.rows, live, strict=True))
@@ -274,6 +302,76 @@ class Scorer:
         factors = np.zeros(self.n_terms)
         factors[query.terms] = self.factors(query, scoring)
         return factors
+
+    def _first_top(
+        self, wanted: Wanted, queries: Rows, top_k: int, scoring: BM25Config, excluded: NDArray[np.int64]
+    ) -> Arrays | None:
+        """What :meth:`top` gives for a single query whose lists are on the disk, with few of them read.
+
+        Passages that may be hits are found by these lists. The rows of the most likely ones are read first: by their scores,
+        most others are no hits. None for any other search, and where it would take longer than one that reads all lists.
+
+        Args:
+            wanted: what may be on the disk.
+            queries: all of them.
+            top_k: how many hits are kept; 0 for any search but an exact one of all passages.
+            scoring: how to score.
+            excluded: as in :meth:`top`.
+        """
+        single = queries.n_rows == 1 and top_k > 0 and "numba" in sys.modules and len(wanted.segments) == len(self.segments)
+        if not (single and is_worth_foreseeing(wanted)):
+            return None
+
+        prepared = self._unmeasured(scoring)
+
+        def prepare() -> Scored | None:
+            drifts = list[float]()
+            for segment in self.segments:
+                if segment.postings is None or not self._usable(segment, prepared.impacts):
+                    return None
+                drifts.append(float(segment.postings.scoring.drift(prepared.impacts) or 1.0))
+            return Scored(prepared.rows, drifts)
+
+        factors = self.factors(queries, scoring)
+        single_query = SingleQuery(queries.terms, factors, int(excluded[0]), top_k)
+        found = find_candidates(self._disk, wanted, single_query, prepare)
+        if found is None:
+            return None
+        asked = Queries(queries.indptr, queries.terms, factors, self.n_terms, excluded)
+        likely = np.zeros(len(found.passages), dtype=bool)
+        likely[np.argsort(-found.most, kind="stable")[: LIKELY * top_k]] = True
+        heaps = [self._scored(asked, found.passages[likely], top_k, prepared, scoring)]
+        worst = heaps[0].scores[0, -1] if heaps[0].documents[0, -1] >= 0 else 0.0
+        others = found.passages[~likely & (found.most >= worst)]
+        if 0.0 < found.left_seconds < seconds_of_rows(len(others)):
+            return None
+        heaps.append(self._scored(asked, others, top_k, prepared, scoring))
+        merged = _like(heaps[0])
+        _merge_rankings(heaps, merged)
+        return merged.documents, merged.scores
+
+    def _scored(
+        self, queries: Queries, passages: NDArray[np.int64], top_k: int, prepared: Prepared, scoring: BM25Config
+    ) -> Heaps:
+        """The ranking of some passages for a single query, scored from their rows, which are asked for at once.
+
+        Args:
+            queries: the query.
+            passages: numbers in the index, ascending.
+            top_k: how many hits are kept.
+            prepared: what scoring needs; norms of these passages are filled in.
+            scoring: how to score.
+        """
+        row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
+        ask_for_rows(self.segments, self.first, passages, row)
+        bounds = np.searchsorted(passages, self.first)
+        for part, segment, low, high in zip(prepared.rows, self.segments, bounds, bounds[1:], strict=False):
+            own = passages[low:high] - part.first
+            part.norms[own] = length_norms(segment.lengths[row][own], average, scoring)
+        heaps = Heaps(np.zeros((1, top_k), np.float32), np.full((1, top_k), -1, np.int32), np.zeros(1, np.int64))
+        among = check_among([passages], 1, int(self.first[-1]))
+        self._search(queries, among, prepared, None, 1.0, heaps)
+        return heaps
 
     def postings(self, scoring: BM25Config) -> tuple[Postings, ...]:
         """The posting lists of the segments for a scoring: the lists of the index where they fit it, else new ones."""
@@ -448,22 +546,37 @@ class Scorer:
 
     def _prepared(self, scoring: BM25Config) -> Prepared:
         """What a scoring needs. A cache of functools would refer to this object, and so keep its files open."""
-        found = self._prepared_for.get(scoring)
-        if found is None:
-            found = self._prepared_for[scoring] = self._prepare(scoring)
-            while len(self._prepared_for) > SCORINGS_KEPT:
-                self._prepared_for.popitem(last=False)
-        return found
+        return _kept(self._prepared_for, scoring, self._prepare)
+
+    def _worth(self, scoring: BM25Config) -> NDArray[np.float64]:
+        return worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
 
     def _prepare(self, scoring: BM25Config) -> Prepared:
         row, average = TRANSFORMS.index(scoring.document_transform), self.average_length(scoring.document_transform)
+        self._read_lengths_ahead(row)
+        return self._with_norms(scoring, [length_norms(segment.lengths[row], average, scoring) for segment in self.segments])
+
+    def _unmeasured(self, scoring: BM25Config) -> Prepared:
+        """What a scoring needs, with norms that are yet to be filled in: those of all passages take all lengths."""
+        return self._with_norms(scoring, [np.empty(segment.n_passages, np.float32) for segment in self.segments])
+
+    def _with_norms(self, scoring: BM25Config, norms: Sequence[NDArray[np.float32]]) -> Prepared:
         rows = tuple(
-            segment.rows.for_kernels(length_norms(segment.lengths[row], average, scoring), live, int(first))
-            for segment, live, first in zip(self.segments, self._live, self.first, strict=False)
+            segment.rows.for_kernels(own, live, int(first))
+            for segment, own, live, first in zip(self.segments, norms, self._live, self.first, strict=False)
         )
-        worth = worth_of_terms(self.n_passages, self.document_frequency, self.n_latents, scoring)
-        depends_on = ImpactScoring.of(scoring, average)
-        return Prepared(worth, rows, depends_on, depends_on.form)
+        depends_on = ImpactScoring.of(scoring, self.average_length(scoring.document_transform))
+        return Prepared(self.worth(scoring), rows, depends_on, depends_on.form)
+
+
+def _kept(cache: OrderedDict[BM25Config, Made], scoring: BM25Config, make: Callable[[BM25Config], Made]) -> Made:
+    """What was made for a scoring, of the last few ones."""
+    found = cache.get(scoring)
+    if found is None:
+        found = cache[scoring] = make(scoring)
+        while len(cache) > SCORINGS_KEPT:
+            cache.popitem(last=False)
+    return found
 
 
 def _turns(n_segments: int, n_queries: int, first: int = 0, step: int = 1) -> list[Turns]:

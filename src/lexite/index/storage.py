@@ -7,6 +7,7 @@ shape need not be parsed when they are opened. Bytes (ids, titles, texts) are pl
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import mmap
 import os
@@ -192,13 +193,14 @@ def _mapped(path: Path, record: FileRecord, n_head: int, *, scattered: bool) -> 
         raise IndexFormatError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64], gap: int = GAP_BYTES) -> None:
     """Lets the system read ranges of bytes of a mapped array, all at once and without waiting for them.
 
     Args:
         array: from this module, or a contiguous part of such a one; nothing happens for one that is in memory.
         starts: where the ranges begin.
         ends: where they end.
+        gap: bytes between two ranges up to which they are read as one.
     """
     mapped: Any = array.base
     while isinstance(mapped, (np.ndarray, memoryview)):
@@ -208,13 +210,15 @@ def read_ahead(array: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.
     whole = np.frombuffer(mapped, np.uint8, 1)
     offset = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
     real = np.flatnonzero((starts >= 0) & (starts < ends) & (ends <= array.nbytes))  # a damaged directory may say anything
-    real = real[np.argsort(starts[real], kind="stable")]
     if not len(real):
         return
+    real = real[np.argsort(starts[real], kind="stable")]
     begins, reached = starts[real] + offset, np.maximum.accumulate(ends[real]) + offset
-    first = np.flatnonzero(np.r_[True, begins[1:] > reached[:-1] + GAP_BYTES])
+    breaks = np.flatnonzero(begins[1:] > reached[:-1] + gap)  # behind which another request begins
     with contextlib.suppress(OSError):  # advice, which some systems do not take
-        for start, end in zip(begins[first].tolist(), reached[np.r_[first[1:], len(real)] - 1].tolist(), strict=True):
+        for start, end in zip(
+            [int(begins[0]), *begins[breaks + 1].tolist()], [*reached[breaks].tolist(), int(reached[-1])], strict=True
+        ):
             for place in range(start - start % mmap.PAGESIZE, end, AHEAD_BYTES):
                 mapped.madvise(mmap.MADV_WILLNEED, place, min(AHEAD_BYTES, end - place))
 
@@ -224,15 +228,20 @@ def read_all_ahead(array: NDArray[Any]) -> None:
     read_ahead(array, np.zeros(1, np.int64), np.full(1, array.nbytes))
 
 
-def read_beginnings_ahead(paths: Iterable[Path]) -> None:
-    """Lets the system read the first page of each of some files without waiting for it, all of them at once."""
+def read_files_ahead(files: Iterable[tuple[str, int]]) -> None:
+    """Lets the system read the beginnings of files without waiting for them, all at once.
+
+    Args:
+        files: each with the bytes of it that are wanted.
+    """
     if not hasattr(os, "posix_fadvise"):
         return
-    for path in paths:
+    for path, n_bytes in files:
         with contextlib.suppress(OSError):  # advice; what is missing is told where the file is opened
             file = os.open(path, os.O_RDONLY)
             try:
-                os.posix_fadvise(file, 0, mmap.PAGESIZE, os.POSIX_FADV_WILLNEED)
+                for place in range(0, n_bytes, AHEAD_BYTES):
+                    os.posix_fadvise(file, place, min(AHEAD_BYTES, n_bytes - place), os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(file)
 
@@ -247,19 +256,48 @@ def on_disk(path: Path, n_bytes: int) -> bool | None:
     Returns:
         None where the system cannot say it.
     """
+    places = range(n_bytes // (2 * PLACES), n_bytes, max(n_bytes // PLACES, 1))
+    try:
+        with open(path, "rb") as file:
+            if 2 * _not_mapped_yet(file.fileno(), places) > PLACES:
+                return True
+            return _would_wait(file.fileno(), places)
+    except (OSError, ValueError):  # a file system that cannot say it, or a file that a newer commit has removed or replaced
+        return None
+
+
+def _not_mapped_yet(file: int, places: Iterable[int]) -> int:
+    """How many places of a file are not in memory, as ``mincore`` says.
+
+    It gives 0 also where it says nothing, as to those who may not write the file.
+    """
+    mincore = getattr(ctypes.CDLL(None), "mincore", None) if os.name == "posix" else None
+    if mincore is None:
+        return 0
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as mapped:
+        whole = np.frombuffer(mapped, np.uint8)
+        address, found, absent = whole.ctypes.data, (ctypes.c_ubyte * 1)(), 0
+        del whole
+        for place in places:
+            page = ctypes.c_void_p(address + place - place % mmap.PAGESIZE)
+            absent += mincore(page, ctypes.c_size_t(1), found) == 0 and not found[0] & 1
+    return absent
+
+
+def _would_wait(file: int, places: Iterable[int]) -> bool | None:
+    """Whether reading most of some places would wait for a disk; None where the system cannot say it.
+
+    Asking makes Linux read them, and a quick disk may be done before the answer.
+    """
     without_waiting = getattr(os, "RWF_NOWAIT", 0)
     if not without_waiting:
         return None
     absent, one = 0, bytearray(1)
-    try:
-        with open(path, "rb") as file:
-            for place in range(n_bytes // (2 * PLACES), n_bytes, max(n_bytes // PLACES, 1)):
-                try:
-                    os.preadv(file.fileno(), [one], place, without_waiting)
-                except BlockingIOError:
-                    absent += 1
-    except OSError:  # a file system that cannot say it, or a file that a newer commit has removed
-        return None
+    for place in places:
+        try:
+            os.preadv(file, [one], place, without_waiting)
+        except BlockingIOError:
+            absent += 1
     return 2 * absent > PLACES
 
 

@@ -16,9 +16,15 @@ from lexite.scoring.rounding import FULL_MANTISSA
 
 ROWS_NAME = "rows.bin"
 TERMS_NAME, WEIGHTS_NAME = "row_terms.bin", "row_weights.bin"  # before version 6
+ROW_GAP_BYTES = 1 << 13  # between the rows of two passages, which lie far from each other as a rule
 NO_BYTES, NO_TERMS, NO_WEIGHTS = np.empty(0, np.uint8), np.empty(0, np.uint16), np.empty(0, np.float32)
 for _empty in (NO_BYTES, NO_TERMS, NO_WEIGHTS):
     _empty.flags.writeable = False  # like mapped ones, so that the kernels are compiled once
+
+
+def read_numbers_ahead(numbers: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """Lets the system read runs of numbers from the disk that lie far from each other, all at once and without waiting."""
+    read_ahead(numbers, starts * numbers.itemsize, ends * numbers.itemsize, gap=ROW_GAP_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,15 @@ class PlainRows:
         """Whether most rows would have to be read from a disk; None where the system cannot say it."""
         return False if self.place is None else on_disk(self.place / WEIGHTS_NAME, self.weights.nbytes)
 
+    def read_bounds_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read where the rows of passages begin."""
+        read_numbers_ahead(self.bounds, passages, passages + 2)
+
     def read_ahead(self, passages: NDArray[np.int64]) -> None:
         """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
         begins, ends = self.bounds[passages], self.bounds[passages + 1]
         for values in (self.terms, self.weights):
-            read_ahead(values, begins * values.itemsize, ends * values.itemsize)
+            read_ahead(values, begins * values.itemsize, ends * values.itemsize, gap=ROW_GAP_BYTES)
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""
@@ -93,7 +103,7 @@ class PlainRows:
         bounds = self._span(first, last)
         low, high = int(bounds[0]), int(bounds[-1])
         for values in (self.terms, self.weights):
-            read_ahead(values, *(np.array([place * values.itemsize]) for place in (low, high)))
+            read_ahead(values, np.array([low * values.itemsize]), np.array([high * values.itemsize]))
         return Entries(bounds - low, self.terms[low:high], self.weights[low:high])
 
     def read(self, folder: Path, first: int, last: int) -> Entries:
@@ -152,9 +162,13 @@ class PackedRows:
         """Whether most rows would have to be read from a disk; None where the system cannot say it."""
         return False if self.place is None else on_disk(self.place / ROWS_NAME, self.data.nbytes)
 
+    def read_bounds_ahead(self, passages: NDArray[np.int64]) -> None:
+        """Lets the system read where the rows of passages begin."""
+        read_numbers_ahead(self.bounds, passages, passages + 2)
+
     def read_ahead(self, passages: NDArray[np.int64]) -> None:
         """Lets the system read the rows of passages from the disk, all at once and without waiting for them."""
-        read_ahead(self.data, self.bounds[passages], self.bounds[passages + 1])
+        read_ahead(self.data, self.bounds[passages], self.bounds[passages + 1], gap=ROW_GAP_BYTES)
 
     def sizes(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) how many entries the rows of passages have; errors are those of :meth:`pick`."""

@@ -177,7 +177,7 @@ def read_lists(
         if cost[j] == 0.0:
             continue
         if rest * share < needed and time <= check_at and time > CHECK_COST and waiting == 0:
-            possible = _count_reaching(sums, sum_of_score(needed - above - rest * share, unit))
+            possible = count_reaching(sums, sum_of_score(needed - above - rest * share, unit))
             if possible * (LOOK_COST + 0.2 * row_cost) <= time:
                 return i, above, below
             check_at = time * (1.0 - CHECK_AFTER)
@@ -189,17 +189,17 @@ def read_lists(
         if kinds[at] == FULL:
             if high - low != chunk.n_documents:
                 return -1, 0.0, 0.0
-            starts[waiting], units[waiting] = low, _units(most[j], unit)
+            starts[waiting], units[waiting] = low, units_of(most[j], unit)
             waiting += 1
             if waiting == 4:
                 _add_full(lists, starts, units, waiting, sums)
                 waiting = 0
-        elif not _add_list(lists[low:high], kinds[at], _units(most[j], unit), chunk.n_documents, sums):
+        elif not _add_list(lists[low:high], kinds[at], units_of(most[j], unit), chunk.n_documents, sums):
             return -1, 0.0, 0.0
         rest -= most[j]
         time -= cost[j]
         above += most[j] / 510.0 + 127.5 * unit
-        below += most[j] / 255.0 + 255.0 * unit
+        below += least_part(most[j], unit)
     if waiting:
         _add_full(lists, starts, units, waiting, sums)
     return n_terms, above, below
@@ -225,7 +225,7 @@ def left_out(
         low, high = offsets[at], offsets[at + 1]
         rest += most[j] * share
         if cost[j] > 0.0 and kinds[at] == FULL and np.int64(high - low) == chunk.n_documents:
-            starts[n], units[n] = np.int64(low), _units(most[j], unit)
+            starts[n], units[n] = np.int64(low), units_of(most[j], unit)
             uncertain += most[j] / 510.0 + 127.5 * unit
             n += 1
         else:
@@ -315,6 +315,20 @@ def with_full_lists(lists: Any, starts: Any, units: Any, n: int, local: int, tot
 
 
 @njit(cache=True, nogil=True)
+def add_list(at: Any, postings: PostingLists, units: Any, n_documents: int, sums: Any) -> bool:
+    """Adds the list number ``at`` to the sums of its chunk. False: it is damaged."""
+    lists, low, high = postings.lists, np.int64(postings.offsets[at]), np.int64(postings.offsets[at + 1])
+    if postings.kinds[at] != FULL:
+        return _add_list(lists[low:high], postings.kinds[at], units, n_documents, sums)
+    if high - low != n_documents:
+        return False
+    full = lists[low:high]
+    for j in range(n_documents):
+        sums[j] += np.int32(full[j]) * units
+    return True
+
+
+@njit(cache=True, nogil=True)
 def _add_list(part: Any, kind: int, factor: Any, n_documents: int, sums: Any) -> bool:
     # Adds a list that is not full. False: it names a document that does not exist. Addresses are masked, so that nothing is
     # written elsewhere before that is known.
@@ -354,7 +368,27 @@ def _add_full(lists: Any, starts: Any, units: Any, n: int, sums: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _count_reaching(sums: Any, least: Any) -> int:
+def unit_of(total: Any, largest: Any) -> Any:
+    """The score that 1 stands for in sums of what terms add: ``total`` together, ``largest`` at most."""
+    unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
+    return unit if unit > 0.0 else 1.0  # only terms of idf 0
+
+
+@njit(cache=True, nogil=True)
+def rounding_of(n_terms: int, total: Any) -> Any:
+    """The rounding of float32 numbers, the smallest of which are far apart, in scores of at most ``total``."""
+    return (n_terms + 16) * (1.2e-7 * total + 1.5e-45)
+
+
+@njit(cache=True, nogil=True)
+def least_part(most: Any, unit: Any) -> Any:
+    """By how much a list of a largest contribution can make a score smaller than its sum."""
+    return most / 255.0 + 255.0 * unit
+
+
+@njit(cache=True, nogil=True)
+def count_reaching(sums: Any, least: Any) -> int:
+    """How many sums are ``least`` or more."""
     count = 0
     for j in range(sums.shape[0]):
         count += sums[j] >= least
@@ -362,8 +396,8 @@ def _count_reaching(sums: Any, least: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _units(most: Any, unit: Any) -> Any:
-    # What one of 255 parts of a list's largest contribution is in units; never 0, so that a sum of 0 means no match.
+def units_of(most: Any, unit: Any) -> Any:
+    """What one of 255 parts of a list's largest contribution is in units; never 0, so that a sum of 0 means no match."""
     return np.int32(max(1.0, np.floor(most / 255.0 / unit + 0.5)))
 
 

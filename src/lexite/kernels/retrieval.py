@@ -32,7 +32,9 @@ from lexite.kernels.chunk_sums import (
     order_by,
     order_chunks,
     read_lists,
+    rounding_of,
     sum_of_score,
+    unit_of,
     weigh_terms,
     with_full_lists,
 )
@@ -169,7 +171,7 @@ def _search_chunk(
         total, time, largest = weigh_terms(chunk, postings, query, drift, scratch)
         if total < 0.0:
             return -1
-        rounding = (n_terms + 16) * (1.2e-7 * total + 1.5e-45)  # of float32 numbers, the smallest of which are far apart
+        rounding = rounding_of(n_terms, total)
         worst = np.float64(needed) - rounding if full else 0.0
         if time == 0.0 or (full and total < worst):
             return size
@@ -182,9 +184,7 @@ def _search_chunk(
             worth[j] = most[j] / max(cost[j], 1.0)
         order_by(worth, scratch.order, n_terms)
         scratch.ordered[0] = 1
-    unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
-    if not unit > 0.0:  # only terms of idf 0
-        unit = 1.0
+    unit = unit_of(total, largest)
     sums, masked = scratch.sums[: chunk.n_documents], rows.live.shape[0] > 0 and not restricted
     permitted = rows.live[chunk.begin : chunk.begin + chunk.n_documents] if masked else rows.live
     _begin_sums(sums, chunk, rows, restricted, given)
