@@ -100,7 +100,7 @@ class BM25Index:
         self._commit, self.path, self._static = commit, path, static
         self._parts = tuple(parts)
         self._words = Dictionary(IdTable.build([]) if words is None else words)
-        self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words))
+        self._scorer = Scorer(segments, commit.vocabulary.n_terms, len(self._words), commit.average_lengths)
         self._numbering = Numbering(segments)
         self.ids = DocumentIds(self._scorer.segments)
         self._n_documents = len(self.ids)

@@ -124,14 +124,18 @@ class GrowingSegments:
             self.parts.append(self._merged(group, self._new_folder(), fields))
         self._buffer = self._new_buffer()
 
-    def write_changes(self, generation: int) -> tuple[SegmentRecord, ...]:
-        """Writes deletions and posting lists for a commit, whose segments are returned: those with a living document."""
+    def write_changes(self, generation: int) -> tuple[tuple[SegmentRecord, ...], float]:
+        """Writes deletions and posting lists for a commit.
+
+        Returns:
+            Its segments, those with a living document, and the average length.
+        """
         self._drop_empty()
         for part in self.parts:
             if part.changed:
                 write_deletions(part, generation)
-        update_posting_lists(self.parts, generation, self._settings.scoring)
-        return tuple(part.record for part in self.parts)
+        average = update_posting_lists(self.parts, generation, self._settings.scoring)
+        return tuple(part.record for part in self.parts), average
 
     def plan(self, first: int = 0) -> tuple[int, int] | None:
         """First segment and end of the run to merge next, among those from ``first`` on; None when all is well."""

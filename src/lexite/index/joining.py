@@ -259,7 +259,14 @@ def opened_as_one(paths: Sequence[str | Path]) -> JoinedFiles:
     fields, generation = _kept_fields(indexes), sum(index.commit.generation for index in indexes)
     with_static = all(index.files.static is not None for index in indexes)
     state = dataclasses.replace(
-        indexes[0].commit, segments=records, fields=fields, words=None, static=None, files=None, generation=generation
+        indexes[0].commit,
+        segments=records,
+        fields=fields,
+        words=None,
+        static=None,
+        files=None,
+        generation=generation,
+        average_lengths={},
     )
     return JoinedFiles(state, segments, dictionary.committed(), JoinedStatic(indexes) if with_static else None, generation)
 

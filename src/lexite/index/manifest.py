@@ -6,6 +6,7 @@ Readers see only the files that it names. So a commit is made by replacing this 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from lexite.index.side_config import SideDataRecord, side_data_record
 from lexite.index.side_files import SideLayout
 from lexite.index.static import StaticRecord
 from lexite.index.storage import FileRecord
-from lexite.scoring.config import BM25Config, saved_scoring
+from lexite.scoring.config import BM25Config, Transform, saved_scoring
 from lexite.scoring.rounding import FULL_MANTISSA, MANTISSA
+from lexite.scoring.transform import TRANSFORMS
 from lexite.scoring.words import LiteralConfig, saved_literal
 
 COMMIT_NAME = "index.json"
@@ -98,6 +100,7 @@ class Commit:
         words: their dictionary; None while it is empty.
         static: the table that encodes queries without the model; None when there is none.
         side_data: dense vectors and token codes of passages; None when neither is kept.
+        average_lengths: mean length of the passages of living documents, by transform; of those that it is known for.
         mantissa: bits of the mantissa that weights are rounded to; all of them in an index of before version 6.
         format_version: of the file that it was read from.
     """
@@ -115,6 +118,7 @@ class Commit:
     files: FilesRecord | None = None
     field_weights: FieldWeights | None = None
     side_data: SideDataRecord | None = None
+    average_lengths: Mapping[Transform, float] = field(default_factory=dict)
     mantissa: int = MANTISSA
     format_version: int = FORMAT_VERSION
 
@@ -151,6 +155,7 @@ def write_commit(folder: Path, commit: Commit) -> None:
         "static": dataclasses.asdict(commit.static) if commit.static else None,
         "files": dataclasses.asdict(commit.files) if commit.files else None,
         **({"side_data": dataclasses.asdict(commit.side_data)} if commit.side_data else {}),
+        "average_lengths": dict(commit.average_lengths),
         "segments": [dataclasses.asdict(segment) for segment in commit.segments],
     }
     write_json(folder / COMMIT_NAME, {**value, "sha256": json_checksum(value)})
@@ -210,6 +215,7 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
         fields=_fields(value["fields"]),
         field_weights=None if weights is None else from_dict(FieldWeights, weights, str(path)),
         side_data=side_data_record(value["side_data"]) if "side_data" in value else None,
+        average_lengths=_average_lengths(value.get("average_lengths", {})),
         mantissa=_mantissa(value["mantissa"]) if version == FORMAT_VERSION else FULL_MANTISSA,
         format_version=version,
     )
@@ -217,6 +223,16 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
     if strange:
         raise ValueError(f"segment {strange.name} has {strange.n_terms} terms, the index {commit.n_terms}")
     return commit
+
+
+def _average_lengths(value: Any) -> dict[Transform, float]:
+    odd = next((name for name in value if name not in TRANSFORMS), None)
+    if odd is not None:
+        raise ValueError(f"it names average lengths under {odd!r}")
+    found = {transform: float(value[transform]) for transform in TRANSFORMS if transform in value}
+    if not all(0.0 <= length < math.inf for length in found.values()):
+        raise ValueError(f"it names average lengths of {list(found.values())}")
+    return found
 
 
 def _mantissa(value: Any) -> int:

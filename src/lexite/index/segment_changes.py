@@ -144,14 +144,19 @@ def write_deletions(part: ChangedSegment, generation: int) -> None:
     part.changed = False
 
 
-def update_posting_lists(parts: Sequence[ChangedSegment], generation: int, scoring: BM25Config) -> None:
-    """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length."""
+def update_posting_lists(parts: Sequence[ChangedSegment], generation: int, scoring: BM25Config) -> float:
+    """Builds the posting lists of new segments, and those whose impacts have become too wrong for the average length.
+
+    Returns:
+        The average length.
+    """
     wanted = impact_scoring(parts, scoring)
     for part in parts:
         present = part.segment.postings
         drift = present.scoring.drift(wanted) if present is not None else None
         if drift is None or drift > REBUILD_DRIFT:
             write_posting_lists(part, generation, scoring, wanted)
+    return wanted.average_length
 
 
 def write_posting_lists(part: ChangedSegment, generation: int, scoring: BM25Config, impacts: ImpactScoring) -> None:

@@ -343,12 +343,13 @@ class IndexWriter:
     def _publish(self) -> None:
         """Writes deletions and the commit point, then removes what nobody needs any more."""
         generation = self._state.generation + 1
-        segments = self._segments.write_changes(generation)
+        segments, average = self._segments.write_changes(generation)
         state = dataclasses.replace(
             self._state,
             generation=generation,
             segments=segments,
             fields=self._fields.types,
+            average_lengths={self._state.scoring.document_transform: average},
             format_version=FORMAT_VERSION,
         )
         state = self._tables.write(state)
