@@ -14,6 +14,7 @@ documents on where two such sizes were measured; 1 is linear growth.
 Sizes that FILE has already are not measured again, so an interrupted run goes on where it stopped.
 
     python benchmarks/growth.py [--sizes 10000 30000 57000 100000 …] [--json FILE] [--folder DIR] [--cache DIR]
+        [--collections NAME …]
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,7 +36,7 @@ from typing import Any
 
 import numpy as np
 from common import machine, parser, report, versions
-from synthetic import Generator, add_options, choose_queries, load_collections
+from synthetic import NAMES, Generator, add_options, choose_queries, load_collections
 
 from lexite.corpus import Document
 from lexite.index import BM25Index, EncodedQueries, VocabularyInfo
@@ -113,8 +114,10 @@ def write_index(path: Path, generator: Generator, n_documents: int) -> tuple[flo
     return seconds, cpu
 
 
-def build(folder: Path, n_documents: int, cache: Path, postings: float, seed: int) -> dict[str, float]:
-    generator = Generator.of(load_collections(cache), postings, seed)
+def build(
+    folder: Path, n_documents: int, cache: Path, postings: float, seed: int, names: Sequence[str] = NAMES
+) -> dict[str, float]:
+    generator = Generator.of(load_collections(cache, names), postings, seed)
     write_index(folder / "small", generator, 200)
     forget_peak()
     before, start, cpu_start = memory("VmRSS"), time.perf_counter(), time.process_time()
@@ -201,8 +204,9 @@ def in_fresh_process(function: Callable[..., dict[str, float]], *arguments: Any)
 
 def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
     """All figures of one size."""
-    queries = EncodedQueries(choose_queries(load_collections(given.cache), N_QUERIES, seed=given.seed)[0])
-    figures = in_fresh_process(build, folder, n_documents, given.cache, given.postings, given.seed)
+    collections = load_collections(given.cache, given.collections)
+    queries = EncodedQueries(choose_queries(collections, N_QUERIES, seed=given.seed)[0])
+    figures = in_fresh_process(build, folder, n_documents, given.cache, given.postings, given.seed, given.collections)
     figures |= in_fresh_process(search_warm, folder, queries, given.first)
     return figures | in_fresh_process(search_cold, folder, queries[:N_COLD], given.first, given.cold_on_all_cores)
 
@@ -210,6 +214,8 @@ def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
 def load_figures(file: Path | None, given: Any) -> dict[str, float]:
     """What an earlier run has measured with the same documents."""
     settings = {"postings_target": given.postings, "seed": float(given.seed)}
+    if tuple(given.collections) != NAMES:
+        settings |= {f"from_{name}": 1.0 for name in given.collections}
     if file is None or not file.exists():
         return settings
     figures: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))["figures"]
@@ -278,6 +284,14 @@ def main() -> None:
         "--first", action="store_true", help="let searches go before all other programs (Linux, as root), on a busy machine"
     )
     options.add_argument("--cold-on-all-cores", action="store_true", help="let searches from the disk use all cores")
+    options.add_argument(
+        "--collections",
+        nargs="+",
+        default=NAMES,
+        choices=NAMES,
+        metavar="NAME",
+        help="whose documents are crossed; default: all",
+    )
     add_options(options)
     given = options.parse_args()
     figures = load_figures(given.json, given)
