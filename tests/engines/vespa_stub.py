@@ -492,11 +492,11 @@ class Yql:
 
     def _having(self, name: str, values: set[str]) -> set[str]:
         wanted = {self._cased(name, value) for value in values if value}
-        found = set()
+        cased, found = name in self._schema.cased, set()
         for own, each in self._all.items():
             held = each.get(name, [])
             several = [held] if isinstance(held, str) else held
-            if any(self._cased(name, one) in wanted for one in several):
+            if not wanted.isdisjoint(several if cased else map(str.lower, several)):
                 found.add(own)
         return found
 
