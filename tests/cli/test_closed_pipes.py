@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+STATIC = ["search", "--static", "INDEX"]  # starts without torch; one search and one encoding start with it
 
 
 def statuses(*words: object, reader: str = "head -n 1", both: bool = False) -> tuple[int, str, str]:
@@ -26,7 +27,7 @@ def statuses(*words: object, reader: str = "head -n 1", both: bool = False) -> t
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["--version"], ["search", "--help"], ["info"], ["info", "--json"], ["info", "INDEX"]]
-    + [["search", "INDEX", "milk"], ["search", "INDEX", "milk", "--json"], ["search", "INDEX", "milk", "--run", "-"]]
+    + [["search", "INDEX", "milk"], [*STATIC, "milk", "--json"], [*STATIC, "milk", "--run", "-"]]
     + [["encode", "DOCUMENTS", "--vocabulary", "VOCABULARY"]],
     ids=lambda words: " ".join(words),
 )
@@ -40,7 +41,7 @@ def test_much_output_into_head(tiny_index: Path, tmp_path: Path) -> None:
     queries = tmp_path / "q.jsonl"
     queries.write_text("".join(json.dumps({"_id": str(n), "text": "milk of the cow"}) + "\n" for n in range(500)))
     for more in ([], ["--json"], ["--run", "-"]):
-        status, out, err = statuses("-q", "search", tiny_index, "--queries", queries, *more)
+        status, out, err = statuses("-q", "search", "--static", tiny_index, "--queries", queries, *more)
         assert (status, err) == (0, "") and out.count("\n") == 0
 
 
