@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -22,6 +23,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")  # no test lives long enough for more
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as lexite sets it where it is imported before torch
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's reports come from a thread that outlives its tests
 if not Path("/dev/nvidiactl").exists():  # kernels of Triton run in its interpreter, which it must know before it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -32,6 +35,12 @@ read write file open close parse json text word list sort search index query num
 python module class function object string error value key table row column graph node edge path tree stack heap
 heart blood cell gene protein virus cancer drug dose trial patient risk study effect level rate test sample""".split()
 D_MODEL, N_LATENTS = 32, 64
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass over what was imported for the tests: it stays to their end, and is a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
