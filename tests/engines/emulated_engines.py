@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -43,6 +44,7 @@ def random_queries(n: int = 30, seed: int = 100) -> EncodedQueries:
     return EncodedQueries(random_rows(n, seed), random_texts(n, seed))
 
 
+@functools.cache
 def lucene_idf(n: int, df: int) -> np.float32:
     return np.float32(np.log(1 + (n - df + 0.5) / (df + 0.5)))
 
@@ -54,6 +56,7 @@ def as_bm25(weight: float, value: float, pivot: float, n: int, df: int) -> np.fl
     return w - w / (np.float32(1) + np.float32(value) * inverse)
 
 
+@functools.lru_cache(maxsize=2**20)
 def kept_feature(value: float) -> np.float32:
     """What ``FeatureField`` gives back: the upper bits of the float32, the others cut off."""
     return (np.array([value], np.float32).view(np.uint32) >> 15 << 15).view(np.float32)[0]
