@@ -197,26 +197,35 @@ import os, sys
 sys.path.insert(0, {tests!r})
 from test_st_loss_training import *
 
-model, batches = make_model(Path({model!r}), dead=True), []
-loss = LatentTermsLoss(model, reconstruction_weight={weight})
-loss.register_forward_pre_hook(lambda module, args: batches.append(copy.deepcopy(args[0])))
-trainer_of(model, loss, Path({folder!r}), PAIRS, ddp_backend="gloo", **ONE_STEP).train()
-torch.save((model.state_dict(), batches), {folder!r} + "/" + os.environ["RANK"] + ".pt")
+for weight in {weights!r}:
+    model, batches = make_model(Path({model!r}), dead=True), []
+    loss = LatentTermsLoss(model, reconstruction_weight=weight)
+    loss.register_forward_pre_hook(lambda module, args: batches.append(copy.deepcopy(args[0])))
+    trainer_of(model, loss, Path({folder!r}), PAIRS, ddp_backend="gloo", **ONE_STEP).train()
+    torch.save((model.state_dict(), batches), {folder!r} + "/" + f"{{weight}}-" + os.environ["RANK"] + ".pt")
 """
+WEIGHTS = (0.0, 0.5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_a_step_of_two_processes_is_the_mean_of_both(tiny_model: Path, tmp_path: Path, weight: float):
-    values = {"tests": str(Path(__file__).parent), "model": str(tiny_model), "folder": str(tmp_path), "weight": weight}
-    (tmp_path / "train.py").write_text(SCRIPT.format(**values), encoding="utf-8")
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what each of two processes ends with, for each weight; they start once for all."""
+    folder = tmp_path_factory.mktemp("trained")
+    values = {"tests": str(Path(__file__).parent), "model": str(tiny_model), "folder": str(folder), "weights": WEIGHTS}
+    (folder / "train.py").write_text(SCRIPT.format(**values), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "train.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(command, check=True, timeout=500, env=environment, cwd=tmp_path, capture_output=True)
-    (one, first), (other, second) = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    subprocess.run(command, check=True, timeout=500, env=environment, cwd=folder, capture_output=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_step_of_two_processes_is_the_mean_of_both(trained: Path, tiny_model: Path, weight: float):
+    (one, first), (other, second) = (torch.load(trained / f"{weight}-{rank}.pt", weights_only=False) for rank in range(2))
     assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
     assert len(first) == len(second) == 1 and not torch.equal(first[0][0]["input_ids"], second[0][0]["input_ids"])
     model = make_model(tiny_model, dead=True)
