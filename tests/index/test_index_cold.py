@@ -132,6 +132,8 @@ def test_whether_a_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "preadv", absent)
     assert on_disk(tmp_path / "f", 100_000) is True
     assert on_disk(tmp_path / "missing", 100_000) is None
+    (tmp_path / "empty").touch()
+    assert on_disk(tmp_path / "empty", 0) is False
     monkeypatch.delattr(os, "RWF_NOWAIT")
     assert on_disk(tmp_path / "f", 100_000) is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import mmap
 import os
@@ -256,22 +257,29 @@ def on_disk(path: Path, n_bytes: int) -> bool | None:
     Returns:
         None where the system cannot say it.
     """
+    if not n_bytes:
+        return False
     places = range(n_bytes // (2 * PLACES), n_bytes, max(n_bytes // PLACES, 1))
     try:
         with open(path, "rb") as file:
-            if 2 * _not_mapped_yet(file.fileno(), places) > PLACES:
+            if 2 * _not_in_memory(file.fileno(), places) > PLACES:
                 return True
             return _would_wait(file.fileno(), places)
     except (OSError, ValueError):  # a file system that cannot say it, or a file that a newer commit has removed or replaced
         return None
 
 
-def _not_mapped_yet(file: int, places: Iterable[int]) -> int:
+@functools.cache
+def _mincore() -> Any:
+    return getattr(ctypes.CDLL(None), "mincore", None) if os.name == "posix" else None
+
+
+def _not_in_memory(file: int, places: Iterable[int]) -> int:
     """How many places of a file are not in memory, as ``mincore`` says.
 
     It gives 0 also where it says nothing, as to those who may not write the file.
     """
-    mincore = getattr(ctypes.CDLL(None), "mincore", None) if os.name == "posix" else None
+    mincore = _mincore()
     if mincore is None:
         return 0
     with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as mapped:
