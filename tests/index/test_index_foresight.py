@@ -225,3 +225,12 @@ def test_queries_without_any_known_term_and_indexes_without_documents(tmp_path: 
     with BM25Index.create(tmp_path / "none", VOCABULARY) as writer:
         writer.commit()
     assert BM25Index.open(tmp_path / "none").search(EncodedQueries(unknown), 5) == [[]]
+
+
+def test_hits_of_score_0_are_found_as_in_any_search(tmp_path: Path) -> None:
+    weights = csr_array(weights_of(60, 2).toarray() + np.float32(0.5) * (np.arange(N_TERMS) > 20), dtype=np.float32)
+    folder = build(tmp_path / "i", weights, scoring=BM25Config(idf="robertson"))
+    query = csr_array((np.arange(N_TERMS)[None] > 20).astype(np.float32))  # all documents have these terms, so that idf is 0
+    expected, scores = reference_search(rounded(weights), query, BM25Config(idf="robertson"), 10)
+    assert not scores.any() and (expected >= 0).all()
+    assert_first_searches(lambda: BM25Index.open(folder), rounded(weights), query, 10)

@@ -155,6 +155,8 @@ def _reached(sums: Any, most: Any, total: Any, unit: Any, drift: float, live: An
             if most[j] > 0.0:
                 parts += least_part(most[j], unit)
         below = max(below, parts)
+    if below == 0.0:  # all terms are worth nothing, and documents that have them are hits of score 0
+        return 0.0
     least = kth_largest_at_least(sums, asked.k, False, np.empty(BINS, np.int64))
     return max(0.0, (least * unit - below) / (drift * drift) - rounding_of(n, total))
 
