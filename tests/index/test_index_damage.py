@@ -95,6 +95,11 @@ def test_a_damaged_commit_point(index_path: Path) -> None:
         with_changes(scoring={"k1": -3.0}): "k1 is -3.0",
         with_changes(vocabulary={"name": "x"}): "is damaged",
         with_changes(generation="many"): "is damaged",
+        **{
+            with_changes(average_lengths=odd): "it names average lengths of"
+            for odd in (None, [], {"none": True}, {"none": "1.5"}, {"none": -1.0}, {"none": float("nan")}, {"none": 10**400})
+        },
+        with_changes(average_lengths={"x": 1.0}): "it names average lengths under 'x'",
     }
     for text, message in cases.items():
         commit.write_text(text)

@@ -226,13 +226,14 @@ def _commit(value: dict[str, Any], path: Path) -> Commit:
 
 
 def _average_lengths(value: Any) -> dict[Transform, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f"it names average lengths of {value!r}")
     odd = next((name for name in value if name not in TRANSFORMS), None)
     if odd is not None:
         raise ValueError(f"it names average lengths under {odd!r}")
-    found = {transform: float(value[transform]) for transform in TRANSFORMS if transform in value}
-    if not all(0.0 <= length < math.inf for length in found.values()):
-        raise ValueError(f"it names average lengths of {list(found.values())}")
-    return found
+    if not all(isinstance(length, float) and 0.0 <= length < math.inf for length in value.values()):
+        raise ValueError(f"it names average lengths of {list(value.values())}")
+    return dict(value)
 
 
 def _mantissa(value: Any) -> int:
