@@ -43,6 +43,7 @@ from lexite.index import BM25Index, EncodedQueries, VocabularyInfo
 
 SIZES, TOP_K, CHUNK, N_QUERIES, N_COLD = [10_000, 30_000, 57_000, 100_000], 10, 2_000, 100, 40
 SLOPE_FROM = 57_000
+FROM_ALL = {f"from_{name}": 1.0 for name in NAMES}  # what a file of before the option --collections does not say
 MEASURED = (
     "build_seconds",
     "build_cpu_seconds",
@@ -214,12 +215,11 @@ def measure(n_documents: int, folder: Path, given: Any) -> dict[str, float]:
 def load_figures(file: Path | None, given: Any) -> dict[str, float]:
     """What an earlier run has measured with the same documents."""
     settings = {"postings_target": given.postings, "seed": float(given.seed)}
-    if tuple(given.collections) != NAMES:
-        settings |= {f"from_{name}": 1.0 for name in given.collections}
+    settings |= {f"from_{name}": float(name in given.collections) for name in NAMES}
     if file is None or not file.exists():
         return settings
     figures: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))["figures"]
-    if any(figures.get(name) != value for name, value in settings.items()):
+    if any(figures.get(name, FROM_ALL.get(name)) != value for name, value in settings.items()):
         raise SystemExit(f"{file} was measured with other documents. Name another file, or remove this one.")
     return figures
 

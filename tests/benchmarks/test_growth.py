@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from growth import MEASURED, exponent, load_figures, sizes_in
+from synthetic import NAMES
 
-GIVEN = argparse.Namespace(postings=500.0, seed=0)
+GIVEN = argparse.Namespace(postings=500.0, seed=0, collections=NAMES)
 
 
 def measured(*sizes: int) -> dict[str, float]:
@@ -46,6 +47,15 @@ def test_an_earlier_run_is_taken_up(tmp_path: Path) -> None:
 
 def test_an_earlier_run_with_other_documents_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "growth.json"
-    file.write_text(json.dumps({"figures": load_figures(None, argparse.Namespace(postings=300.0, seed=0))}))
+    for other in ({"postings": 300.0}, {"seed": 1}, {"collections": ["scifact"]}):
+        file.write_text(json.dumps({"figures": load_figures(None, argparse.Namespace(**{**vars(GIVEN), **other}))}))
+        with pytest.raises(SystemExit, match="other documents"):
+            load_figures(file, GIVEN)
+
+
+def test_a_run_of_before_collections_could_be_chosen_is_of_all(tmp_path: Path) -> None:
+    file = tmp_path / "growth.json"
+    file.write_text(json.dumps({"figures": {"postings_target": 500.0, "seed": 0.0, **measured(100)}}))
+    assert sizes_in(load_figures(file, GIVEN)) == [100]
     with pytest.raises(SystemExit, match="other documents"):
-        load_figures(file, GIVEN)
+        load_figures(file, argparse.Namespace(**{**vars(GIVEN), "collections": ["scifact"]}))
