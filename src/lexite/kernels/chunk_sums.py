@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lexite.kernels.posting_lists import CHUNK, FULL, GAPS, PostingLists
 from lexite.kernels.prefetch import prefetch
 from lexite.kernels.row_scores import Found, new_found
+from lexite.kernels.sum_bounds import least_part, sum_of_score, units_of
 
 # Nanoseconds, about: an entry of a full list, an entry of another list, a list, looking a document up in the unread lists.
 FULL_COST, ENTRY_COST, LIST_COST, LOOK_COST = 0.025, 0.5, 20.0, 400.0
@@ -296,12 +297,6 @@ def order_chunks(postings: PostingLists, query: Query, n_chunks: int, worth: Any
 
 
 @njit(cache=True, nogil=True)
-def sum_of_score(needed: Any, unit: Any) -> Any:
-    """The smallest integer sum that may stand for a score of ``needed``; everything above 2**31 is out of reach."""
-    return np.int32(max(0.0, min(np.floor(needed / unit), 2147483647.0)))
-
-
-@njit(cache=True, nogil=True)
 def with_full_lists(lists: Any, starts: Any, units: Any, n: int, local: int, total: Any, least: Any, rest: Any) -> Any:
     """The sum of a document, ``total``, with its impacts in the n full lists that were not read.
 
@@ -322,10 +317,15 @@ def add_list(at: Any, postings: PostingLists, units: Any, n_documents: int, sums
         return _add_list(lists[low:high], postings.kinds[at], units, n_documents, sums)
     if high - low != n_documents:
         return False
-    full = lists[low:high]
-    for j in range(n_documents):
-        sums[j] += np.int32(full[j]) * units
+    _add_one(lists[low:high], units, sums)
     return True
+
+
+@njit(cache=True, nogil=True)
+def _add_one(full: Any, factor: Any, sums: Any) -> None:
+    # Adds a full list.
+    for j in range(sums.shape[0]):
+        sums[j] += np.int32(full[j]) * factor
 
 
 @njit(cache=True, nogil=True)
@@ -356,9 +356,7 @@ def _add_full(lists: Any, starts: Any, units: Any, n: int, sums: Any) -> None:
         starts[i], units[i] = starts[0], 0
     size = sums.shape[0]
     if n == 1:
-        only, factor = lists[starts[0] : starts[0] + size], units[0]
-        for j in range(size):
-            sums[j] += np.int32(only[j]) * factor
+        _add_one(lists[starts[0] : starts[0] + size], units[0], sums)
         return
     a, b = lists[starts[0] : starts[0] + size], lists[starts[1] : starts[1] + size]
     c, d = lists[starts[2] : starts[2] + size], lists[starts[3] : starts[3] + size]
@@ -368,37 +366,12 @@ def _add_full(lists: Any, starts: Any, units: Any, n: int, sums: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def unit_of(total: Any, largest: Any) -> Any:
-    """The score that 1 stands for in sums of what terms add: ``total`` together, ``largest`` at most."""
-    unit = max(largest / 255.0 / 65535.0, total / 255.0 / 4194304.0)
-    return unit if unit > 0.0 else 1.0  # only terms of idf 0
-
-
-@njit(cache=True, nogil=True)
-def rounding_of(n_terms: int, total: Any) -> Any:
-    """The rounding of float32 numbers, the smallest of which are far apart, in scores of at most ``total``."""
-    return (n_terms + 16) * (1.2e-7 * total + 1.5e-45)
-
-
-@njit(cache=True, nogil=True)
-def least_part(most: Any, unit: Any) -> Any:
-    """By how much a list of a largest contribution can make a score smaller than its sum."""
-    return most / 255.0 + 255.0 * unit
-
-
-@njit(cache=True, nogil=True)
 def count_reaching(sums: Any, least: Any) -> int:
     """How many sums are ``least`` or more."""
     count = 0
     for j in range(sums.shape[0]):
         count += sums[j] >= least
     return count
-
-
-@njit(cache=True, nogil=True)
-def units_of(most: Any, unit: Any) -> Any:
-    """What one of 255 parts of a list's largest contribution is in units; never 0, so that a sum of 0 means no match."""
-    return np.int32(max(1.0, np.floor(most / 255.0 / unit + 0.5)))
 
 
 @njit(cache=True, nogil=True)

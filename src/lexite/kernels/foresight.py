@@ -25,20 +25,16 @@ from lexite.kernels.chunk_sums import (
     add_list,
     count_reaching,
     kth_largest_at_least,
-    least_part,
     left_out,
     new_scratch,
     order_by,
     read_lists,
-    rounding_of,
-    sum_of_score,
-    unit_of,
-    units_of,
     weigh_terms,
     with_full_lists,
 )
 from lexite.kernels.heaps import push
 from lexite.kernels.posting_lists import CHUNK, PostingLists, SegmentRows
+from lexite.kernels.sum_bounds import least_part, rounding_of, sum_of_score, unit_of, units_of
 
 ROW_WAIT = 25_000.0  # nanoseconds that a row on the disk takes, among many that are asked for together
 BLOCK = 64  # sums looked at together

@@ -32,15 +32,13 @@ from lexite.kernels.chunk_sums import (
     order_by,
     order_chunks,
     read_lists,
-    rounding_of,
-    sum_of_score,
-    unit_of,
     weigh_terms,
     with_full_lists,
 )
 from lexite.kernels.heaps import push
 from lexite.kernels.posting_lists import CHUNK, Among, Heaps, ImpactForm, PostingLists, Queries, SegmentRows, Turns
 from lexite.kernels.row_scores import Found, new_found, score_row
+from lexite.kernels.sum_bounds import rounding_of, sum_of_score, unit_of
 from lexite.kernels.turns import take_turn
 
 # Nanoseconds, about: an exact score, and each entry of its row, or each byte where rows are packed.
